@@ -1,0 +1,271 @@
+"""Annotation files of ``MultiLabelDataset``: read, check, count, write.
+
+The one place that knows the JSON layout, shared by the data sets, the metrics
+and every converter under ``tools/dataset_converters``::
+
+    {"metainfo": {"classes": ["cat", "dog"]},
+     "data_list": [{"img_path": "a.jpg", "gt_label": [0, 1]},
+                   {"img_path": "b.jpg", "gt_label": [],
+                    "gt_label_difficult": [1]}]}
+
+``gt_label`` holds the indices of the true classes. The optional
+``gt_label_difficult`` holds classes that are neither right nor wrong in that
+image (PASCAL VOC's difficult objects); they become -1 in the target vector and
+are left out of losses and metrics.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+PathLike = str | os.PathLike
+
+
+class AnnotationError(ValueError):
+    """An annotation file that cannot be used; the message names the field."""
+
+
+@dataclass
+class Annotations:
+    """The checked content of one annotation file.
+
+    Attributes:
+        classes: Names of the C classes; the index in the list is the label.
+        data_list: One dict an image: ``img_path`` (str), ``gt_label`` (list
+            of int, 0..C-1, no repeats) and optionally
+            ``gt_label_difficult`` (the same, disjoint from ``gt_label``).
+        metainfo: Everything else that the file's ``metainfo`` says.
+    """
+
+    classes: list[str]
+    data_list: list[dict[str, Any]]
+    metainfo: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.data_list)
+
+    def label_counts(self) -> np.ndarray:
+        """Count the images of every class.
+
+        Returns:
+            Integer array (C,).
+
+        Examples:
+            >>> data = [dict(img_path='a', gt_label=[0, 2]), dict(img_path='b', gt_label=[2])]
+            >>> Annotations(['x', 'y', 'z'], data).label_counts().tolist()
+            [1, 0, 2]
+        """
+        counts = np.zeros(len(self.classes), dtype=np.int64)
+        for item in self.data_list:
+            counts[item['gt_label']] += 1
+        return counts
+
+    def targets(self) -> np.ndarray:
+        """Give the target vectors of all images.
+
+        Returns:
+            int8 array (N, C) in {0, 1, -1}; -1 marks a difficult class.
+        """
+        targets = np.zeros((len(self), len(self.classes)), dtype=np.int8)
+        for row, item in zip(targets, self.data_list, strict=True):
+            row[item['gt_label']] = 1
+            row[item.get('gt_label_difficult', [])] = -1
+        return targets
+
+
+def check_classes(classes: Any, source: str) -> list[str]:
+    """Check a list of class names.
+
+    Args:
+        classes: What should be a non-empty sequence of distinct, non-empty
+            strings.
+        source: Where it came from, for the error.
+
+    Returns:
+        The names as a list.
+
+    Raises:
+        AnnotationError: If it is anything else.
+    """
+    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
+        raise AnnotationError(
+            f'{source}: expected `metainfo.classes` to be a non-empty list of class names, '
+            f'but got {_shorten(classes)}.')
+    seen: set[str] = set()
+    for index, name in enumerate(classes):
+        if not isinstance(name, str) or not name.strip():
+            raise AnnotationError(
+                f'{source}: expected `metainfo.classes[{index}]` to be a non-empty string, '
+                f'but got {_shorten(name)}.')
+        if name in seen:
+            raise AnnotationError(
+                f'{source}: `metainfo.classes[{index}]` repeats the class name {name!r}.')
+        seen.add(name)
+    return list(classes)
+
+
+def check_annotations(content: Any, source: str, classes: Sequence[str] | None = None) -> Annotations:
+    """Check the decoded JSON of an annotation file.
+
+    Args:
+        content: What ``json.load`` gave.
+        source: The file's name, for the error.
+        classes: Class names that the file must have, in this order. They
+            stand in where the file has none. Defaults to None, any.
+
+    Returns:
+        The checked annotations, labels as plain lists of int.
+
+    Raises:
+        AnnotationError: If any field is missing, of a wrong type, out of
+            range or repeated; names file, image and field.
+    """
+    if not isinstance(content, dict):
+        raise AnnotationError(
+            f'{source}: expected a JSON object with `metainfo` and `data_list`, but got {_shorten(content)}.')
+    metainfo = content.get('metainfo', {} if classes is not None else None)
+    if not isinstance(metainfo, dict):
+        raise AnnotationError(f'{source}: expected `metainfo` to be an object, but got {_shorten(metainfo)}.')
+    data_list = content.get('data_list')
+    if not isinstance(data_list, list):
+        raise AnnotationError(f'{source}: expected `data_list` to be a list, but got {_shorten(data_list)}.')
+    if not data_list:
+        raise AnnotationError(f'{source}: `data_list` is empty: expected at least one image.')
+    own = check_classes(metainfo.get('classes', classes), source)
+    if classes is not None:
+        compare_classes(own, classes, f'{source}: `metainfo.classes`', 'the classes of the config')
+    items = [_check_item(item, index, len(own), source) for index, item in enumerate(data_list)]
+    return Annotations(own, items, {k: v for k, v in metainfo.items() if k != 'classes'})
+
+
+def compare_classes(found: Sequence[str], expected: Sequence[str], found_in: str, expected_by: str) -> None:
+    """Require two class lists to be equal, in names and in order.
+
+    Raises:
+        AnnotationError: Names the first difference and what kind it is.
+    """
+    found, expected = list(found), list(expected)
+    if found == expected:
+        return
+    if sorted(found) == sorted(expected):
+        kind = 'the same names in another order'
+    else:
+        kind = f'{len(found)} classes against {len(expected)}'
+    where = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
+                 min(len(found), len(expected)))
+    first = [names[where] if where < len(names) else 'nothing' for names in (found, expected)]
+    raise AnnotationError(
+        f'{found_in} differ from {expected_by} ({kind}): at index {where} {first[0]!r} was found '
+        f'and {first[1]!r} expected. A label is an index into this list, so both must agree.')
+
+
+def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> Annotations:
+    """Read and check an annotation file.
+
+    Args:
+        path: A JSON file, UTF-8.
+        classes: Class names that it must have. Defaults to None, any.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        AnnotationError: If the content is not valid; names file and field.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'Annotation file {path} does not exist.')
+    try:
+        content = json.loads(path.read_bytes().decode('utf-8'))
+    except UnicodeDecodeError as error:
+        raise AnnotationError(f'{path}: expected UTF-8 text, but byte {error.start} is not.') from error
+    except (json.JSONDecodeError, RecursionError) as error:
+        raise AnnotationError(f'{path}: expected JSON, but {error}.') from error
+    return check_annotations(content, str(path), classes)
+
+
+def save_annotations(path: PathLike, annotations: Annotations) -> None:
+    """Check annotations and write them atomically, one image a line.
+
+    The text depends on the content alone, so that the same data gives the
+    same bytes everywhere.
+
+    Raises:
+        AnnotationError: If the content would not be read back.
+    """
+    content = dict(metainfo=dict(annotations.metainfo, classes=annotations.classes), data_list=annotations.data_list)
+    check_annotations(content, str(path))
+    dump = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
+    lines = ',\n'.join(dump(item) for item in annotations.data_list)
+    with atomic_write(path) as file:
+        file.write(f'{{"metainfo": {dump(content["metainfo"])},\n"data_list": [\n{lines}\n]}}\n'.encode())
+
+
+@contextmanager
+def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
+    """Open a file for writing that appears under its name only when whole.
+
+    The bytes go to a temporary neighbour, are flushed to disk and renamed.
+    After an error the previous file is as it was and the neighbour is gone.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _check_item(item: Any, index: int, num_classes: int, source: str) -> dict[str, Any]:
+    where = f'{source}: `data_list[{index}]'
+    if not isinstance(item, dict):
+        raise AnnotationError(f'{where}` should be an object with `img_path` and `gt_label`, but got {_shorten(item)}.')
+    img_path = item.get('img_path')
+    if not isinstance(img_path, str) or not img_path or '\0' in img_path:
+        raise AnnotationError(f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.')
+    checked = dict(item, gt_label=_check_labels(item.get('gt_label'), f'{where}.gt_label`', img_path, num_classes))
+    if 'gt_label_difficult' in item:
+        difficult = _check_labels(item['gt_label_difficult'], f'{where}.gt_label_difficult`', img_path, num_classes)
+        both = sorted(set(difficult) & set(checked['gt_label']))
+        if both:
+            raise AnnotationError(f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.')
+        checked['gt_label_difficult'] = difficult
+    return checked
+
+
+def _check_labels(labels: Any, where: str, img_path: str, num_classes: int) -> list[int]:
+    if not isinstance(labels, list):
+        raise AnnotationError(f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.')
+    for label in labels:
+        if isinstance(label, bool) or not isinstance(label, int):
+            raise AnnotationError(f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.')
+        if not 0 <= label < num_classes:
+            raise AnnotationError(
+                f'{where} ({img_path}) should hold class indices in 0..{num_classes - 1}, but got {label}.')
+    if len(set(labels)) != len(labels):
+        repeated = sorted({label for label in labels if labels.count(label) > 1})
+        raise AnnotationError(f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.')
+    return list(labels)
+
+
+def _shorten(value: Any, limit: int = 60) -> str:
+    text = repr(value)
+    return f'{text if len(text) <= limit else text[:limit] + "..."} ({type(value).__name__})'

