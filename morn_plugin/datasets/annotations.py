@@ -200,7 +200,7 @@ def save_annotations(path: PathLike, annotations: Annotations) -> None:
     """
     content = dict(metainfo=dict(annotations.metainfo, classes=annotations.classes), data_list=annotations.data_list)
     check_annotations(content, str(path))
-    dump = lambda value: json.dumps(value, ensure_ascii=False)  # noqa: E731
+    dump = lambda value: json.dumps(value, ensure_ascii=False)
     lines = ',\n'.join(dump(item) for item in annotations.data_list)
     with atomic_write(path) as file:
         file.write(f'{{"metainfo": {dump(content["metainfo"])},\n"data_list": [\n{lines}\n]}}\n'.encode())
