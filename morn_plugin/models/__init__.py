@@ -1,0 +1,16 @@
+"""Models: label decoders, heads, losses and classifiers."""
+
+from mmpretrain.registry import MODELS
+
+from .classifiers import MultiLabelClassifier
+from .heads import LabelDecoderHead, MultiOrderLSTMHead
+from .label_decoders import LabelDecoder, MultiOrderLSTM, decoder_from_release
+from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
+
+for _decoder in (MultiOrderLSTM,):  # decoders know nothing of the registry
+    MODELS.register_module(module=_decoder)
+
+__all__ = [
+    'LabelDecoder', 'LabelDecoderHead', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier', 'MultiOrderLSTM',
+    'MultiOrderLSTMHead', 'decoder_from_release', 'masked_stepwise_bce'
+]

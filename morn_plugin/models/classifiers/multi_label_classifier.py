@@ -1,0 +1,62 @@
+"""An image classifier of which parts can be frozen."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mmpretrain.models import ImageClassifier
+from mmpretrain.registry import MODELS
+
+CNN = ('backbone', 'neck', 'head.fc')
+
+
+@MODELS.register_module()
+class MultiLabelClassifier(ImageClassifier):
+    """MMPretrain's ``ImageClassifier``, with frozen parts.
+
+    A frozen part keeps its weights and its running statistics, and stays in evaluation mode while the rest trains. That
+    is set when the model is built, before anything wraps it for distributed training, so that no parameter is expected
+    to have a gradient and has none.
+
+    Args:
+        *args: Those of ``ImageClassifier``.
+        frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's second stage.
+        **kwargs: Those of ``ImageClassifier``.
+
+    Raises:
+        ValueError: If there is no submodule of a name.
+    """
+
+    def __init__(self, *args: Any, frozen: Sequence[str] = (), **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.frozen = tuple(frozen)
+        for part in self._frozen_parts():
+            part.requires_grad_(False)
+
+    def train(self, mode: bool = True) -> 'MultiLabelClassifier':
+        """Set the mode of all parts but the frozen ones."""
+        super().train(mode)
+        for part in self._frozen_parts():
+            part.eval()
+        return self
+
+    def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
+        """Extract features, without keeping a graph where the whole feature extractor is frozen."""
+        if 'backbone' in self.frozen and ('neck' in self.frozen or not self.with_neck):
+            with torch.no_grad():
+                return super().extract_feat(inputs, stage)
+        return super().extract_feat(inputs, stage)
+
+    def _frozen_parts(self) -> list[nn.Module]:
+        modules = dict(self.named_modules())
+        parts = []
+        for name in getattr(self, 'frozen', ()):
+            if name == 'neck' and not self.with_neck:
+                continue
+            if name not in modules:
+                raise ValueError(f'Expected `frozen` to name submodules of the model, but there is no {name!r}; '
+                                 f'top-level ones are {[name for name, _ in self.named_children()]}.')
+            parts.append(modules[name])
+        return parts

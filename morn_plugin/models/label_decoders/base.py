@@ -1,0 +1,61 @@
+"""What every label decoder offers to the head, and nothing of MMPretrain.
+
+Shapes in this folder:
+    N  images in a batch
+    C  labels (classes) of the vocabulary
+    T  steps of the recurrence
+    H  LSTM cells (``hidden_dims``)
+    M  width of the label embedding (``embed_dims``)
+"""
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from ...utils.checks import check_positive
+
+
+class LabelDecoder(nn.Module, ABC):
+    """Turns the label probabilities of a CNN into the labels of an image.
+
+    A new decoder is one module with a subclass of this class; ``LabelDecoderHead`` puts it behind any backbone.
+
+    Args:
+        num_classes: Number of labels C.
+    """
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        check_positive(num_classes=num_classes)
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Give the training losses.
+
+        Args:
+            scores: The CNN's label probabilities (N, C), 0-1.
+            target: True labels (N, C); 1 true, 0 false, -1 to be ignored.
+
+        Returns:
+            Scalars to be summed, each under a name that starts with ``loss_``.
+        """
+
+    @abstractmethod
+    def predict(self, scores: Tensor) -> dict[str, Tensor]:
+        """Give the predictions for a batch.
+
+        Args:
+            scores: The CNN's label probabilities (N, C), 0-1.
+
+        Returns:
+            ``pred_score`` (N, C), probabilities 0-1, and whatever else the decoder wants to be in the prediction, one
+            row an image: ``pred_label`` where the decoder decides itself, as a (N, C) mask, ``step_scores`` ...
+        """
+
+    def check_scores(self, scores: Tensor) -> None:
+        """Raise if ``scores`` is not (N, C); looks at the shape alone, so that nothing waits for the device."""
+        if scores.dim() != 2 or scores.shape[1] != self.num_classes:
+            raise ValueError(
+                f'{type(self).__name__} expected scores of shape (N, {self.num_classes}), one probability for each of '
+                f'its classes, but got {tuple(scores.shape)}.')

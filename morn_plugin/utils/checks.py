@@ -1,0 +1,47 @@
+"""Checks of arguments, each with the message a user needs."""
+
+def check_positive(**sizes: int) -> None:
+    """Raise unless every size is a positive integer.
+
+    Examples:
+        >>> check_positive(num_steps=0)
+        Traceback (most recent call last):
+        ValueError: Expected `num_steps` to be a positive integer, but got 0.
+    """
+    for name, size in sizes.items():
+        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+            raise ValueError(f'Expected `{name}` to be a positive integer, but got {size!r}.')
+
+
+def check_choice(name: str, value: object, choices: tuple) -> None:
+    """Raise unless ``value`` is one of ``choices``.
+
+    Examples:
+        >>> check_choice('mask', 'prev', ('previous', 'none'))
+        Traceback (most recent call last):
+        ValueError: Expected `mask` to be one of 'previous', 'none', but got 'prev'.
+    """
+    if value not in choices:
+        raise ValueError(f'Expected `{name}` to be one of {", ".join(map(repr, choices))}, but got {value!r}.')
+
+
+def check_probability(name: str, value: object) -> None:
+    """Raise unless ``value`` is a number in 0-1.
+
+    Examples:
+        >>> check_probability('thr', 50)
+        Traceback (most recent call last):
+        ValueError: Expected `thr` to be a number between 0 and 1, but got 50.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f'Expected `{name}` to be a number between 0 and 1, but got {value!r}.')
+
+
+def check_thr_topk(thr: float | None, topk: int | None) -> None:
+    """Raise unless at most one of ``thr`` (0-1) and ``topk`` (positive) is set, and that one is valid."""
+    if thr is not None and topk is not None:
+        raise ValueError(f'Expected either `thr` or `topk`, but got both: thr={thr!r}, topk={topk!r}.')
+    if thr is not None:
+        check_probability('thr', thr)
+    if topk is not None:
+        check_positive(topk=topk)
