@@ -1,1 +1,4 @@
-"""Data sets, transforms and annotation files."""
+"""Data sets, transforms and annotation files.
+
+``annotations`` needs nothing but NumPy; the registered classes are imported by ``morn_plugin`` itself.
+"""

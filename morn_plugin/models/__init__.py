@@ -6,11 +6,13 @@ from .classifiers import MultiLabelClassifier
 from .heads import LabelDecoderHead, MultiOrderLSTMHead
 from .label_decoders import LabelDecoder, MultiOrderLSTM, decoder_from_release
 from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
+from .tta import AverageScoresTTA
 
 for _decoder in (MultiOrderLSTM,):  # decoders know nothing of the registry
     MODELS.register_module(module=_decoder)
 
 __all__ = [
+    'AverageScoresTTA',
     'LabelDecoder', 'LabelDecoderHead', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier', 'MultiOrderLSTM',
     'MultiOrderLSTMHead', 'decoder_from_release', 'masked_stepwise_bce'
 ]

@@ -1,18 +1,17 @@
 """Target vectors from data samples."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmpretrain.structures import DataSample
 
-
-def stack_targets(data_samples: Sequence[DataSample], num_classes: int, device: torch.device | str = 'cpu') -> Tensor:
+def stack_targets(samples: Sequence[Any], num_classes: int, device: torch.device | str = 'cpu') -> Tensor:
     """Stack the true labels of a batch.
 
     Args:
-        data_samples: N samples with ``gt_score`` (C,) or ``gt_label`` (indices, possibly none).
+        samples: N data samples, or dicts of their fields, with ``gt_score`` (C,) or ``gt_label`` (indices, maybe none).
         num_classes: C.
         device: Where the result is wanted.
 
@@ -21,24 +20,33 @@ def stack_targets(data_samples: Sequence[DataSample], num_classes: int, device: 
 
     Raises:
         ValueError: If a sample has neither, or a label or length out of range; names the image.
+
+    Examples:
+        >>> stack_targets([dict(gt_label=torch.tensor([0, 2])), dict(gt_score=torch.tensor([0, -1, 1]))], 3).tolist()
+        [[1.0, 0.0, 1.0], [0.0, -1.0, 1.0]]
     """
-    target = torch.zeros(len(data_samples), num_classes)
-    for row, sample in zip(target, data_samples, strict=True):
+    target = torch.zeros(len(samples), num_classes)
+    rows, labels = [], []
+    for row, sample in enumerate(samples):
         if 'gt_score' in sample:
-            if sample.gt_score.shape != row.shape:
-                raise ValueError(f'Expected gt_score of {num_classes} classes, but got '
-                                 f'{tuple(sample.gt_score.shape)}, in {describe(sample)}.')
-            row.copy_(sample.gt_score)
+            score = sample.get('gt_score')
+            if score.shape != (num_classes,):
+                raise ValueError(f'Expected gt_score of {num_classes} classes, but got {tuple(score.shape)}, in '
+                                 f'{describe(sample)}.')
+            target[row] = score
         elif 'gt_label' in sample:
-            labels = sample.gt_label.tolist()
-            if any(not 0 <= label < num_classes for label in labels):
-                raise ValueError(f'Expected gt_label in 0..{num_classes - 1}, but got {labels}, in {describe(sample)}.')
-            row[labels] = 1
+            indices = sample.get('gt_label').tolist()
+            if indices and not 0 <= min(indices) <= max(indices) < num_classes:
+                raise ValueError(
+                    f'Expected gt_label in 0..{num_classes - 1}, but got {indices}, in {describe(sample)}.')
+            rows += [row] * len(indices)
+            labels += indices
         else:
             raise ValueError(f'Expected gt_label or gt_score, but got neither, in {describe(sample)}.')
+    target[rows, labels] = 1
     return target.to(device, non_blocking=True)
 
 
-def describe(sample: DataSample) -> str:
-    """Name the image of a sample, for messages."""
-    return str(sample.get('img_path', None) or f'a sample without img_path (fields {sorted(sample.all_keys())})')
+def describe(sample: Any) -> str:
+    """Name the image of a data sample or of a dict of its fields, for messages."""
+    return str(sample.get('img_path', None) or f'a sample without img_path (it has {sorted(sample.keys())})')

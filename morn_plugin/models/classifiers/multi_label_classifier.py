@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-
 from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
+from torch import Tensor, nn
 
 CNN = ('backbone', 'neck', 'head.fc')
 

@@ -9,10 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from mmengine.model import BaseModule
-from torch import Tensor, nn
-
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import Tensor, nn
 
 from ...utils.checks import check_positive, check_thr_topk
 from ..label_decoders import LabelDecoder
@@ -28,8 +27,9 @@ class LabelDecoderHead(BaseModule):
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the pooled feature D.
-        decoder: Config of a registered :class:`LabelDecoder`, or one. It gets ``num_classes``.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to 0.5 where ``topk`` is not given.
+        decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one that is built. None: the
+            CNN alone, which is the paper's first stage and its first baseline.
+        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN (the paper's second stage). Defaults to True.
         init_cfg: MMEngine's. By default the classifier starts as that of MMPretrain's linear head.
@@ -38,7 +38,7 @@ class LabelDecoderHead(BaseModule):
         ValueError: If an argument is out of its range.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, decoder: dict[str, Any] | LabelDecoder,
+    def __init__(self, num_classes: int, in_channels: int, decoder: dict[str, Any] | LabelDecoder | None,
                  thr: float | None = None, topk: int | None = None, detach_scores: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg or dict(type='Normal', std=0.01, override=dict(name='fc')))
@@ -47,10 +47,10 @@ class LabelDecoderHead(BaseModule):
         if topk is not None and topk > num_classes:
             raise ValueError(f'Expected `topk` to be at most num_classes={num_classes}, but got {topk}.')
         self.num_classes, self.in_channels = num_classes, in_channels
-        self.thr, self.topk = (0.5 if thr is None and topk is None else thr), topk
+        self.thr, self.topk = thr, topk
         self.detach_scores = detach_scores
         self.fc = nn.Linear(in_channels, num_classes)
-        self.decoder: LabelDecoder = (
+        self.decoder: LabelDecoder | None = (
             MODELS.build(dict(decoder, num_classes=num_classes)) if isinstance(decoder, dict) else decoder)
 
     def pre_logits(self, feats: Feats) -> Tensor:
@@ -71,16 +71,19 @@ class LabelDecoderHead(BaseModule):
         return x
 
     def forward(self, feats: Feats) -> Any:
-        """Give the decoder's raw output, without post-processing."""
-        return self.decoder(self.fc(self.pre_logits(feats)).sigmoid())
+        """Give the raw output of the decoder, or the CNN's logits (N, C) where there is none."""
+        cnn_logits = self.fc(self.pre_logits(feats))
+        return cnn_logits if self.decoder is None else self.decoder(cnn_logits.float().sigmoid())
 
     def loss(self, feats: Feats, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Give ``loss_cnn``, summed over labels and averaged over images, and the decoder's losses."""
         cnn_logits = self.fc(self.pre_logits(feats))  # (N, C)
         target = stack_targets(data_samples, self.num_classes, cnn_logits.device)
-        scores = cnn_logits.float().sigmoid()
-        losses = self.decoder.loss(scores.detach() if self.detach_scores else scores, target)
-        return dict(loss_cnn=cnn_loss(cnn_logits, target), **losses)
+        losses = dict(loss_cnn=cnn_loss(cnn_logits, target))
+        if self.decoder is not None:
+            scores = cnn_logits.float().sigmoid()
+            losses |= self.decoder.loss(scores.detach() if self.detach_scores else scores, target)
+        return losses
 
     def predict(self, feats: Feats, data_samples: Sequence[DataSample | None] | None = None) -> list[DataSample]:
         """Predict the labels of a batch.
@@ -98,7 +101,8 @@ class LabelDecoderHead(BaseModule):
     def predict_scores(self, scores: Tensor,
                        data_samples: Sequence[DataSample | None] | None = None) -> list[DataSample]:
         """Predict from the CNN's label probabilities (N, C), as :meth:`predict` does from features."""
-        predictions = dict(self.decoder.predict(scores), cnn_score=scores)
+        predictions = dict(pred_score=scores) if self.decoder is None else self.decoder.predict(scores)
+        predictions = dict(predictions, cnn_score=scores)
         chosen = predictions.pop('pred_label', None)
         if chosen is None:
             chosen = select_labels(predictions['pred_score'], self.thr, self.topk)
@@ -123,7 +127,7 @@ class MultiOrderLSTMHead(LabelDecoderHead):
         hidden_dims: LSTM cells.
         num_steps: Steps T.
         loss: Config of the step loss.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to 0.5 where ``topk`` is not given.
+        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN.
         init_cfg: MMEngine's.
@@ -149,8 +153,8 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
 
     Args:
         scores: (N, C), 0-1.
-        thr: 0-1, or None.
-        topk: A positive integer, or None.
+        thr: 0-1, or None for 0.5.
+        topk: A positive integer, or None. Of equal scores the lower class index is the better.
 
     Returns:
         Boolean (N, C).
@@ -162,6 +166,6 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
         [[True, True, False]]
     """
     if topk is None:
-        return scores > thr
-    best = scores.topk(topk, dim=1).indices
+        return scores > (0.5 if thr is None else thr)
+    best = scores.sort(dim=1, descending=True, stable=True).indices[:, :topk]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True)

@@ -1,5 +1,8 @@
-"""The Multi-order RNN's label decoder (Dutta, Verma, Jawahar, "Recurrent Image Annotation With Explicit Inter-Label
-Dependencies", ECCV 2020, https://github.com/ayushidutta/multi-order-rnn)."""
+"""The Multi-order RNN's label decoder.
+
+Dutta, Verma, Jawahar, "Recurrent Image Annotation With Explicit Inter-Label Dependencies", ECCV 2020,
+https://github.com/ayushidutta/multi-order-rnn.
+"""
 
 from collections.abc import Callable
 from functools import partial
@@ -42,6 +45,8 @@ class MultiOrderLSTM(LabelDecoder):
     Raises:
         ValueError: If an option is not one of those named, or a size is not positive.
     """
+
+    gate_offset: Tensor
 
     def __init__(self, num_classes: int, loss: StepLoss, embed_dims: int = 256, hidden_dims: int = 512,
                  num_steps: int = 5, state_norm: dict[str, Any] | None = None, init_state: str = 'tanh',
@@ -91,16 +96,12 @@ class MultiOrderLSTM(LabelDecoder):
             step_logits (N, T, C) and the labels picked, step_labels (N, T).
         """
         self.check_scores(scores)
-        q = self.state_norm(scores)
-        state = self.init_h(q).float(), self.init_c(q).float()  # (N, H) each
-        if scores.dtype == torch.float64:
-            state = self.init_h(q), self.init_c(q)
-        if self.init_state == 'tanh':
-            state = state[0].tanh(), state[1].tanh()
+        h, c = self._initial_state(scores)
         device = scores.device.type
-        dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else state[0].dtype
-        with torch.autocast(device, enabled=False):
-            return unroll_labels(state, self._weights(dtype), self.num_steps, self._picker(), self.sparse_embedding)
+        product_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype
+        with torch.autocast(device, enabled=False):  # state and logits keep their precision, the products do not
+            weights = self._weights(product_dtype)
+            return unroll_labels((h, c), weights, self.num_steps, self._picker(), self.sparse_embedding)
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Give ``loss_multi_order``: the step loss of the labels that the decoder itself picks, no teacher forcing."""
@@ -114,6 +115,12 @@ class MultiOrderLSTM(LabelDecoder):
         else:
             logits = step_logits.mean(dim=1) if self.pooling == 'mean' else step_logits[:, -1]
         return dict(pred_score=logits.sigmoid(), step_scores=step_logits.sigmoid(), step_labels=step_labels)
+
+    def _initial_state(self, scores: Tensor) -> tuple[Tensor, Tensor]:
+        """Map scores (N, C) to h_0 and c_0, (N, H) each, in the precision of the weights."""
+        q = self.state_norm(scores)
+        h, c = self.init_h(q).to(self.bias.dtype), self.init_c(q).to(self.bias.dtype)
+        return (h.tanh(), c.tanh()) if self.init_state == 'tanh' else (h, c)
 
     def _picker(self) -> Picker:
         if self.training or self.test_feedback == 'argmax':
@@ -138,6 +145,10 @@ def _pick_unpicked(logits: Tensor, picked: list[Tensor], picked_logit: float) ->
 
 class BiasedBatchNorm1d(nn.BatchNorm1d):
     """Batch normalisation whose running variance is the biased one, as in TensorFlow."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    momentum: float
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (N, C) to (N, C)."""

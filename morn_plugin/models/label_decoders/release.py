@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,10 +12,10 @@ from ..losses.masked_stepwise_bce import masked_stepwise_bce
 from .multi_order_lstm import MultiOrderLSTM
 
 PREFIX = 'cnn_rnn_att/'
-RELEASE_OPTIONS = dict(
+RELEASE_OPTIONS: dict[str, Any] = dict(
     state_norm=dict(eps=1e-3, momentum=0.05), init_state='tanh', output_layer='mlp', forget_bias=1.0,
     test_feedback='unpicked', picked_logit=-9.0, sparse_embedding=True)
-RELEASE_LOSS = dict(mask='cumulative', steps='num_labels')
+RELEASE_LOSS: dict[str, Any] = dict(mask='cumulative', steps='num_labels')
 
 
 def decoder_from_release(variables: Mapping[str, np.ndarray], num_steps: int = 5) -> MultiOrderLSTM:

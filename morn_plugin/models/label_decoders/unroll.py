@@ -103,7 +103,7 @@ def _run_steps(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: in
         tanh_c = c.tanh()
         h = o * tanh_c
         hidden = h
-        if weights.hidden_weight is not None:
+        if weights.hidden_weight is not None and weights.hidden_bias is not None:
             hidden = torch.tanh(_product(h, weights.hidden_weight) + weights.hidden_bias)
         logits = _product(hidden, weights.output_weight) + weights.output_bias
         label = pick(logits.detach(), steps.labels)
@@ -121,7 +121,7 @@ def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
     """Give the input half of the gates for every label, (C + 1, 4H), where that is less work than the lookups."""
     if torch.compiler.is_compiling() or weights.embedding.shape[0] > num_lookups:
         return None
-    return F.linear(weights.embedding.to(weights.weight_ih.dtype), weights.weight_ih).to(weights.bias.dtype) + weights.bias
+    return _product(weights.embedding, weights.weight_ih) + weights.bias
 
 
 def _input_gates(table: Tensor | None, weights: LSTMWeights, rows: Tensor) -> Tensor:

@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
+from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-
-from mmpretrain.registry import MODELS
 
 from ...utils.checks import check_choice
 
@@ -44,8 +43,8 @@ def masked_stepwise_bce(step_logits: Tensor, step_labels: Tensor, target: Tensor
 
     Examples:
         >>> import torch
-        >>> logits = torch.zeros(1, 2, 3)
-        >>> masked_stepwise_bce(logits, torch.tensor([[0, 1]]), torch.tensor([[1, 1, 0]])).item() / torch.tensor(2.).log()
+        >>> logits, labels, target = torch.zeros(1, 2, 3), torch.tensor([[0, 1]]), torch.tensor([[1, 1, 0]])
+        >>> masked_stepwise_bce(logits, labels, target) / torch.tensor(2.0).log()
         tensor(6.)
     """
     check_choice('mask', mask, MASKS)
@@ -103,7 +102,8 @@ class _StepwiseBCE(torch.autograd.Function):
                 step_weight: Tensor | None, pos_weight: Tensor | None) -> Tensor:
         ctx.save_for_backward(logits, target, masked, truth, step_weight, pos_weight)
         positive, either = _term_weights(target, pos_weight)  # (N, C)
-        per_step = torch.stack([(either * F.softplus(step)).sub_(positive * step).sum(1) for step in logits.unbind(1)], 1)
+        terms = ((either * F.softplus(step)).sub_(positive * step) for step in logits.unbind(1))
+        per_step = torch.stack([term.sum(1) for term in terms], dim=1)  # (N, T)
         if masked is not None and truth is not None:
             z = logits[:, 1:].gather(2, masked)  # (N, T - 1, K)
             weight = 1 if pos_weight is None else pos_weight[masked]
@@ -128,7 +128,7 @@ class _StepwiseBCE(torch.autograd.Function):
 
 
 def _term_weights(target: Tensor, pos_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Give p y and p y + (1 - y), both 0 where ignored: the loss is the second times softplus(z) less the first times z."""
+    """Give p y and p y + (1 - y), 0 where ignored: the loss is the second times softplus(z) less the first times z."""
     positive = target.clamp(min=0)
     negative = (1 - target) * (target >= 0)
     if pos_weight is not None:
@@ -156,7 +156,7 @@ class MaskedStepwiseBCELoss(nn.Module):
         check_choice('steps', steps, STEPS)
         self.mask, self.steps, self.loss_weight = mask, steps, loss_weight
         weight = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
-        if weight is not None and (weight.dim() > 1 or not bool((weight > 0).all()) or not bool(weight.isfinite().all())):
+        if weight is not None and (weight.dim() > 1 or not bool(((weight > 0) & weight.isfinite()).all())):
             raise ValueError(f'Expected `pos_weight` to be a positive number or C of them, but got {pos_weight}.')
         self.register_buffer('pos_weight', weight, persistent=False)
 

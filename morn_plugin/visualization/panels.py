@@ -1,0 +1,134 @@
+"""Pictures of predictions: image, labels, and the steps as in the paper's Fig. 3.
+
+Colours are of the Okabe-Ito set, which colour-blind readers tell apart; shape and words say the same once more.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
+KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
+TOP_LABELS = 5
+WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
+
+
+@dataclass
+class Prediction:
+    """What is drawn of one image.
+
+    Attributes:
+        image: (H, W, 3) uint8, RGB.
+        title: Usually the file's name.
+        true: Indices of the true labels; None where they are not known.
+        predicted: Indices of the predicted labels.
+        step_scores: (T, C), 0-1; None for a model without steps.
+        scores: (C,), 0-1.
+    """
+
+    image: np.ndarray
+    title: str
+    true: Sequence[int] | None
+    predicted: Sequence[int]
+    scores: np.ndarray
+    step_scores: np.ndarray | None = None
+
+
+def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path,
+                     heading: str = '') -> None:
+    """Draw one row an image into a picture file: image, labels, steps.
+
+    Args:
+        predictions: At least one.
+        classes: Names of the C labels.
+        path: Where to write; the ending tells the format.
+        heading: A line on top.
+    """
+    steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
+    lines = max(_count_lines(item) for item in predictions)
+    height = max(2.3, 0.34 * (steps + 1), 0.22 * (lines + 2))
+    figure = Figure(figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained')
+    axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
+    for row, item in zip(axes, predictions, strict=True):
+        _draw_image(row[0], item)
+        _draw_labels(row[1], item, classes)
+        _draw_steps(row[2], item, classes)
+    legend = '    '.join(f'{mark} {kind}' for kind, _, mark in KINDS)
+    figure.suptitle(f'{heading}\n{legend}    ★ score kept by max-pooling' if heading else
+                    f'{legend}    ★ score kept by max-pooling', fontsize=10)
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def split_labels(true: Sequence[int] | None, predicted: Sequence[int]) -> dict[str, list[int]]:
+    """Sort labels into right, missed and extra; all are extra where the true ones are not known.
+
+    Examples:
+        >>> split_labels([1, 2], [2, 3])
+        {'right': [2], 'missed': [1], 'extra': [3]}
+    """
+    truth, guess = set(true or ()), set(predicted)
+    return dict(right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth))
+
+
+def kept_by_max_pooling(step_scores: np.ndarray, predicted: Sequence[int]) -> np.ndarray:
+    """Mark, for every predicted label, the first step at which its score is highest.
+
+    Returns:
+        Boolean (T, C).
+    """
+    kept = np.zeros(step_scores.shape, dtype=bool)
+    kept[step_scores[:, list(predicted)].argmax(axis=0), list(predicted)] = True
+    return kept
+
+
+def _count_lines(item: Prediction) -> int:
+    return len(set(item.true or ()) | set(item.predicted))
+
+
+def _draw_image(axes: Axes, item: Prediction) -> None:
+    axes.imshow(item.image)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.set_xlabel(_shorten(item.title, 30), fontsize=7)
+
+
+def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
+    axes.axis('off')
+    kinds = split_labels(item.true, item.predicted)
+    lines = [(f'{mark} {_shorten(classes[label], 22)}  {item.scores[label]:.2f}', colour)
+             for kind, colour, mark in KINDS for label in kinds[kind]]
+    for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
+        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, fontsize=10, va='center',
+                  fontfamily='DejaVu Sans', transform=axes.transAxes)
+
+
+def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
+    axes.axis('off')
+    if item.step_scores is None:
+        return
+    kept = kept_by_max_pooling(item.step_scores, item.predicted)
+    best = np.argsort(-item.step_scores, axis=1, kind='stable')[:, :TOP_LABELS]  # (T, 5)
+    text, colours = [], []
+    for step, labels in enumerate(best):
+        scores = item.step_scores[step, labels]
+        text.append([f'{_shorten(classes[label], 13)} {score:.2f}{" ★" if kept[step, label] else ""}'
+                     for label, score in zip(labels, scores, strict=True)])
+        colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
+    table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
+                       cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 0.02, 0.96, 0.96))
+    table.auto_set_font_size(False)
+    table.set_fontsize(8.5)
+    for (step, column), cell in table.get_celld().items():
+        cell.set_edgecolor('white')
+        if column >= 0 and kept[step, best[step, column]]:
+            cell.set_text_props(fontweight='bold')
+
+
+def _shorten(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[:limit - 1] + '…'

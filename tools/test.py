@@ -1,0 +1,68 @@
+"""Test a checkpoint from a config, and print the paper's table."""
+
+import argparse
+import sys
+
+import mmengine
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.evaluator import DumpResults
+from mmengine.runner import Runner
+
+import morn_plugin  # noqa: F401  registers everything
+from morn_plugin.apis import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='FILE', help='write the figures here (.json), or the predictions (.pkl)')
+    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
+    parser.add_argument('--show-dir', metavar='DIR', help='draw tested images with labels and steps here')
+    parser.add_argument('--interval', type=int, default=1, help='draw every so manieth image (default: 1)')
+    parser.add_argument('--tta', action='store_true',
+                        help='test-time augmentation by tta_model and tta_pipeline of the config (default: flip)')
+    return parser.parse_args()
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    cfg.load_from = args.checkpoint
+    if args.show_dir:
+        hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'PredictionVisualizationHook']
+        cfg.custom_hooks = [
+            *hooks, dict(type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval)]
+    if args.amp:
+        cfg.test_cfg.fp16 = True
+    if args.tta:
+        use_flip_tta(cfg)
+
+
+def use_flip_tta(cfg: Config) -> None:
+    """Average over the image and its mirror image, unless the config says otherwise."""
+    dataset = cfg.test_dataloader.dataset
+    pipeline = cfg.get('tta_pipeline') or [
+        *dataset.pipeline[:-1],
+        dict(type='TestTimeAug',
+             transforms=[[dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)], [dataset.pipeline[-1]]])]
+    dataset.pipeline = pipeline
+    cfg.model = dict(cfg.get('tta_model') or dict(type='AverageScoresTTA'), module=cfg.model)
+
+
+def main() -> None:
+    args = parse_args()
+    out_item = args.out_item or ('pred' if str(args.out).endswith(('.pkl', '.pickle')) else 'metrics')
+    if args.out and out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
+        sys.exit(f'--out {args.out}: predictions are written as .pkl or .pickle.')
+    cfg = load_config(args)
+    apply_flags(cfg, args)
+    runner = Runner.from_cfg(cfg)
+    if args.out and out_item == 'pred':
+        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+    metrics = runner.test()
+    if args.out and out_item == 'metrics' and is_main_process():
+        mmengine.dump(metrics, args.out, indent=2)
+
+
+if __name__ == '__main__':
+    main()

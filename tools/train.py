@@ -1,0 +1,49 @@
+"""Train a model from a config."""
+
+import argparse
+import sys
+
+from mmengine.config import Config
+from mmengine.runner import Runner
+
+import morn_plugin  # noqa: F401  registers everything
+from morn_plugin.apis import add_common_arguments, load_config
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('--resume', nargs='?', const='auto',
+                        help='resume from this checkpoint, or from the latest of the work folder if none is named')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    parser.add_argument('--auto-scale-lr', action='store_true',
+                        help='scale the learning rate with the batch size, from auto_scale_lr.base_batch_size')
+    return parser.parse_args()
+
+
+def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+    if args.no_validate:
+        cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+        cfg.default_hooks.checkpoint.pop('save_best', None)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.resume == 'auto':
+        cfg.resume, cfg.load_from = True, None
+    elif args.resume:
+        cfg.resume, cfg.load_from = True, args.resume
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            sys.exit(f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+        cfg.auto_scale_lr.enable = True
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    apply_flags(cfg, args)
+    Runner.from_cfg(cfg).train()
+
+
+if __name__ == '__main__':
+    main()
