@@ -7,14 +7,21 @@ default_hooks = dict(
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
     checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='per-image/f1-score', rule='greater'),
-    sampler_seed=dict(type='DistSamplerSeedHook'))
-custom_hooks = [dict(type='CheckpointCheckHook')]
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    checkpoint_check=dict(type='CheckpointCheckHook'),
+    paper_table=dict(
+        type='PaperTableHook',
+        rows={
+            'Best constant answer': 'constant/',
+            'CNN': 'cnn/',
+            'Multi-order RNN': ''
+        }),
+)
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 vis_backends = [dict(type='LocalVisBackend')]
 visualizer = dict(type='UniversalVisualizer', vis_backends=vis_backends)
 log_level = 'INFO'
-log_processor = dict(window_size=50)
 load_from = None
 resume = False
 randomness = dict(seed=0)

@@ -19,7 +19,8 @@ class PaperTableHook(Hook):
     """Prints the columns of the paper's Tables 1 and 4 after a test, in percent.
 
     Args:
-        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none.
+        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which nothing was computed
+            is left out.
     """
 
     priority = 'LOW'
@@ -29,7 +30,11 @@ class PaperTableHook(Hook):
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Print the table to the log, where it also stays in the log file."""
-        runner.logger.info('Results on the test set, in percent:\n' + format_table(self.rows, metrics or {}))
+        metrics = metrics or {}
+        rows = {title: prefix for title, prefix in self.rows.items()
+                if any(prefix + key in metrics for key in COLUMNS.values())}
+        if rows:
+            runner.logger.info('Results on the test set, in percent:\n' + format_table(rows, metrics))
 
 
 def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:

@@ -105,7 +105,8 @@ class MultiOrderLSTM(LabelDecoder):
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Give ``loss_multi_order``: the step loss of the labels that the decoder itself picks, no teacher forcing."""
-        return dict(loss_multi_order=self.step_loss(*self(scores), target))
+        step_logits, step_labels = self(scores)
+        return dict(loss_multi_order=self.step_loss(step_logits, step_labels, target))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:
         """Give ``pred_score`` (N, C), ``step_scores`` (N, T, C), both probabilities, and ``step_labels`` (N, T)."""

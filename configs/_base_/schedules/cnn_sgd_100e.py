@@ -1,0 +1,9 @@
+# The CNN's fine-tuning, which the paper leaves open: the recipe of ML-GCN (Chen et al., CVPR 2019, Sec. 4.1), which
+# many later papers use with ResNet-101: SGD 0.01, a tenth of that for the pretrained backbone, a tenth of both after 40
+# and 80 epochs.
+optim_wrapper = dict(
+    optimizer=dict(type='SGD', lr=0.01, momentum=0.9, weight_decay=1e-4),
+    paramwise_cfg=dict(custom_keys=dict(backbone=dict(lr_mult=0.1))))
+param_scheduler = dict(type='MultiStepLR', by_epoch=True, milestones=[40, 80], gamma=0.1)
+train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=1)
+auto_scale_lr = dict(base_batch_size=16)

@@ -1,0 +1,14 @@
+# CNN and decoder in one run, from ImageNet weights, by the CNN's recipe.
+_base_ = [
+    '../_base_/models/resnet101_morn.py',
+    '../_base_/datasets/openclipart.py',
+    '../_base_/evaluation/decoder.py',
+    '../_base_/schedules/cnn_sgd_100e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    frozen=(),
+    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')),
+    head=dict(num_classes=81, detach_scores=False))
+train_dataloader = dict(batch_size=16)
