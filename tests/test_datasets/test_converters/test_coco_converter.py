@@ -169,6 +169,7 @@ def test_authors_lists(root, authors, convert):
     ('coco_train_annot.txt', '1 0 1\n0 0\n1 1 1\n', 'coco_train_annot.txt:2: expected 3 numbers'),
     ('coco_train_annot.txt', '1 0 1\n0 0 0 0\n1 1 1\n', 'coco_train_annot.txt:2: expected 3 numbers'),
     ('coco_train_annot.txt', '1 0 1\n0 1 0\n1 1 1\n', 'coco_train_list.txt:2: expected 0 labels'),
+    ('coco_train_annot.txt', '1 0 1\n0 0 0\n1 0 1\n', 'coco_train_list.txt:3: expected 3 labels'),
     ('coco_train_annot.txt', '1 0 1\n0 0 0\n', 'coco_train_annot.txt:3: expected 3 lines'),
     ('coco_train_annot.txt', '1 0 1\n0 0 0\n1 1 1\n1 1 1\n', 'coco_train_annot.txt:4: expected 3 lines'),
     ('coco_train_annot.txt', '1 0 1\n\n1 1 1\n', 'coco_train_annot.txt:2: expected text, but the line is blank'),

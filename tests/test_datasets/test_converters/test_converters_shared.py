@@ -56,6 +56,8 @@ def test_other_case_ambiguous(root, put, fails):
 def test_exact_case_is_preferred(root, put):
     put(root / 'Sub' / 'B.jpg')
     assert find_images(root, [('Sub/b.jpg', ''), ('Sub/B.jpg', '')], '') == ['Sub/b.jpg', 'Sub/B.jpg']
+    put(root / 'sub' / 'd.jpg')
+    assert find_images(root, [('Sub/a.jpg', ''), ('sub/a.jpg', '')], '') == ['Sub/A.jpg', None]
 
 
 @pytest.mark.parametrize('gone', ['unlinked', 'empty', 'folder'])

@@ -39,6 +39,11 @@ def test_forms(tmp_path, images, put, convert, form):
     assert '│ images without a label │ 1 │ │ │' in result.out
 
 
+def test_byte_order_mark(tmp_path, images, put, convert):
+    file = put(tmp_path / 'tags.csv', '\ufeff' + as_text('csv'))  # as spreadsheets write it
+    assert convert(CONVERTER, images, file, tmp_path).status == 0
+
+
 def test_keep_unlabelled(tmp_path, images, put, convert):
     file = put(tmp_path / 'tags.csv', as_text('csv'))
     convert(CONVERTER, images, file, tmp_path, '--min-count', 2, '--keep-unlabelled')
