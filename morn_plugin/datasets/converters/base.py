@@ -1,0 +1,104 @@
+"""What a converter hands to the shared code."""
+
+import argparse
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from morn_plugin.datasets.annotations import Annotations
+
+
+@dataclass(frozen=True)
+class Published:
+    """The counts that a data set is known by; None where none was published.
+
+    Attributes:
+        images: Number of images, those without a label included.
+        classes: Number of classes.
+        unlabelled: Number of images without any label.
+        mean: Labels a picture over all images, to two decimals.
+        most: Upper bound of the labels of one picture.
+    """
+
+    images: int | None = None
+    classes: int | None = None
+    unlabelled: int | None = None
+    mean: float | None = None
+    most: int | None = None
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image as the source lists it.
+
+    Attributes:
+        img_path: Relative to the root, with forward slashes.
+        labels: Indices of the true classes, ascending.
+        where: File and line (or field) that lists it, for messages.
+        difficult: Indices of classes that are neither right nor wrong.
+    """
+
+    img_path: str
+    labels: tuple[int, ...]
+    where: str
+    difficult: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Split:
+    """One side of a data set, in the order of the source.
+
+    Attributes:
+        classes: Names of the C classes.
+        images: The images, unlabelled ones included.
+        published: What to compare the counts with.
+    """
+
+    classes: list[str]
+    images: list[Image]
+    published: Published = Published()
+
+    def annotations(self) -> Annotations:
+        """Give the content of the annotation file."""
+        return Annotations(self.classes, [_item(image) for image in self.images])
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """All that a parse function found.
+
+    Attributes:
+        splits: Name of the annotation file, such as ``train``, to its side.
+        notes: Lines that the report should say besides the counts.
+    """
+
+    splits: dict[str, Split]
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Converter:
+    """A data set that can be converted.
+
+    Attributes:
+        description: Shown by ``--help``: the expected layout and the rules.
+        parse: Reads the annotations named by the options; ``args.root`` is
+            an existing directory. Raises ``AnnotationError`` or ``OSError``.
+        add_arguments: Adds the options that only this data set has.
+        drop_unlabelled: Whether images without a label are dropped unless
+            the user asks for them.
+        out_required: Whether the output directory is a positional argument
+            rather than an option that defaults to the root.
+    """
+
+    description: str
+    parse: Callable[[argparse.Namespace], Parsed]
+    add_arguments: Callable[[argparse.ArgumentParser], None] = lambda parser: None
+    drop_unlabelled: bool = False
+    out_required: bool = False
+
+
+def _item(image: Image) -> dict:
+    item = dict(img_path=image.img_path, gt_label=list(image.labels))
+    if image.difficult:
+        item['gt_label_difficult'] = list(image.difficult)
+    return item

@@ -1,0 +1,114 @@
+"""The command line that all converters share."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from morn_plugin.datasets.annotations import AnnotationError, atomic_write, save_annotations
+
+from .base import Converter
+from .report import Checked, check_disjoint, check_split, print_report, rows_of
+
+
+def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
+    """Convert a data set as the command line says.
+
+    Args:
+        converter: The data set.
+        argv: Arguments; defaults to those of the process.
+
+    Returns:
+        0, or 1 after an error that standard error tells.
+    """
+    args = _parser(converter).parse_args(argv)
+    try:
+        convert(converter, args)
+    except (AnnotationError, OSError) as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def convert(converter: Converter, args: argparse.Namespace) -> None:
+    """Read, check, report and write; no annotation file is touched if anything is wrong.
+
+    Raises:
+        AnnotationError: If the input cannot be used, or images are missing
+            without ``--allow-missing``.
+        OSError: If a file cannot be read or written.
+    """
+    if not args.root.is_dir():
+        raise NotADirectoryError(f'{args.root} is not a directory.')
+    out_dir = args.out_dir or args.root
+    console = Console()
+    parsed = converter.parse(args)
+    checked = {name: check_split(name, split, args.root, args.workers, args.follow_links, args.allow_repeats)
+               for name, split in parsed.splits.items()}
+    for name, side in checked.items():
+        print_report(console, name, rows_of(side, args.drop_unlabelled))
+    for note in parsed.notes:
+        console.print(note, markup=False, highlight=False)
+    check_disjoint({name: side.split for name, side in checked.items()})
+    _settle_missing(checked, out_dir, args.allow_missing)
+    kept = {name: side.kept(args.drop_unlabelled) for name, side in checked.items()}
+    for name, split in kept.items():
+        if not split.images:
+            raise AnnotationError(f'{name}: no images are left to write.')
+    for name, split in kept.items():
+        path = out_dir / f'{name}.json'
+        save_annotations(path, split.annotations())
+        print(f'Wrote {len(split.images):,} images to {path}')
+
+
+def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> None:
+    lists = []
+    for name, side in checked.items():
+        path = out_dir / f'missing_{name}.txt'
+        if not side.missing:
+            path.unlink(missing_ok=True)  # an earlier run's list is no longer true
+            continue
+        with atomic_write(path) as file:
+            file.write(''.join(f'{image.img_path}\n' for image in side.missing).encode())
+        lists.append(f'{path} ({len(side.missing):,} of {len(side.split.images):,})')
+        print(f'{side.missing[0].where}: {side.missing[0].img_path!r} is the first of '
+              f'{len(side.missing):,} {name} images not found (or empty).', file=sys.stderr)
+    if lists and not allow:
+        raise AnnotationError(
+            f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to go on without them.')
+
+
+def _parser(converter: Converter) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=converter.description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('root', type=Path, help='folder that image paths are relative to')
+    converter.add_arguments(parser)
+    out_help = 'folder for train.json, test.json and the lists of missing images'
+    if converter.out_required:
+        parser.add_argument('out_dir', type=Path, help=out_help)
+    else:
+        parser.add_argument('--out-dir', type=Path, help=f'{out_help} (default: the root)')
+    default = 'drop' if converter.drop_unlabelled else 'keep'
+    unlabelled = parser.add_mutually_exclusive_group()
+    unlabelled.add_argument('--drop-unlabelled', action='store_true',
+                            help=f'leave out images without a label (default: {default})')
+    unlabelled.add_argument('--keep-unlabelled', action='store_false', dest='drop_unlabelled',
+                            help=f'write images without a label too (default: {default})')
+    parser.set_defaults(drop_unlabelled=converter.drop_unlabelled)
+    parser.add_argument('--allow-missing', action='store_true',
+                        help='go on without the images that are not on disk, rather than stop')
+    parser.add_argument('--allow-repeats', action='store_true',
+                        help='go on when an image is listed twice with equal labels, rather than stop')
+    parser.add_argument('--follow-links', action='store_true',
+                        help='accept symbolic links that lead out of the root')
+    parser.add_argument('--workers', type=positive_int, default=8, help='threads that look for images (default: 8)')
+    return parser
+
+
+def positive_int(text: str) -> int:
+    """Read a whole number of at least 1, as the type of an argument."""
+    if not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, but got {text!r}')
+    return int(text)

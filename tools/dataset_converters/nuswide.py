@@ -1,0 +1,9 @@
+"""Convert NUS-WIDE to MultiLabelDataset JSON; see --help."""
+
+import sys
+
+from morn_plugin.datasets.converters import run
+from morn_plugin.datasets.converters.nuswide import CONVERTER
+
+if __name__ == '__main__':
+    sys.exit(run(CONVERTER))

@@ -1,0 +1,9 @@
+"""Convert PASCAL VOC 2007 to MultiLabelDataset JSON; see --help."""
+
+import sys
+
+from morn_plugin.datasets.converters import run
+from morn_plugin.datasets.converters.voc import CONVERTER
+
+if __name__ == '__main__':
+    sys.exit(run(CONVERTER))
