@@ -7,6 +7,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(head=dict(num_classes=81))
+model = dict(head=dict(num_classes=72))
 train_dataloader = dict(batch_size=16)
 default_hooks = dict(checkpoint=dict(save_best='cnn/per-image/f1-score'))

@@ -10,5 +10,5 @@ _base_ = [
 model = dict(
     frozen=(),
     backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='torchvision://resnet101')),
-    head=dict(num_classes=81, detach_scores=False))
+    head=dict(num_classes=72, detach_scores=False))
 train_dataloader = dict(batch_size=16)

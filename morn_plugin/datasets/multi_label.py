@@ -35,7 +35,7 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
         data_list = []
         has_difficult = any(item.get('gt_label_difficult') for item in annotations.data_list)
         for item, target in zip(annotations.data_list, annotations.targets(), strict=True):
-            sample = dict(item, img_path=osp.join(self.img_prefix, item['img_path']))
+            sample = dict(item, img_path=osp.normpath(osp.join(self.img_prefix, item['img_path'])))
             if has_difficult:
                 sample['gt_score'] = target.astype(np.float32)
             data_list.append(sample)
