@@ -52,11 +52,11 @@ class Plan:
     classes: tuple[str, ...] | None = None
     min_count: int = 50
     merge_copies: bool = False
-    one_per_group: bool = False
+    min_labels: int = 1
     max_images: int | None = None
 
 
-MINI = Plan(size=128, suffix='.webp', classes=oc.MINI_CLASSES, merge_copies=True, one_per_group=True)
+MINI = Plan(size=128, suffix='.webp', classes=oc.MINI_CLASSES, merge_copies=True, min_labels=2)
 
 
 @dataclass
@@ -80,8 +80,8 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     source.add_argument('--deb', type=Path, nargs='+', metavar='FILE', help='the two package files')
     source.add_argument('--unpacked', type=Path, metavar='DIR', help='where the packages are unpacked')
     parser.add_argument('--mini', action='store_true',
-                        help=f'make the small slice: {len(oc.MINI_CLASSES)} labels, one of each group of '
-                             f'near-duplicates, {MINI.size} px, lossy WebP')
+                        help=f'make the small slice: {len(oc.MINI_CLASSES)} labels, pictures with two or '
+                             f'more of them, {MINI.size} px, lossy WebP')
     parser.add_argument('--size', type=int, default=None,
                         help=f'longest side of the images in pixels; {Plan.size} or, with --mini, {MINI.size} by '
                              f'default')
@@ -103,7 +103,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
     """Combine the command line with the defaults of the chosen set."""
     base = MINI if args.mini else Plan()
     return Plan(size=args.size or base.size, suffix=base.suffix, classes=base.classes, min_count=args.min_count,
-                merge_copies=base.merge_copies or args.merge_copies, one_per_group=base.one_per_group,
+                merge_copies=base.merge_copies or args.merge_copies, min_labels=base.min_labels,
                 max_images=args.max_images)
 
 
@@ -186,8 +186,8 @@ def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) 
     """Put every group of near-duplicates on one side; report the groups."""
     groups = oc.group_near_duplicates(hashes).tolist()
     digests = [entry.picture.digest for entry in entries]
-    train = oc.assign_sides(digests, groups, 'train', oc.TRAIN_SHARE)
-    val = oc.assign_sides(digests, groups, 'val', oc.VAL_SHARE)
+    train = oc.assign_sides(digests, groups, oc.TRAIN_DRAW, oc.TRAIN_SHARE)
+    val = oc.assign_sides(digests, groups, oc.VAL_DRAW, oc.VAL_SHARE)
     for entry, entry.group, entry.in_train, in_val in zip(entries, groups, train, val, strict=True):
         entry.in_fit = entry.in_train and not in_val
     sizes = Counter(Counter(groups).values())
@@ -202,29 +202,26 @@ def choose(entries: Sequence[Entry], plan: Plan, report: dict[str, Any]) -> tupl
     classes = list(plan.classes or oc.frequent_keywords(keywords, plan.min_count))
     if not classes:
         raise oc.OpenClipartError(f'Expected a keyword on at least {plan.min_count} pictures, but there is none.')
-    labelled = [entry for entry in entries if not entry.keywords.isdisjoint(classes)]
-    chosen = one_per_group(labelled, classes) if plan.one_per_group else labelled
-    drawn = sorted(chosen, key=lambda entry: (entry.picture.digest, entry.picture.name))[:plan.max_images]
+    labelled = [entry for entry in entries if len(entry.keywords.intersection(classes)) >= plan.min_labels]
+    drawn = sorted(labelled, key=lambda entry: (entry.picture.digest, entry.picture.name))[:plan.max_images]
+    chosen = drop_crossing(sorted(drawn, key=lambda entry: entry.picture.name))
     report['chosen'] = dict(
-        distinct_keywords=len(set().union(*keywords)), labels=len(classes),
-        pictures_without_label=len(entries) - len(labelled), further_near_duplicates=len(labelled) - len(chosen),
-        over_max_images=len(chosen) - len(drawn), pictures=len(drawn))
-    return classes, sorted(drawn, key=lambda entry: entry.picture.name)
+        distinct_keywords=len(set().union(*keywords)), labels=len(classes), min_labels=plan.min_labels,
+        pictures_with_too_few_labels=len(entries) - len(labelled), over_max_images=len(labelled) - len(drawn),
+        near_duplicates_once_encoded=len(drawn) - len(chosen), pictures=len(chosen))
+    return classes, chosen
 
 
-def one_per_group(entries: Sequence[Entry], classes: Sequence[str]) -> list[Entry]:
-    """Keep the picture with most labels of each group of near-duplicates.
+def drop_crossing(entries: Sequence[Entry]) -> list[Entry]:
+    """Drop pictures of the test side that the stored images make near-duplicates of the training side.
 
-    Encoding loses detail, which may bring further pictures together: these
-    are looked for in the encoded images once more, and the later one goes.
+    A smaller size or a lossy encoding may bring together what was apart when
+    the sides were drawn. With the full set's 256 pixels and PNG nothing changes.
     """
-    best: dict[int, Entry] = {}
-    for entry in sorted(entries, key=lambda e: (-len(e.keywords.intersection(classes)), e.picture.name)):
-        best.setdefault(entry.group, entry)
-    kept = sorted(best.values(), key=lambda entry: entry.picture.name)
-    hashes = np.array([oc.fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in kept])
-    later = set(oc.near_duplicates(hashes)[:, 1].tolist())
-    return [entry for index, entry in enumerate(kept) if index not in later]
+    hashes = np.array([oc.fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in entries])
+    crossing = {index for pair in oc.near_duplicates(hashes).tolist()
+                if entries[pair[0]].in_train != entries[pair[1]].in_train for index in pair}
+    return [entry for index, entry in enumerate(entries) if entry.in_train or index not in crossing]
 
 
 def write(out: Path, classes: list[str], entries: Sequence[Entry], plan: Plan, report: dict[str, Any]) -> None:
@@ -261,7 +258,7 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
         source: Where the packages are unpacked.
         out: Folder to make; it appears when whole.
         plan: What to make.
-        command: Command line to name in the README.
+        command: Command line to name in README and report.
 
     Returns:
         The report.
@@ -313,7 +310,7 @@ def describe(report: dict[str, Any]) -> str:
     """Put a report into Markdown."""
     files, near, chosen, splits = (report[key] for key in ('files', 'near_duplicates', 'chosen', 'splits'))
     excluded, unusable = files['excluded_folders'], report['unusable']
-    listed = lambda counts: ', '.join(f'`{key}` {count}' for key, count in counts.items() if count) or 'none'
+    listed = lambda counts: ', '.join(f'`{key or "(empty)"}` {n}' for key, n in counts.items() if n) or 'none'
     problems = {key: len(names) for key, names in report['problems'].items()}
     several = {size: n for size, n in near['groups_by_size'].items() if int(size) > 1}
     largest = max(map(int, near['groups_by_size']))
@@ -341,8 +338,9 @@ def describe(report: dict[str, Any]) -> str:
         f'- PNG modes of the others: {listed(report["modes"])}.',
         f'- Near-duplicates: {near["groups"]} groups, {near["pictures_in_groups_of_several"]} pictures in the '
         f'{sum(several.values())} groups of several, at most {largest} in one.',
-        f'- Left out for having none of the labels: {chosen["pictures_without_label"]}; as a near-duplicate of one '
-        f'that stays: {chosen["further_near_duplicates"]}; over `--max-images`: {chosen["over_max_images"]}.', '',
+        f'- Left out for having fewer than {chosen["min_labels"]} of the labels: '
+        f'{chosen["pictures_with_too_few_labels"]}; over `--max-images`: {chosen["over_max_images"]}; from the test '
+        f'side, as a near-duplicate of the training side once encoded: {chosen["near_duplicates_once_encoded"]}.', '',
         'Keywords (by files considered):', '',
         f'- {chosen["distinct_keywords"]} distinct ones after cleaning.',
         f'- Dropped for naming no content: {listed(report["stop_keywords"])}.',
