@@ -1,0 +1,447 @@
+import gzip
+import hashlib
+import importlib.util
+import io
+import json
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from morn_plugin.datasets import openclipart as oc
+from morn_plugin.datasets.annotations import load_annotations
+
+ROOT = Path(__file__).resolve().parents[2]
+MINI = ROOT / 'tests' / 'data' / 'openclipart_mini'
+
+
+def load_tool():
+    spec = importlib.util.spec_from_file_location(
+        'openclipart_tool', ROOT / 'tools' / 'dataset_converters' / 'openclipart.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+tool = load_tool()
+
+
+def svg(*keywords, prolog=''):
+    items = ''.join(f'<rdf:li>{keyword}</rdf:li>' for keyword in keywords)
+    return (f'<?xml version="1.0" encoding="UTF-8"?>\n{prolog}<svg xmlns="http://www.w3.org/2000/svg" '
+            'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">'
+            '<metadata><rdf:RDF><dc:creator><rdf:Bag><rdf:li>nobody</rdf:li></rdf:Bag></dc:creator>'
+            f'<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject></rdf:RDF></metadata></svg>')
+
+
+def noise(seed, cells=10, side=80):
+    """A picture that resembles no other: random cells."""
+    values = np.random.default_rng(seed).integers(0, 255, (cells, cells, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((side, side), Image.Resampling.NEAREST)
+
+
+def with_alpha(picture, mode='RGBA'):
+    """The left half of a picture, on nothing."""
+    picture = picture.convert(mode)
+    alpha = Image.new('L', picture.size, 0)
+    alpha.paste(255, (0, 0, picture.width // 2, picture.height))
+    picture.putalpha(alpha)
+    return picture
+
+
+class Library:
+    """A small collection, unpacked."""
+
+    def __init__(self, root):
+        self.root = root / 'usr' / 'share' / 'openclipart'
+
+    def add(self, name, picture, text=None, suffix='.svg'):
+        path = self.root / 'png' / f'{name}.png'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if isinstance(picture, bytes):
+            path.write_bytes(picture)
+        elif isinstance(picture, str):
+            path.symlink_to(self.root / 'png' / f'{picture}.png')
+        else:
+            picture.save(path)
+        if text is not None:
+            path = self.root / 'svg' / f'{name}{suffix}'
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(text if isinstance(text, bytes) else text.encode())
+
+
+BILLION_LAUGHS = '<!DOCTYPE svg [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
+
+
+@pytest.fixture
+def library(tmp_path):
+    """Every trap once or twice, between plain pictures with `bird` and `animal`."""
+    library = Library(tmp_path / 'unpacked')
+    for seed in range(40):
+        library.add(f'animals/plain_{seed:02}', noise(seed), svg('bird' if seed % 2 else 'Animal ', 'rare'[:seed]))
+    library.add('modes/palette', noise(100).convert('P'), svg('animals'))  # alias
+    library.add('modes/grey_alpha', with_alpha(noise(101), 'L'), svg('animal'))
+    library.add('modes/rgba', with_alpha(noise(102)), svg('hash', ' BIRD', ''))
+    library.add('modes/zipped', noise(103), gzip.compress(svg('bird', 'animal').encode()), '.svgz')
+    library.add('modes/entity', noise(104), svg('&b;', prolog='<!DOCTYPE svg [<!ENTITY b "bird">]>'))
+    library.add('odd/stopped', noise(105), svg('Architetto  Francesco Rollandin', 'unsorted', 'special'))
+    library.add('odd/no_keywords', noise(106), svg())
+    library.add('odd/no_svg', noise(107))
+    library.add('odd/malformed', noise(108), '<svg><dc:subject>')
+    library.add('odd/laughs', noise(109), svg('bird', '&b;', prolog=BILLION_LAUGHS))
+    library.add('odd/external', noise(110), svg('bird', prolog='<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/x">]>'))
+    library.add('odd/huge', noise(111, side=400), svg('bird'))
+    library.add('odd/tiny', noise(112, side=6), svg('bird'))
+    library.add('odd/blank', Image.new('RGBA', (60, 60), (0, 0, 0, 0)), svg('bird'))
+    library.add('odd/broken', b'\x89PNG\r\n\x1a\n but no more', svg('bird'))
+    library.add('odd/dangling', 'odd/nowhere', svg('bird'))
+    library.add('twin/linked', 'animals/plain_01', svg('animal'))  # elsewhere it is a bird
+    library.add('twin/larger', noise(3, side=120), svg('bird'))  # plain_03 once more
+    for folder in ('shapes/stars', 'special/gradients', 'unsorted/duplicates'):
+        library.add(f'{folder}/left_out', noise(120), svg('bird'))
+    library.add('shapes/stars_and_more/stays', noise(121), svg('bird'))
+    return library
+
+
+@pytest.fixture(autouse=True)
+def small_limit(monkeypatch):
+    monkeypatch.setattr(oc.render, '__defaults__', (200 * 200,))
+
+
+PLAN = tool.Plan(size=64, min_count=10)
+
+
+def convert(library, out, plan=PLAN):
+    return tool.convert(library.root.parents[2], out, plan, 'command')
+
+
+def content(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+def test_report_counts_every_trap(library, tmp_path):
+    report = convert(library, tmp_path / 'out')
+    assert report['files'] == {
+        'png': 62, 'excluded_folders': {'shapes/stars': 1, 'special': 1, 'unsorted': 1}, 'considered': 58,
+        'svg_gzipped': 1, 'svg_with_entities': 1, 'svg_without_keywords': 1, 'copies': 1,
+        'pictures_with_copies_of_other_keywords': 1, 'merged': False}
+    assert report['problems'] == {
+        'dangling_link': ['odd/dangling'], 'svg_malformed': ['odd/malformed'], 'svg_missing': ['odd/no_svg'],
+        'svg_unsafe': ['odd/external', 'odd/laughs']}
+    assert report['unusable'] == {
+        'too_many_pixels': ['odd/huge'], 'too_small': ['odd/tiny'], 'broken': ['odd/broken'], 'blank': ['odd/blank']}
+    assert report['modes'] == {'LA': 1, 'P': 1, 'RGB': 51, 'RGBA': 1}
+    assert {key: n for key, n in report['stop_keywords'].items() if n} == {
+        '': 2, 'hash': 1, 'unsorted': 1, 'special': 1, 'architetto francesco rollandin': 1}
+    assert {key: n for key, n in report['aliases'].items() if n} == {'animals': 1}
+    # The twins are the only near-duplicates: plain_01 and its link, plain_03 and its enlargement.
+    assert report['near_duplicates']['groups_by_size'] == {'1': 50, '2': 2}
+    # 54 pictures less stopped, no_keywords, no_svg, malformed, laughs, external.
+    assert report['chosen']['pictures'] == 48
+    assert report['chosen']['pictures_with_too_few_labels'] == 6
+
+
+def test_labels_are_clean_and_sorted(library, tmp_path):
+    convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=2))
+    train, test = (load_annotations(tmp_path / 'out' / f'{side}.json') for side in ('train', 'test'))
+    # 'rare'[:seed] gives 'r' to one picture, 'ra' and 'rar' to one each, 'rare' to 36.
+    assert train.classes == test.classes == ['animal', 'bird', 'rare']
+    labels = {item['img_path']: item['gt_label'] for item in train.data_list + test.data_list}
+    assert labels['images/modes/palette.png'] == [0]
+    assert labels['images/modes/rgba.png'] == [1]
+    assert labels['images/modes/zipped.png'] == [0, 1]
+    assert labels['images/modes/entity.png'] == [1]
+    assert labels['images/animals/plain_04.png'] == [0, 2]
+    assert labels['images/animals/plain_01.png'] == [1]
+    assert labels['images/twin/linked.png'] == [0]
+    # animal: 20 plain, palette, grey_alpha, zipped, linked; bird: 20 plain, rgba, zipped, entity, larger, stays.
+    assert (train.label_counts() + test.label_counts()).tolist() == [24, 25, 36]
+
+
+def test_merged_copies_have_the_keywords_of_all(library, tmp_path):
+    report = convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=10, merge_copies=True))
+    labels = {item['img_path']: item['gt_label'] for side in ('train', 'test')
+              for item in load_annotations(tmp_path / 'out' / f'{side}.json').data_list}
+    assert labels['images/animals/plain_01.png'] == [0, 1]
+    assert 'images/twin/linked.png' not in labels
+    assert report['chosen']['pictures'] == 47
+
+
+def test_sides_partition_and_keep_twins_together(library, tmp_path):
+    convert(library, tmp_path / 'out')
+    sides = {name: {item['img_path'] for item in load_annotations(tmp_path / 'out' / f'{name}.json').data_list}
+             for name in ('train', 'test', 'train_fit', 'val')}
+    assert not sides['train'] & sides['test']
+    assert not sides['train_fit'] & sides['val']
+    assert sides['train_fit'] | sides['val'] == sides['train']
+    assert sorted(sides['train'] | sides['test']) == sorted(
+        path for path in content(tmp_path / 'out') if path.startswith('images/'))
+    for twins in (('animals/plain_01', 'twin/linked'), ('animals/plain_03', 'twin/larger')):
+        for paths in sides.values():
+            assert len({f'images/{name}.png' in paths for name in twins}) == 1
+
+
+def test_same_bytes_twice_and_from_another_place(library, tmp_path):
+    convert(library, tmp_path / 'first')
+    # The same files, written in another order.
+    other = Library(tmp_path / 'other')
+    for path in sorted(library.root.rglob('*'), reverse=True):
+        target = other.root / path.relative_to(library.root)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_symlink() and path.is_file():
+            target.symlink_to(path.resolve())
+        elif path.is_symlink():
+            target.symlink_to('nowhere.png')
+        elif path.is_file():
+            target.write_bytes(path.read_bytes())
+    convert(other, tmp_path / 'second')
+    assert content(tmp_path / 'first') == content(tmp_path / 'second')
+
+
+def test_a_label_threshold_moves_no_picture_across(library, tmp_path):
+    sides = []
+    for count in (2, 25):
+        convert(library, tmp_path / str(count), tool.Plan(size=32, min_count=count))
+        sides.append({item['img_path']: side for side in ('train', 'test')
+                      for item in load_annotations(tmp_path / str(count) / f'{side}.json').data_list})
+    assert 0 < len(sides[1]) < len(sides[0])
+    assert sides[1].items() <= sides[0].items()
+
+
+def test_max_images(library, tmp_path):
+    report = convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=10, max_images=30))
+    assert report['chosen']['pictures'] == 30
+    assert report['chosen']['over_max_images'] == 18
+
+
+def test_images_lie_on_white_and_keep_their_shape(tmp_path):
+    source = Image.new('RGBA', (200, 100), (0, 0, 0, 0))
+    source.paste((255, 0, 0, 255), (0, 0, 100, 100))
+    source.paste((0, 0, 255, 128), (100, 0, 200, 50))
+    source.save(tmp_path / 'a.png')
+    flat, mode = oc.render(tmp_path / 'a.png', 50)
+    assert (flat.size, flat.mode, mode) == ((50, 25), 'RGB', 'RGBA')
+    assert flat.getpixel((5, 5)) == (255, 0, 0)
+    assert flat.getpixel((45, 20)) == (255, 255, 255)
+    # 255 * (1 - 128 / 255) = 127 in red and green
+    assert flat.getpixel((45, 5)) == (127, 127, 255)
+
+
+def test_no_dark_fringe_from_hidden_colours(tmp_path):
+    source = Image.new('RGBA', (400, 40), (0, 0, 0, 0))  # black where nothing shows
+    source.paste((255, 255, 0, 255), (0, 0, 199, 40))
+    source.save(tmp_path / 'a.png')
+    pixels = np.asarray(oc.render(tmp_path / 'a.png', 40)[0])
+    assert pixels[..., :2].min() >= 253
+
+
+def test_small_images_are_not_enlarged(tmp_path):
+    noise(0, side=20).save(tmp_path / 'a.png')
+    assert oc.render(tmp_path / 'a.png', 64)[0].size == (20, 20)
+
+
+def test_size_is_known_without_decoding(tmp_path):
+    header = b'\x89PNG\r\n\x1a\n' + (13).to_bytes(4, 'big') + b'IHDR'
+    (tmp_path / 'bomb.png').write_bytes(header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big'))
+    assert oc.png_size(tmp_path / 'bomb.png') == (20990, 29700)
+    with pytest.raises(oc.TooManyPixelsError, match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700'):
+        oc.render(tmp_path / 'bomb.png', 64)
+
+
+@pytest.mark.parametrize(('prolog', 'error'), [
+    (BILLION_LAUGHS, oc.UnsafeSvgError),
+    ('<!DOCTYPE svg [<!ENTITY % p "text">]>', oc.UnsafeSvgError),
+    ('<!DOCTYPE svg [<!ENTITY x SYSTEM "http://localhost/x">]>', oc.UnsafeSvgError),
+    (f'<!DOCTYPE svg [<!ENTITY x "{"x" * 257}">]>', oc.UnsafeSvgError),
+    ('<', oc.MalformedSvgError),
+])
+def test_unsafe_and_malformed_svg(tmp_path, prolog, error):
+    (tmp_path / 'a.svg').write_text(svg('bird', prolog=prolog))
+    with pytest.raises(error, match=r'a\.svg: expected'):
+        oc.read_svg(tmp_path / 'a.svg')
+
+
+def test_svg_that_unpacks_to_too_much(tmp_path, monkeypatch):
+    monkeypatch.setattr(oc, 'MAX_SVG_BYTES', 1000)
+    (tmp_path / 'a.svgz').write_bytes(gzip.compress(svg('bird').encode() + b' ' * 10_000))
+    with pytest.raises(oc.UnsafeSvgError, match='at most 1000 bytes'):
+        oc.read_svg(tmp_path / 'a.svgz')
+
+
+def test_cut_off_gzip(tmp_path):
+    (tmp_path / 'a.svgz').write_bytes(gzip.compress(svg('bird').encode())[:-20])
+    with pytest.raises(oc.MalformedSvgError, match='expected a gzipped SVG'):
+        oc.read_svg(tmp_path / 'a.svgz')
+
+
+def test_keywords_come_from_the_subject_alone(tmp_path):
+    (tmp_path / 'a.svg').write_text(svg('bird', 'caf&#233;', 'r&amp;b'), encoding='utf-8')
+    assert oc.read_svg(tmp_path / 'a.svg').keywords == ('bird', 'café', 'r&b')
+
+
+def test_no_alias_leads_to_an_alias_or_a_stop_keyword():
+    assert not set(oc.ALIASES.values()) & (set(oc.ALIASES) | set(oc.STOP_KEYWORDS))
+    for keyword in [*oc.ALIASES, *oc.STOP_KEYWORDS, *oc.MINI_CLASSES]:
+        assert oc.normalise(keyword) == keyword
+    assert oc.clean_keywords(oc.MINI_CLASSES) == set(oc.MINI_CLASSES)
+
+
+def jaccard(a, b):
+    """Share of differing bits, straight from sets."""
+    a, b = set(np.flatnonzero(a)), set(np.flatnonzero(b))
+    return len(a ^ b) / len(a | b) if a | b else 0.0
+
+
+def test_near_duplicates_are_what_sets_say():
+    rng = np.random.default_rng(0)
+    hashes = rng.random((60, 30)) < rng.random((60, 1))
+    hashes[:2] = False  # two without any bit
+    expected = [[i, j] for i in range(60) for j in range(i + 1, 60) if jaccard(hashes[i], hashes[j]) <= 0.5]
+    assert len(expected) > 10
+    assert [0, 1] in expected
+    assert oc.near_duplicates(hashes, 0.5).tolist() == expected
+
+
+def test_groups_are_chains():
+    bits = np.zeros((5, 20), dtype=bool)
+    bits[0, :10] = bits[1, 1:11] = bits[2, 2:12] = True  # 0-1 and 1-2 at 2 / 11, 0-2 at 4 / 12
+    bits[3, 15:] = bits[4, 10:15] = True
+    groups = oc.group_near_duplicates(bits, 0.2)
+    assert groups[0] == groups[1] == groups[2]
+    assert len(set(groups.tolist())) == 3
+
+
+def test_thin_drawings_are_not_near_duplicates_of_each_other():
+    # Both nearly empty: few bits differ in all, yet nothing is alike.
+    pictures = [Image.new('RGB', (160, 160), 'white') for _ in range(2)]
+    pictures[0].paste('black', (10, 10, 20, 90))
+    pictures[1].paste('black', (120, 60, 150, 70))
+    hashes = np.array([oc.fingerprint(picture) for picture in pictures])
+    assert (hashes[0] ^ hashes[1]).mean() < 0.15
+    assert len(oc.near_duplicates(hashes)) == 0
+
+
+def test_recoloured_and_rescaled_are_near_duplicates():
+    picture = noise(0, cells=6, side=240)
+    variants = [picture, picture.resize((100, 100)), picture.convert('L').convert('RGB')]
+    assert len(oc.near_duplicates(np.array([oc.fingerprint(variant) for variant in variants]))) == 3
+
+
+def test_sides_follow_the_content():
+    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(4000)]
+    groups = [i // 2 for i in range(4000)]
+    sides = oc.assign_sides(digests, groups, 'a', 0.7)
+    assert sides[::2] == sides[1::2]
+    assert abs(np.mean(sides) - 0.7) < 4 * (0.21 / 2000) ** 0.5
+    # Neither order, nor group numbers, nor copies matter; the name of the draw does.
+    assert oc.assign_sides(digests[::-1], [9999 - g for g in groups[::-1]], 'a', 0.7) == sides[::-1]
+    assert oc.assign_sides(digests + digests[:1], [*groups, 0], 'a', 0.7) == [*sides, sides[0]]
+    other = oc.assign_sides(digests, groups, 'b', 0.7)
+    assert abs(np.mean(np.equal(sides, other)) - 0.58) < 0.06
+
+
+def test_pictures_that_encoding_brings_together_do_not_cross():
+    def entry(name, seed, in_train):
+        return tool.Entry(oc.Picture(name, Path(name), name, frozenset()), set(), encoded(seed), in_train=in_train)
+
+    def encoded(seed):
+        noise(seed).save(buffer := io.BytesIO(), 'PNG')
+        return buffer.getvalue()
+
+    entries = [entry('a', 1, True), entry('b', 1, False), entry('c', 2, False), entry('d', 2, False)]
+    assert [e.picture.name for e in tool.drop_crossing(entries)] == ['a', 'c', 'd']
+
+
+def test_errors_name_what_to_do(library, tmp_path, capsys):
+    (tmp_path / 'full').mkdir()
+    (tmp_path / 'full' / 'file').touch()
+    source = str(library.root)
+    assert tool.main([str(tmp_path / 'full'), '--unpacked', source]) == 1
+    assert 'holds something already' in capsys.readouterr().err
+    assert tool.main([str(tmp_path / 'out'), '--unpacked', str(tmp_path / 'full')]) == 1
+    assert 'openclipart-png and openclipart-svg' in capsys.readouterr().err
+    assert tool.main([str(tmp_path / 'out'), '--unpacked', source, '--min-count', '900']) == 1
+    assert 'Expected a keyword on at least 900 pictures' in capsys.readouterr().err
+    assert tool.main([str(tmp_path / 'out'), '--deb', str(tmp_path / 'no.deb')]) == 1
+    assert 'no.deb: expected a package file' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
+    with pytest.raises(SystemExit):
+        tool.main([str(tmp_path / 'out'), '--unpacked', source, '--size', '0'])
+    assert '--size: expected a positive number' in capsys.readouterr().err
+
+
+def test_missing_programs_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv('PATH', str(tmp_path))
+    assert tool.main([str(tmp_path / 'out'), '--download']) == 1
+    assert 'apt-get is missing' in capsys.readouterr().err
+    (tmp_path / 'apt-get').write_text('#!/bin/sh\necho no such package >&2\nexit 100\n')
+    (tmp_path / 'apt-get').chmod(0o755)
+    assert tool.main([str(tmp_path / 'out'), '--download']) == 1
+    error = capsys.readouterr().err
+    assert 'no such package' in error
+    assert 'apt-get update' in error
+
+
+def test_command_line_end_to_end(library, tmp_path, capsys):
+    out = tmp_path / 'out'
+    assert tool.main([str(out), '--unpacked', str(library.root), '--min-count', '10', '--size', '48']) == 0
+    report = json.loads((out / 'report.json').read_text())
+    assert report['command'].endswith('openclipart.py OUT --download --size 48 --min-count 10')
+    assert str(tmp_path) not in (out / 'report.json').read_text() + (out / 'README.md').read_text()
+    assert 'It holds 48 pictures with 3 labels' in capsys.readouterr().out
+    for path in (out / 'images').rglob('*.png'):
+        with Image.open(path) as image:
+            assert image.mode == 'RGB'
+            assert max(image.size) <= 48
+
+
+# The committed slice.
+
+
+@pytest.fixture(scope='module')
+def mini():
+    return {side: load_annotations(MINI / f'{side}.json') for side in ('train', 'test', 'train_fit', 'val')}
+
+
+@pytest.fixture(scope='module')
+def mini_hashes(mini):
+    hashes = {}
+    for item in mini['train'].data_list + mini['test'].data_list:
+        with Image.open(MINI / item['img_path']) as image:
+            assert image.mode == 'RGB'
+            assert max(image.size) <= 128
+            hashes[item['img_path']] = oc.fingerprint(image)
+    return hashes
+
+
+def test_slice_is_whole(mini, mini_hashes):
+    assert {path for path in content(MINI) if path.startswith('images/')} == set(mini_hashes)
+    assert sum(len(data) for data in content(MINI).values()) <= 4_000_000
+    for side in mini.values():
+        assert side.classes == sorted(oc.MINI_CLASSES)
+        assert all(len(item['gt_label']) >= 2 for item in side.data_list)
+    assert mini['train'].label_counts().min() >= 10
+    assert mini['test'].label_counts().min() >= 3
+
+
+def test_slice_sides_are_apart(mini, mini_hashes):
+    paths = {side: [item['img_path'] for item in mini[side].data_list] for side in mini}
+    everything = Counter(paths['train'] + paths['test'])
+    assert set(everything.values()) == {1}
+    assert Counter(paths['train_fit'] + paths['val']) == Counter(paths['train'])
+    side = {path: name for name in ('train', 'test') for path in paths[name]}
+    names = list(mini_hashes)
+    pairs = oc.near_duplicates(np.array([mini_hashes[name] for name in names])).tolist()
+    assert len(pairs) > 50
+    assert [(names[a], names[b]) for a, b in pairs if side[names[a]] != side[names[b]]] == []
+
+
+def test_slice_readme_agrees(mini):
+    text = (MINI / 'README.md').read_text()
+    assert f'| train | {len(mini["train"])} |' in text
+    assert f'| test | {len(mini["test"])} |' in text
+    for index, name in enumerate(mini['train'].classes):
+        train, test = (mini[side].label_counts()[index] for side in ('train', 'test'))
+        assert f'| {name} | {train} | {test} |' in text
