@@ -10,6 +10,8 @@ from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from ...utils.checks import check_positive
+
 
 class ImageError(ValueError):
     """An image that cannot be used; the message names the file."""
@@ -31,9 +33,13 @@ class LoadCheckedImage(BaseTransform):
     Raises:
         FileNotFoundError: If there is no such file.
         ImageError: If the file is empty, truncated, too large or no image.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(self, background: int = 255, max_pixels: int = 100_000_000, backend_args: dict | None = None) -> None:
+        check_positive(max_pixels=max_pixels)
+        if background not in range(256):
+            raise ValueError(f'Expected `background` to be a grey value in 0..255, but got {background!r}.')
         self.background = background
         self.max_pixels = max_pixels
         self.backend_args = backend_args
