@@ -147,7 +147,7 @@ def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
         part.process(None, samples_of(target[rank::3], pred_score=scores[rank::3]))
         parts.append(part)
     assert [len(part.results) for part in parts] == [13, 12, 12]  # one entry an image
-    dealt = [result for place in zip(*(part.results + [None] for part in parts), strict=False) for result in place]
+    dealt = [result for place in zip(*([*part.results, None] for part in parts), strict=False) for result in place]
     parts[0].results = [result for result in dealt if result is not None][:37]
     together = parts[0].evaluate(size=len(parts[0].results))
     assert together == whole
