@@ -10,6 +10,8 @@ from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 from PIL import Image, ImageOps
 
+from ...utils.checks import check_positive
+
 
 class ImageError(ValueError):
     """An image that cannot be used; the message names the file."""
@@ -31,9 +33,13 @@ class LoadCheckedImage(BaseTransform):
     Raises:
         FileNotFoundError: If there is no such file.
         ImageError: If the file is empty, truncated, too large or no image.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(self, background: int = 255, max_pixels: int = 100_000_000, backend_args: dict | None = None) -> None:
+        check_positive(max_pixels=max_pixels)
+        if background not in range(256):
+            raise ValueError(f'Expected `background` to be a grey value in 0..255, but got {background!r}.')
         self.background = background
         self.max_pixels = max_pixels
         self.backend_args = backend_args
@@ -98,6 +104,6 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     """Keep the upper byte of 16-bit grey; Pillow would clip it."""
     values = np.asarray(image)
     if image.mode == 'F' or values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError(f'expected 8 or 16 bits a channel, but got mode {image.mode} with values in '
+        raise ValueError(f'expected 8 or 16 bits a channel, but got mode {image.mode} with values in '
                          f'{values.min()}..{values.max()}')
     return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))

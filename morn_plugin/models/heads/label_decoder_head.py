@@ -167,6 +167,9 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
     Returns:
         Boolean (N, C).
 
+    Raises:
+        ValueError: If ``topk`` is more than C.
+
     Examples:
         >>> select_labels(torch.tensor([[0.5, 0.6, 0.1]]), 0.5, None).tolist()
         [[False, True, False]]
@@ -175,5 +178,7 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
     """
     if topk is None:
         return scores > (0.5 if thr is None else thr)
+    if topk > scores.shape[1]:
+        raise ValueError(f'Expected `topk` to be at most the number of classes, {scores.shape[1]}, but got {topk}.')
     best = scores.sort(dim=1, descending=True, stable=True).indices[:, :topk]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True)
