@@ -9,7 +9,6 @@ CNN_CONFIG=configs/cnn/cnn_efficientnet-lite0_1xb32-8e_openclipart-mini.py
 SCORES_CONFIG=configs/morn/morn_scores_1xb32-50e_openclipart-mini.py
 IMAGE_CONFIG=configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py
 BACKBONE=work_dirs/pretrained/efficientnet-lite0.pth
-export PYTHONWARNINGS="ignore:Fail to import"  # mmcv-lite has no deformable attention, which nothing here uses
 
 # Show what a reader wants to see of MMEngine's log: epochs, what was written, and the table.
 digest='/Results on/ {table = 1} /Epoch\(|Wrote|Pictures/ {table = 0; print substr($0, 1, 150); fflush()} table {print}'

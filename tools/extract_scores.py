@@ -35,16 +35,17 @@ def provenance(cfg: Config, args: argparse.Namespace, dataset: ConfigDict) -> di
         config=osp.basename(args.config), model=json.dumps(cfg.model.to_dict(), default=str), split=args.split,
         checkpoint=osp.basename(args.checkpoint), checkpoint_sha256=sha256(args.checkpoint),
         transforms=json.dumps(list(map(dict, dataset.pipeline)), default=str),
-        ann_file=osp.basename(dataset.ann_file), version=morn_plugin.__version__)
+        ann_file=osp.basename(dataset.get('ann_file', '')), version=morn_plugin.__version__)
 
 
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     dataset = use_split(cfg, args.split)
-    ann_file = osp.join(dataset.get('data_root', ''), dataset.ann_file)
+    prefix = dataset.get('data_prefix', '')
+    img_prefix = osp.join(dataset.get('data_root', ''), prefix if isinstance(prefix, str) else prefix.get('img_path', ''))
     cfg.load_from = args.checkpoint
-    cfg.test_evaluator = [dict(type='DumpScores', out=args.out, ann_file=ann_file,
+    cfg.test_evaluator = [dict(type='DumpScores', out=args.out, img_prefix=img_prefix,
                                provenance=provenance(cfg, args, dataset))]
     cfg.custom_hooks = [dict(type='ProgressHook', title=f'Scores of {args.split}')]
     runner = Runner.from_cfg(cfg)

@@ -110,8 +110,11 @@ def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) 
 
 def sha256(path: PathLike) -> str:
     """Give the SHA-256 of a file, hexadecimal."""
+    digest = hashlib.sha256()
     with open(path, 'rb') as file:
-        return hashlib.file_digest(file, 'sha256').hexdigest()
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _read(path: PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
