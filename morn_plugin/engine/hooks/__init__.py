@@ -1,7 +1,11 @@
 """Hooks."""
 
 from .checkpoint_check_hook import CheckpointCheckHook
+from .exact_resume_hook import ExactResumeHook
 from .paper_table_hook import PaperTableHook
+from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .visualization_hook import PredictionVisualizationHook
 
-__all__ = ['CheckpointCheckHook', 'PaperTableHook', 'PredictionVisualizationHook']
+__all__ = [
+    'CheckpointCheckHook', 'ExactResumeHook', 'PaperTableHook', 'PredictionVisualizationHook', 'ResumableCheckpointHook'
+]
