@@ -3,6 +3,8 @@
 The processes are forked from a server that has imported everything but has computed nothing.
 """
 
+import errno
+import itertools
 import json
 import multiprocessing
 import os
@@ -101,22 +103,24 @@ def _main(tool: str, arguments: list[str], environment: dict[str, str], log: str
 
 
 def _crash_at(function: str, call: int) -> None:
-    """Kill this process in a given call of a function that saving goes through, before it does its work."""
-    calls = 0
+    """Fail in a given call of a function of ``os`` that saving goes through, before it does its work.
 
-    def replace(owner: Any, name: str) -> None:
-        original = getattr(owner, name)
+    Args:
+        function: 'fsync', 'replace' or 'remove': the process is killed there. 'full disk': fsync says so.
+        call: Which call of it, from 1.
+    """
+    name = 'fsync' if function == 'full disk' else function
+    original = getattr(os, name)
+    calls = itertools.count(1)
 
-        def crashing(*args: Any, **kwargs: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == call:
-                os.kill(os.getpid(), signal.SIGKILL)
-            return original(*args, **kwargs)
+    def crashing(*args: Any, **kwargs: Any) -> Any:
+        if next(calls) == call:
+            if function == 'full disk':
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args, **kwargs)
 
-        setattr(owner, name, crashing)
-
-    replace(os, function)
+    setattr(os, name, crashing)
 
 
 class Run:

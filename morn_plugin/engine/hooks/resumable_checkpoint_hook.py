@@ -11,7 +11,7 @@ from mmpretrain.registry import HOOKS
 
 from ..checkpoints import LAST_CHECKPOINT, find_resumable, remove_unfinished
 
-VALIDATED = 'validated_at_iter'
+VALIDATED, OUTDATED_BEST = 'validated_at_iter', 'outdated_best_ckpts'
 
 
 @HOOKS.register_module()
@@ -61,6 +61,8 @@ class ResumableCheckpointHook(CheckpointHook):
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
+        if self.save_best:
+            self._remove_outdated_best([osp.join(self.out_dir, name) for name in info.get(OUTDATED_BEST, ())])
         if self._validation_is_due(runner):
             runner.logger.info('Validating first: the checkpoint is from before the validation that was due.')
             runner.val_loop.run()
@@ -120,19 +122,24 @@ class ResumableCheckpointHook(CheckpointHook):
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
             outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
             self._remove(self.file_backend.join_path(self.out_dir, outdated))
+            runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint; the one before is removed afterwards, where MMEngine does it first."""
         if not self.save_best:
             return
         before = self._best_paths()
+        outdated = [path for path in before.values() if path]
+        # It goes into the checkpoint that is saved in between, so that a kill before the removal is made good.
+        runner.message_hub.update_info(OUTDATED_BEST, [osp.basename(path) for path in outdated])
         self._set_best_paths(dict.fromkeys(before))
         super()._save_best_checkpoint(runner, metrics)
-        after = self._best_paths()
-        self._set_best_paths({key: path or before[key] for key, path in after.items()})
-        for key, path in before.items():
-            if path and after[key] and after[key] != path:
-                self._remove(path)
+        self._set_best_paths({key: path or before[key] for key, path in self._best_paths().items()})
+        self._remove_outdated_best(outdated)
+
+    def _remove_outdated_best(self, paths: list[str]) -> None:
+        for path in set(paths) - set(self._best_paths().values()):
+            self._remove(path)
 
     def _best_paths(self) -> dict[str, str | None]:
         if len(self.key_indicators) == 1:
