@@ -6,10 +6,10 @@ import warnings
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
 from . import engine, evaluation, models
-from .datasets import multi_label, scores, transforms
+from .datasets import multi_label, samplers, scores, transforms
 from .engine.safe_loading import allow_checkpoint_globals
 from .version import __version__
 
 allow_checkpoint_globals()
 
-__all__ = ['__version__', 'engine', 'evaluation', 'models', 'multi_label', 'scores', 'transforms']
+__all__ = ['__version__', 'engine', 'evaluation', 'models', 'multi_label', 'samplers', 'scores', 'transforms']
