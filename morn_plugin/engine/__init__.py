@@ -1,6 +1,6 @@
 """Engine: hooks, optimisers, checkpoints, safe loading and distributed start-up."""
 
 from . import checkpoints, hooks
-from .optimizers import TFRMSprop
+from .optimizers import FusedRMSprop, TFRMSprop
 
-__all__ = ['TFRMSprop', 'checkpoints', 'hooks']
+__all__ = ['FusedRMSprop', 'TFRMSprop', 'checkpoints', 'hooks']

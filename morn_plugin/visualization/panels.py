@@ -10,12 +10,16 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 
 RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
 KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
 TOP_LABELS = 5
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
+NAME_ROOM, CELL_ROOM, TITLE_ROOM = 110, 84, 145  # points: a name beside mark and score, in a cell, below the image
+NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 
 @dataclass
@@ -51,7 +55,7 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], 
     """
     steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
     lines = max(_count_lines(item) for item in predictions)
-    height = max(2.3, 0.34 * (steps + 1), 0.22 * (lines + 2))
+    height = max(2.3, 0.4 * steps, 0.22 * (lines + 2))
     figure = Figure(figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained')
     axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
     for row, item in zip(axes, predictions, strict=True):
@@ -60,7 +64,7 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], 
         _draw_steps(row[2], item, classes)
     legend = '    '.join(f'{mark} {kind}' for kind, _, mark in KINDS)
     figure.suptitle(f'{heading}\n{legend}    ★ score kept by max-pooling' if heading else
-                    f'{legend}    ★ score kept by max-pooling', fontsize=10)
+                    f'{legend}    ★ score kept by max-pooling', fontsize=10, parse_math=False)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
@@ -93,19 +97,20 @@ def _count_lines(item: Prediction) -> int:
 
 def _draw_image(axes: Axes, item: Prediction) -> None:
     axes.imshow(item.image)
+    axes.set_anchor('N')
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(_shorten(item.title, 30), fontsize=7)
+    axes.set_xlabel(_shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
 
 
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     axes.axis('off')
     kinds = split_labels(item.true, item.predicted)
-    lines = [(f'{mark} {_shorten(classes[label], 22)}  {item.scores[label]:.2f}', colour)
+    lines = [(f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}', colour)
              for kind, colour, mark in KINDS for label in kinds[kind]]
     for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
-        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, fontsize=10, va='center',
-                  fontfamily='DejaVu Sans', transform=axes.transAxes)
+        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, va='center', fontsize=NAME_SIZE,
+                  parse_math=False, transform=axes.transAxes)
 
 
 def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
@@ -117,18 +122,25 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     text, colours = [], []
     for step, labels in enumerate(best):
         scores = item.step_scores[step, labels]
-        text.append([f'{_shorten(classes[label], 13)} {score:.2f}{" ★" if kept[step, label] else ""}'
+        text.append([f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
                      for label, score in zip(labels, scores, strict=True)])
         colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
     table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
                        cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 0.02, 0.96, 0.96))
     table.auto_set_font_size(False)
-    table.set_fontsize(8.5)
+    table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():
         cell.set_edgecolor('white')
+        cell.get_text().set_parse_math(False)
         if column >= 0 and kept[step, best[step, column]]:
             cell.set_text_props(fontweight='bold')
 
 
-def _shorten(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[:limit - 1] + '…'
+def _shorten(text: str, room: float, size: float) -> str:
+    """Cut text that is wider than ``room`` points, as measured in bold, the wider face."""
+    font = FontProperties(size=size, weight='bold')
+    width = lambda part: text_to_path.get_text_width_height_descent(part, font, ismath=False)[0]
+    if width(text) <= room:
+        return text
+    kept = next((end for end in range(len(text) - 1, 0, -1) if width(text[:end] + '…') <= room), 0)
+    return text[:kept] + '…'
