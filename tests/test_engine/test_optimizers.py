@@ -1,5 +1,7 @@
 """RMSProp of TensorFlow 1, against the authors' run and its own formula; the fused one against torch's."""
 
+import copy
+
 import pytest
 import torch
 from helpers import close, load_golden, under
@@ -163,7 +165,7 @@ def test_fused_rmsprop_goes_on_after_loading():
     first, second = (FusedRMSprop([parameter], lr=0.1) for parameter in parameters)
     for step in range(4):
         if step == 2:
-            second.load_state_dict(first.state_dict())
+            second.load_state_dict(copy.deepcopy(first.state_dict()))
         for parameter, optimizer in zip(parameters, (first, second), strict=True):
             if parameter is parameters[0] or step >= 2:
                 parameter.grad = torch.full((3,), step + 1.0)
