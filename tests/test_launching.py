@@ -49,7 +49,7 @@ def flat(model):
 
 def run(command, **env):
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200,
-                          env=dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT), PYTHON=sys.executable, **env))
+                          env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, **env})
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.stdout
 
@@ -137,14 +137,18 @@ def test_recomputed_activations_change_no_gradient():
     torch.testing.assert_close(*gradients)
 
 
+def count_kept(module, x):
+    sizes = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()) or tensor, lambda x: x):
+        module(x)
+    return sum(sizes)
+
+
 def test_recomputed_activations_keep_less():
     kept = []
     for with_cp in (False, True):
         _, model = small_model(FIRST_STAGE, with_cp=with_cp)
-        sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.numel()) or x, lambda x: x):
-            model.backbone(torch.randn(2, 3, 64, 64))
-        kept.append(sum(sizes))
+        kept.append(count_kept(model.backbone, torch.randn(2, 3, 64, 64)))
     assert kept[1] < kept[0] / 2
 
 
@@ -158,7 +162,8 @@ def test_averaged_model(tmp_path, monkeypatch):
         model=dict(head=dict(num_classes=41)), test_dataloader=None, test_cfg=None, test_evaluator=None,
         train_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False,
                               collate_fn=dict(type='default_collate'),
-                              dataset=dict(data_root=str(DATA), ann_file='val.json', indices=8, pipeline=AUGMENTATION))))
+                              dataset=dict(data_root=str(DATA), ann_file='val.json', indices=8,
+                                           pipeline=AUGMENTATION))))
 
     class Watch(Hook):
         priority = 'VERY_HIGH'
