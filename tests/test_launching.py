@@ -36,7 +36,8 @@ def small_model(path, **backbone):
 def batch(number, seed=0):
     generator = torch.Generator().manual_seed(seed)
     inputs = torch.randint(0, 256, (number, 3, 32, 32), dtype=torch.uint8, generator=generator)
-    return dict(inputs=inputs, data_samples=[DataSample().set_gt_label([i % 80, 79 - i % 7]) for i in range(number)])
+    samples = [DataSample().set_gt_label([i % 80, 79 - i % 7]) for i in range(number)]
+    return dict(inputs=inputs, data_samples=samples)
 
 
 def part(data, rows):
@@ -48,14 +49,14 @@ def flat(model):
 
 
 def run(command, **env):
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200,
-                          env={**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, **env})
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, **env}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, env=env)
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.stdout
 
 
 def test_two_processes_at_16_equal_one_at_32(tmp_path):
-    """The same samples in each of four steps; the CNN is frozen, so that no batch statistics differ between the processes."""
+    """The same samples in each of four steps; the CNN is frozen, so no batch statistics differ between the processes."""
     cfg, _ = small_model(SECOND_STAGE)
     cfg.merge_from_dict(dict(
         model=dict(head=dict(num_classes=41)), load_from=None, train_cfg=dict(max_epochs=1),
