@@ -65,7 +65,8 @@ def voc(root: Path, rng: np.random.Generator) -> None:
         for image, picked in images.items():
             objects = ''.join(f'<object><name>{VOC_CLASSES[label]}</name><difficult>{int(n == 0)}</difficult></object>'
                               for n, label in enumerate(picked))
-            write(kit / 'Annotations' / f'{image}.xml', f'<annotation><filename>{image}.jpg</filename>{objects}</annotation>')
+            write(kit / 'Annotations' / f'{image}.xml',
+                  f'<annotation><filename>{image}.jpg</filename>{objects}</annotation>')
             draw(kit / 'JPEGImages' / f'{image}.jpg', rng)
 
 

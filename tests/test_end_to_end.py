@@ -20,7 +20,8 @@ def in_process(monkeypatch):
         try:
             runpy.run_path(str(ROOT / 'tools' / tool), run_name='__main__')
         except SystemExit as stop:
-            assert not stop.code, stop.code
+            if stop.code:
+                pytest.fail(f'{tool} exited with {stop.code}')
     return run
 
 

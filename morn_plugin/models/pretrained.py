@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mmengine.logging import print_log
+from mmengine.model import BaseModule
 from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
@@ -14,7 +15,7 @@ RENAMINGS = (('', ''), ('backbone.', ''), ('module.', ''), ('module.backbone.', 
 DERIVED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')  # buffers that weights need not bring
 
 
-def take_pretrained(backbone: nn.Module) -> list[dict[str, Any]]:
+def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
     """Take the ``Pretrained`` entries out of the ``init_cfg`` of a backbone, and give them."""
     init_cfg = getattr(backbone, 'init_cfg', None) or []
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg)

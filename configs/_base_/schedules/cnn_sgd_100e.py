@@ -1,8 +1,9 @@
-# The CNN's fine-tuning, which the paper leaves open: the recipe of ML-GCN (Chen et al., CVPR 2019, Sec. 4.1 and
-# github.com/megvii-research/ML-GCN), which many later papers use with ResNet-101: SGD with momentum 0.9, learning rate
-# 0.01, a tenth of that for the pretrained backbone, a tenth of both after 40 and 80 epochs, weight decay 1e-4, batch 16.
+# The CNN's fine-tuning, which the paper leaves open: the recipe of ML-GCN (Chen et al., CVPR 2019, implementation
+# details; github.com/megvii-research/ML-GCN), which many later papers use with ResNet-101. SGD with learning rate 0.01, a
+# tenth of it after 40 and 80 of 100 epochs, momentum 0.9, weight decay 1e-4; from the code, a tenth of the learning rate
+# for the pretrained backbone, and batch 16.
 #
-# ML-GCN's loss is the mean over the labels, MMPretrain's and ours their sum: num_labels times as large. The same steps
+# ML-GCN's loss (MultiLabelSoftMarginLoss) is the mean over the labels, MMPretrain's and ours their sum: num_labels times as large. The same steps
 # are then taken with a num_labels-th of the learning rate and num_labels times the decay. 80 is MS-COCO's number.
 num_labels = 80
 optim_wrapper = dict(
