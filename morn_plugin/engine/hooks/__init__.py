@@ -1,11 +1,14 @@
 """Hooks."""
 
 from .checkpoint_check_hook import CheckpointCheckHook
+from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
+from .finite_loss_hook import FiniteLossHook, LossError
 from .paper_table_hook import PaperTableHook
 from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .visualization_hook import PredictionVisualizationHook
 
 __all__ = [
-    'CheckpointCheckHook', 'ExactResumeHook', 'PaperTableHook', 'PredictionVisualizationHook', 'ResumableCheckpointHook'
+    'CheckpointCheckHook', 'DataCheckHook', 'ExactResumeHook', 'FiniteLossHook', 'LossError', 'PaperTableHook',
+    'PredictionVisualizationHook', 'ResumableCheckpointHook'
 ]
