@@ -7,7 +7,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +45,10 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     apply_flags(cfg, args)
-    Runner.from_cfg(cfg).train()
+    check_config(cfg, args.config)
+    runner = Runner.from_cfg(cfg)
+    build_early(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

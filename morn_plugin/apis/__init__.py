@@ -1,5 +1,6 @@
 """What the tools are made of."""
 
 from .config import add_common_arguments, load_config
+from .config_check import ConfigError, build_early, check_config
 
-__all__ = ['add_common_arguments', 'load_config']
+__all__ = ['ConfigError', 'add_common_arguments', 'build_early', 'check_config', 'load_config']

@@ -123,13 +123,12 @@ def _find_archive_damage(archive: zipfile.ZipFile) -> str | None:
     return wrong and f'the checksum of its record {wrong!r} is wrong'
 
 
-def _first_reason(error: Exception) -> str:
-    """Cut torch's advice, of which one half is to switch the protection off."""
-    text = str(error)
-    found = re.search(r'WeightsUnpickler error: *(.*)', text)
-    if found:
-        text = found.group(1)
-    return text.strip().split('\n')[0] or 'no reason given.'
+def _first_reason(error: BaseException) -> str:
+    """Take what torch's unpickler said, without the advice put around it, of which one half is to switch it off."""
+    while isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
+        error = error.__context__
+    lines = str(error).strip().split('\n')
+    return re.split(' was not an allowed global|, please check| Please use', lines[0])[0].rstrip('. ') + '.'
 
 
 def find_resumable(folder: str, filename_tmpl: str = 'epoch_{}.pth') -> tuple[str | None, list[str]]:

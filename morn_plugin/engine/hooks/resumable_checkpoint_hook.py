@@ -36,6 +36,8 @@ class ResumableCheckpointHook(CheckpointHook):
     def __init__(self, *args: Any, auto_resume: bool = False, **kwargs: Any) -> None:
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         super().__init__(*args, **kwargs)
+        if self.args:  # MMEngine keeps them for the end of the first epoch, when saving fails
+            raise TypeError(f'{type(self).__name__} has no such argument: {", ".join(map(repr, self.args))}.')
         self.auto_resume = auto_resume
 
     def before_run(self, runner: Runner) -> None:
