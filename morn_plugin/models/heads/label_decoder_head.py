@@ -29,7 +29,7 @@ class LabelDecoderHead(BaseModule):
         in_channels: Width of the pooled feature D.
         decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one that is built. None: the
             CNN alone, which is the paper's first stage and its first baseline.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN (the paper's second stage). Defaults to True.
         init_cfg: MMEngine's. By default the classifier starts as that of MMPretrain's linear head.
@@ -39,7 +39,7 @@ class LabelDecoderHead(BaseModule):
     """
 
     def __init__(self, num_classes: int, in_channels: int, decoder: dict[str, Any] | LabelDecoder | None,
-                 thr: float | None = None, topk: int | None = None, detach_scores: bool = True,
+                 thr: float | Sequence[float] | None = None, topk: int | None = None, detach_scores: bool = True,
                  init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg or dict(type='Normal', std=0.01, override=dict(name='fc')))
         check_positive(num_classes=num_classes, in_channels=in_channels)
@@ -127,7 +127,7 @@ class MultiOrderLSTMHead(LabelDecoderHead):
         hidden_dims: LSTM cells.
         num_steps: Steps T.
         loss: Config of the step loss.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN.
         init_cfg: MMEngine's.
@@ -135,8 +135,8 @@ class MultiOrderLSTMHead(LabelDecoderHead):
     """
 
     def __init__(self, num_classes: int, in_channels: int, embed_dims: int = 256, hidden_dims: int = 512,
-                 num_steps: int = 5, loss: dict | None = None, thr: float | None = None, topk: int | None = None,
-                 detach_scores: bool = True, init_cfg: dict | None = None, **decoder_options: Any) -> None:
+                 num_steps: int = 5, loss: dict | None = None, thr: float | Sequence[float] | None = None,
+                 topk: int | None = None, detach_scores: bool = True, init_cfg: dict | None = None, **decoder_options: Any) -> None:
         decoder = dict(type='MultiOrderLSTM', embed_dims=embed_dims, hidden_dims=hidden_dims, num_steps=num_steps,
                        loss=MODELS.build(loss or dict(type='MaskedStepwiseBCELoss')), **decoder_options)
         super().__init__(num_classes, in_channels, decoder, thr, topk, detach_scores, init_cfg)
@@ -148,16 +148,19 @@ def cnn_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (loss * (target >= 0)).sum() / logits.shape[0]
 
 
-def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor:
+def select_labels(scores: Tensor, thr: float | Sequence[float] | None, topk: int | None) -> Tensor:
     """Mark the predicted labels: score strictly greater than ``thr``, or the ``topk`` best.
 
     Args:
         scores: (N, C), 0-1.
-        thr: 0-1, or None for 0.5.
+        thr: 0-1, one for all labels or C of them, or None for 0.5.
         topk: A positive integer, or None. Of equal scores the lower class index is the better.
 
     Returns:
         Boolean (N, C).
+
+    Raises:
+        ValueError: If there are neither 1 nor C thresholds.
 
     Examples:
         >>> select_labels(torch.tensor([[0.5, 0.6, 0.1]]), 0.5, None).tolist()
@@ -166,6 +169,14 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
         [[True, True, False]]
     """
     if topk is None:
-        return scores > (0.5 if thr is None else thr)
+        return scores > _threshold(thr, scores)
     best = scores.sort(dim=1, descending=True, stable=True).indices[:, :topk]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True)
+
+
+def _threshold(thr: float | Sequence[float] | None, scores: Tensor) -> Tensor | float:
+    if not isinstance(thr, Sequence):
+        return 0.5 if thr is None else thr
+    if len(thr) != scores.shape[1]:
+        raise ValueError(f'Expected one threshold for each of {scores.shape[1]} labels, but got {len(thr)}.')
+    return scores.new_tensor(thr)
