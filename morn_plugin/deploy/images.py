@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
 TIMEOUT = 30  # seconds
@@ -91,6 +91,8 @@ def decode_image(content: bytes, source: str, background: int = 255, max_pixels:
         return np.asarray(_to_rgb(ImageOps.exif_transpose(image), background))
     except ImageError:
         raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f'Image {source} is of no format that Pillow knows ({len(content)} bytes).') from error
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         raise ImageError(f'Image {source} cannot be decoded ({len(content)} bytes): {error}.') from error
 
