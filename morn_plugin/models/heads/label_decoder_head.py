@@ -136,7 +136,8 @@ class MultiOrderLSTMHead(LabelDecoderHead):
 
     def __init__(self, num_classes: int, in_channels: int, embed_dims: int = 256, hidden_dims: int = 512,
                  num_steps: int = 5, loss: dict | None = None, thr: float | Sequence[float] | None = None,
-                 topk: int | None = None, detach_scores: bool = True, init_cfg: dict | None = None, **decoder_options: Any) -> None:
+                 topk: int | None = None, detach_scores: bool = True, init_cfg: dict | None = None,
+                 **decoder_options: Any) -> None:
         decoder = dict(type='MultiOrderLSTM', embed_dims=embed_dims, hidden_dims=hidden_dims, num_steps=num_steps,
                        loss=MODELS.build(loss or dict(type='MaskedStepwiseBCELoss')), **decoder_options)
         super().__init__(num_classes, in_channels, decoder, thr, topk, detach_scores, init_cfg)
