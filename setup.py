@@ -52,6 +52,7 @@ setup(
         'numpy>=1.26',
         'pillow>=10',
         'matplotlib>=3.7',
+        'safetensors>=0.4',
         'rich>=13',
         'tqdm>=4.60',
         'setuptools>=77.0.3,<82',  # mmengine.utils.package_utils needs pkg_resources, torch 2.14 this much

@@ -4,6 +4,7 @@ import argparse
 import os
 import os.path as osp
 
+import torch
 from mmengine.config import Config, ConfigDict, DictAction
 
 from ..engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
@@ -49,5 +50,5 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def _set_loader_defaults(loader: ConfigDict, args: argparse.Namespace) -> None:
     loader.setdefault('collate_fn', dict(type='default_collate'))
-    loader.pin_memory = loader.get('pin_memory', True) and not args.no_pin_memory
+    loader.pin_memory = loader.get('pin_memory', torch.cuda.is_available()) and not args.no_pin_memory
     loader.persistent_workers = loader.get('num_workers', 0) > 0 and not args.no_persistent_workers

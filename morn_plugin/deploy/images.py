@@ -111,7 +111,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
     """Keep the upper byte of 16-bit grey; Pillow would clip it."""
     values = np.asarray(image)
     if image.mode == 'F' or values.min() < 0 or values.max() > 0xFFFF:
-        raise ImageError(f'expected 8 or 16 bits a channel, but got mode {image.mode} with values in '
+        raise ValueError(f'expected 8 or 16 bits a channel, but got mode {image.mode} with values in '
                          f'{values.min()}..{values.max()}')
     return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
 

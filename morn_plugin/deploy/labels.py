@@ -73,7 +73,7 @@ def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
         Class indices.
 
     Raises:
-        ValueError: If there are neither 1 nor C thresholds.
+        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
 
     Examples:
         >>> choose_labels(np.array([0.3, 0.6, 0.9]), [0.2, 0.7, 0.5], None).tolist()
@@ -81,6 +81,8 @@ def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
     """
     order = np.argsort(-scores, kind='stable')
     if topk is not None:
+        if topk > len(scores):
+            raise ValueError(f'Expected `topk` to be at most the number of classes, {len(scores)}, but got {topk}.')
         return order[:topk]
     if isinstance(thr, Sequence) and len(thr) != len(scores):
         raise ValueError(f'Expected one threshold for each of {len(scores)} labels, but got {len(thr)}.')

@@ -2,7 +2,7 @@
 
 from mmpretrain.registry import MODELS
 
-from .classifiers import MultiLabelClassifier
+from .classifiers import MultiLabelClassifier, ScoreClassifier
 from .heads import LabelDecoderHead, MultiOrderLSTMHead
 from .label_decoders import LabelDecoder, MultiOrderLSTM, decoder_from_release
 from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
@@ -14,5 +14,5 @@ for _decoder in (MultiOrderLSTM,):  # decoders know nothing of the registry
 __all__ = [
     'AverageScoresTTA',
     'LabelDecoder', 'LabelDecoderHead', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier', 'MultiOrderLSTM',
-    'MultiOrderLSTMHead', 'decoder_from_release', 'masked_stepwise_bce'
+    'MultiOrderLSTMHead', 'ScoreClassifier', 'decoder_from_release', 'masked_stepwise_bce'
 ]

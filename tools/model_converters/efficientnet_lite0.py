@@ -9,8 +9,9 @@ import argparse
 from pathlib import Path
 
 import torch
-from morn_plugin.utils.extras import require_extra
 from torch import Tensor
+
+from morn_plugin.utils.extras import require_extra
 
 COUNTER = 'num_batches_tracked'
 

@@ -8,6 +8,7 @@ from mmengine import fileio
 from mmpretrain.registry import TRANSFORMS
 
 from ...deploy.images import ImageError, decode_image
+from ...utils.checks import check_positive
 
 __all__ = ['ImageError', 'LoadCheckedImage', 'decode_image']
 
@@ -28,9 +29,13 @@ class LoadCheckedImage(BaseTransform):
     Raises:
         FileNotFoundError: If there is no such file.
         ImageError: If the file is empty, truncated, too large or no image.
+        ValueError: If an argument is out of its range.
     """
 
     def __init__(self, background: int = 255, max_pixels: int = 100_000_000, backend_args: dict | None = None) -> None:
+        check_positive(max_pixels=max_pixels)
+        if background not in range(256):
+            raise ValueError(f'Expected `background` to be a grey value in 0..255, but got {background!r}.')
         self.background = background
         self.max_pixels = max_pixels
         self.backend_args = backend_args

@@ -28,7 +28,21 @@ from ..functional import (
 )
 
 
-class LabelSetMetric(BaseMetric):
+class ImageMetric(BaseMetric):
+    """A metric with one entry an image."""
+
+    def evaluate(self, size: int) -> dict[str, float]:
+        """Compute the figures; ``size`` is the number of images in the whole data set.
+
+        Raises:
+            ValueError: If no image was tested.
+        """
+        if not self.results:
+            raise ValueError(f'{type(self).__name__} has seen no image: is the test data set empty?')
+        return super().evaluate(size)
+
+
+class LabelSetMetric(ImageMetric):
     """Collects the predicted and the true label set of every image.
 
     Args:
@@ -58,23 +72,16 @@ class LabelSetMetric(BaseMetric):
         scores = stack_scores(data_samples, self.item)
         self.num_classes = scores.shape[1]
         target = stack_targets(data_samples, self.num_classes).numpy()
-        if self.use_pred_label:
-            predicted = torch.zeros_like(scores, dtype=torch.bool)
-            for row, sample in zip(predicted, data_samples, strict=True):
-                row[sample['pred_label'].cpu()] = True
-        else:
-            predicted = select_labels(scores, self.thr, self.topk)
-        self.results += pack_labels(predicted.numpy(), target)
+        self.results += pack_labels(self.predicted_labels(scores, data_samples).numpy(), target)
 
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the figures; ``size`` is the number of images in the whole data set.
-
-        Raises:
-            ValueError: If no image was tested.
-        """
-        if not self.results:
-            raise ValueError(f'{type(self).__name__} has seen no image: is the test data set empty?')
-        return super().evaluate(size)
+    def predicted_labels(self, scores: Tensor, data_samples: Sequence[dict]) -> Tensor:
+        """Mark the predicted labels of a batch, boolean (N, C)."""
+        if not self.use_pred_label:
+            return select_labels(scores, self.thr, self.topk)
+        predicted = torch.zeros_like(scores, dtype=torch.bool)
+        for row, sample in zip(predicted, data_samples, strict=True):
+            row[sample['pred_label'].cpu()] = True
+        return predicted
 
 
 class _PrecisionRecallF1Metric(LabelSetMetric):
@@ -169,24 +176,29 @@ class ConstantAnswer(LabelSetMetric):
         self.ann_file = ann_file
         self.order = np.argsort(-load_annotations(ann_file).label_counts(), kind='stable')
 
+    def predicted_labels(self, scores: Tensor, data_samples: Sequence[dict]) -> Tensor:
+        """Mark every label, so that what is kept as predicted is what is not ignored."""
+        return torch.ones_like(scores, dtype=torch.bool)
+
     def compute_metrics(self, results: list[bytes]) -> dict[str, float]:
         """Try every k, from the counts of labels and of images."""
         if self.num_classes != len(self.order):
             raise ValueError(f'{self.ann_file}: expected {self.num_classes} classes as predicted, '
                              f'but got {len(self.order)}.')
-        hits = np.concatenate([  # (N, k): how many of the first k labels are true
-            true[:, self.order].cumsum(1) for _, true in unpack_labels(results, self.num_classes)])
-        images = hits[:, -1]
-        per_image = [mean_precision_recall_f1(Counts(images, np.full_like(images, k), hits[:, k - 1]))
-                     for k in range(1, self.num_classes + 1)]
+        parts = [np.stack([counted, true])[..., self.order] for counted, true in unpack_labels(results, self.num_classes)]
+        counted, true = np.concatenate(parts, axis=1)  # (N, C) each, the most frequent label first
+        offered, hits = counted.cumsum(1), true.cumsum(1)  # (N, k): how many of the first k labels count, are true
+        per_image = [mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
+                     for k in range(self.num_classes)]
         k = int(np.argmax([value.f1 for value in per_image])) + 1
-        labels = count_labels(results, self.num_classes).true
+        labels = count_labels(results, self.num_classes)
         chosen = np.isin(np.arange(self.num_classes), self.order[:k])
-        per_label = mean_precision_recall_f1(Counts(labels, chosen * len(results), labels * chosen))
+        per_label = mean_precision_recall_f1(Counts(labels.true, labels.predicted * chosen, labels.true * chosen))
+        best_is_true = true[np.arange(len(true)), counted.argmax(1)]
         table = {'per-label': per_label, 'per-image': per_image[k - 1]}
         figures = {f'{kind}/{name}': value for kind, values in table.items()
                    for name, value in _PrecisionRecallF1Metric._as_dict(values).items()}
-        return figures | {'top-1': float(100 * (hits[:, 0] > 0).mean()), 'k': float(k)}
+        return figures | {'top-1': float(100 * best_is_true.mean()), 'k': float(k)}
 
 
 def stack_scores(samples: Sequence[dict], item: str) -> Tensor:

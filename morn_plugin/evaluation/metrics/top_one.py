@@ -3,15 +3,14 @@
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
 from ...models.targets import stack_targets
-from .label_sets import stack_scores
+from .label_sets import ImageMetric, stack_scores
 
 
 @METRICS.register_module()
-class TopOneAccuracy(BaseMetric):
+class TopOneAccuracy(ImageMetric):
     """Percentage of images whose single highest label after ONE step of the decoder is a true label.
 
     Key: ``one-step/top-1``. An image without true labels counts as wrong; an ignored label (-1) is passed over.

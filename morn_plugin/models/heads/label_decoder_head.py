@@ -26,7 +26,7 @@ class LabelDecoderHead(BaseModule):
 
     Args:
         num_classes: Number of labels C.
-        in_channels: Width of the pooled feature D.
+        in_channels: Width of the pooled feature D. None: there is no CNN, the scores come from elsewhere.
         decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one that is built. None: the
             CNN alone, which is the paper's first stage and its first baseline.
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
@@ -38,18 +38,20 @@ class LabelDecoderHead(BaseModule):
         ValueError: If an argument is out of its range.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, decoder: dict[str, Any] | LabelDecoder | None,
+    def __init__(self, num_classes: int, in_channels: int | None, decoder: dict[str, Any] | LabelDecoder | None,
                  thr: float | Sequence[float] | None = None, topk: int | None = None, detach_scores: bool = True,
                  init_cfg: dict | None = None) -> None:
-        super().__init__(init_cfg or dict(type='Normal', std=0.01, override=dict(name='fc')))
-        check_positive(num_classes=num_classes, in_channels=in_channels)
+        check_positive(num_classes=num_classes, **({} if in_channels is None else dict(in_channels=in_channels)))
+        if init_cfg is None and in_channels is not None:
+            init_cfg = dict(type='Normal', std=0.01, override=dict(name='fc'))
+        super().__init__(init_cfg)
         check_thr_topk(thr, topk)
         if topk is not None and topk > num_classes:
             raise ValueError(f'Expected `topk` to be at most num_classes={num_classes}, but got {topk}.')
         self.num_classes, self.in_channels = num_classes, in_channels
         self.thr, self.topk = thr, topk
         self.detach_scores = detach_scores
-        self.fc = nn.Linear(in_channels, num_classes)
+        self.fc = None if in_channels is None else nn.Linear(in_channels, num_classes)
         self.decoder: LabelDecoder | None = (
             MODELS.build(dict(decoder, num_classes=num_classes)) if isinstance(decoder, dict) else decoder)
 
@@ -70,14 +72,20 @@ class LabelDecoderHead(BaseModule):
                 f'{x.shape[1]} features: write head=dict(in_channels={x.shape[1]}) in the config.')
         return x
 
+    def classify(self, feats: Feats) -> Tensor:
+        """Give the logits (N, C) of the CNN's own classifier."""
+        if self.fc is None:
+            raise ValueError(f'{type(self).__name__} was built with in_channels=None: it takes scores, not features.')
+        return self.fc(self.pre_logits(feats))
+
     def forward(self, feats: Feats) -> Any:
         """Give the raw output of the decoder, or the CNN's logits (N, C) where there is none."""
-        cnn_logits = self.fc(self.pre_logits(feats))
+        cnn_logits = self.classify(feats)
         return cnn_logits if self.decoder is None else self.decoder(cnn_logits.float().sigmoid())
 
     def loss(self, feats: Feats, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
         """Give ``loss_cnn``, summed over labels and averaged over images, and the decoder's losses."""
-        cnn_logits = self.fc(self.pre_logits(feats))  # (N, C)
+        cnn_logits = self.classify(feats)  # (N, C)
         target = stack_targets(data_samples, self.num_classes, cnn_logits.device)
         losses = dict(loss_cnn=cnn_loss(cnn_logits, target))
         if self.decoder is not None:
@@ -96,7 +104,7 @@ class LabelDecoderHead(BaseModule):
             Samples with ``pred_score`` (C,), ``pred_label`` (indices), ``cnn_score`` (C,), and what else the decoder
             gives, such as ``step_scores`` (T, C) and ``step_labels`` (T,). Scores are probabilities.
         """
-        return self.predict_scores(self.fc(self.pre_logits(feats)).float().sigmoid(), data_samples)
+        return self.predict_scores(self.classify(feats).float().sigmoid(), data_samples)
 
     def predict_scores(self, scores: Tensor,
                        data_samples: Sequence[DataSample | None] | None = None) -> list[DataSample]:
@@ -122,7 +130,7 @@ class MultiOrderLSTMHead(LabelDecoderHead):
 
     Args:
         num_classes: Number of labels C.
-        in_channels: Width of the pooled feature D.
+        in_channels: Width of the pooled feature D. None: there is no CNN, the scores come from elsewhere.
         embed_dims: Width of the label embedding.
         hidden_dims: LSTM cells.
         num_steps: Steps T.
@@ -134,7 +142,7 @@ class MultiOrderLSTMHead(LabelDecoderHead):
         **decoder_options: The other options of :class:`~morn_plugin.models.label_decoders.MultiOrderLSTM`.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, embed_dims: int = 256, hidden_dims: int = 512,
+    def __init__(self, num_classes: int, in_channels: int | None, embed_dims: int = 256, hidden_dims: int = 512,
                  num_steps: int = 5, loss: dict | None = None, thr: float | Sequence[float] | None = None,
                  topk: int | None = None, detach_scores: bool = True, init_cfg: dict | None = None,
                  **decoder_options: Any) -> None:
@@ -161,7 +169,7 @@ def select_labels(scores: Tensor, thr: float | Sequence[float] | None, topk: int
         Boolean (N, C).
 
     Raises:
-        ValueError: If there are neither 1 nor C thresholds.
+        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
 
     Examples:
         >>> select_labels(torch.tensor([[0.5, 0.6, 0.1]]), 0.5, None).tolist()
@@ -171,6 +179,8 @@ def select_labels(scores: Tensor, thr: float | Sequence[float] | None, topk: int
     """
     if topk is None:
         return scores > _threshold(thr, scores)
+    if topk > scores.shape[1]:
+        raise ValueError(f'Expected `topk` to be at most the number of classes, {scores.shape[1]}, but got {topk}.')
     best = scores.sort(dim=1, descending=True, stable=True).indices[:, :topk]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True)
 

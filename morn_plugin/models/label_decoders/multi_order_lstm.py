@@ -9,7 +9,6 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...utils.checks import check_choice, check_positive
@@ -69,7 +68,8 @@ class MultiOrderLSTM(LabelDecoder):
         self.state_norm = nn.Identity() if state_norm is None else BiasedBatchNorm1d(num_classes, **state_norm)
         self.init_h = nn.Linear(num_classes, hidden_dims)
         self.init_c = nn.Linear(num_classes, hidden_dims)
-        self.embedding = nn.Parameter(torch.empty(num_classes + 1, embed_dims))
+        # a module, though only its weight is used: DDP asks nn.Embedding whether to expect a sparse gradient
+        self.embedding = nn.Embedding(num_classes + 1, embed_dims, sparse=sparse_embedding)
         self.weight_ih = nn.Parameter(torch.empty(4 * hidden_dims, embed_dims))
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden_dims, hidden_dims))
         self.bias = nn.Parameter(torch.empty(4 * hidden_dims))
@@ -81,7 +81,7 @@ class MultiOrderLSTM(LabelDecoder):
 
     def reset_parameters(self) -> None:
         """Draw the embedding from [-1, 1] as the release does, the cell as ``torch.nn.LSTMCell`` does."""
-        nn.init.uniform_(self.embedding, -1, 1)
+        nn.init.uniform_(self.embedding.weight, -1, 1)
         bound = self.hidden_dims**-0.5
         for parameter in (self.weight_ih, self.weight_hh, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
@@ -132,7 +132,7 @@ class MultiOrderLSTM(LabelDecoder):
         """Collect the weights, the matrices of the products in ``dtype``."""
         hidden_weight, hidden_bias = (None, None) if self.hidden is None else (self.hidden.weight.to(dtype),
                                                                                self.hidden.bias)
-        return LSTMWeights(self.embedding, self.weight_ih.to(dtype), self.weight_hh.to(dtype),
+        return LSTMWeights(self.embedding.weight, self.weight_ih.to(dtype), self.weight_hh.to(dtype),
                            self.bias + self.gate_offset, hidden_weight, hidden_bias, self.output.weight.to(dtype),
                            self.output.bias)
 
@@ -158,4 +158,5 @@ class BiasedBatchNorm1d(nn.BatchNorm1d):
         with torch.no_grad():
             self.running_mean.lerp_(x.mean(0).to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(x.var(0, unbiased=False).to(self.running_var.dtype), self.momentum)
-        return F.batch_norm(x, None, None, self.weight, self.bias, training=True, eps=self.eps)
+        # not F.batch_norm, which refuses a single image: the last batch of an epoch may be one, and TensorFlow takes it
+        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled)

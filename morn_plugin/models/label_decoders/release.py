@@ -69,7 +69,7 @@ def state_dict_from_release(variables: Mapping[str, np.ndarray]) -> tuple[dict[s
         'init_h.bias': get('initial_lstm/b_ph', hidden_dims),
         'init_c.weight': get('initial_lstm/w_pc', num_classes, hidden_dims).t(),
         'init_c.bias': get('initial_lstm/b_pc', hidden_dims),
-        'embedding': embedding,
+        'embedding.weight': embedding,
         'weight_ih': kernel[:, :embed_dims],
         'weight_hh': kernel[:, embed_dims:],
         'bias': _reorder_gates(get('lstm/basic_lstm_cell/bias', 4 * hidden_dims)),

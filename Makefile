@@ -1,0 +1,26 @@
+# make demo    sets everything up; trains and tests the Multi-order RNN on real pictures; prints the paper's table; draws
+# make test    sets everything up; lint, types, doctests, tests
+VENV ?= .venv
+PYTHON ?= python3
+BIN := $(abspath $(VENV))/bin
+export OMP_NUM_THREADS ?= $(shell nproc)
+
+.PHONY: demo test setup clean
+.DELETE_ON_ERROR:
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: setup.py constraints.txt tools/make_env.sh
+	PYTHON="$(PYTHON)" bash tools/make_env.sh "$(VENV)"
+	touch $@
+
+demo: setup
+	PYTHON="$(BIN)/python" bash tools/demo.sh
+
+test: setup
+	$(BIN)/ruff check .
+	$(BIN)/mypy morn_plugin
+	$(BIN)/python -m pytest --doctest-modules morn_plugin tests
+
+clean:
+	rm -rf "$(VENV)" work_dirs

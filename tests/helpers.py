@@ -1,0 +1,133 @@
+"""Oracles and small builders for the tests; nothing here calls the code under test but ``build_decoder``."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmpretrain.structures import DataSample
+from torch import nn
+
+GOLDEN = Path(__file__).parent / 'data' / 'golden'
+NETWORKS = ('tiny_N4_C5_H8_M6_T3', 'small_N16_C20_H32_M16_T5', 'edge_neg9_N8_C6_H8_M6_T5')
+
+
+@cache
+def load_golden(name):
+    """Read one file of the authors' fixtures as a dict of arrays."""
+    with np.load(GOLDEN / f'{name}.npz') as file:
+        return dict(file)
+
+
+def under(arrays, prefix):
+    """Give the arrays whose names start with a prefix, without it."""
+    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+def close(actual, expected, tolerance=1e-5):
+    """Require agreement within a tolerance: absolute below 1, relative to the magnitude above."""
+    actual, expected = torch.as_tensor(actual), torch.as_tensor(expected)
+    torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
+
+
+def naive_loss(step_logits, step_labels, target, mask, steps, pos_weight=None):
+    """Eq. 5-7 by loops over images, steps and labels, straight from the text; works under autograd."""
+    num_images, num_steps, num_classes = step_logits.shape
+    total = 0 * step_logits.sum()  # has a gradient even where nothing counts
+    for n in range(num_images):
+        num_labels = sum(float(target[n, k]) > 0 for k in range(num_classes))
+        for t in range(num_steps):
+            if steps == 'num_labels' and t >= num_labels:
+                continue
+            masked = {'none': [], 'previous': step_labels[n, max(t - 1, 0):t].tolist(),
+                      'cumulative': step_labels[n, :t].tolist()}[mask]
+            for k in range(num_classes):
+                if target[n, k] < 0:
+                    continue
+                y = 0.0 if k in masked else target[n, k].to(step_logits.dtype)
+                weight = 1.0 if pos_weight is None else pos_weight[k]
+                z = step_logits[n, t, k]
+                total = total - weight * y * F.logsigmoid(z) - (1 - y) * F.logsigmoid(-z)
+    return total / num_images
+
+
+class PlainDecoder(nn.Module):
+    """The network of the paper in plain PyTorch, with autograd: ``nn.LSTMCell`` and ``nn.Linear``, one step at a time."""
+
+    def __init__(self, decoder):
+        super().__init__()
+        self.num_steps, self.forget_bias = decoder.num_steps, decoder.gate_offset.max()
+        state = {name: tensor.detach().clone() for name, tensor in decoder.state_dict().items()}
+        linear = lambda name: _linear(state[f'{name}.weight'], state[f'{name}.bias'])
+        self.init_h, self.init_c, self.output = linear('init_h'), linear('init_c'), linear('output')
+        self.hidden = linear('hidden') if 'hidden.weight' in state else None
+        self.tanh_state = decoder.init_state == 'tanh'
+        self.embedding = nn.Embedding.from_pretrained(state['embedding.weight'], freeze=False)
+        self.cell = nn.LSTMCell(decoder.embed_dims, decoder.hidden_dims).to(state['bias'].dtype)
+        with torch.no_grad():
+            self.cell.weight_ih.copy_(to_torch_gates(state['weight_ih']))
+            self.cell.weight_hh.copy_(to_torch_gates(state['weight_hh']))
+            self.cell.bias_ih.copy_(to_torch_gates(state['bias'] + decoder.gate_offset.to(state['bias'])))
+            self.cell.bias_hh.zero_()
+
+    def forward(self, scores):
+        h, c = self.init_h(scores), self.init_c(scores)
+        if self.tanh_state:
+            h, c = h.tanh(), c.tanh()
+        rows = torch.zeros(len(scores), dtype=torch.long)
+        step_logits, step_labels = [], []
+        for _ in range(self.num_steps):
+            h, c = self.cell(self.embedding(rows), (h, c))
+            logits = self.output(h if self.hidden is None else self.hidden(h).tanh())
+            step_logits.append(logits)
+            step_labels.append(logits.argmax(1))
+            rows = step_labels[-1] + 1
+        return torch.stack(step_logits, 1), torch.stack(step_labels, 1)
+
+    def gradients(self):
+        """Give the gradients under the names of our decoder's parameters."""
+        named = {'embedding.weight': self.embedding.weight.grad, 'weight_ih': to_our_gates(self.cell.weight_ih.grad),
+                 'weight_hh': to_our_gates(self.cell.weight_hh.grad), 'bias': to_our_gates(self.cell.bias_ih.grad)}
+        for name in ('init_h', 'init_c', 'output', 'hidden'):
+            if getattr(self, name) is not None:
+                layer = getattr(self, name)
+                named |= {f'{name}.weight': layer.weight.grad, f'{name}.bias': layer.bias.grad}
+        return named
+
+
+def _linear(weight, bias):
+    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    layer.load_state_dict(dict(weight=weight, bias=bias))
+    return layer
+
+
+def to_torch_gates(tensor):
+    """Reorder rows from input, forget, output, candidate to torch's input, forget, candidate, output."""
+    i, f, o, g = tensor.chunk(4, 0)
+    return torch.cat([i, f, g, o])
+
+
+def to_our_gates(tensor):
+    """Undo ``to_torch_gates``."""
+    i, f, g, o = tensor.chunk(4, 0)
+    return torch.cat([i, f, o, g])
+
+
+def make_sample(labels=None, score=None, **fields):
+    """Make a data sample with true labels as indices or as a target vector."""
+    sample = DataSample(metainfo=dict(img_path=fields.pop('img_path', 'image.jpg')))
+    if labels is not None:
+        sample.set_field(torch.tensor(labels, dtype=torch.long), 'gt_label')
+    if score is not None:
+        sample.set_gt_score(torch.tensor(score, dtype=torch.float32))
+    for name, value in fields.items():
+        sample.set_field(value, name)
+    return sample
+
+
+def samples_of(target, **fields):
+    """Make the samples of a target (N, C) in {0, 1, -1}, as an evaluator hands them to a metric; fields are (N, ...)."""
+    return [dict(gt_score=torch.as_tensor(row), img_path=f'{index}.jpg',
+                 **{name: torch.as_tensor(value[index]) for name, value in fields.items()})
+            for index, row in enumerate(np.asarray(target, dtype=np.float32))]

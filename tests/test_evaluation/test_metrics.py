@@ -1,0 +1,239 @@
+import sys
+
+import numpy as np
+import pytest
+import torch
+from helpers import load_golden, samples_of
+from mmpretrain.registry import METRICS
+
+from morn_plugin.datasets.annotations import Annotations, save_annotations
+
+CASES = [str(case) for case in load_golden('metrics')['cases']]
+KINDS = {'image': 'PerImageF1', 'label': 'PerLabelF1'}
+
+
+def evaluate(target, scores, type, batch=7, item='pred_score', **options):
+    metric = METRICS.build(dict(type=type, item=item, **options))
+    samples = samples_of(target, **{item: scores})
+    for start in range(0, len(samples), batch):
+        metric.process(None, samples[start:start + batch])
+    return metric.evaluate(size=len(samples))
+
+
+def make_case(num_images=37, num_classes=9, ignored=False):
+    rng = np.random.default_rng(0)
+    target = (rng.random((num_images, num_classes)) < 0.25).astype(int)
+    target[3], target[:, 2] = 0, 0
+    if ignored:
+        target[rng.random(target.shape) < 0.2] = -1
+    scores = rng.random((num_images, num_classes)).astype(np.float32)
+    scores[4], scores[:, 3] = 0.1, 0.2
+    return target, scores
+
+
+@pytest.mark.parametrize(('chosen', 'options'), [('prob', dict(thr=0.5)), ('top3', dict(topk=3))])
+@pytest.mark.parametrize('kind', KINDS)
+@pytest.mark.parametrize('case', CASES)
+def test_figures_of_the_authors(case, kind, chosen, options):
+    """Their code gives fractions, ours is in percent."""
+    golden = load_golden('metrics')
+    figures = evaluate(golden[f'{case}/gt'], golden[f'{case}/scores'], KINDS[kind], **options)
+    for ours, theirs in (('precision', 'prec'), ('recall', 'rec'), ('f1-score', 'f1')):
+        expected = 100 * float(golden[f'{case}/{chosen}/{kind}/{theirs}'])
+        assert figures[f'per-{kind}/{ours}'] == pytest.approx(expected, rel=1e-5, abs=1e-5), ours
+    if kind == 'label':
+        assert figures['per-label/n-plus'] == golden[f'{case}/{chosen}/label/nplus']
+
+
+@pytest.mark.parametrize('case', [case for case in CASES if not case.startswith('ties')])
+def test_top_one_of_the_authors(case):
+    golden = load_golden('metrics')
+    figures = evaluate(golden[f'{case}/gt'], golden[f'{case}/scores'], 'TopOneAccuracy')
+    assert figures['one-step/top-1'] == pytest.approx(100 * float(golden[f'{case}/prob/image/acc_top1']))
+
+
+def test_the_contract_of_names():
+    target, scores = make_case()
+    names = {'precision', 'recall', 'f1-score'}
+    assert set(evaluate(target, scores, 'PerLabelF1', thr=0.5)) == {f'per-label/{name}' for name in names | {'n-plus'}}
+    assert set(evaluate(target, scores, 'PerImageF1', thr=0.5)) == {f'per-image/{name}' for name in names}
+    assert set(evaluate(target, scores, 'PerImageF1', prefix='cnn/per-image')) == {f'cnn/per-image/{n}' for n in names}
+
+
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1'])
+def test_precision_and_recall_agree_with_mmpretrain(type):
+    """Its macro average over labels; over images the same of the transposed matrix."""
+    target, scores = make_case()
+    transpose = (lambda array: array) if type == 'PerLabelF1' else np.transpose
+    theirs = METRICS.get('MultiLabelMetric').calculate(
+        torch.tensor(transpose((scores > 0.5).astype(int)).copy()), torch.tensor(transpose(target).copy()),
+        pred_indices=False, target_indices=False, num_classes=transpose(target).shape[1], average='macro')
+    precision, recall, *_ = theirs
+    figures = list(evaluate(target, scores, type).values())
+    assert figures[:2] == pytest.approx([precision.item(), recall.item()], abs=1e-4)
+
+
+def test_exactly_the_threshold_is_not_predicted():
+    figures = evaluate([[1, 1]], np.array([[0.5, 0.50001]]), 'PerImageF1', thr=0.5)
+    assert figures['per-image/recall'] == 50
+
+
+def test_topk_breaks_ties_by_the_lower_class():
+    assert evaluate([[1, 1, 0, 0]], np.full((1, 4), 0.3), 'PerImageF1', topk=2)['per-image/f1-score'] == 100
+
+
+def test_undefined_and_unlabelled_by_hand():
+    """Images: right; nothing predicted; nothing true."""
+    target = [[1, 0], [1, 0], [0, 0]]
+    scores = np.array([[0.9, 0.1], [0.1, 0.1], [0.9, 0.1]])
+    means = lambda **options: list(evaluate(target, scores, 'PerImageF1', **options).values())[:2]
+    assert means() == pytest.approx([100 / 3, 100 / 3])
+    assert means(undefined='skip') == pytest.approx([50, 50])
+    assert means(unlabelled='drop') == pytest.approx([50, 50])
+    assert means(unlabelled='drop', undefined='skip') == pytest.approx([100, 50])
+    labels = lambda **options: list(evaluate(target, scores, 'PerLabelF1', **options).values())
+    assert labels() == pytest.approx([25, 25, 25, 1])
+    assert labels(undefined='skip') == pytest.approx([50, 50, 50, 1])
+
+
+def test_ignored_labels_are_left_out_of_every_count():
+    """The prediction on an ignored label changes nothing."""
+    target, scores = make_case(ignored=True)
+    for type in ('PerLabelF1', 'PerImageF1', 'TopOneAccuracy'):
+        high, low = (np.where(target < 0, value, scores) for value in (0.999, 0.001))
+        assert evaluate(target, high, type) == evaluate(target, low, type)
+
+
+def test_score_vectors_and_label_lists_give_the_same():
+    target, scores = make_case()
+    metric = METRICS.build(dict(type='PerLabelF1'))
+    metric.process(None, [dict(gt_label=torch.tensor(row).nonzero()[:, 0], pred_score=torch.tensor(score))
+                          for row, score in zip(target, scores, strict=True)])
+    assert metric.evaluate(len(target)) == evaluate(target, scores, 'PerLabelF1')
+
+
+def test_labels_that_the_decoder_chose():
+    target, scores = make_case()
+    chosen = scores > 0.7
+    metric = METRICS.build(dict(type='PerImageF1', use_pred_label=True))
+    samples = samples_of(target, pred_score=scores)
+    for sample, row in zip(samples, chosen, strict=True):
+        sample['pred_label'] = torch.tensor(row).nonzero()[:, 0]
+    metric.process(None, samples)
+    assert metric.evaluate(len(samples)) == evaluate(target, scores, 'PerImageF1', thr=0.7)
+
+
+@pytest.fixture
+def ann_file(tmp_path):
+    """Training labels in which class k is in 9 - k images, but for two that are equally frequent."""
+    path = tmp_path / 'train.json'
+    data = [dict(img_path=f'{i}.jpg', gt_label=[k for k in range(9) if i < 9 - max(k, 1)]) for i in range(9)]
+    save_annotations(path, Annotations([*'abcdefghi'], data))
+    return str(path)
+
+
+METRIC_TYPES = ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy', 'ConstantAnswer']
+
+
+@pytest.mark.parametrize('type', METRIC_TYPES)
+def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
+    target, scores = make_case(ignored=True)
+    options = dict(ann_file=ann_file) if type == 'ConstantAnswer' else {}
+    whole = evaluate(target, scores, type, batch=37, **options)
+    assert all(evaluate(target, scores, type, batch=batch, **options) == whole for batch in (1, 2, 36))
+    parts = []  # three processes: images dealt out in turn, as the sampler does
+    for rank in range(3):
+        part = METRICS.build(dict(type=type, item='pred_score', **options))
+        part.process(None, samples_of(target[rank::3], pred_score=scores[rank::3]))
+        parts.append(part)
+    assert [len(part.results) for part in parts] == [13, 12, 12]  # one entry an image
+    dealt = [result for place in zip(*([*part.results, None] for part in parts), strict=False) for result in place]
+    parts[0].results = [result for result in dealt if result is not None][:37]
+    together = parts[0].evaluate(size=len(parts[0].results))
+    assert together == whole
+
+
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1'])
+def test_an_image_takes_few_bytes(type):
+    target, scores = np.zeros((10, 81)), np.zeros((10, 81))
+    metric = METRICS.build(dict(type=type))
+    metric.process(None, samples_of(target, pred_score=scores))
+    assert len(metric.results) == 10
+    assert max(len(result) for result in metric.results) == 22
+    assert max(map(sys.getsizeof, metric.results)) < 64  # 81 scores of 4 bytes and as many targets would be 648
+
+
+def brute_force(target, order):
+    """The best constant answer, from the definitions of the figures."""
+    best = None
+    for k in range(1, target.shape[1] + 1):
+        scores = np.zeros(target.shape)
+        scores[:, order[:k]] = 1
+        image = evaluate(target, scores, 'PerImageF1', prefix='constant/per-image')
+        if best is None or image['constant/per-image/f1-score'] > best['constant/per-image/f1-score']:
+            label = evaluate(target, scores, 'PerLabelF1', prefix='constant/per-label')
+            label.pop('constant/per-label/n-plus')
+            best = {**image, **label, 'constant/k': k}
+    falling = np.zeros(target.shape)
+    falling[:, order] = np.linspace(0.9, 0.1, target.shape[1])
+    return best | {'constant/top-1': evaluate(target, falling, 'TopOneAccuracy')['one-step/top-1']}
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_constant_answer_is_the_best_of_all(ann_file, ignored):
+    target, scores = make_case(ignored=ignored)
+    figures = evaluate(target, scores, 'ConstantAnswer', ann_file=ann_file)
+    assert figures == pytest.approx(brute_force(target, range(9)))  # the classes stand in order of frequency
+
+
+def test_constant_answer_needs_the_same_classes(ann_file):
+    with pytest.raises(ValueError, match=r'train\.json: expected 4 classes'):
+        evaluate(np.zeros((2, 4)), np.zeros((2, 4)), 'ConstantAnswer', ann_file=ann_file)
+
+
+def test_top_one_looks_at_the_first_step():
+    steps = np.array([[[0.9, 0.8], [0.1, 0.9]], [[0.2, 0.3], [0.9, 0.1]], [[0.7, 0.3], [0.0, 0.9]]])
+    figures = evaluate([[1, 0], [1, 0], [0, 0]], steps, 'TopOneAccuracy', item='step_scores')
+    assert figures == {'one-step/top-1': pytest.approx(100 / 3)}
+    assert evaluate([[1, 0]], np.array([[0.6, 0.5]]), 'TopOneAccuracy', item='cnn_score')['one-step/top-1'] == 100
+
+
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+@pytest.mark.parametrize('wrong', [float('nan'), -0.25, 1.5, float('inf')])
+def test_scores_that_are_no_probabilities_name_the_image(type, wrong):
+    scores = np.full((5, 3), 0.5)
+    scores[3, 1] = wrong
+    with pytest.raises(ValueError, match=rf'`pred_score`.*{wrong}.*3\.jpg'):
+        evaluate(np.zeros((5, 3)), scores, type)
+
+
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+def test_missing_fields_name_the_image(type):
+    metric = METRICS.build(dict(type=type, item='cnn_score'))
+    with pytest.raises(ValueError, match=r'`cnn_score`.*0\.jpg'):
+        metric.process(None, samples_of(np.zeros((1, 3)), pred_score=np.zeros((1, 3))))
+    with pytest.raises(ValueError, match=r'gt_label or gt_score.*7\.jpg'):
+        metric.process(None, [dict(cnn_score=torch.zeros(3), img_path='7.jpg')])
+
+
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+def test_an_empty_test_set_is_an_error(type):
+    with pytest.raises(ValueError, match='no image'):
+        METRICS.build(dict(type=type)).evaluate(size=0)
+
+
+@pytest.mark.parametrize('options', [dict(thr=50), dict(topk=0), dict(undefined='nan'), dict(unlabelled='ignore')])
+def test_wrong_options_are_named(options):
+    with pytest.raises(ValueError, match=f'`{next(iter(options))}`'):
+        METRICS.build(dict(type='PerImageF1', **options))
+
+
+@pytest.mark.parametrize('options', [dict(thr=0.5, topk=3), dict(use_pred_label=True, thr=0.5)])
+def test_options_that_exclude_each_other(options):
+    with pytest.raises(ValueError, match='either'):
+        METRICS.build(dict(type='PerLabelF1', **options))
+
+
+def test_topk_above_the_number_of_classes_is_an_error():
+    with pytest.raises(ValueError, match='`topk`'):
+        evaluate(np.zeros((2, 3)), np.zeros((2, 3)), 'PerLabelF1', topk=4)

@@ -1,0 +1,98 @@
+import pytest
+import torch
+from helpers import make_sample
+from mmpretrain.registry import MODELS
+
+from morn_plugin.models.classifiers.multi_label_classifier import CNN
+
+
+def build(frozen=(), **options):
+    """A ResNet-18 an eighth as wide, 16 features."""
+    return MODELS.build(dict(
+        type='MultiLabelClassifier', frozen=frozen,
+        backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=2),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(type='MultiOrderLSTMHead', num_classes=4, in_channels=16, embed_dims=3, hidden_dims=5, num_steps=2,
+                  state_norm=dict(momentum=0.5))) | options)
+
+
+def take_steps(model, count=3):
+    """Train with what could move a weight that has no gradient: momentum and weight decay, over all parameters."""
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
+    model.train()
+    for _ in range(count):
+        losses = model(torch.randn(3, 3, 32, 32), [make_sample([0]), make_sample([1, 2]), make_sample([])], mode='loss')
+        optimiser.zero_grad()
+        sum(losses.values()).backward()
+        optimiser.step()
+
+
+def state_of(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def moved(model, before):
+    return {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+
+
+def test_frozen_parts_stay_bit_for_bit_while_the_rest_trains():
+    model = build(frozen=CNN)
+    before = state_of(model)
+    take_steps(model)
+    changed = moved(model, before)
+    assert changed
+    assert all(name.startswith('head.decoder.') for name in changed)
+    assert {'head.decoder.state_norm.running_mean', 'head.decoder.weight_hh', 'head.decoder.output.bias'} <= changed
+
+
+def test_without_frozen_parts_everything_moves():
+    model = build()
+    before = state_of(model)
+    take_steps(model)
+    assert {'backbone.conv1.weight', 'backbone.bn1.running_mean', 'head.fc.weight'} <= moved(model, before)
+
+
+def test_frozen_parts_ask_for_no_gradient_and_stay_in_evaluation_mode():
+    model = build(frozen=CNN)
+    for _ in range(2):
+        model.train()
+        assert model.training
+        assert model.head.decoder.training
+        assert not any(module.training for module in model.backbone.modules())
+        assert not model.head.fc.training
+        model.eval()
+        assert not any(module.training for module in model.modules())
+    frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == {name for name, _ in model.named_parameters() if name.startswith(('backbone.', 'head.fc.'))}
+
+
+def test_a_frozen_extractor_keeps_no_graph():
+    inputs = torch.randn(2, 3, 32, 32)
+    assert not build(frozen=CNN).train().extract_feat(inputs)[-1].requires_grad
+    assert build().train().extract_feat(inputs)[-1].requires_grad
+
+
+def test_a_frozen_backbone_alone_still_trains_the_classifier():
+    model = build(frozen=['backbone'])
+    before = state_of(model)
+    take_steps(model)
+    changed = moved(model, before)
+    assert not any(name.startswith('backbone') for name in changed)
+    assert 'head.fc.weight' in changed
+
+
+def test_a_model_without_neck_can_freeze_the_neck():
+    model = build(frozen=CNN, neck=None)
+    assert not model.train().backbone.training
+    assert not model.extract_feat(torch.randn(2, 3, 32, 32))[-1].requires_grad
+
+
+def test_an_unknown_part_is_named():
+    with pytest.raises(ValueError, match=r"no 'head\.classifier'.*'backbone'"):
+        build(frozen=['head.classifier'])
+
+
+def test_the_whole_model_predicts_from_images():
+    model = build().eval()
+    predicted = model(torch.randn(2, 3, 32, 32), [make_sample([0]), make_sample([])], mode='predict')
+    assert [tuple(sample.step_scores.shape) for sample in predicted] == [(2, 4)] * 2

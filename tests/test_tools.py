@@ -1,0 +1,151 @@
+"""The tools from end to end, on the slice of Open Clip Art."""
+
+import json
+import time
+
+import mmengine
+import pytest
+import torch
+from tools_helpers import ROOT, read_scalars, run_tool, start_tool, write_config
+
+from morn_plugin.datasets.score_file import load_scores
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp('tools')
+
+
+@pytest.fixture(scope='module')
+def trained(folder):
+    """A model that was killed after its first epoch, resumed and trained to the end."""
+    config, work_dir = write_config(folder / 'morn.py'), folder / 'run'
+    process = start_tool('train.py', config, '--work-dir', work_dir)
+    deadline = time.monotonic() + 200
+    while not (work_dir / 'last_checkpoint').exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.kill()
+    process.communicate()
+    assert (work_dir / 'epoch_1.pth').exists()
+    output = run_tool('train.py', config, '--work-dir', work_dir, '--resume')
+    return config, work_dir / 'epoch_3.pth', output
+
+
+def test_train_kill_resume(trained):
+    _, checkpoint, output = trained
+    assert 'resumed epoch: ' in output
+    assert torch.load(checkpoint, weights_only=True)['meta']['epoch'] == 3
+
+
+def test_test_prints_the_table_from_any_folder(trained, folder):
+    config, checkpoint, _ = trained
+    output = run_tool('test.py', config, checkpoint, '--work-dir', folder / 'test', '--show-dir', folder / 'pictures',
+                      '--interval', 20, cwd=folder)
+    table = output[output.index('Results on the test set'):].splitlines()
+    assert table[1].split() == ['P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1']
+    assert [line.split()[0] for line in table[2:4]] == ['CNN', 'Multi-order']
+    assert '-' not in table[2].split() + table[3].split()
+    assert len(list((folder / 'pictures').glob('*.png'))) == 1 + 2  # the overview, and images 0 and 20
+
+
+def test_two_processes_give_the_figures_of_one(trained, folder):
+    config, checkpoint, _ = trained
+    figures = []
+    for processes in (1, 2):
+        out = folder / f'metrics_{processes}.json'
+        run_tool('test.py', config, checkpoint, '--work-dir', folder / 'figures', '--out', out, processes=processes)
+        figures.append({key: value for key, value in json.loads(out.read_text()).items() if 'time' not in key})
+    assert figures[0] == figures[1]
+    assert {'per-label/f1-score', 'cnn/per-image/f1-score', 'one-step/top-1'} <= set(figures[0])
+
+
+def test_wrong_in_channels_says_the_right_number(folder):
+    config = write_config(folder / 'wrong.py')
+    process = start_tool('train.py', config, '--work-dir', folder / 'wrong', '--cfg-options', 'model.head.in_channels=99')
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert 'write head=dict(in_channels=64)' in output
+
+
+def test_frozen_but_never_trained_cnn_is_refused(folder):
+    config = write_config(folder / 'untrained.py', frozen=True)
+    process = start_tool('train.py', config, '--work-dir', folder / 'untrained')
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert 'Train the first stage and name its checkpoint' in output
+
+
+SCORES_CONFIG = """
+_base_ = ['{configs}/morn_scores_1xb32-50e_openclipart-mini.py']
+model = dict(head=dict(num_classes=41, embed_dims=8, hidden_dims=16, num_steps=3))
+train_dataloader = dict(batch_size=16, dataset=dict(data_root='{root}'))
+val_dataloader = dict(dataset=dict(data_root='{root}', ann_file='scores_test.safetensors'))
+test_dataloader = dict(dataset=dict(data_root='{root}', checkpoint='{checkpoint}'))
+optim_wrapper = dict(optimizer=dict(lr=1e-4))
+train_cfg = dict(max_epochs=3, val_interval=1)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, save_best=None, max_keep_ckpts=-1))
+"""
+
+
+@pytest.fixture(scope='module')
+def cached(trained, folder):
+    """The scores of the trained model's CNN, and a config that trains a decoder on them."""
+    _, checkpoint, _ = trained
+    cnn = write_config(folder / 'cnn.py', 'cnn')
+    for split in ('train', 'test'):
+        run_tool('extract_scores.py', cnn, checkpoint, folder / f'scores_{split}.safetensors', '--split', split,
+                 '--work-dir', folder / 'extract')
+    path = folder / 'scores.py'
+    path.write_text(SCORES_CONFIG.format(configs=ROOT / 'configs' / 'morn', root=folder, checkpoint=checkpoint))
+    return cnn, checkpoint, path
+
+
+def test_two_processes_extract_the_file_of_one(cached, folder):
+    cnn, checkpoint, _ = cached
+    run_tool('extract_scores.py', cnn, checkpoint, folder / 'twice.safetensors', '--split', 'test', '--work-dir',
+             folder / 'extract', processes=2)
+    one, two = load_scores(folder / 'scores_test.safetensors'), load_scores(folder / 'twice.safetensors')
+    assert one.annotations == two.annotations
+    assert one.provenance == two.provenance
+    assert len(one.scores) == 37
+    assert abs(one.scores - two.scores).max() < 1e-6  # other batches, other rounding
+
+
+def test_scores_train_as_images_do_and_merge_back(cached, folder):
+    _, checkpoint, scores_config = cached
+    # The same start for both: the decoder that came with the CNN.
+    start = torch.load(checkpoint, weights_only=True)
+    decoder = {name: value for name, value in start['state_dict'].items() if name.startswith('head.decoder.')}
+    torch.save(dict(state_dict=decoder, meta={}), folder / 'start.pth')
+    image_config = write_config(folder / 'frozen.py', frozen=True)
+    run_tool('train.py', image_config, '--work-dir', folder / 'on_images', '--cfg-options', f'load_from={checkpoint}')
+    run_tool('train.py', scores_config, '--work-dir', folder / 'on_scores', '--cfg-options',
+             f'load_from={folder / "start.pth"}')
+    images, scores = (read_scalars(folder / name) for name in ('on_images', 'on_scores'))
+    curve = [[entry['loss_multi_order'] for entry in log] for log in (images, scores)]
+    assert len(curve[0]) == len(curve[1]) == 12  # 3 epochs of 4 batches
+    assert curve[0][0] > 1.01 * curve[0][-1]
+    torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
+
+    merged, predictions = folder / 'merged.pth', {}
+    run_tool('model_converters/merge_decoder.py', checkpoint, folder / 'on_scores' / 'epoch_3.pth', merged)
+    for name, config, weights in (('images', image_config, merged),
+                                  ('scores', scores_config, folder / 'on_scores' / 'epoch_3.pth')):
+        out = folder / f'{name}.pkl'
+        run_tool('test.py', config, weights, '--work-dir', folder / f'test_{name}', '--out', out)
+        predictions[name] = mmengine.load(out)
+    for images, scores in zip(*predictions.values(), strict=True):
+        assert images['step_labels'].tolist() == scores['step_labels'].tolist()
+        for kind in ('pred_score', 'step_scores', 'cnn_score'):
+            torch.testing.assert_close(images[kind], scores[kind], rtol=0, atol=1e-6)
+
+
+def test_merging_with_another_cnn_is_refused(cached, folder):
+    _, _, scores_config = cached
+    run_tool('train.py', scores_config, '--work-dir', folder / 'other', '--cfg-options', 'train_cfg.max_epochs=1')
+    process = start_tool('model_converters/merge_decoder.py', folder / 'run' / 'epoch_1.pth',
+                         folder / 'other' / 'epoch_1.pth', folder / 'bad.pth')
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert 'the scores came from another checkpoint' in output
+    assert not (folder / 'bad.pth').exists()

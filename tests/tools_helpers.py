@@ -1,0 +1,61 @@
+"""Running the tools as users do, on the slice, with a tiny model."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+SLICE = ROOT / 'tests' / 'data' / 'openclipart_mini'
+
+MODEL = """
+_base_ = [
+    '{configs}/_base_/models/resnet101_{kind}.py', '{configs}/_base_/datasets/openclipart_mini.py',
+    '{configs}/_base_/evaluation/{evaluation}.py', '{configs}/_base_/schedules/decoder_rmsprop_50e.py',
+    '{configs}/_base_/default_runtime.py']
+model = dict(backbone=dict(depth=18, base_channels=8, init_cfg=None), {extra}
+    head=dict(num_classes=41, in_channels=64{head}))
+pipeline = [dict(type='LoadCheckedImage'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
+train_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=16,
+                        dataset=dict(pipeline=pipeline, indices=64))
+val_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, dataset=dict(pipeline=pipeline, indices=37))
+test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, dataset=dict(pipeline=pipeline, indices=37))
+train_cfg = dict(max_epochs=3)
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None, max_keep_ckpts=-1))
+"""
+SMALL_DECODER = ', embed_dims=8, hidden_dims=16, num_steps=3'
+
+
+def write_config(path, kind='morn', frozen=False):
+    """Write a config of a tiny model on a part of the slice; ``kind`` is 'morn' or 'cnn'."""
+    extra = '' if frozen or kind == 'cnn' else 'frozen=(),'
+    path.write_text(MODEL.format(
+        configs=ROOT / 'configs', kind=kind, extra=extra, evaluation='cnn' if kind == 'cnn' else 'decoder',
+        head='' if kind == 'cnn' else SMALL_DECODER))
+    return path
+
+
+def start_tool(name, *args, processes=1, cwd=None):
+    """Start a tool of the repository in a process of its own, or several of them under torchrun."""
+    script = str(ROOT / 'tools' / name)
+    command = [sys.executable, script, *map(str, args)]
+    if processes > 1:
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}',
+                   script, *map(str, args), '--launcher', 'pytorch']
+    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
+    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def run_tool(name, *args, processes=1, cwd=None):
+    """Run a tool to its end and give what it printed; a failure fails the test with that."""
+    process = start_tool(name, *args, processes=processes, cwd=cwd)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode == 0, output[-4000:]
+    return output
+
+
+def read_scalars(work_dir):
+    """Give the training log of a run, one dict an iteration."""
+    (path,) = Path(work_dir).glob('*/vis_data/scalars.json')
+    return [entry for entry in map(json.loads, path.read_text().splitlines()) if 'loss' in entry]

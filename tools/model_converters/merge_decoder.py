@@ -1,0 +1,44 @@
+"""Put a decoder that was trained on cached scores behind the CNN that gave them."""
+
+import argparse
+
+import torch
+
+import morn_plugin  # noqa: F401  lets MMEngine's checkpoints load with weights_only
+from morn_plugin.datasets.annotations import compare_classes
+from morn_plugin.datasets.score_file import check_origin
+
+DECODER = 'head.decoder.'
+
+
+def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
+    """Give a checkpoint with the CNN's weights and the decoder's.
+
+    Raises:
+        ValueError: If the decoder has none, or was trained on scores of another CNN or for other classes.
+    """
+    weights = {name: tensor for name, tensor in decoder['state_dict'].items() if name.startswith(DECODER)}
+    if not weights:
+        raise ValueError(f'{decoder_path}: expected weights named {DECODER}*, but got none.')
+    meta = decoder['meta'].get('dataset_meta', {})
+    check_origin(dict(checkpoint_sha256=meta.get('cnn_checkpoint_sha256', '')), cnn_path, decoder_path)
+    cnn_meta = (cnn.get('meta') or {}).get('dataset_meta') or {}
+    if 'classes' in cnn_meta:
+        compare_classes(meta['classes'], cnn_meta['classes'], f'{decoder_path}: the classes', f'the CNN {cnn_path}')
+    kept = {name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(DECODER)}
+    return dict(meta=dict(dataset_meta=dict(classes=tuple(meta['classes']))), state_dict={**kept, **weights})
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('cnn', help='checkpoint of the CNN, the one that the scores were extracted with')
+    parser.add_argument('decoder', help='checkpoint of the decoder trained on the scores')
+    parser.add_argument('out', help='checkpoint to write, for the image config')
+    args = parser.parse_args()
+    cnn, decoder = (torch.load(path, map_location='cpu', weights_only=True) for path in (args.cnn, args.decoder))
+    torch.save(merge(cnn, decoder, args.cnn, args.decoder), args.out)
+    print(f'Wrote {args.out}: the CNN of {args.cnn} with the decoder of {args.decoder}.')
+
+
+if __name__ == '__main__':
+    main()
