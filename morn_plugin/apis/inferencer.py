@@ -171,7 +171,10 @@ class MultiLabelInferencer(BaseInferencer):
         if cfg.model.get('backbone', {}).get('pretrained'):
             cfg.model.backbone.pretrained = False  # all weights come from the checkpoint
         model = MODELS.build(cfg.model)
-        _load_checkpoint_to_model(model, self._checkpoint, strict=True)
+        try:
+            _load_checkpoint_to_model(model, self._checkpoint, strict=True)
+        except RuntimeError as error:
+            raise ValueError(f'{weights} does not fit its config: {error}') from error
         return model.to(device).eval()
 
     def _init_pipeline(self, cfg: Config) -> Compose:

@@ -92,7 +92,7 @@ def decode_image(content: bytes, source: str, background: int = 255, max_pixels:
     except ImageError:
         raise
     except UnidentifiedImageError as error:
-        raise ImageError(f'Image {source} is of no format that Pillow knows ({len(content)} bytes).') from error
+        raise ImageError(f'Image {source} cannot be decoded ({len(content)} bytes): no format that Pillow knows.') from error
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
         raise ImageError(f'Image {source} cannot be decoded ({len(content)} bytes): {error}.') from error
 
