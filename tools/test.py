@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
+from morn_plugin.deploy.labels import load_thresholds
 
 
 def parse_args() -> argparse.Namespace:
@@ -21,6 +22,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
     parser.add_argument('--show-dir', metavar='DIR', help='draw tested images with labels and steps here')
     parser.add_argument('--interval', type=int, default=1, help='draw every so manieth image (default: 1)')
+    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose; for the decoder, '
+                        'the CNN alone keeps its own')
     parser.add_argument('--tta', action='store_true',
                         help='test-time augmentation by tta_model and tta_pipeline of the config (default: flip)')
     return parser.parse_args()
@@ -32,10 +35,22 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'PredictionVisualizationHook']
         cfg.custom_hooks = [
             *hooks, dict(type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval)]
+    if args.thresholds:
+        use_thresholds(cfg, args.thresholds)
     if args.amp:
         cfg.test_cfg.fp16 = True
     if args.tta:
         use_flip_tta(cfg)
+
+
+def use_thresholds(cfg: Config, path: str) -> None:
+    """Let the model and every metric of its final scores decide by the thresholds of a file."""
+    thr = load_thresholds(path).thr
+    cfg.model.head.update(thr=thr, topk=None)
+    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    for metric in evaluators:
+        if 'thr' in metric and metric.get('item', 'pred_score') == 'pred_score':
+            metric.update(thr=thr)
 
 
 def use_flip_tta(cfg: Config) -> None:
@@ -59,6 +74,8 @@ def main() -> None:
     check_config(cfg, args.config)
     runner = Runner.from_cfg(cfg)
     build_early(runner)
+    if args.thresholds:
+        load_thresholds(args.thresholds, runner.test_dataloader.dataset.metainfo['classes'])  # of the same classes?
     if args.out and out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()

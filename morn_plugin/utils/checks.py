@@ -1,5 +1,8 @@
 """Checks of arguments, each with the message a user needs."""
 
+from collections.abc import Sequence
+
+
 def check_positive(**sizes: int) -> None:
     """Raise unless every size is a positive integer.
 
@@ -37,11 +40,22 @@ def check_probability(name: str, value: object) -> None:
         raise ValueError(f'Expected `{name}` to be a number between 0 and 1, but got {value!r}.')
 
 
-def check_thr_topk(thr: float | None, topk: int | None) -> None:
-    """Raise unless at most one of ``thr`` (0-1) and ``topk`` (positive) is set, and that one is valid."""
+def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> None:
+    """Raise unless at most one of ``thr`` (0-1, or one such number a label) and ``topk`` (positive) is set, and valid.
+
+    Examples:
+        >>> check_thr_topk([0.5, 1.5], None)
+        Traceback (most recent call last):
+        ValueError: Expected `thr[1]` to be a number between 0 and 1, but got 1.5.
+    """
     if thr is not None and topk is not None:
         raise ValueError(f'Expected either `thr` or `topk`, but got both: thr={thr!r}, topk={topk!r}.')
-    if thr is not None:
+    if isinstance(thr, Sequence) and not isinstance(thr, str):
+        if not thr:
+            raise ValueError('Expected `thr` to be a number or one number a label, but got none.')
+        for label, value in enumerate(thr):
+            check_probability(f'thr[{label}]', value)
+    elif thr is not None:
         check_probability('thr', thr)
     if topk is not None:
         check_positive(topk=topk)

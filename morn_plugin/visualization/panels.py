@@ -33,6 +33,7 @@ class Prediction:
         predicted: Indices of the predicted labels.
         step_scores: (T, C), 0-1; None for a model without steps.
         scores: (C,), 0-1.
+        path: (T,), the label picked at each step; None for a model without steps.
     """
 
     image: np.ndarray
@@ -41,6 +42,7 @@ class Prediction:
     predicted: Sequence[int]
     scores: np.ndarray
     step_scores: np.ndarray | None = None
+    path: Sequence[int] | None = None
 
 
 def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path,

@@ -46,7 +46,7 @@ class LabelSetMetric(ImageMetric):
     """Collects the predicted and the true label set of every image.
 
     Args:
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
         topk: Take this many best labels instead.
         use_pred_label: Take the prediction's own ``pred_label`` instead: for decoders that decide themselves.
         item: Which scores of the prediction: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
@@ -57,7 +57,7 @@ class LabelSetMetric(ImageMetric):
         ValueError: If an argument is out of range; while running, if a score is NaN or outside 0-1, or missing.
     """
 
-    def __init__(self, thr: float | None = None, topk: int | None = None, use_pred_label: bool = False,
+    def __init__(self, thr: float | Sequence[float] | None = None, topk: int | None = None, use_pred_label: bool = False,
                  item: str = 'pred_score', collect_device: str = 'cpu', prefix: str | None = None) -> None:
         super().__init__(collect_device, prefix)
         check_thr_topk(thr, topk)

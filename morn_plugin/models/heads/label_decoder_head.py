@@ -29,7 +29,7 @@ class LabelDecoderHead(BaseModule):
         in_channels: Width of the pooled feature D. None: there is no CNN, the scores come from elsewhere.
         decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one that is built. None: the
             CNN alone, which is the paper's first stage and its first baseline.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN (the paper's second stage). Defaults to True.
         init_cfg: MMEngine's. By default the classifier starts as that of MMPretrain's linear head.
@@ -39,7 +39,7 @@ class LabelDecoderHead(BaseModule):
     """
 
     def __init__(self, num_classes: int, in_channels: int | None, decoder: dict[str, Any] | LabelDecoder | None,
-                 thr: float | None = None, topk: int | None = None, detach_scores: bool = True,
+                 thr: float | Sequence[float] | None = None, topk: int | None = None, detach_scores: bool = True,
                  init_cfg: dict | None = None) -> None:
         check_positive(num_classes=num_classes, **({} if in_channels is None else dict(in_channels=in_channels)))
         if init_cfg is None and in_channels is not None:
@@ -135,7 +135,7 @@ class MultiOrderLSTMHead(LabelDecoderHead):
         hidden_dims: LSTM cells.
         num_steps: Steps T.
         loss: Config of the step loss.
-        thr: Labels with a score strictly greater are predicted, 0-1. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
         topk: Predict this many best labels instead.
         detach_scores: Keep the decoder's gradient from the CNN.
         init_cfg: MMEngine's.
@@ -143,8 +143,9 @@ class MultiOrderLSTMHead(LabelDecoderHead):
     """
 
     def __init__(self, num_classes: int, in_channels: int | None, embed_dims: int = 256, hidden_dims: int = 512,
-                 num_steps: int = 5, loss: dict | None = None, thr: float | None = None, topk: int | None = None,
-                 detach_scores: bool = True, init_cfg: dict | None = None, **decoder_options: Any) -> None:
+                 num_steps: int = 5, loss: dict | None = None, thr: float | Sequence[float] | None = None,
+                 topk: int | None = None, detach_scores: bool = True, init_cfg: dict | None = None,
+                 **decoder_options: Any) -> None:
         decoder = dict(type='MultiOrderLSTM', embed_dims=embed_dims, hidden_dims=hidden_dims, num_steps=num_steps,
                        loss=MODELS.build(loss or dict(type='MaskedStepwiseBCELoss')), **decoder_options)
         super().__init__(num_classes, in_channels, decoder, thr, topk, detach_scores, init_cfg)
@@ -156,19 +157,19 @@ def cnn_loss(logits: Tensor, target: Tensor) -> Tensor:
     return (loss * (target >= 0)).sum() / logits.shape[0]
 
 
-def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor:
+def select_labels(scores: Tensor, thr: float | Sequence[float] | None, topk: int | None) -> Tensor:
     """Mark the predicted labels: score strictly greater than ``thr``, or the ``topk`` best.
 
     Args:
         scores: (N, C), 0-1.
-        thr: 0-1, or None for 0.5.
+        thr: 0-1, one for all labels or C of them, or None for 0.5.
         topk: A positive integer, or None. Of equal scores the lower class index is the better.
 
     Returns:
         Boolean (N, C).
 
     Raises:
-        ValueError: If ``topk`` is more than C.
+        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
 
     Examples:
         >>> select_labels(torch.tensor([[0.5, 0.6, 0.1]]), 0.5, None).tolist()
@@ -177,8 +178,16 @@ def select_labels(scores: Tensor, thr: float | None, topk: int | None) -> Tensor
         [[True, True, False]]
     """
     if topk is None:
-        return scores > (0.5 if thr is None else thr)
+        return scores > _threshold(thr, scores)
     if topk > scores.shape[1]:
         raise ValueError(f'Expected `topk` to be at most the number of classes, {scores.shape[1]}, but got {topk}.')
     best = scores.sort(dim=1, descending=True, stable=True).indices[:, :topk]
     return torch.zeros_like(scores, dtype=torch.bool).scatter_(1, best, True)
+
+
+def _threshold(thr: float | Sequence[float] | None, scores: Tensor) -> Tensor | float:
+    if not isinstance(thr, Sequence):
+        return 0.5 if thr is None else thr
+    if len(thr) != scores.shape[1]:
+        raise ValueError(f'Expected one threshold for each of {scores.shape[1]} labels, but got {len(thr)}.')
+    return scores.new_tensor(thr)

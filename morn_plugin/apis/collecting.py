@@ -1,0 +1,93 @@
+"""All predictions on a data set, as arrays."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dataset import default_collate
+from mmpretrain.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from ..models.targets import stack_targets
+from .inferencer import MultiLabelInferencer, find_dataset
+
+
+@dataclass
+class PredictionSet:
+    """Predictions on N images, C labels, T steps.
+
+    Attributes:
+        classes: Names of the C labels.
+        ann_file: Where the true labels came from.
+        img_paths: N files.
+        targets: (N, C) int8; 1 true, 0 false, -1 ignored.
+        scores: (N, C) float32, 0-1.
+        predicted: (N, C) bool, by the model's own threshold.
+        cnn_scores: (N, C), or None.
+        step_scores: (N, T, C), or None.
+        paths: (N, T), the labels picked step by step, or None.
+    """
+
+    classes: list[str]
+    ann_file: str
+    img_paths: list[str]
+    targets: np.ndarray
+    scores: np.ndarray
+    predicted: np.ndarray
+    cnn_scores: np.ndarray | None = None
+    step_scores: np.ndarray | None = None
+    paths: np.ndarray | None = None
+
+
+def collect_predictions(inferencer: MultiLabelInferencer, loader: str = 'test_dataloader',
+                        track: Callable[[Iterable, int], Iterable] | None = None) -> PredictionSet:
+    """Predict the data set of one of the config's loaders.
+
+    Args:
+        inferencer: The model.
+        loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Images of the training set pass the
+            test pipeline.
+        track: Shows progress: maps batches and their number to the batches.
+
+    Raises:
+        ValueError: If the data set is empty, or of other classes than the model.
+    """
+    config = find_dataset(inferencer.cfg, loader)
+    dataset = DATASETS.build(dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True))
+    classes = list(dataset.metainfo.get('classes') or inferencer.classes)
+    if classes != inferencer.classes:
+        raise ValueError(f'{config.get("ann_file")}: its classes are not those of the model {inferencer.checkpoint_path}.')
+    batches: Any = DataLoader(dataset, batch_size=inferencer.cfg[loader].get('batch_size', 32), collate_fn=default_collate,
+                              num_workers=inferencer.cfg[loader].get('num_workers', 0))
+    rows = [_as_arrays(sample, len(classes)) for batch in (track(batches, len(batches)) if track else batches)
+            for sample in inferencer.forward(batch)]
+    if not rows:
+        raise ValueError(f'{config.get("ann_file")}: expected at least one image.')
+    stacked = {key: [row[key] for row in rows] for key in rows[0]}
+    return PredictionSet(classes, str(dataset.ann_file), stacked.pop('img_paths'),
+                         **{key: np.stack(values) for key, values in stacked.items()})
+
+
+def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
+    predicted = torch.zeros(num_classes, dtype=torch.bool)
+    predicted[sample.pred_label.cpu()] = True
+    fields = dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', paths='step_labels')
+    arrays = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
+    return dict(arrays, img_paths=sample.get('img_path'), predicted=predicted.numpy(),
+                targets=stack_targets([sample], num_classes)[0].numpy().astype(np.int8))
+
+
+def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
+    """Read the training labels of a config.
+
+    Returns:
+        Class names and the targets (N, C).
+    """
+    dataset = DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False))
+    labels: Sequence[Sequence[int]] = [dataset.get_cat_ids(index) for index in range(len(dataset))]
+    targets = np.zeros((len(labels), len(dataset.metainfo['classes'])), dtype=np.int8)
+    for row, indices in zip(targets, labels, strict=True):
+        row[list(indices)] = 1
+    return list(dataset.metainfo['classes']), targets

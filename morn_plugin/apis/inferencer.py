@@ -1,0 +1,237 @@
+"""Prediction with any multi-label model of MMPretrain."""
+
+import os.path as osp
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import mmpretrain.datasets
+import mmpretrain.models  # noqa: F401  registers the models
+import numpy as np
+import torch
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dataset import Compose, default_collate
+from mmengine.infer import BaseInferencer
+from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpretrain.registry import MODELS, TRANSFORMS
+from mmpretrain.structures import DataSample
+from torch import nn
+
+from ..deploy.images import SUFFIXES, decode_image, list_images
+from ..deploy.labels import Thr, make_record
+from ..deploy.running import batched, read_ahead, run_batches
+from ..models.heads.label_decoder_head import select_labels
+from ..utils.checks import check_positive, check_thr_topk
+from ..visualization import Prediction, draw_predictions
+from .finding import find_model
+
+Source = str | Path | np.ndarray
+
+
+class MultiLabelInferencer(BaseInferencer):
+    """Predicts the labels of images: MMEngine's inferencer for any multi-label model of MMPretrain.
+
+    Args:
+        model: A work folder or a checkpoint.
+        config: The config. Defaults to None: found by :func:`~morn_plugin.apis.finding.find_model`.
+        device: Where to run, such as ``'cuda:0'``. Defaults to None, the best there is.
+        num_workers: Threads that read images ahead; 0 for none.
+        show_progress: Show MMEngine's progress bar in calls.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint or config.
+        ValueError: If the model is no multi-label classifier of images.
+
+    Example:
+        ``MultiLabelInferencer('work_dirs/morn')(['a.jpg', 'photos/'], batch_size=64, thr=0.3)['predictions']`` gives a
+        list of dicts with ``img_path``, ``labels``, ``names``, ``scores`` (C,), and for a model that has them
+        ``cnn_scores`` (C,), ``step_scores`` (T, C), ``path`` (T,), the labels picked step by step, and ``path_names``.
+    """
+
+    forward_kwargs = {'thr', 'topk'}
+    visualize_kwargs = {'out_dir'}
+
+    def __init__(self, model: str | Path, config: str | Path | None = None, device: str | None = None,
+                 num_workers: int = 2, show_progress: bool = False) -> None:
+        cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
+        self.num_workers = num_workers
+        super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
+        self.classes = self._find_classes(cfg)
+        del self._checkpoint
+
+    def __call__(self, inputs: Source | Sequence[Source], return_datasamples: bool = False,
+                 batch_size: int = 32, **kwargs: Any) -> dict[str, Any]:
+        """Predict.
+
+        Args:
+            inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8 BGR as OpenCV reads.
+            return_datasamples: Give MMPretrain's data samples in place of dicts.
+            batch_size: Images at once.
+            **kwargs: ``thr`` (one number, or one a label) or ``topk``; by default the model's own labels are kept.
+                ``out_dir``: draw every image into this folder.
+
+        Returns:
+            ``predictions``, one an image in the order of the inputs, and ``visualization``, the files drawn.
+
+        Raises:
+            ImageError: If an image cannot be decoded. :meth:`predict` goes on instead.
+        """
+        check_positive(batch_size=batch_size)
+        return super().__call__(inputs, return_datasamples, batch_size, **kwargs)
+
+    def predict(self, inputs: Source | Sequence[Source], batch_size: int = 32, thr: Thr = None,
+                topk: int | None = None) -> Iterator[dict[str, Any]]:
+        """Predict one after the other, and go on past images that cannot be read.
+
+        Yields:
+            A dict an image as in a call, or ``dict(img_path, error)``.
+        """
+        check_positive(batch_size=batch_size)
+        loaded = read_ahead(self.prepare, self._inputs_to_list(inputs), self.num_workers, 2 * batch_size)
+        yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
+
+    def prepare(self, source: str | np.ndarray) -> dict[str, Any]:
+        """Read and transform one image by the config's test pipeline, to the ``inputs`` and ``data_samples`` of a batch."""
+        if isinstance(source, str) and '://' not in source:
+            results = self._load(dict(img_path=source))
+        else:
+            image = source if isinstance(source, np.ndarray) else decode_image(fileio.get(source), source)[..., ::-1]
+            _check_array(image)
+            results = dict(img=np.ascontiguousarray(image), img_shape=image.shape[:2], ori_shape=image.shape[:2])
+            if isinstance(source, str):
+                results['img_path'] = source
+        return self.pipeline(results)
+
+    def preprocess(self, inputs: Sequence[str | np.ndarray], batch_size: int = 1,
+                   **kwargs: Any) -> Iterator[dict[str, Any]]:
+        """Yield collated batches."""
+        for batch in batched(read_ahead(self.prepare, inputs, self.num_workers, 2 * batch_size), batch_size):
+            for _, item in batch:
+                if isinstance(item, Exception):
+                    raise item
+            yield self.collate_fn([item for _, item in batch])
+
+    @torch.inference_mode()
+    def forward(self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None) -> list[DataSample]:
+        """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given."""
+        check_thr_topk(thr, topk)
+        samples = self.model.test_step(inputs)
+        if thr is not None or topk is not None:
+            for sample in samples:
+                sample.set_pred_label(select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0])
+        return samples
+
+    def visualize(self, inputs: list, preds: list[DataSample], out_dir: str | None = None,
+                  show: bool = False) -> list[str]:
+        """Draw every image into ``out_dir``."""
+        files = []
+        for index, (source, sample) in enumerate(zip(inputs, preds, strict=True) if out_dir else ()):
+            stem = 'array' if isinstance(source, np.ndarray) else osp.splitext(osp.basename(source))[0]
+            files.append(osp.join(str(out_dir), f'{index:06d}_{stem}.png'))
+            image = source[..., ::-1] if isinstance(source, np.ndarray) else decode_image(fileio.get(source), source)
+            record = self._make_record(sample)
+            steps = record.get('step_scores')
+            draw_predictions([Prediction(image, stem, None, record['labels'], np.asarray(record['scores']),
+                                         None if steps is None else np.asarray(steps), record.get('path'))],
+                             self.classes, files[-1])
+        return files
+
+    def postprocess(self, preds: list[DataSample], visualization: list[str],
+                    return_datasamples: bool = False, **kwargs: Any) -> dict[str, Any]:
+        """Turn data samples into dicts of plain values."""
+        predictions = preds if return_datasamples else [self._make_record(sample) for sample in preds]
+        return dict(predictions=predictions, visualization=visualization)
+
+    def _predict_batch(self, batch: list[dict[str, Any]], thr: Thr, topk: int | None) -> list[dict[str, Any]]:
+        return [self._make_record(sample) for sample in self.forward(self.collate_fn(batch), thr, topk)]
+
+    def _make_record(self, sample: DataSample) -> dict[str, Any]:
+        scores = sample.pred_score.float().cpu().numpy()
+        labels = sample.pred_label.cpu().numpy()
+        fields = dict(cnn_scores='cnn_score', step_scores='step_scores', path='step_labels')
+        extra = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
+        return make_record(sample.get('img_path', None), self.classes, scores,
+                           labels[np.argsort(-scores[labels], kind='stable')], **extra)
+
+    def _inputs_to_list(self, inputs: Source | Sequence[Source]) -> list[str | np.ndarray]:
+        found: list[str | np.ndarray] = []
+        for item in [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else inputs:
+            if isinstance(item, np.ndarray):
+                found.append(item)
+            elif '://' in str(item):
+                found += _list_remote(str(item))
+            else:
+                found += list_images([item])
+        return found
+
+    def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
+        if cfg.model.get('backbone', {}).get('pretrained'):
+            cfg.model.backbone.pretrained = False  # all weights come from the checkpoint
+        model = MODELS.build(cfg.model)
+        try:
+            _load_checkpoint_to_model(model, self._checkpoint, strict=True)
+        except RuntimeError as error:
+            raise ValueError(f'{weights} does not fit its config: {error}') from error
+        return model.to(device).eval()
+
+    def _init_pipeline(self, cfg: Config) -> Compose:
+        first, *rest = [TRANSFORMS.build(item) for item in find_pipeline(cfg)]
+        if not type(first).__name__.startswith('Load'):
+            raise ValueError(f'Expected the test pipeline to start with a transform that loads an image, but got {first}.')
+        self._load = first
+        return Compose(rest)
+
+    def _init_collate(self, cfg: Config) -> Any:
+        return default_collate
+
+    def _init_visualizer(self, cfg: Config) -> None:
+        return None
+
+    def _find_classes(self, cfg: Config) -> list[str]:
+        meta = (self._checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        classes = meta.get('classes') or find_dataset(cfg).get('metainfo', {}).get('classes')
+        number = getattr(self.model.head, 'num_classes', None)
+        if classes and number not in (None, len(classes)):
+            raise ValueError(f'{self.checkpoint_path}: the model has {number} labels, but its class list {len(classes)}.')
+        if not classes:
+            if number is None:
+                raise ValueError(f'{self.checkpoint_path} holds no class list, and neither does its config.')
+            warnings.warn(f'{self.checkpoint_path} holds no class list: labels are called by their number.', stacklevel=2)
+            classes = [f'label {index}' for index in range(number)]
+        return list(classes)
+
+
+def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
+    """Give the config of a loader's data set, inside whatever wraps it.
+
+    Raises:
+        ValueError: If the config has no such loader.
+    """
+    dataset = (cfg.get(loader) or {}).get('dataset')
+    if dataset is None:
+        raise ValueError(f'Expected the config to have `{loader}.dataset`, but it has none.')
+    while 'dataset' in dataset:
+        dataset = dataset['dataset']
+    return dataset
+
+
+def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
+    """Give the test pipeline of a config."""
+    return list(find_dataset(cfg).pipeline)
+
+
+def _list_remote(item: str) -> list[str]:
+    backend = fileio.get_file_backend(item)
+    if hasattr(backend, 'isdir') and backend.isdir(item):
+        names: Iterable[str] = backend.list_dir_or_file(item, list_dir=False, suffix=SUFFIXES, recursive=True)
+        return [backend.join_path(item, name) for name in sorted(names)]
+    return [item]
+
+
+def _check_array(image: np.ndarray) -> None:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        raise ValueError(f'Expected an image array of shape (H, W, 3) and type uint8, but got {image.shape} and '
+                         f'{image.dtype}.')

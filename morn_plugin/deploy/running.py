@@ -1,0 +1,90 @@
+"""Many images through a model: batches, reading ahead, failures, progress."""
+
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import Any, TypeVar
+
+Source = TypeVar('Source')
+Result = TypeVar('Result')
+
+
+def read_ahead(function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int,
+               ahead: int) -> Iterator[tuple[Source, Result | Exception]]:
+    """Apply a function in threads, in order, while the results are used.
+
+    Args:
+        function: Reads and prepares one image; Pillow, OpenCV and NumPy let go of the interpreter while they work.
+        sources: Its arguments.
+        num_workers: Threads; 0 reads when the result is wanted.
+        ahead: Results to hold ready at most.
+
+    Yields:
+        The argument, and the result or the exception it raised.
+    """
+    if not num_workers:
+        yield from ((source, _attempt(function, source)) for source in sources)
+        return
+    remaining = iter(sources)
+    with ThreadPoolExecutor(num_workers) as pool:
+        submit = lambda source: (source, pool.submit(_attempt, function, source))
+        waiting: deque[tuple[Source, Future]] = deque(map(submit, islice(remaining, ahead)))
+        while waiting:
+            source, future = waiting.popleft()
+            waiting.extend(map(submit, islice(remaining, 1)))
+            yield source, future.result()
+
+
+def batched(items: Iterable[Source], size: int) -> Iterator[list[Source]]:
+    """Cut into lists of ``size``; the last may be shorter.
+
+    Examples:
+        >>> list(batched('abcde', 2))
+        [['a', 'b'], ['c', 'd'], ['e']]
+    """
+    rest = iter(items)
+    while batch := list(islice(rest, size)):
+        yield batch
+
+
+def run_batches(function: Callable[[list[Any]], list[dict[str, Any]]],
+                loaded: Iterable[tuple[Any, Any]], size: int) -> Iterator[dict[str, Any]]:
+    """Predict in batches of readable images, and keep the order.
+
+    Args:
+        function: Maps what was loaded of a batch to records.
+        loaded: Pairs as :func:`read_ahead` gives them.
+        size: Images in a batch.
+
+    Yields:
+        A record an image, or ``dict(img_path, error)`` for one that could not be read.
+    """
+    for batch in batched(loaded, size):
+        good = [item for _, item in batch if not isinstance(item, Exception)]
+        records = iter(function(good) if good else ())
+        for source, item in batch:
+            yield dict(img_path=str(source), error=str(item)) if isinstance(item, Exception) else next(records)
+
+
+def show_progress(items: Iterable[Source], total: int) -> Iterator[Source]:
+    """Pass items on, and say on stderr how many there were, twice a second."""
+    start = last = time.monotonic()
+    done = 0
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - last > 0.5 or done == total:
+            last = now
+            bar = '#' * (30 * done // max(total, 1))
+            print(f'\r[{bar:<30}] {done}/{total}  {done / max(now - start, 1e-9):.1f} images/s', end='', file=sys.stderr)
+    print(file=sys.stderr)
+
+
+def _attempt(function: Callable[[Source], Result], source: Source) -> Result | Exception:
+    try:
+        return function(source)
+    except Exception as error:
+        return error

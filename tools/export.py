@@ -1,0 +1,143 @@
+"""Export a model to ONNX, or to a torch.export program (.pt2), and check it on real images before it counts as done."""
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.exporting import ExportModel, describe_model, export_program, sample_input
+from morn_plugin.apis.inferencer import find_dataset
+from morn_plugin.deploy.images import list_images
+from morn_plugin.deploy.labels import load_thresholds
+from morn_plugin.deploy.onnx_model import KEY, OnnxModel
+from morn_plugin.utils.extras import require_extra
+
+TOLERANCE = 1e-4  # of a score, given the same pixels
+FILE_TOLERANCE = 0.02  # of a score, from image files, on average over labels: resizing may round a grey value differently
+METADATA = 'morn_plugin.json'  # in a .pt2
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--out', required=True, metavar='FILE', help='.onnx or .pt2 to write')
+    parser.add_argument('--images', nargs='+', help='images to check on (default: those of the config that are tested)')
+    parser.add_argument('--num-images', type=int, default=16, help='how many of them (default: 16)')
+    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose, to put into the file')
+    args = parser.parse_args()
+    if not args.out.endswith(('.onnx', '.pt2')):
+        parser.error(f'--out {args.out}: expected a name that ends in .onnx or .pt2')
+    if args.num_images < 3:
+        parser.error('--num-images: expected at least 3')
+    return args
+
+
+def find_images(inferencer: MultiLabelInferencer, args: argparse.Namespace) -> list[str]:
+    """Give the images to check on."""
+    if args.images:
+        paths = list_images(args.images)
+    else:
+        dataset = find_dataset(inferencer.cfg)
+        folder = Path(dataset.get('data_root', ''), (dataset.get('data_prefix') or {}).get('img_path', '')
+                      if isinstance(dataset.get('data_prefix'), dict) else dataset.get('data_prefix') or '')
+        annotations = json.loads((Path(dataset.get('data_root', '')) / dataset['ann_file']).read_text(encoding='utf-8'))
+        paths = [str(folder / item['img_path']) for item in annotations['data_list']]
+    places = np.linspace(0, len(paths) - 1, min(args.num_images, len(paths))).round().astype(int)
+    return [paths[place] for place in places]
+
+
+def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+    onnx = require_extra('onnx', 'export')
+    require_extra('onnxscript', 'export')
+    program = torch.onnx.export(model, (example, ), dynamo=True, input_names=['images'], output_names=list(model.outputs),
+                                dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}}, verbose=False)
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    onnx.save(proto, str(path))
+
+
+def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+    torch.export.save(export_program(model, example), path, extra_files={METADATA: json.dumps(metadata)})
+
+
+def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Run the written file, read back from disk."""
+    if path.suffix == '.onnx':
+        return OnnxModel(path).run(images)
+    values = torch.export.load(path).module()(torch.from_numpy(images))
+    return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
+
+
+def check_file(path: Path, model: ExportModel, images: torch.Tensor) -> float:
+    """Compare with PyTorch, whole batch and in parts, and give the largest difference of a score.
+
+    Raises:
+        ValueError: If a score differs by more than the tolerance, or a step picks another label.
+    """
+    largest = 0.0
+    for part in (images, images[:1], images[1:3]):
+        with torch.no_grad():
+            expected = dict(zip(model.outputs, model(part), strict=True))
+        found = run_file(path, part.numpy(), model.outputs)
+        for name, value in expected.items():
+            difference = float(np.abs(found[name].astype(np.float64) - value.numpy()).max())
+            if name == 'step_labels' and difference:
+                raise ValueError(f'{path.name}: {name} differ from those of PyTorch.')
+            if name != 'step_labels':
+                largest = max(largest, difference)
+                if not difference <= TOLERANCE:
+                    raise ValueError(f'{path.name}: `{name}` differ from those of PyTorch by up to {difference:.2g}; '
+                                     f'expected at most {TOLERANCE}.')
+    return largest
+
+
+def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
+    """Say how far predictions from image files agree, decoding and resizing included.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    ours, theirs = (np.array([record['scores'] for record in model.predict(images)], dtype=np.float32)
+                    for model in (inferencer, OnnxModel(path)))
+    difference = np.abs(ours - theirs)
+    if not difference.mean(1).max() <= FILE_TOLERANCE:
+        worst = images[int(difference.mean(1).argmax())]
+        raise ValueError(f'{path.name}: scores from image files differ from those of PyTorch by '
+                         f'{difference.mean(1).max():.2g} on average over the labels of {worst}; expected at most '
+                         f'{FILE_TOLERANCE}.')
+    same = int(((ours > 0.5) == (theirs > 0.5)).all(1).sum())
+    return (f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at most, with the same '
+            f'labels at 0.5 for {same} of {len(images)}')
+
+
+def main() -> None:
+    args = parse_args()
+    out = Path(args.out)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        inferencer = MultiLabelInferencer(args.model, args.config, 'cpu')
+        thr = load_thresholds(args.thresholds, inferencer.classes).thr if args.thresholds else None
+        metadata = describe_model(inferencer, thr)
+        paths = find_images(inferencer, args)
+        images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
+        with tempfile.TemporaryDirectory(dir=out.parent) as folder:  # nothing appears under its name unchecked
+            draft = Path(folder, out.name)
+            write = write_onnx if out.suffix == '.onnx' else write_program
+            write(model, images[:2], metadata, draft)
+            difference = check_file(draft, model, images)
+            extra = f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
+            draft.replace(out)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+    print(f'Done: {out} ({out.stat().st_size / 1e6:.1f} MB). Checked on {len(paths)} images: with the same pixels scores '
+          f'differ from those of PyTorch by at most {difference:.2g}{extra}.')
+
+
+if __name__ == '__main__':
+    main()

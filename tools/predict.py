@@ -1,0 +1,96 @@
+"""Predict the labels of images, by a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain)."""
+
+import argparse
+import csv
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from typing import IO, Any
+
+from morn_plugin.deploy.images import list_images
+from morn_plugin.deploy.labels import load_thresholds, shorten_record
+from morn_plugin.deploy.running import show_progress
+
+COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('images', nargs='+', help='files, folders, patterns such as "photos/**/*.jpg", URLs')
+    parser.add_argument('--model', required=True, metavar='PATH', help='work folder, checkpoint, or .onnx file')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--out', metavar='FILE', help='write here: .jsonl or .csv (default: JSON lines on the screen)')
+    parser.add_argument('--thr', type=float, help='predict labels with a score above this, 0-1')
+    parser.add_argument('--topk', type=int, help='predict this many best labels')
+    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose')
+    parser.add_argument('--all-scores', action='store_true', help='write the scores of all labels and steps (.jsonl)')
+    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--num-workers', type=int, default=2, help='threads that read images ahead')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+    args = parser.parse_args()
+    if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
+        parser.error('give one of --thr, --topk and --thresholds')
+    if args.out and not args.out.endswith(('.jsonl', '.csv')):
+        parser.error(f'--out {args.out}: expected a name that ends in .jsonl or .csv')
+    if args.all_scores and str(args.out).endswith('.csv'):
+        parser.error('--all-scores is for JSON lines')
+    return args
+
+
+def load_model(args: argparse.Namespace) -> Any:
+    if args.model.endswith('.onnx'):
+        from morn_plugin.deploy.onnx_model import OnnxModel
+        return OnnxModel(args.model)
+    from morn_plugin.apis import MultiLabelInferencer
+    return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+
+
+@contextmanager
+def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
+    """Give a function that writes one record."""
+    with open(path, 'w', newline='', encoding='utf-8') if path else _stdout() as file:
+        if path and path.endswith('.csv'):
+            table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
+            table.writeheader()
+            yield lambda record: table.writerow({
+                key: ';'.join(map(str, value)) if isinstance(value, list) else value for key, value in record.items()})
+        else:
+            yield lambda record: file.write(json.dumps(record, ensure_ascii=False) + '\n')
+
+
+@contextmanager
+def _stdout() -> Iterator[IO[str]]:
+    yield sys.stdout
+
+
+def write_records(records: Iterable[dict[str, Any]], path: str | None, all_scores: bool) -> list[dict[str, Any]]:
+    """Write every record and give back those of images that could not be read."""
+    failed = []
+    with open_writer(path) as write:
+        for record in records:
+            if 'error' in record:
+                failed.append(record)
+            write(record if all_scores or 'error' in record else shorten_record(record))
+    return failed
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        images = list_images(args.images)
+        model = load_model(args)
+        thr = load_thresholds(args.thresholds, model.classes).thr if args.thresholds else args.thr
+        workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
+        records = model.predict(images, args.batch_size, thr, args.topk, **workers)
+        failed = write_records(show_progress(records, len(images)), args.out, args.all_scores)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+    for record in failed:
+        print(f'Not read: {record["img_path"]}: {record["error"]}', file=sys.stderr)
+    if failed:
+        sys.exit(f'{len(failed)} of {len(images)} images could not be read.')
+
+
+if __name__ == '__main__':
+    main()
