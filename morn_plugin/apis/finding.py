@@ -88,7 +88,7 @@ def parse_config(text: str, source: str) -> Config:
         ValueError: If it is more than assignments of plain values.
 
     Examples:
-        >>> parse_config('model = dict(type="A", depth=-1)\\n', 'a text').model
+        >>> parse_config('model = dict(type="A", depth=-1)', 'a text').model
         {'type': 'A', 'depth': -1}
         >>> parse_config('import os', 'a text')
         Traceback (most recent call last):

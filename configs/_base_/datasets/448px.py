@@ -22,7 +22,7 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=8,
     persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(type=dataset_type, ann_file='train.json', pipeline=train_pipeline))
 test_dataloader = dict(
     batch_size=64,
