@@ -45,7 +45,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     for loader in filter(None, map(cfg.get, LOADERS)):
         _set_loader_defaults(loader, args)
-    if args.launcher == 'pytorch' and init_cpu_process_group():
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    if args.launcher == 'pytorch' and init_cpu_process_group(timeout):
         use_cpu_model_wrapper(cfg)
     return cfg
 

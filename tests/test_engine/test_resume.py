@@ -19,6 +19,9 @@ from training_runs import (
 
 from morn_plugin.engine.checkpoints import load_checkpoint
 
+# In each of the seven cases. A longer soak: MORN_SOAK_KILLS=100 pytest tests/test_engine/test_resume.py -k killed
+KILLS = int(os.environ.get('MORN_SOAK_KILLS', '4'))
+
 # MMEngine's own way, for proof that the comparison finds what it is to find.
 UNSEEDED = BY_EPOCH + """
 train_dataloader['sampler']['type'] = 'DefaultSampler'
@@ -52,7 +55,7 @@ def finished(data: Path) -> Path:
 def test_killed_and_resumed_ends_the_same(extra: str, workers: int, processes: int, data: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / 'tiny.py', data, workers, extra)
     train(config, tmp_path / 'whole', processes=processes).succeed()
-    killed = train_with_kills(config, tmp_path / 'killed', kills=4, seed=len(extra) + workers + processes,
+    killed = train_with_kills(config, tmp_path / 'killed', kills=KILLS, seed=len(extra) + workers + processes,
                               seconds=2.0 * processes, processes=processes)
     whole, resumed = final_state(tmp_path / 'whole'), final_state(tmp_path / 'killed')
     assert killed >= 2

@@ -67,13 +67,13 @@ default_hooks['checkpoint'] = dict(by_epoch=False, interval=3, max_keep_ckpts=2)
 """
 
 
-def make_data(folder: Path, images: int = 18) -> Path:
+def make_data(folder: Path, images: int = 18, validation: int = 7) -> Path:
     """Take a few real pictures of the slice; 18 is no multiple of any batch size or number of processes used."""
     folder.mkdir()
     (folder / 'images').symlink_to(SLICE / 'images', target_is_directory=True)
-    for name, count in (('train', images), ('val', 7)):
-        content = json.loads((SLICE / f'{name}.json').read_text())
-        content['data_list'] = content['data_list'][::7][:count]
+    for name, source, count in (('train', 'train_fit', images), ('val', 'val', validation)):
+        content = json.loads((SLICE / f'{source}.json').read_text())
+        content['data_list'] = content['data_list'][::3][:count]
         (folder / f'{name}.json').write_text(json.dumps(content))
     return folder
 

@@ -41,7 +41,7 @@ class FiniteLossHook(Hook):
     def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                          outputs: Mapping[str, Any] | None = None) -> None:
         """Look at every part of the loss."""
-        losses = {key: float(value) for key, value in (outputs or {}).items() if 'loss' in key}
+        losses = {key: float(torch.as_tensor(value).detach()) for key, value in (outputs or {}).items() if 'loss' in key}
         if all(map(_is_finite, losses.values())):
             return
         parts = ', '.join(f'{key} = {value:g}' for key, value in losses.items())
