@@ -80,7 +80,7 @@ def find_config(folder: Path) -> Path:
 
 
 def parse_config(text: str, source: str) -> Config:
-    r"""Read the config text that MMEngine wrote into a checkpoint, as data: nothing of it is executed.
+    """Read the config text that MMEngine wrote into a checkpoint, as data: nothing of it is executed.
 
     MMEngine itself would run it as a Python file. What it names in ``custom_imports`` is imported, if it is installed.
 
@@ -88,7 +88,7 @@ def parse_config(text: str, source: str) -> Config:
         ValueError: If it is more than assignments of plain values.
 
     Examples:
-        >>> parse_config('model = dict(type="A", depth=-1)\\n', 'a text').model
+        >>> parse_config('model = dict(type="A", depth=-1)', 'a text').model
         {'type': 'A', 'depth': -1}
         >>> parse_config('import os', 'a text')
         Traceback (most recent call last):
