@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from tools_helpers import make_work_dir
 
 import morn_plugin  # noqa: F401
 
@@ -9,3 +10,9 @@ import morn_plugin  # noqa: F401
 @pytest.fixture(autouse=True)
 def _fixed_seed():
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def work_dir(tmp_path_factory):
+    """The work folder of a tiny model on the slice, as a training run would leave it."""
+    return make_work_dir(tmp_path_factory.mktemp('work_dir'))

@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import torch
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+
 ROOT = Path(__file__).parents[1]
 SLICE = ROOT / 'tests' / 'data' / 'openclipart_mini'
 
@@ -34,6 +38,25 @@ def write_config(path, kind='morn', frozen=False):
         configs=ROOT / 'configs', kind=kind, extra=extra, evaluation='cnn' if kind == 'cnn' else 'decoder',
         head='' if kind == 'cnn' else SMALL_DECODER))
     return path
+
+
+def make_work_dir(folder):
+    """Leave in a folder what a training run of the tiny model would: a checkpoint with the config's text in it.
+
+    The weights are random and far from zero, so that scores spread and labels differ from image to image.
+    """
+    torch.manual_seed(0)
+    cfg = Config.fromfile(write_config(folder / 'config.txt.py'))
+    (folder / 'config.txt.py').unlink()
+    model = MODELS.build(cfg.model)
+    decoder = model.head.decoder
+    for layer, std in ((model.head.fc, 20), (decoder.init_h, 1), (decoder.init_c, 1), (decoder.output, 1)):
+        torch.nn.init.normal_(layer.weight, std=std)
+    classes = tuple(json.loads((SLICE / 'test.json').read_text())['metainfo']['classes'])
+    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes))),
+               folder / 'epoch_1.pth')
+    (folder / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')  # as after the folder was moved
+    return folder
 
 
 def start_tool(name, *args, processes=1, cwd=None):

@@ -80,7 +80,7 @@ def find_config(folder: Path) -> Path:
 
 
 def parse_config(text: str, source: str) -> Config:
-    r"""Read the config text that MMEngine wrote into a checkpoint, as data: nothing of it is executed.
+    """Read the config text that MMEngine wrote into a checkpoint, as data: nothing of it is executed.
 
     MMEngine itself would run it as a Python file. What it names in ``custom_imports`` is imported, if it is installed.
 

@@ -69,7 +69,7 @@ def run_batches(function: Callable[[list[Any]], list[dict[str, Any]]],
             yield dict(img_path=str(source), error=str(item)) if isinstance(item, Exception) else next(records)
 
 
-def show_progress(items: Iterable[Source], total: int) -> Iterator[Source]:
+def show_progress(items: Iterable[Source], total: int, unit: str = 'images') -> Iterator[Source]:
     """Pass items on, and say on stderr how many there were, twice a second."""
     start = last = time.monotonic()
     done = 0
@@ -79,7 +79,8 @@ def show_progress(items: Iterable[Source], total: int) -> Iterator[Source]:
         if now - last > 0.5 or done == total:
             last = now
             bar = '#' * (30 * done // max(total, 1))
-            print(f'\r[{bar:<30}] {done}/{total}  {done / max(now - start, 1e-9):.1f} images/s', end='', file=sys.stderr)
+            rate = done / max(now - start, 1e-9)
+            print(f'\r[{bar:<30}] {done}/{total}  {rate:.1f} {unit}/s', end='', file=sys.stderr)
     print(file=sys.stderr)
 
 

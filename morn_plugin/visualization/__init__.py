@@ -1,5 +1,5 @@
 """Pictures."""
 
-from .panels import Prediction, draw_predictions
+from .panels import Prediction, draw_predictions, render_predictions
 
-__all__ = ['Prediction', 'draw_predictions']
+__all__ = ['Prediction', 'draw_predictions', 'render_predictions']

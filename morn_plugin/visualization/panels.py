@@ -6,20 +6,22 @@ Colours are of the Okabe-Ito set, which colour-blind readers tell apart; shape a
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
+from PIL import Image
 
 RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
 KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
 TOP_LABELS = 5
+STEP_HEIGHT = 0.4  # inches
+MAX_LINES = 40  # labels written beside an image
+MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
-NAME_ROOM, CELL_ROOM, TITLE_ROOM = 110, 84, 145  # points: a name beside mark and score, in a cell, below the image
-NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 
 @dataclass
@@ -45,30 +47,42 @@ class Prediction:
     path: Sequence[int] | None = None
 
 
-def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path,
+def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path | IO[bytes],
                      heading: str = '') -> None:
     """Draw one row an image into a picture file: image, labels, steps.
 
     Args:
         predictions: At least one.
         classes: Names of the C labels.
-        path: Where to write; the ending tells the format.
+        path: Where to write; the ending tells the format. PNG into an open file.
         heading: A line on top.
     """
+    figure = _make_figure(predictions, classes, heading)
+    if isinstance(path, (str, Path)):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path)
+
+
+def render_predictions(predictions: Sequence[Prediction], classes: Sequence[str], heading: str = '') -> np.ndarray:
+    """Draw as :func:`draw_predictions` does, into an array (H, W, 3) uint8, RGB."""
+    canvas = FigureCanvasAgg(_make_figure(predictions, classes, heading))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], heading: str) -> Figure:
     steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
-    lines = max(_count_lines(item) for item in predictions)
-    height = max(2.3, 0.4 * steps, 0.22 * (lines + 2))
+    lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
+    height = max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
     figure = Figure(figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained')
     axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
     for row, item in zip(axes, predictions, strict=True):
         _draw_image(row[0], item)
         _draw_labels(row[1], item, classes)
-        _draw_steps(row[2], item, classes)
-    legend = '    '.join(f'{mark} {kind}' for kind, _, mark in KINDS)
-    figure.suptitle(f'{heading}\n{legend}    ★ score kept by max-pooling' if heading else
-                    f'{legend}    ★ score kept by max-pooling', fontsize=10, parse_math=False)
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path)
+        _draw_steps(row[2], item, classes, height)
+    legend = '    '.join(f'{mark} {kind}' for kind, _, mark in KINDS) + '    ★ score kept by max-pooling'
+    figure.suptitle(f'{heading}\n{legend}' if heading else legend, fontsize=10, parse_math=False)
+    return figure
 
 
 def split_labels(true: Sequence[int] | None, predicted: Sequence[int]) -> dict[str, list[int]]:
@@ -98,39 +112,47 @@ def _count_lines(item: Prediction) -> int:
 
 
 def _draw_image(axes: Axes, item: Prediction) -> None:
-    axes.imshow(item.image)
-    axes.set_anchor('N')
+    image = Image.fromarray(item.image)
+    image.thumbnail((MAX_SIDE, MAX_SIDE))
+    axes.imshow(np.asarray(image))
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(_shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
+    axes.set_xlabel(_shorten(item.title, 30), fontsize=7, parse_math=False)
 
 
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     axes.axis('off')
     kinds = split_labels(item.true, item.predicted)
-    lines = [(f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}', colour)
+    lines = [(f'{mark} {_shorten(classes[label], 22)}  {item.scores[label]:.2f}', colour)
              for kind, colour, mark in KINDS for label in kinds[kind]]
+    if len(lines) > MAX_LINES:
+        lines[MAX_LINES:] = [(f'… and {len(lines) - MAX_LINES} more', 'grey')]
     for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
-        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, va='center', fontsize=NAME_SIZE,
-                  parse_math=False, transform=axes.transAxes)
+        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, fontsize=10, va='center',
+                  fontfamily='DejaVu Sans', transform=axes.transAxes, parse_math=False)
 
 
-def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
+def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: float) -> None:
     axes.axis('off')
     if item.step_scores is None:
         return
+    tall = min(1.0, STEP_HEIGHT * len(item.step_scores) / (height - STEP_HEIGHT))
     kept = kept_by_max_pooling(item.step_scores, item.predicted)
     best = np.argsort(-item.step_scores, axis=1, kind='stable')[:, :TOP_LABELS]  # (T, 5)
     text, colours = [], []
     for step, labels in enumerate(best):
         scores = item.step_scores[step, labels]
-        text.append([f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
+        text.append([f'{_shorten(classes[label], 15)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
                      for label, score in zip(labels, scores, strict=True)])
         colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
     table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
-                       cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 0.02, 0.96, 0.96))
+                       cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
+    if item.path is not None:
+        names = '  →  '.join(_shorten(classes[label], 13) for label in item.path[:6])
+        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 6 else ""}', fontsize=8.5, va='top',
+                  color='0.3', clip_on=False, transform=axes.transAxes, parse_math=False)
     table.auto_set_font_size(False)
-    table.set_fontsize(CELL_SIZE)
+    table.set_fontsize(8)
     for (step, column), cell in table.get_celld().items():
         cell.set_edgecolor('white')
         cell.get_text().set_parse_math(False)
@@ -138,11 +160,7 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
             cell.set_text_props(fontweight='bold')
 
 
-def _shorten(text: str, room: float, size: float) -> str:
-    """Cut text that is wider than ``room`` points, as measured in bold, the wider face."""
-    font = FontProperties(size=size, weight='bold')
-    width = lambda part: text_to_path.get_text_width_height_descent(part, font, ismath=False)[0]
-    if width(text) <= room:
-        return text
-    kept = next((end for end in range(len(text) - 1, 0, -1) if width(text[:end] + '…') <= room), 0)
-    return text[:kept] + '…'
+def _shorten(text: str, limit: int) -> str:
+    """Cut from the middle: names often differ at the end."""
+    tail = limit // 3
+    return text if len(text) <= limit else f'{text[:limit - tail - 1]}…{text[-tail:]}'

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def main() -> None:
     args = parse_args()
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
-        val, test = (collect_predictions(inferencer, loader, show_progress)
+        val, test = (collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))
                      for loader in ('val_dataloader', 'test_dataloader'))
         choose = label_thresholds if args.scope == 'label' else global_threshold
         thr = choose(val.scores, val.targets, args.measure, args.floor)

@@ -1,4 +1,4 @@
-"""Draws tested images with their labels and steps."""
+"""Draws images with their labels and steps, while training and in tests."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -13,67 +13,93 @@ from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
 from ...datasets.transforms.loading import decode_image
-from ...visualization import Prediction, draw_predictions
+from ...visualization import Prediction, draw_predictions, render_predictions
 
 
 @HOOKS.register_module()
 class PredictionVisualizationHook(Hook):
-    """Draws one picture of a handful of test images, and on demand one an image.
+    """Draws one picture of a handful of images, and on demand one an image.
 
-    The handful lies evenly spaced among the test images with at least two true labels: nobody picked them.
+    The handful lies evenly spaced among the images with at least two true labels: nobody picked them. In a test it becomes
+    ``overview.png``; in training it is handed to the run's visualizer after each validation, and so to all of its backends,
+    TensorBoard too (``visualizer.vis_backends``).
 
     Args:
-        out_dir: Folder of the pictures. Defaults to ``predictions`` in the run's own log folder.
+        out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log folder.
         overview: Images in ``overview.png``; 0 for none.
-        interval: Draw also every so manieth test image into a file of its own; 0 for none.
+        interval: In a test, draw also every so manieth image into a file of its own; 0 for none.
+        val_interval: Draw after every so manieth validation; 0 for none.
     """
 
-    def __init__(self, out_dir: str | None = None, overview: int = 6, interval: int = 0) -> None:
-        self.out_dir, self.overview, self.interval = out_dir, overview, interval
+    def __init__(self, out_dir: str | None = None, overview: int = 6, interval: int = 0, val_interval: int = 1) -> None:
+        self.out_dir, self.overview, self.interval, self.val_interval = out_dir, overview, interval, val_interval
+        self._validations = 0
         self._chosen: list[int] = []
         self._drawn: dict[int, Prediction] = {}
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Choose the handful."""
-        dataset = runner.test_dataloader.dataset
         self.out_dir = self.out_dir or osp.join(runner.log_dir, 'predictions')
-        several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2] if self.overview else []
-        places = np.linspace(0, len(several) - 1, min(self.overview, len(several))).round().astype(int)
-        self._chosen = [several[place] for place in places]
-        self._drawn = {}
+        self._choose(runner.test_dataloader.dataset)
+
+    def before_val_epoch(self, runner: Runner) -> None:
+        """Choose the handful, if this validation is to be drawn."""
+        self._validations += 1
+        wanted = self.val_interval and self._validations % self.val_interval == 0
+        self._choose(runner.val_dataloader.dataset if wanted else ())
 
     def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
                         outputs: Sequence[DataSample] | None = None) -> None:
         """Draw or keep what is wanted of a batch."""
         for sample in outputs or ():
             index = sample.get('sample_idx')
-            alone = self.interval and index % self.interval == 0
-            if alone or index in self._chosen:
-                prediction = make_prediction(sample)
-                if alone:
-                    stem = osp.splitext(osp.basename(sample.img_path))[0]
-                    draw_predictions([prediction], self._classes(runner),
-                                     osp.join(str(self.out_dir), f'{index:06d}_{stem}.png'))
-                if index in self._chosen:
-                    self._drawn[index] = prediction
+            if self.interval and index % self.interval == 0:
+                stem = osp.splitext(osp.basename(sample.img_path))[0]
+                draw_predictions([make_prediction(sample)], runner.test_dataloader.dataset.metainfo['classes'],
+                                 osp.join(str(self.out_dir), f'{index:06d}_{stem}.png'))
+        self._keep(outputs)
+
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
+                       outputs: Sequence[DataSample] | None = None) -> None:
+        """Keep what is wanted of a batch."""
+        self._keep(outputs)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Draw the overview."""
-        drawn = {index: item for part in all_gather_object(self._drawn) for index, item in part.items()}
-        if drawn and is_main_process():
+        """Draw the overview into a file."""
+        drawn = self._collect()
+        if drawn:
             path = osp.join(str(self.out_dir), 'overview.png')
-            draw_predictions([drawn[index] for index in sorted(drawn)], self._classes(runner), path,
+            draw_predictions(drawn, runner.test_dataloader.dataset.metainfo['classes'], path,
                              'Test images, evenly spaced among those with two labels or more')
             runner.logger.info(f'Pictures of predictions: {path}')
 
-    @staticmethod
-    def _classes(runner: Runner) -> Sequence[str]:
-        return runner.test_dataloader.dataset.metainfo['classes']
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
+        """Hand the overview to the visualizer."""
+        drawn = self._collect()
+        if drawn:
+            image = render_predictions(drawn, runner.val_dataloader.dataset.metainfo['classes'])
+            runner.visualizer.add_image('predictions', image, step=runner.epoch)
+
+    def _choose(self, dataset: Any) -> None:
+        several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2] if self.overview else []
+        places = np.linspace(0, len(several) - 1, min(self.overview, len(several))).round().astype(int)
+        self._chosen = [several[place] for place in places]
+        self._drawn = {}
+
+    def _keep(self, samples: Sequence[DataSample] | None) -> None:
+        for sample in samples or ():
+            if sample.get('sample_idx') in self._chosen:
+                self._drawn[sample.get('sample_idx')] = make_prediction(sample)
+
+    def _collect(self) -> list[Prediction]:
+        """Give what all processes kept, in the main one."""
+        drawn = {index: item for part in all_gather_object(self._drawn) for index, item in part.items()}
+        return [drawn[index] for index in sorted(drawn)] if is_main_process() else []
 
 
 def make_prediction(sample: DataSample) -> Prediction:
     """Collect what is drawn of a predicted sample; reads its image once more, as it is on disk."""
-    steps = sample.get('step_scores', None)
+    steps, path = sample.get('step_scores', None), sample.get('step_labels', None)
     true = sample.get('gt_label', None)
     return Prediction(
         image=decode_image(fileio.get(sample.img_path), sample.img_path),
@@ -81,4 +107,5 @@ def make_prediction(sample: DataSample) -> Prediction:
         true=None if true is None else true.tolist(),
         predicted=sample.pred_label.tolist(),
         scores=sample.pred_score.float().cpu().numpy(),
-        step_scores=None if steps is None else steps.float().cpu().numpy())
+        step_scores=None if steps is None else steps.float().cpu().numpy(),
+        path=None if path is None else path.tolist())

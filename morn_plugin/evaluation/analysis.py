@@ -1,0 +1,80 @@
+"""What went right and wrong, label by label and image by image. No MMEngine here.
+
+N images, C labels; targets (N, C) in {0, 1, -1}, -1 being left out of every count.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..utils.extras import require_extra
+
+
+@dataclass
+class LabelFigures:
+    """Figures of each label, arrays (C,); ratios in percent, NaN where undefined.
+
+    Attributes:
+        support: Images that have the label.
+        precision: Of the images it is predicted for, those that have it.
+        recall: Of the images that have it, those it is predicted for.
+        f1: Harmonic mean of the two, 0 where the label is there or predicted but never both.
+        average_precision: Area under the precision-recall steps, by scikit-learn.
+        missed: Images that have it, but it was not predicted.
+        extra: Images it was wrongly predicted for.
+    """
+
+    support: np.ndarray
+    precision: np.ndarray
+    recall: np.ndarray
+    f1: np.ndarray
+    average_precision: np.ndarray
+    missed: np.ndarray
+    extra: np.ndarray
+
+
+def label_figures(scores: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> LabelFigures:
+    """Compute the figures of each label.
+
+    Args:
+        scores: (N, C), 0-1.
+        predicted: Boolean (N, C).
+        targets: (N, C).
+
+    Raises:
+        ImportError: If scikit-learn is missing; gives the pip command.
+    """
+    metrics = require_extra('sklearn.metrics', 'report')
+    true, given = targets > 0, predicted & (targets >= 0)
+    support, number, right = true.sum(0), given.sum(0), (true & given).sum(0)
+    with np.errstate(invalid='ignore'):
+        precision, recall, f1 = (100 * a / b for a, b in ((right, number), (right, support), (2 * right, support + number)))
+    average = [100 * metrics.average_precision_score(true[targets[:, c] >= 0, c], scores[targets[:, c] >= 0, c])
+               if support[c] else np.nan for c in range(scores.shape[1])]
+    return LabelFigures(support, precision, recall, f1, np.array(average), support - right, number - right)
+
+
+def confused_labels(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Count the images in which label a was missed and label b wrongly predicted.
+
+    Returns:
+        Integer (C, C), rows a, columns b.
+
+    Examples:
+        >>> confused_labels(np.array([[False, True]]), np.array([[1, 0]])).tolist()
+        [[0, 1], [0, 0]]
+    """
+    missed, extra = (targets > 0) & ~predicted, (targets == 0) & predicted
+    return missed.astype(np.int64).T @ extra.astype(np.int64)
+
+
+def image_f1(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Give the F1 of each image (N,), 0-1; 1 where nothing is true and nothing predicted.
+
+    Examples:
+        >>> image_f1(np.array([[True, True], [False, False]]), np.array([[1, 0], [0, 0]])).round(3).tolist()
+        [0.667, 1.0]
+    """
+    true, given = targets > 0, predicted & (targets >= 0)
+    total = true.sum(1) + given.sum(1)
+    return np.where(total, 2 * (true & given).sum(1) / np.maximum(total, 1), 1.0)

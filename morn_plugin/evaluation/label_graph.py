@@ -1,0 +1,88 @@
+"""Which label follows which on a model's paths, against what co-occurrence alone predicts. No MMEngine here.
+
+N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, ``targets`` (M, C) training labels in
+{0, 1, -1}.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LabelGraph:
+    """Transitions between labels, arrays (C, C) from rows a to columns b; NaN rows where nothing is known of a.
+
+    Attributes:
+        count: How often b directly follows a.
+        probability: P(l_t = b | l_{t-1} = a), rows sum to 1.
+        expected: The same if the next label were drawn from those that share a training image with a, as often as they do.
+        lift: probability / expected; infinite where b follows a but never shares an image with it, NaN where both are 0.
+    """
+
+    count: np.ndarray
+    probability: np.ndarray
+    expected: np.ndarray
+    lift: np.ndarray
+
+
+def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
+    """Count how often label b directly follows label a.
+
+    Returns:
+        Integer (C, C).
+
+    Examples:
+        >>> count_transitions(np.array([[0, 1, 0], [0, 1, 1]]), 2).tolist()
+        [[0, 2], [1, 1]]
+    """
+    pairs = paths[:, :-1].ravel() * num_classes + paths[:, 1:].ravel()
+    return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def expected_transitions(targets: np.ndarray) -> np.ndarray:
+    """Give n_ab / sum over b' != a of n_ab', n_ab being the training images with both; the diagonal is 0.
+
+    Returns:
+        (C, C), rows that sum to 1, NaN for a label that never shares an image.
+    """
+    true = (targets > 0).astype(np.int64)
+    together = true.T @ true
+    np.fill_diagonal(together, 0)
+    return _normalise(together)
+
+
+def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
+    """Compare a model's transitions with those that training co-occurrence predicts.
+
+    Args:
+        paths: (N, T).
+        targets: (M, C).
+
+    Raises:
+        ValueError: If there is no transition, or a path has a label that is none of the C.
+    """
+    if paths.ndim != 2 or paths.shape[1] < 2:
+        raise ValueError(f'Expected paths of at least 2 steps, (N, T), but got shape {paths.shape}.')
+    if paths.min() < 0 or paths.max() >= targets.shape[1]:
+        raise ValueError(f'Expected labels in 0..{targets.shape[1] - 1}, but got {paths.min()}..{paths.max()}.')
+    count = count_transitions(paths, targets.shape[1])
+    probability, expected = _normalise(count), expected_transitions(targets)
+    with np.errstate(divide='ignore', invalid='ignore'):
+        return LabelGraph(count, probability, expected, probability / expected)
+
+
+def structure_share(graph: LabelGraph) -> float:
+    """Say how far transitions are from co-occurrence: the mean distance of the two rows in total variation, 0-1.
+
+    Averaged over transitions that leave a label with a known row on both sides.
+    """
+    known = np.isfinite(graph.probability).all(1) & np.isfinite(graph.expected).all(1)
+    distance = np.abs(graph.probability - graph.expected)[known].sum(1) / 2
+    weight = graph.count[known].sum(1)
+    return float((distance * weight).sum() / weight.sum())
+
+
+def _normalise(count: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid='ignore'):
+        return count / count.sum(1, keepdims=True)

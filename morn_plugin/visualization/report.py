@@ -1,0 +1,153 @@
+"""One self-contained HTML page about a tested model: no request leaves it, everything is inside."""
+
+import base64
+import io
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from .panels import EXTRA, MISSED, RIGHT
+
+Cell = str | float | int | None
+
+STYLE = """
+:root { color-scheme: light dark; --line: #8885; --soft: #8881; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 0 16px 48px; }
+h1 { font-size: 1.6em; margin-bottom: 0; }
+h2 { margin-top: 2em; font-size: 1.2em; }
+.note { opacity: .75; margin-top: .2em; }
+.wide { overflow-x: auto; }
+.two { display: flex; flex-wrap: wrap; gap: 0 48px; }
+.two > div { max-width: 100%; }
+table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
+th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, td.text { text-align: left; }
+tbody tr:hover { background: var(--soft); }
+th button { all: unset; cursor: pointer; }
+th button:focus-visible { outline: 2px solid; }
+th[aria-sort=ascending] button::after { content: ' \\25b2'; }
+th[aria-sort=descending] button::after { content: ' \\25bc'; }
+img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
+.wide img { min-width: 640px; }
+"""
+
+SCRIPT = """
+for (const table of document.querySelectorAll('table.sortable')) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
+    const down = head.getAttribute('aria-sort') !== 'descending' && (column > 0 || head.hasAttribute('aria-sort'));
+    heads.forEach(other => other.removeAttribute('aria-sort'));
+    head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
+    const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
+    const number = row => value(row) === '' ? -Infinity : Number(value(row));
+    const compare = column ? (a, b) => number(a) - number(b) : (a, b) => value(a).localeCompare(value(b));
+    const body = table.tBodies[0];
+    body.append(...[...body.rows].sort((a, b) => (down ? -1 : 1) * compare(a, b)));
+  }));
+}
+"""
+
+# The browser itself then refuses whatever is not in the page.
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str:
+    """Put a page together.
+
+    Args:
+        title: Plain text.
+        note: Plain text below it.
+        sections: Heading (plain text) and content (HTML) of each.
+    """
+    body = ''.join(f'<section><h2>{escape(heading)}</h2>{content}</section>' for heading, content in sections)
+    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
+            f'<h1>{escape(title)}</h1><p class="note">{escape(note)}</p>{body}<script>{SCRIPT}</script></body></html>\n')
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable: bool = False, note: str = '') -> str:
+    """Lay out a table.
+
+    Args:
+        columns: Headings.
+        rows: Cells; numbers are written with one decimal, integers whole, None and NaN as a dash.
+        sortable: Let a click on a heading sort.
+        note: Plain text above.
+    """
+    button = lambda name: f'<button>{escape(name)}</button>' if sortable else escape(name)
+    head = ''.join(f'<th scope="col">{button(name)}</th>' for name in columns)
+    body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in rows)
+    kind = ' class="sortable"' if sortable else ''
+    return (f'{make_note(note)}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+            '</div>')
+
+
+def make_note(text: str) -> str:
+    """Give a paragraph of plain text, nothing where there is none."""
+    return f'<p class="note">{escape(text)}</p>' if text else ''
+
+
+def embed_figure(figure: Figure, description: str) -> str:
+    """Put a figure into the page."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format='png')
+    return embed_png(buffer.getvalue(), description)
+
+
+def embed_png(content: bytes, description: str) -> str:
+    """Put the bytes of a PNG file into the page."""
+    data = base64.b64encode(content).decode()
+    return f'<div class="wide"><img alt="{escape(description)}" src="data:image/png;base64,{data}"></div>'
+
+
+def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the losses by step and the F1s of the validations by epoch.
+
+    Args:
+        log: The lines of MMEngine's ``scalars.json``.
+    """
+    figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
+    left, right = figure.subplots(1, 2)
+    for name in sorted({key for line in log for key in line if key.startswith('loss')}):
+        points = [(line['step'], line[name]) for line in log if name in line]
+        left.plot(*zip(*points, strict=True), label=name)
+    styles = dict(zip(('per-label/f1-score', 'per-image/f1-score'), ((RIGHT, 'o'), (EXTRA, 's')), strict=True))
+    for prefix, dashes in (('', '-'), ('cnn/', ':')):
+        for name, (colour, mark) in styles.items():
+            points = [(line['step'], line[prefix + name]) for line in log if prefix + name in line and 'loss' not in line]
+            if points:
+                right.plot(*zip(*points, strict=True), label=prefix + name, color=colour, marker=mark, linestyle=dashes)
+    left.set(xlabel='iteration', title='Training losses')
+    right.set(xlabel='epoch', title='Validation, percent')
+    for axes in (left, right):
+        if axes.has_data():
+            axes.legend()
+            axes.grid(alpha=0.3)
+    return figure
+
+
+def draw_supports(support: np.ndarray, f1: np.ndarray) -> Figure:
+    """Draw each label's F1 (C,) over its number of images (C,)."""
+    figure = Figure(figsize=(6, 3.2), dpi=110, layout='constrained')
+    axes = figure.subplots()
+    axes.scatter(support, np.nan_to_num(f1), color=RIGHT, edgecolors='white')
+    axes.set(xlabel='images with the label', ylabel='F1, percent', ylim=(-4, 104), title='Frequent and rare labels')
+    if support.max() > 0:
+        axes.set_xscale('symlog', linthresh=10)
+    axes.grid(alpha=0.3)
+    axes.axhline(np.nan_to_num(f1).mean(), color=MISSED, label='mean of the labels')
+    axes.legend()
+    return figure
+
+
+def _cell(value: Cell) -> str:
+    if isinstance(value, str):
+        return f'<td class="text">{escape(value)}</td>'
+    if value is None or not np.isfinite(value):
+        return '<td data-value="">-</td>'
+    text = f'{value:d}' if isinstance(value, (int, np.integer)) else f'{value:.1f}'
+    return f'<td data-value="{float(value)!r}">{text}</td>'

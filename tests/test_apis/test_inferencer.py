@@ -1,0 +1,151 @@
+"""The inferencer against MMEngine's own test loop, and on all kinds of input."""
+
+import http.server
+import json
+import threading
+
+import numpy as np
+import pytest
+import torch
+from mmengine.registry import init_default_scope
+from mmengine.runner import Runner
+from mmpretrain.registry import MODELS
+from PIL import Image
+from tools_helpers import SLICE
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.collecting import collect_predictions
+from morn_plugin.apis.finding import find_model
+
+
+@pytest.fixture(scope='module')
+def inferencer(work_dir):
+    return MultiLabelInferencer(work_dir, device='cpu')
+
+
+@pytest.fixture(scope='module')
+def files():
+    items = json.loads((SLICE / 'test.json').read_text())['data_list'][:11]
+    return [str(SLICE / item['img_path']) for item in items]
+
+
+@pytest.fixture(scope='module')
+def expected(work_dir):
+    """The samples that the Runner's own test loop gives."""
+    cfg, checkpoint, _ = find_model(work_dir)
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(checkpoint['state_dict'])
+    model.eval()
+    init_default_scope('mmpretrain')
+    loader = Runner.build_dataloader(cfg.test_dataloader)
+    with torch.no_grad():
+        return [sample for batch in loader for sample in model.test_step(batch)]
+
+
+def test_agrees_with_the_test_loop(inferencer, expected, files):
+    found = inferencer(files, batch_size=4)['predictions']
+    assert len(found) == len(files)
+    assert len({tuple(sorted(record['labels'])) for record in found}) > 1  # or the rest would show nothing
+    for record, sample, path in zip(found, expected, files, strict=False):
+        assert record['img_path'] == path
+        assert sorted(record['labels']) == sample.pred_label.tolist()
+        assert record['path'] == sample.step_labels.tolist()
+        assert record['names'] == [inferencer.classes[label] for label in record['labels']]
+        for name, key in dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores').items():
+            np.testing.assert_allclose(record[name], sample.get(key).numpy(), atol=1e-5)
+        assert [record['scores'][label] for label in record['labels']] == sorted(
+            (record['scores'][label] for label in record['labels']), reverse=True)
+
+
+def test_a_data_set_as_arrays(inferencer, expected):
+    found = collect_predictions(inferencer)
+    assert found.scores.shape == (37, 41)
+    np.testing.assert_allclose(found.scores, torch.stack([sample.pred_score for sample in expected]).numpy(), atol=1e-5)
+    for row, sample in zip(found.targets, expected, strict=True):
+        assert np.flatnonzero(row > 0).tolist() == sample.gt_label.tolist()
+    for row, sample in zip(found.predicted, expected, strict=True):
+        assert np.flatnonzero(row).tolist() == sample.pred_label.tolist()
+    assert found.paths.tolist() == [sample.step_labels.tolist() for sample in expected]
+
+
+def test_thr_topk_and_thresholds_of_each_label(inferencer, files):
+    scores = np.float32([record['scores'] for record in inferencer(files)['predictions']])
+    per_label = np.linspace(0.1, 0.9, 41).tolist()
+    cases = (dict(thr=0.3), scores > np.float32(0.3)), (dict(thr=per_label), scores > np.float32(per_label))
+    for options, wanted in cases:
+        records = inferencer(files, **options)['predictions']
+        assert [sorted(record['labels']) for record in records] == [np.flatnonzero(row).tolist() for row in wanted]
+    records = inferencer(files, topk=3)['predictions']
+    assert [record['labels'] for record in records] == np.argsort(-scores, axis=1, kind='stable')[:, :3].tolist()
+    with pytest.raises(ValueError, match='one threshold for each of 41'):
+        inferencer(files, thr=[0.5, 0.5])
+    with pytest.raises(ValueError, match=r'`thr` to be a number between 0 and 1'):
+        inferencer(files, thr=50)
+
+
+def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
+    picture = Image.open(files[0]).convert('RGB')
+    for name in ('b.png', 'a.png', 'deep/c.PNG'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        picture.save(tmp_path / name)
+    (tmp_path / 'notes.txt').write_text('not an image')
+    array = np.asarray(picture)[..., ::-1]
+    inputs = [tmp_path / 'a.png', str(tmp_path), str(tmp_path / '*.png'), [str(tmp_path / 'a.png'), array], array]
+    handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(tmp_path))
+    server = http.server.HTTPServer(('127.0.0.1', 0), handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    inputs.append(f'http://127.0.0.1:{server.server_port}/b.png')
+    found = [inferencer(item)['predictions'] for item in inputs]
+    server.shutdown()
+    assert [len(records) for records in found] == [1, 3, 2, 2, 1, 1]
+    assert [record['img_path'].rsplit('/', 1)[1] for record in found[1]] == ['a.png', 'b.png', 'c.PNG']
+    for record in (record for records in found for record in records):
+        np.testing.assert_allclose(record['scores'], found[0][0]['scores'], atol=1e-5)
+
+
+def test_goes_on_past_what_cannot_be_read(inferencer, files, tmp_path):
+    bad = tmp_path / 'bad.png'
+    bad.write_bytes(b'no image')
+    inputs = [files[0], str(bad), files[1], str(tmp_path / 'missing.png')]
+    for batch_size in (1, 2, 8):
+        found = list(inferencer.predict(inputs, batch_size=batch_size))
+        assert [record['img_path'] for record in found] == inputs
+        assert ['error' in record for record in found] == [False, True, False, True]
+    assert 'missing.png does not exist' in found[3]['error']
+    with pytest.raises(ValueError, match=r'bad\.png cannot be decoded'):
+        inferencer(inputs)
+    with pytest.raises(FileNotFoundError, match='No file matches'):
+        inferencer(str(tmp_path / '*.gif'))
+    with pytest.raises(ValueError, match=r'shape \(H, W, 3\) and type uint8'):
+        inferencer(np.zeros((4, 4), np.uint8))
+
+
+def test_pictures_and_data_samples(inferencer, files, tmp_path):
+    found = inferencer(files[:2], return_datasamples=True, out_dir=str(tmp_path))
+    assert [sample.img_path for sample in found['predictions']] == files[:2]
+    assert all(Image.open(path).width > 300 for path in found['visualization'])
+
+
+PLAIN = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18, base_channels=8),
+             neck=dict(type='GlobalAveragePooling'),
+             head=dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64))
+
+
+def test_a_model_of_mmpretrain_alone(files, tmp_path):
+    """open-mmlab/mmpretrain#1911: all labels of a multi-label model, none of ours in it."""
+    torch.save(dict(state_dict=MODELS.build(PLAIN).state_dict()), tmp_path / 'plain.pth')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
+    (tmp_path / 'plain.py').write_text(f'model = {PLAIN}\ntest_dataloader = dict(dataset=dict(pipeline={pipeline}))')
+    with pytest.warns(UserWarning, match='holds no class list'):
+        inferencer = MultiLabelInferencer(tmp_path, device='cpu')
+    record, = inferencer(files[0], thr=0.0)['predictions']
+    assert sorted(record['names']) == ['label 0', 'label 1', 'label 2', 'label 3']
+    assert set(record) == {'img_path', 'labels', 'names', 'scores'}
+
+
+def test_weights_that_do_not_fit(work_dir, tmp_path):
+    _, checkpoint, _ = find_model(work_dir)
+    checkpoint['state_dict'].pop('head.fc.bias')
+    torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+    with pytest.raises(ValueError, match=r'does not fit its config[\s\S]*head\.fc\.bias'):
+        MultiLabelInferencer(tmp_path)

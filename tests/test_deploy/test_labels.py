@@ -1,0 +1,48 @@
+"""Label sets and thresholds in NumPy."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from morn_plugin.deploy.labels import Thresholds, choose_labels, load_thresholds
+from morn_plugin.evaluation.metrics import PerLabelF1
+from morn_plugin.models.heads.label_decoder_head import select_labels
+
+
+@pytest.mark.parametrize(('thr', 'topk'), [(None, None), (0.3, None), ([0.1, 0.5, 0.3, 0.7, 0.9, 0.2], None), (None, 4)])
+def test_the_same_labels_as_in_tensors(thr, topk):
+    scores = np.random.default_rng(0).integers(0, 11, (50, 6)).astype(np.float32) / 10  # ties, and equal to thresholds
+    marked = select_labels(torch.from_numpy(scores), thr, topk).numpy()
+    for row, mask in zip(scores, marked, strict=True):
+        labels = choose_labels(row, thr, topk)
+        assert sorted(labels.tolist()) == np.flatnonzero(mask).tolist()
+        assert (np.diff(row[labels]) <= 0).all()
+
+
+def test_metric_with_a_threshold_for_each_label():
+    sample = dict(pred_score=torch.tensor([0.4, 0.4]), gt_label=torch.tensor([0, 1]))
+    metric = PerLabelF1(thr=[0.3, 0.5])
+    metric.process(None, [sample])
+    assert metric.evaluate(1)['per-label/recall'] == 50
+    with pytest.raises(ValueError, match='one threshold for each of 2'):
+        PerLabelF1(thr=[0.3]).process(None, [sample])
+    with pytest.raises(ValueError, match=r'thr\[1\]'):
+        PerLabelF1(thr=[0.3, 2])
+
+
+def test_thresholds_survive_the_file_to_the_last_bit(tmp_path):
+    thr = [float(np.float32(0.1)), 1 / 3]
+    Thresholds(thr, ['a', 'ü'], 'per-label-f1', 'val.json').save(tmp_path / 't.json')
+    assert load_thresholds(tmp_path / 't.json', ['a', 'ü']).thr == thr
+
+
+@pytest.mark.parametrize(('change', 'message'), [
+    (dict(thr=[0.1]), '`thr` to hold one number for each of the 2'), (dict(thr=[0.1, 7]), r'thr\[1\]'),
+    (dict(classes=['b', 'a']), 'not those of the model'), (dict(odd=1), 'odd')])
+def test_bad_thresholds_name_the_file(tmp_path, change, message):
+    content = dict(thr=[0.1, 0.2], classes=['a', 'b'], measure='x', chosen_on='y')
+    (tmp_path / 't.json').write_text(json.dumps(content | change))
+    with pytest.raises(ValueError, match=rf't\.json.*{message}'):
+        load_thresholds(tmp_path / 't.json', ['a', 'b'])

@@ -1,0 +1,115 @@
+"""Thresholds against trying all of them one by one."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import f1_score
+
+from morn_plugin.evaluation.calibration import MEASURES, global_threshold, label_thresholds, reliability_curve
+
+
+def make_data(seed, levels=12, size=(30, 4)):
+    rng = np.random.default_rng(seed)
+    targets = (rng.random(size) < 0.4).astype(np.int8)
+    scores = np.clip(targets * 0.3 + rng.random(size) * 0.7, 0, 1)
+    targets[rng.random(size) < 0.1] = -1
+    return (np.round(scores * levels) / levels).astype(np.float32), targets
+
+
+def every_threshold(scores):
+    values = np.unique(scores)
+    return [-1.0, *((a + b) / 2 for a, b in pairwise(values)), 2.0]
+
+
+def naive(scores, targets, thresholds, measure, floor):
+    """The objective by loops over images and labels."""
+    n, c = scores.shape
+    hit = [[targets[i, j] >= 0 and scores[i, j] > thresholds[j] for j in range(c)] for i in range(n)]
+    true = [[targets[i, j] > 0 for j in range(c)] for i in range(n)]
+    pairs = ([[(i, j) for i in range(n)] for j in range(c)] if measure == 'per-label-f1'
+             else [[(i, j) for j in range(c)] for i in range(n)])
+    if measure == 'precision':
+        given = sum(map(sum, hit))
+        right = sum(hit[i][j] and true[i][j] for i in range(n) for j in range(c))
+        return right if given and right / given >= floor else -1
+    ratios = {name: [] for name in 'pr'}
+    for group in pairs:
+        right = sum(hit[i][j] and true[i][j] for i, j in group)
+        for name, table in (('p', hit), ('r', true)):
+            total = sum(table[i][j] for i, j in group)
+            ratios[name].append(right / total if total else 0)
+    p, r = (sum(values) / len(values) for values in ratios.values())
+    return 2 * p * r / (p + r) if p + r else 0
+
+
+@pytest.mark.parametrize('measure', MEASURES)
+@pytest.mark.parametrize('seed', range(4))
+def test_no_global_threshold_is_better(measure, seed):
+    scores, targets = make_data(seed)
+    found = global_threshold(scores, targets, measure, 0.8)
+    value = naive(scores, targets, [found] * 4, measure, 0.8)
+    best = max(naive(scores, targets, [thr] * 4, measure, 0.8) for thr in every_threshold(scores))
+    assert value == pytest.approx(best)
+    assert value > 0
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_no_threshold_of_a_label_is_better(seed):
+    scores, targets = make_data(seed)
+    for c, thr in enumerate(label_thresholds(scores, targets, 'per-label-f1')):
+        known = targets[:, c] >= 0
+        score = lambda cut: f1_score(targets[known, c] > 0, scores[known, c] > cut, zero_division=0)  # noqa: B023
+        assert score(thr) == pytest.approx(max(map(score, every_threshold(scores))))
+    for c, thr in enumerate(label_thresholds(scores, targets, 'precision', 0.8)):
+        one = scores[:, [c]], targets[:, [c]]
+        reached = max(naive(*one, [cut], 'precision', 0.8) for cut in every_threshold(scores))
+        assert naive(*one, [thr], 'precision', 0.8) == reached or (reached == -1 and thr == 1)
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_per_image_climb_ends_where_no_single_label_helps(seed):
+    scores, targets = make_data(seed)
+    found = label_thresholds(scores, targets, 'per-image-f1')
+    value = naive(scores, targets, found, 'per-image-f1', 0)
+    assert value >= naive(scores, targets, [global_threshold(scores, targets, 'per-image-f1')] * 4, 'per-image-f1', 0)
+    for c in range(4):
+        for cut in every_threshold(scores):
+            assert naive(scores, targets, [*found[:c], cut, *found[c + 1:]], 'per-image-f1', 0) <= value + 1e-9
+
+
+def test_neighbouring_scores_are_parted():
+    low = np.float32(0.3)
+    scores = np.array([[low], [np.nextafter(low, np.float32(1))]])
+    thr, = label_thresholds(scores, np.array([[0], [1]]), 'per-label-f1')
+    assert (scores[:, 0] > np.float32(thr)).tolist() == [False, True]
+
+
+def test_label_that_validation_never_shows_keeps_half():
+    scores, targets = make_data(0)
+    targets[:, 2] = 0
+    assert label_thresholds(scores, targets, 'per-label-f1')[2] == 0.5
+
+
+def test_out_of_reach_precision_predicts_nothing():
+    scores = np.float32([[0.9], [0.1]])
+    assert label_thresholds(scores, np.array([[0], [1]]), 'precision', 0.9) == [1.0]
+    assert global_threshold(scores, np.array([[0], [1]]), 'precision', 0.9) == 1.0
+
+
+def test_reliability_is_that_of_scikit_learn():
+    scores, targets = make_data(1, levels=997, size=(500, 3))
+    found = reliability_curve(scores, targets)
+    known = targets >= 0
+    share, score = calibration_curve(targets[known] > 0, scores[known].astype(float), n_bins=10)
+    np.testing.assert_allclose(found.share, share)
+    np.testing.assert_allclose(found.score, score)
+    assert found.number.sum() == known.sum()
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match='`measure` to be one of'):
+        global_threshold(*make_data(0), 'f1')
+    with pytest.raises(ValueError, match='`floor`'):
+        label_thresholds(*make_data(0), 'precision', 90)

@@ -1,0 +1,172 @@
+"""predict, calibrate, test --thresholds and export, run as users run them."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from tools_helpers import ROOT, SLICE, run_tool, start_tool
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.finding import find_model
+
+IMAGES = [str(SLICE / item['img_path']) for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]]
+
+
+def run_failing(*args, **kwargs):
+    process = start_tool(*args, **kwargs)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0, output
+    return output
+
+
+def read_lines(path):
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+
+
+def test_predict_goes_on_and_fails_in_the_end(work_dir, tmp_path):
+    bad = tmp_path / 'bad.jpg'
+    bad.write_bytes(b'')
+    output = run_failing('predict.py', IMAGES[0], bad, IMAGES[1], '--model', work_dir, '--out', tmp_path / 'o.jsonl',
+                         '--batch-size', 2, '--device', 'cpu', cwd=tmp_path)
+    assert f'Not read: {bad}' in output
+    assert '1 of 3 images could not be read' in output
+    assert '3/3' in output
+    records = read_lines(tmp_path / 'o.jsonl')
+    assert [record['img_path'] for record in records] == [IMAGES[0], str(bad), IMAGES[1]]
+    expected = MultiLabelInferencer(work_dir, device='cpu')(IMAGES[0])['predictions'][0]
+    assert records[0]['labels'] == expected['labels']
+    assert records[0]['path'] == expected['path']
+
+
+def test_predict_writes_csv_and_all_scores(work_dir, tmp_path):
+    run_tool('predict.py', *IMAGES[:2], '--model', work_dir / 'epoch_1.pth', '--topk', 2, '--out', tmp_path / 'o.csv')
+    rows = list(csv.DictReader((tmp_path / 'o.csv').open(encoding='utf-8')))
+    assert [row['img_path'] for row in rows] == IMAGES[:2]
+    assert all(len(row['names'].split(';')) == 2 for row in rows)
+    run_tool('predict.py', IMAGES[0], '--model', work_dir, '--all-scores', '--out', tmp_path / 'o.jsonl')
+    assert np.shape(read_lines(tmp_path / 'o.jsonl')[0]['step_scores']) == (3, 41)
+    assert 'give one of' in run_failing('predict.py', 'x', '--model', 'y', '--thr', 0.5, '--topk', 2)
+    assert 'does not exist' in run_failing('predict.py', IMAGES[0], '--model', tmp_path / 'none')
+
+
+@pytest.fixture(scope='module')
+def thresholds(work_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp('calibrate')
+    output = run_tool('analysis/calibrate.py', work_dir, '--measure', 'per-image-f1', '--out', out / 't.json',
+                      '--plot', out / 'r.png')
+    assert (out / 'r.png').stat().st_size > 10_000
+    return out / 't.json', {line.rsplit(',', 1)[0] + line.rsplit(',', 1)[1].split()[0]: list(map(float, line.split()[2:]))
+                            for line in output.splitlines() if line.startswith(('validation,', 'test,'))}
+
+
+def test_calibrated_figures_are_those_of_a_test_with_the_thresholds(thresholds, work_dir, tmp_path):
+    path, figures = thresholds
+    assert json.loads(path.read_text())['chosen_on'] == 'val.json'
+    assert figures['validationcalibrated'][5] > figures['validationbefore'][5] + 1
+    cfg, _, _ = find_model(work_dir)
+    cfg.dump(tmp_path / 'config.py')
+    for options, key in (([], 'testbefore'), (['--thresholds', path], 'testcalibrated')):
+        run_tool('test.py', tmp_path / 'config.py', work_dir / 'epoch_1.pth', '--work-dir', tmp_path / 'w',
+                 '--out', tmp_path / 'm.json', *options)
+        metrics = json.loads((tmp_path / 'm.json').read_text())
+        found = [metrics[f'per-{kind}/{name}']
+                 for kind in ('label', 'image') for name in ('precision', 'recall', 'f1-score')]
+        np.testing.assert_allclose(found, figures[key], atol=0.006)
+
+
+@pytest.fixture(scope='module')
+def exported(work_dir, thresholds, tmp_path_factory):
+    pytest.importorskip('onnxscript')
+    pytest.importorskip('onnxruntime')
+    out = tmp_path_factory.mktemp('export') / 'model.onnx'
+    output = run_tool('export.py', work_dir, '--out', out, '--thresholds', thresholds[0], '--num-images', 8)
+    assert 'Done: ' in output
+    return out
+
+
+BLOCK = """
+import sys
+sys.path[:0] = {paths!r}
+sys.argv = {argv!r}
+import runpy
+runpy.run_path({script!r}, run_name='__main__')
+assert not {{'torch', 'mmpretrain', 'mmengine', 'mmcv', 'cv2'}} & set(sys.modules)
+"""
+
+
+def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thresholds, tmp_path):
+    """A folder with NumPy, Pillow and onnxruntime alone stands for an environment that has nothing else."""
+    site = tmp_path / 'site'
+    site.mkdir()
+    for name in ('numpy', 'PIL', 'onnxruntime', 'flatbuffers', 'google'):
+        module = __import__(name)
+        folder = Path(module.__file__).parent if getattr(module, '__file__', None) else Path(next(iter(module.__path__)))
+        for item in (folder, *folder.parent.glob(f'{"pillow" if name == "PIL" else name}.libs')):
+            (site / item.name).symlink_to(item)
+    out = tmp_path / 'o.jsonl'
+    argv = ['predict.py', *IMAGES, '--model', str(exported), '--all-scores', '--out', str(out), '--batch-size', '4']
+    code = BLOCK.format(paths=[str(site), str(ROOT)], argv=argv, script=str(ROOT / 'tools' / 'predict.py'))
+    environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
+    done = subprocess.run([sys.executable, '-S', '-I', '-c', code], env=environment, capture_output=True, text=True,
+                          timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    thr = json.loads(thresholds[0].read_text())['thr']
+    expected = MultiLabelInferencer(work_dir, device='cpu')(IMAGES, thr=thr)['predictions']
+    found = read_lines(out)
+    same = sum(sorted(a['labels']) == sorted(b['labels']) for a, b in zip(found, expected, strict=True))
+    assert same >= len(IMAGES) - 2  # a grey value rounded differently may move a label over its threshold
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(np.mean(a['scores']), np.mean(b['scores']), atol=0.02)
+        assert np.shape(a['step_scores']) == (3, 41)
+        assert len(a['path']) == 3
+
+
+def test_export_writes_what_a_user_of_onnx_needs(exported):
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load(exported)
+    assert [item.name for item in model.graph.output] == ['scores', 'cnn_scores', 'step_scores', 'step_labels']
+    assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
+    metadata = json.loads({item.key: item.value for item in model.metadata_props}['morn_plugin'])
+    assert len(metadata['classes']) == len(metadata['thr']) == 41
+    assert metadata['preprocessing']['mean'] == pytest.approx([123.675, 116.28, 103.53])
+    assert metadata['preprocessing']['channels'] == 'RGB'
+    assert metadata['preprocessing']['transforms'] == [dict(type='resize', scale=[32, 32], backend='cv2')]
+
+
+def test_export_to_a_program(work_dir, tmp_path):
+    run_tool('export.py', work_dir, '--out', tmp_path / 'm.pt2', '--num-images', 4)
+    module = torch.export.load(tmp_path / 'm.pt2').module()
+    for number in (1, 5):
+        assert module(torch.zeros(number, 3, 32, 32))[3].shape == (number, 3)
+
+
+def test_a_wrong_export_leaves_no_file(work_dir, tmp_path, monkeypatch):
+    """The check must be able to fail: other weights at the time of the check."""
+    import runpy
+    main = runpy.run_path(str(ROOT / 'tools' / 'export.py'))['main']
+    written = main.__globals__['write_program']
+
+    def spoil(model, *args):
+        written(model, *args)
+        torch.nn.init.normal_(model.model.head.fc.weight)
+
+    monkeypatch.setitem(main.__globals__, 'write_program', spoil)
+    monkeypatch.setattr(sys, 'argv', ['export.py', str(work_dir), '--out', str(tmp_path / 'm.pt2')])
+    with pytest.raises(SystemExit, match='differ from those of PyTorch'):
+        main()
+    assert not list(tmp_path.iterdir())
+
+
+def test_pipeline_that_cannot_be_exported_is_named(work_dir, tmp_path):
+    cfg, _, _ = find_model(work_dir)
+    cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Pad', size=(64, 64)))
+    cfg.dump(tmp_path / 'c.py')
+    output = run_failing('export.py', work_dir, '--config', tmp_path / 'c.py', '--out', tmp_path / 'm.onnx')
+    assert "'Pad'" in output
+    assert 'could not repeat it' in output

@@ -1,0 +1,111 @@
+"""Show which label a model picks after which, against what co-occurrence in training alone predicts."""
+
+import argparse
+import csv
+import json
+import sys
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.collecting import collect_predictions, count_training_labels
+from morn_plugin.deploy.running import show_progress
+from morn_plugin.evaluation.label_graph import LabelGraph, build_label_graph, structure_share
+from morn_plugin.utils.extras import require_extra
+
+LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
+COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', help='work folder or checkpoint of a model with steps')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--split', choices=LOADERS, default='test', help='images to follow (default: test)')
+    parser.add_argument('--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph')
+    parser.add_argument('--min-count', type=int, default=3, help='transitions seen less often are left out of table and '
+                        'graph (default: 3)')
+    parser.add_argument('--max-labels', type=int, default=40, help='labels in the heat map, the most visited')
+    parser.add_argument('--device')
+    return parser.parse_args()
+
+
+def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
+    """List transitions, the most frequent first; an infinite lift (never together in training) is None."""
+    a, b = np.nonzero(graph.count >= max(min_count, 1))
+    order = np.argsort(-graph.count[a, b], kind='stable')
+    number = lambda value: float(value) if np.isfinite(value) else None
+    return [dict(zip(COLUMNS, (classes[i], classes[j], int(graph.count[i, j]), number(graph.probability[i, j]),
+                               number(graph.expected[i, j]), number(graph.lift[i, j])), strict=True))
+            for i, j in zip(a[order], b[order], strict=True)]
+
+
+def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path) -> None:
+    """Draw probabilities and expectation side by side for the most visited labels."""
+    chosen = np.sort(np.argsort(-graph.count.sum(1), kind='stable')[:number])
+    chosen = chosen[graph.count[chosen].sum(1) > 0]
+    size = 2.2 + 0.22 * len(chosen)
+    figure = Figure(figsize=(2 * size + 1, size + 0.6), dpi=100, layout='constrained')
+    axes = figure.subplots(1, 2, sharey=True)
+    for axis, values, title in zip(axes, (graph.probability, graph.expected),
+                                   ('picked next by the model', 'expected from training co-occurrence'), strict=True):
+        image = axis.imshow(values[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap='cividis')
+        names = [classes[label][:24] for label in chosen]
+        axis.set_xticks(range(len(chosen)), names, rotation=90, fontsize=7, parse_math=False)
+        axis.set_yticks(range(len(chosen)), names, fontsize=7, parse_math=False)
+        axis.set(title=title, xlabel='next label')
+    axes[0].set_ylabel('label')
+    figure.colorbar(image, ax=axes, label='probability')
+    figure.savefig(path)
+
+
+def write_graph(rows: list[dict], folder: Path) -> None:
+    """Write GraphML and networkx's node-link JSON."""
+    networkx = require_extra('networkx', 'graph')
+    graph = networkx.DiGraph()
+    for row in rows:
+        attributes = {key: row[key] for key in COLUMNS[2:] if row[key] is not None}
+        graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
+    networkx.write_graphml(graph, folder / 'graph.graphml')
+    (folder / 'graph.json').write_text(json.dumps(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8')
+
+
+def print_table(rows: list[dict], number: int = 20) -> None:
+    print(f'{"label":>24}    {"next":24}{"count":>7}{"P":>8}{"expected":>10}{"lift":>8}')
+    text = lambda value: '-' if value is None else f'{value:.2f}'
+    for row in rows[:number]:
+        print(f'{row["label"][:24]:>24} -> {row["next"][:24]:24}{row["count"]:>7}{text(row["probability"]):>8}'
+              f'{text(row["expected"]):>10}{text(row["lift"]):>8}')
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        data = collect_predictions(inferencer, LOADERS[args.split], partial(show_progress, unit='batches'))
+        if data.paths is None:
+            sys.exit(f'{args.model}: this model has no steps, so that its labels follow each other in no order.')
+        classes, targets = count_training_labels(inferencer.cfg)
+        if classes != data.classes:
+            sys.exit(f'{args.model}: the training labels are not those of the model.')
+        graph = build_label_graph(data.paths, targets)
+        rows = list_transitions(graph, classes, args.min_count)
+        args.out_dir.mkdir(parents=True, exist_ok=True)
+        with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
+            table = csv.DictWriter(file, COLUMNS)
+            table.writeheader()
+            table.writerows(rows)
+        draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')
+        write_graph(rows, args.out_dir)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+    print_table(rows)
+    print(f'{graph.count.sum()} transitions on {len(data.paths)} images; {100 * structure_share(graph):.0f} % of their '
+          f'probability lies elsewhere than co-occurrence puts it. Wrote {args.out_dir}.')
+
+
+if __name__ == '__main__':
+    main()

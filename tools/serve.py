@@ -1,0 +1,155 @@
+"""Serve a page on this machine: drop images, see labels, scores, steps and path.
+
+Reachable from this machine alone unless --host says otherwise; nothing is sent anywhere, nothing is kept.
+"""
+
+import argparse
+import json
+import os
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.inferencer import find_dataset
+from morn_plugin.deploy.images import decode_image, list_images
+from morn_plugin.deploy.labels import choose_labels, load_thresholds
+from morn_plugin.utils.extras import require_extra
+from morn_plugin.visualization import Prediction, render_predictions
+
+MAX_MEGABYTES = 10
+MAX_IMAGES = 16
+MAX_PIXELS = 50_000_000
+# Without these Gradio asks its makers for newer versions and counts visits.
+QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
+# A phone cannot show a wide picture: let it scroll in place.
+CSS = """
+#pictures img { max-width: none; min-width: 700px; width: 100%; }
+#pictures { overflow-x: auto; }
+footer { display: none !important; }
+"""
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--examples', nargs='+', help='images to offer (default: some of the config that are tested)')
+    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose; the slider overrides it')
+    parser.add_argument('--max-images', type=int, default=MAX_IMAGES, help=f'images at once (default: {MAX_IMAGES})')
+    parser.add_argument('--max-megabytes', type=int, default=MAX_MEGABYTES, help=f'of a file (default: {MAX_MEGABYTES})')
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine alone)')
+    parser.add_argument('--port', type=int, default=7860)
+    parser.add_argument('--device')
+    return parser.parse_args()
+
+
+def find_examples(inferencer: MultiLabelInferencer, number: int = 6) -> list[str]:
+    """Take images evenly from those that the config tests, if they are there."""
+    dataset = find_dataset(inferencer.cfg)
+    root = Path(dataset.get('data_root') or '')
+    try:
+        items = json.loads((root / dataset.get('ann_file', '')).read_text(encoding='utf-8'))['data_list']
+    except (OSError, ValueError, KeyError):
+        return []
+    places = np.linspace(0, len(items) - 1, number).round().astype(int)
+    paths = [root / items[place]['img_path'] for place in dict.fromkeys(places)]
+    return [str(path.resolve()) for path in paths if path.is_file()]
+
+
+def read_uploads(files: list[str], max_images: int, max_megabytes: int) -> tuple[list[np.ndarray], list[str], list[str]]:
+    """Read what was dropped.
+
+    Returns:
+        Images (H, W, 3) RGB, their names, and what is to be said about the others.
+    """
+    images, names, complaints = [], [], []
+    if len(files) > max_images:
+        complaints.append(f'{len(files)} images were dropped; the first {max_images} are shown.')
+    for path in files[:max_images]:
+        name = Path(path).name
+        try:
+            if os.path.getsize(path) > max_megabytes * 1e6:
+                raise ValueError(f'{name} is larger than {max_megabytes} MB.')
+            images.append(decode_image(Path(path).read_bytes(), name, max_pixels=MAX_PIXELS))
+            names.append(name)
+        except (OSError, ValueError) as error:
+            complaints.append(str(error))
+    return images, names, complaints
+
+
+def predict(inferencer: MultiLabelInferencer, limits: dict[str, int], files: list[str] | None) -> tuple[list, str]:
+    """Give the images with their records, and the complaints as text."""
+    images, names, complaints = read_uploads(files or [], **limits)
+    arrays = [image[..., ::-1] for image in images]
+    records = inferencer(arrays)['predictions'] if arrays else []
+    return list(zip(images, names, records, strict=True)), '\n\n'.join(complaints)
+
+
+def show(classes: list[str], thr: Any, found: list | None) -> tuple[list[list], list]:
+    """Give the table of labels and the pictures at a threshold."""
+    rows, pictures = [], []
+    for image, name, record in found or []:
+        scores = np.asarray(record['scores'], dtype=np.float32)
+        labels = choose_labels(scores, thr, None).tolist()
+        steps = record.get('step_scores')
+        rows.append([name, ', '.join(f'{classes[label]} {scores[label]:.2f}' for label in labels) or '(none)',
+                     ' → '.join(record.get('path_names', []))])
+        pictures.append(render_predictions([Prediction(
+            image, name, None, labels, scores, None if steps is None else np.asarray(steps), record.get('path'))], classes))
+    return rows, pictures
+
+
+def build_page(inferencer: MultiLabelInferencer, examples: list[str], thresholds: list[float] | float | None,
+               limits: dict[str, int]) -> Any:
+    """Lay out the page."""
+    gradio = require_extra('gradio', 'serve')
+    own = getattr(inferencer.model.head, 'thr', None)
+    start = thresholds if thresholds is not None else (0.5 if own is None else own)
+    render = partial(show, inferencer.classes)
+    with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
+        gradio.Markdown(f'# Labels of images\nUp to {limits["max_images"]} images of {limits["max_megabytes"]} MB at once; '
+                        f'{len(inferencer.classes)} labels. Images stay on the machine that runs this page.')
+        found, thr = gradio.State([]), gradio.State(start)
+        files = gradio.File(label='Drop images here', file_count='multiple', file_types=['image'], elem_id='files', height=140)
+        slider = gradio.Slider(0, 1, value=start if isinstance(start, float) else 0.5, step=0.01, elem_id='threshold',
+                               label='Threshold: labels with a higher score are given'
+                               + (' (moving it replaces a threshold for each label)' if isinstance(start, list) else ''))
+        complaints = gradio.Markdown(elem_id='complaints')
+        table = gradio.Dataframe(headers=['image', 'labels', 'path'], interactive=False, wrap=True, elem_id='labels',
+                                 column_widths=['25%', '50%', '25%'])
+        pictures = gradio.Gallery(label='Steps and path', columns=1, height='auto', object_fit='contain', elem_id='pictures',
+                                  buttons=[], interactive=False)
+        if examples:
+            gradio.Examples([[[path]] for path in examples], files, label='Examples')
+        files.change(partial(predict, inferencer, limits), files, [found, complaints]).then(
+            render, [thr, found], [table, pictures])
+        slider.release(lambda value: value, slider, thr).then(render, [thr, found], [table, pictures])
+    return page
+
+
+def main() -> None:
+    args = parse_args()
+    os.environ.update(QUIET)
+    try:
+        gradio = require_extra('gradio', 'serve')
+        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        thresholds = load_thresholds(args.thresholds, inferencer.classes).thr if args.thresholds else None
+        examples = list_images(args.examples) if args.examples else find_examples(inferencer)
+        limits = dict(max_images=args.max_images, max_megabytes=args.max_megabytes)
+        page = build_page(inferencer, examples, thresholds, limits)
+        font = ('system-ui', 'sans-serif')  # the theme's own would be fetched from elsewhere
+        page.launch(server_name=args.host, server_port=args.port, share=False, quiet=True, inbrowser=False,
+                    max_file_size=args.max_megabytes * 1_000_000, allowed_paths=examples, css=CSS,
+                    theme=gradio.themes.Default(font=font, font_mono=('monospace', )), prevent_thread_lock=True)
+        print(f'Serving on http://{args.host}:{args.port}', flush=True)
+        page.block_thread()
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+
+
+if __name__ == '__main__':
+    main()
