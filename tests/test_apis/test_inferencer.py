@@ -97,6 +97,7 @@ def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
     inputs.append(f'http://127.0.0.1:{server.server_port}/b.png')
     found = [inferencer(item)['predictions'] for item in inputs]
     server.shutdown()
+    server.server_close()
     assert [len(records) for records in found] == [1, 3, 2, 2, 1, 1]
     assert [record['img_path'].rsplit('/', 1)[1] for record in found[1]] == ['a.png', 'b.png', 'c.PNG']
     for record in (record for records in found for record in records):
