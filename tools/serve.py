@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='work folder or checkpoint')
     parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
     parser.add_argument('--examples', nargs='+', help='images to offer (default: some of the config that are tested)')
-    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose; the slider overrides it')
+    parser.add_argument('--thresholds', metavar='FILE', help='from tools/analysis/calibrate.py; the slider overrides it')
     parser.add_argument('--max-images', type=int, default=MAX_IMAGES, help=f'images at once (default: {MAX_IMAGES})')
     parser.add_argument('--max-megabytes', type=int, default=MAX_MEGABYTES, help=f'of a file (default: {MAX_MEGABYTES})')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine alone)')
