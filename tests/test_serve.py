@@ -77,7 +77,7 @@ def test_listens_on_this_machine_alone(address):
     others = {item[4][0] for item in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {'127.0.0.1'}
     for other in others:
         if not other.startswith('127.'):
-            with pytest.raises(OSError, match='refused|timed out|unreachable'):
+            with pytest.raises(OSError, match=r'refused|timed out|unreachable'):
                 socket.create_connection((other, port), timeout=2)
 
 

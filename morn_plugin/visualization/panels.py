@@ -154,8 +154,8 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
     table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
                        cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
     if item.path is not None:
-        names = '  →  '.join(_shorten(classes[label], 13) for label in item.path[:6])
-        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 6 else ""}', fontsize=8.5, va='top',
+        names = '  →  '.join(_shorten(classes[label], 13) for label in item.path[:5])
+        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 5 else ""}', fontsize=8.5, va='top',
                   color='0.3', clip_on=False, transform=axes.transAxes, parse_math=False)
     table.auto_set_font_size(False)
     table.set_fontsize(8)
