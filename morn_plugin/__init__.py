@@ -15,8 +15,8 @@ if find_spec('mmpretrain'):
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
     from . import engine, evaluation, models
-    from .datasets import multi_label, scores, transforms
+    from .datasets import multi_label, samplers, scores, transforms
     from .engine.safe_loading import allow_checkpoint_globals
 
     allow_checkpoint_globals()
-    __all__ += ['engine', 'evaluation', 'models', 'multi_label', 'scores', 'transforms']
+    __all__ += ['engine', 'evaluation', 'models', 'multi_label', 'samplers', 'scores', 'transforms']

@@ -81,7 +81,6 @@ model = dict(head=dict(num_classes=41, embed_dims=8, hidden_dims=16, num_steps=3
 train_dataloader = dict(batch_size=16, dataset=dict(data_root='{root}'))
 val_dataloader = dict(dataset=dict(data_root='{root}', ann_file='scores_test.safetensors'))
 test_dataloader = dict(dataset=dict(data_root='{root}', checkpoint='{checkpoint}'))
-optim_wrapper = dict(optimizer=dict(lr=1e-4))
 train_cfg = dict(max_epochs=3, val_interval=1)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, save_best=None, max_keep_ckpts=-1))
 """
@@ -117,14 +116,14 @@ def test_scores_train_as_images_do_and_merge_back(cached, folder):
     start = torch.load(checkpoint, weights_only=True)
     decoder = {name: value for name, value in start['state_dict'].items() if name.startswith('head.decoder.')}
     torch.save(dict(state_dict=decoder, meta={}), folder / 'start.pth')
-    image_config = write_config(folder / 'frozen.py', frozen=True)
-    run_tool('train.py', image_config, '--work-dir', folder / 'on_images', '--cfg-options', f'load_from={checkpoint}')
+    image_config, rate = write_config(folder / 'frozen.py', frozen=True), 'optim_wrapper.optimizer.lr=1e-3'
+    run_tool('train.py', image_config, '--work-dir', folder / 'on_images', '--cfg-options', f'load_from={checkpoint}', rate)
     run_tool('train.py', scores_config, '--work-dir', folder / 'on_scores', '--cfg-options',
-             f'load_from={folder / "start.pth"}')
+             f'load_from={folder / "start.pth"}', rate)
     images, scores = (read_scalars(folder / name) for name in ('on_images', 'on_scores'))
     curve = [[entry['loss_multi_order'] for entry in log] for log in (images, scores)]
     assert len(curve[0]) == len(curve[1]) == 12  # 3 epochs of 4 batches
-    assert curve[0][0] > 1.01 * curve[0][-1]
+    assert curve[0][0] > 1.05 * curve[0][-1]  # it learns
     torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
 
     merged, predictions = folder / 'merged.pth', {}

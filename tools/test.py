@@ -10,7 +10,7 @@ from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 from morn_plugin.deploy.labels import load_thresholds
 
 
@@ -71,7 +71,9 @@ def main() -> None:
         sys.exit(f'--out {args.out}: predictions are written as .pkl or .pickle.')
     cfg = load_config(args)
     apply_flags(cfg, args)
+    check_config(cfg, args.config)
     runner = Runner.from_cfg(cfg)
+    build_early(runner)
     if args.thresholds:
         load_thresholds(args.thresholds, runner.test_dataloader.dataset.metainfo['classes'])  # of the same classes?
     if args.out and out_item == 'pred':

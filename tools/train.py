@@ -7,14 +7,15 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('--resume', nargs='?', const='auto',
-                        help='resume from this checkpoint, or from the latest of the work folder if none is named')
+                        help='resume from this checkpoint, or from the newest intact one of the work folder if none is '
+                        'named; start from the beginning if it has none')
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
     parser.add_argument('--auto-scale-lr', action='store_true',
                         help='scale the learning rate with the batch size, from auto_scale_lr.base_batch_size')
@@ -28,7 +29,9 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume == 'auto':
+    if args.resume == 'auto' and cfg.default_hooks.checkpoint.type == 'ResumableCheckpointHook':
+        cfg.default_hooks.checkpoint.auto_resume = True
+    elif args.resume == 'auto':
         cfg.resume, cfg.load_from = True, None
     elif args.resume:
         cfg.resume, cfg.load_from = True, args.resume
@@ -42,7 +45,10 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     apply_flags(cfg, args)
-    Runner.from_cfg(cfg).train()
+    check_config(cfg, args.config)
+    runner = Runner.from_cfg(cfg)
+    build_early(runner)
+    runner.train()
 
 
 if __name__ == '__main__':

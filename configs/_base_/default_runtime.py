@@ -6,8 +6,16 @@ default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2, save_best='per-image/f1-score', rule='greater'),
+    checkpoint=dict(
+        type='ResumableCheckpointHook',
+        interval=1,
+        max_keep_ckpts=2,
+        save_best='per-image/f1-score',
+        rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
+    exact_resume=dict(type='ExactResumeHook'),
+    finite_loss=dict(type='FiniteLossHook'),
+    data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),
     paper_table=dict(
         type='PaperTableHook',

@@ -1,14 +1,11 @@
 # CNN and decoder in one run, from ImageNet weights, by the CNN's recipe.
 _base_ = [
-    '../_base_/models/resnet101_morn.py',
+    '../_base_/models/resnet101_morn-joint.py',
     '../_base_/datasets/openclipart.py',
     '../_base_/evaluation/decoder.py',
     '../_base_/schedules/cnn_sgd_100e.py',
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    frozen=(),
-    backbone=dict(init_cfg=dict(_delete_=True, type='Pretrained', checkpoint='torchvision://resnet101')),
-    head=dict(num_classes=72, detach_scores=False))
+model = dict(head=dict(num_classes=72))
 train_dataloader = dict(batch_size=16)

@@ -8,6 +8,7 @@ import torch
 from mmengine.config import Config, ConfigDict, DictAction
 
 from ..engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
+from ..engine.safe_loading import force_weights_only
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -32,6 +33,7 @@ def load_config(args: argparse.Namespace) -> Config:
     Raises:
         FileNotFoundError: If there is no such config.
     """
+    force_weights_only()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not osp.isfile(args.config):
         raise FileNotFoundError(f'Config file {args.config} does not exist.')
@@ -43,7 +45,8 @@ def load_config(args: argparse.Namespace) -> Config:
     cfg.launcher = args.launcher
     for loader in filter(None, map(cfg.get, LOADERS)):
         _set_loader_defaults(loader, args)
-    if args.launcher == 'pytorch' and init_cpu_process_group():
+    timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
+    if args.launcher == 'pytorch' and init_cpu_process_group(timeout):
         use_cpu_model_wrapper(cfg)
     return cfg
 

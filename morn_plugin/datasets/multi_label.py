@@ -1,13 +1,19 @@
 """MMPretrain's ``MultiLabelDataset`` with its annotation file checked."""
 
+import logging
 import os.path as osp
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+from mmengine.dist import all_gather_object, get_rank, get_world_size
+from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
+from ..utils.checks import check_choice
 from .annotations import load_annotations
+from .transforms.loading import ImageError, LoadCheckedImage
 
 
 @DATASETS.register_module()
@@ -20,13 +26,27 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
 
     Args:
         *args: Those of ``MultiLabelDataset``.
+        corrupt_images: What to do about images that are missing or cannot be read. ``'error'``: stop at the first one.
+            ``'skip'``: read every image once when the data set is built, and leave those out, with their number and
+            names in the log; :class:`DataCheckHook` repeats them at the end. Test figures then are those of the
+            remaining images.
         **kwargs: Those of ``MultiLabelDataset``.
+
+    Attributes:
+        skipped: What is wrong with each skipped image.
 
     Raises:
         AnnotationError: If the annotation file is not valid; names file, image and field.
+        ImageError: If all images would be skipped.
     """
 
     _metainfo: dict[str, Any]
+
+    def __init__(self, *args: Any, corrupt_images: str = 'error', **kwargs: Any) -> None:
+        check_choice('corrupt_images', corrupt_images, ('error', 'skip'))
+        self.corrupt_images = corrupt_images
+        self.skipped: list[str] = []
+        super().__init__(*args, **kwargs)
 
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read and check the annotation file."""
@@ -40,3 +60,37 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
                 sample['gt_score'] = target.astype(np.float32)
             data_list.append(sample)
         return data_list
+
+    def filter_data(self) -> list[dict[str, Any]]:
+        """Leave out the images that cannot be read, where that is asked for."""
+        data_list = super().filter_data()
+        if self.corrupt_images == 'error':
+            return data_list
+        problems = self._find_corrupt([item['img_path'] for item in data_list])
+        self.skipped = list(problems.values())
+        if len(problems) == len(data_list):
+            raise ImageError(f'{self.ann_file}: none of its {len(data_list)} images can be read. The first: '
+                             f'{self.skipped[0]}')
+        if problems:
+            print_log(f'{self.ann_file}: {len(problems)} of {len(data_list)} images are skipped:\n  '
+                      + '\n  '.join(self.skipped), logger='current', level=logging.WARNING)
+        return [item for item in data_list if item['img_path'] not in problems]
+
+    def _find_corrupt(self, paths: list[str]) -> dict[str, str]:
+        """Read all images as the pipeline would, shared out over the processes and over threads (Pillow lets them run)."""
+        load = self.pipeline.transforms[0] if self.pipeline.transforms else None
+        if not isinstance(load, LoadCheckedImage):
+            raise ValueError(f"{self.ann_file}: corrupt_images='skip' needs a pipeline that begins with "
+                             f'LoadCheckedImage, but got {load!r}.')
+
+        def find_problem(path: str) -> str | None:
+            try:
+                load(dict(img_path=path))
+            except (ImageError, OSError) as error:
+                return str(error)
+            return None
+
+        mine = paths[get_rank()::get_world_size()]
+        with ThreadPoolExecutor(max_workers=4) as pool:
+            found = [(path, problem) for path, problem in zip(mine, pool.map(find_problem, mine), strict=True) if problem]
+        return dict(sorted(pair for part in all_gather_object(found) for pair in part))

@@ -1,6 +1,6 @@
-"""Engine: hooks, optimisers, safe loading and distributed start-up."""
+"""Engine: hooks, optimisers, checkpoints, safe loading and distributed start-up."""
 
-from .hooks import CheckpointCheckHook, PaperTableHook, PredictionVisualizationHook
-from .optimizers import TFRMSprop
+from . import checkpoints, hooks
+from .optimizers import FusedRMSprop, TFRMSprop
 
-__all__ = ["CheckpointCheckHook", "PaperTableHook", "PredictionVisualizationHook", "TFRMSprop"]
+__all__ = ['FusedRMSprop', 'TFRMSprop', 'checkpoints', 'hooks']

@@ -3,20 +3,33 @@
 MMEngine's own start-up picks a CUDA device whatever the backend. So the process group is made here, before the Runner.
 """
 
+import os
+from datetime import timedelta
+
 import torch
 import torch.distributed as dist
 from mmengine.config import ConfigDict
+from torch.distributed.rendezvous import rendezvous
 
 
-def init_cpu_process_group() -> bool:
+def init_cpu_process_group(timeout: int | None = None) -> bool:
     """Join the gloo group that torchrun set up, if there is no GPU and no group yet.
+
+    Args:
+        timeout: Seconds after which a process that waits for a silent one gives up. Defaults to torch's 1800. A dead one
+            is noticed at once.
 
     Returns:
         Whether the process now is in a gloo group of ours.
     """
     if torch.cuda.is_available() or dist.is_initialized():
         return False
-    dist.init_process_group('gloo')
+    limit = timedelta(seconds=timeout or 1800)
+    store, rank, world_size = next(rendezvous('env://', timeout=limit))
+    # torchrun may keep its store over a restart, with the addresses of the dead processes in it, which new ones would wait
+    # for: each attempt gets a part of its own.
+    store = dist.PrefixStore(f'attempt_{os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)
+    dist.init_process_group('gloo', store=store, rank=rank, world_size=world_size, timeout=limit)
     return True
 
 

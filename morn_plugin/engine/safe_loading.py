@@ -5,6 +5,7 @@ in the message hub, and name methods of ``HistoryBuffer`` through ``builtins.get
 crafted file reach any attribute, so a guarded one answers to its name.
 """
 
+import os
 from importlib import import_module
 from typing import Any
 
@@ -38,3 +39,12 @@ def allow_checkpoint_globals() -> None:
           for name, function in numpy_functions.items() for core in ('_core', 'core')),
         (guarded_getattr, 'builtins.getattr'),
     ])
+
+
+def force_weights_only() -> None:
+    """Switch ``weights_only`` on for every ``torch.load`` of this process and its children.
+
+    ``torch.hub``, and with it MMEngine's ``torchvision://``, switches it off otherwise.
+    """
+    os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
+    os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'

@@ -12,6 +12,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
+from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 from PIL import Image
 
@@ -22,6 +24,8 @@ STEP_HEIGHT = 0.4  # inches
 MAX_LINES = 40  # labels written beside an image
 MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
+NAME_ROOM, CELL_ROOM, TITLE_ROOM = 110, 84, 145  # points: a name beside mark and score, in a cell, below the image
+NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 
 @dataclass
@@ -117,9 +121,10 @@ def _draw_image(axes: Axes, item: Prediction) -> None:
     image = Image.fromarray(item.image)
     image.thumbnail((MAX_SIDE, MAX_SIDE))
     axes.imshow(np.asarray(image))
+    axes.set_anchor('N')
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(_shorten(item.title, 30), fontsize=7, parse_math=False)
+    axes.set_xlabel(_shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
 
 
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
@@ -129,13 +134,13 @@ def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     else:
         kinds = split_labels(item.true, item.predicted)
         chosen = [(label, colour, mark) for kind, colour, mark in KINDS for label in kinds[kind]]
-    lines = [(f'{mark} {_shorten(classes[label], 22)}  {item.scores[label]:.2f}', colour)
+    lines = [(f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}', colour)
              for label, colour, mark in chosen]
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [(f'… and {len(lines) - MAX_LINES} more', 'grey')]
     for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
-        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, fontsize=10, va='center',
-                  fontfamily='DejaVu Sans', transform=axes.transAxes, parse_math=False)
+        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, va='center', fontsize=NAME_SIZE,
+                  parse_math=False, transform=axes.transAxes)
 
 
 def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: float) -> None:
@@ -148,17 +153,17 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
     text, colours = [], []
     for step, labels in enumerate(best):
         scores = item.step_scores[step, labels]
-        text.append([f'{_shorten(classes[label], 15)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
+        text.append([f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
                      for label, score in zip(labels, scores, strict=True)])
         colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
     table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
                        cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
     if item.path is not None:
-        names = '  →  '.join(_shorten(classes[label], 13) for label in item.path[:5])
-        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 5 else ""}', fontsize=8.5, va='top',
+        names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:5])
+        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 5 else ""}', fontsize=CELL_SIZE, va='top',
                   color='0.3', clip_on=False, transform=axes.transAxes, parse_math=False)
     table.auto_set_font_size(False)
-    table.set_fontsize(8)
+    table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():
         cell.set_edgecolor('white')
         cell.get_text().set_parse_math(False)
@@ -166,7 +171,11 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
             cell.set_text_props(fontweight='bold')
 
 
-def _shorten(text: str, limit: int) -> str:
-    """Cut from the middle: names often differ at the end."""
-    tail = limit // 3
-    return text if len(text) <= limit else f'{text[:limit - tail - 1]}…{text[-tail:]}'
+def _shorten(text: str, room: float, size: float) -> str:
+    """Cut text that is wider than ``room`` points, as measured in bold, from the middle: names often differ at the end."""
+    font = FontProperties(size=size, weight='bold')
+    width = lambda part: text_to_path.get_text_width_height_descent(part, font, ismath=False)[0]
+    if width(text) <= room:
+        return text
+    cuts = (f'{text[:kept - kept // 3]}…{text[len(text) - kept // 3:]}' for kept in range(len(text) - 1, 0, -1))
+    return next((cut for cut in cuts if width(cut) <= room), '…')

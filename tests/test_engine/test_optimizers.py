@@ -1,11 +1,13 @@
-"""RMSProp of TensorFlow 1, against the authors' run and against its own formula."""
+"""RMSProp of TensorFlow 1, against the authors' run and its own formula; the fused one against torch's."""
+
+import copy
 
 import pytest
 import torch
 from helpers import close, load_golden, under
 from mmpretrain.registry import OPTIM_WRAPPERS
 
-from morn_plugin.engine import TFRMSprop
+from morn_plugin.engine import FusedRMSprop, TFRMSprop
 from morn_plugin.models import decoder_from_release
 from morn_plugin.models.label_decoders.release import state_dict_from_release
 
@@ -142,3 +144,32 @@ def test_a_config_builds_it():
     wrapper = build_optim_wrapper(torch.nn.Linear(2, 2), dict(
         type=OPTIM_WRAPPERS.get('OptimWrapper'), optimizer=dict(type=TFRMSprop, lr=1e-4, eps=1.0)))
     assert isinstance(wrapper.optimizer, TFRMSprop)
+
+
+@pytest.mark.parametrize('options', [dict(), dict(alpha=0.9, eps=1e-3, weight_decay=0.1)])
+def test_fused_rmsprop_is_torchs(options):
+    start = torch.randn(7, 5)
+    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    optimizers = (FusedRMSprop([ours], lr=0.01, **options), torch.optim.RMSprop([theirs], lr=0.01, **options))
+    for _ in range(20):
+        grad = torch.randn(7, 5)
+        for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
+            parameter.grad = grad.clone()
+            optimizer.step()
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+    assert not torch.equal(ours, torch.nn.Parameter(start))
+
+
+def test_fused_rmsprop_goes_on_after_loading():
+    parameters = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    first, second = (FusedRMSprop([parameter], lr=0.1) for parameter in parameters)
+    for step in range(4):
+        if step == 2:
+            second.load_state_dict(copy.deepcopy(first.state_dict()))
+        for parameter, optimizer in zip(parameters, (first, second), strict=True):
+            if parameter is parameters[0] or step >= 2:
+                parameter.grad = torch.full((3,), step + 1.0)
+                optimizer.step()
+        if step == 1:
+            parameters[1].data.copy_(parameters[0].data)
+    assert torch.equal(*parameters)

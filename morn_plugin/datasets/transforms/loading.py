@@ -44,7 +44,8 @@ class LoadCheckedImage(BaseTransform):
         """Read ``results['img_path']``."""
         path = results['img_path']
         if self.backend_args is None and not fileio.isfile(path):
-            raise FileNotFoundError(f'Image {path} does not exist.')
+            hint = ' Its path has backslashes, which separate folders on Windows only.' if '\\' in path else ''
+            raise FileNotFoundError(f'Image {path} does not exist.{hint}')
         image = decode_image(fileio.get(path, backend_args=self.backend_args), path, self.background, self.max_pixels)
         results['img'] = np.ascontiguousarray(image[..., ::-1])
         results['img_shape'] = results['ori_shape'] = image.shape[:2]

@@ -1,8 +1,22 @@
 """Hooks."""
 
 from .checkpoint_check_hook import CheckpointCheckHook
+from .data_check_hook import DataCheckHook
+from .exact_resume_hook import ExactResumeHook
+from .finite_loss_hook import FiniteLossHook, LossError
 from .paper_table_hook import PaperTableHook
 from .progress_hook import ProgressHook
+from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .visualization_hook import PredictionVisualizationHook
 
-__all__ = ['CheckpointCheckHook', 'PaperTableHook', 'PredictionVisualizationHook', 'ProgressHook']
+__all__ = [
+    'CheckpointCheckHook',
+    'DataCheckHook',
+    'ExactResumeHook',
+    'FiniteLossHook',
+    'LossError',
+    'PaperTableHook',
+    'PredictionVisualizationHook',
+    'ProgressHook',
+    'ResumableCheckpointHook',
+]

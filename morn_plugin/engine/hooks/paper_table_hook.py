@@ -45,7 +45,7 @@ def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:
         metrics: What the evaluator gave.
 
     Examples:
-        >>> print(format_table({'CNN': 'cnn/'}, {'cnn/per-label/f1-score': 58.9}).splitlines()[1].split())
+        >>> print(format_table({'CNN': 'cnn/'}, {'cnn/per-label/f1-score': 58.9}).splitlines()[-1].split())
         ['CNN', '-', '-', '58.90', '-', '-', '-', '-']
     """
     table = Table(box=None)

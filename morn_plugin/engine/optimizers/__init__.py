@@ -1,5 +1,6 @@
 """Optimisers that torch does not have."""
 
+from .fused_rmsprop import FusedRMSprop
 from .tf_rmsprop import TFRMSprop
 
-__all__ = ['TFRMSprop']
+__all__ = ['FusedRMSprop', 'TFRMSprop']

@@ -8,6 +8,8 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ..pretrained import load_pretrained, take_pretrained
+
 CNN = ('backbone', 'neck', 'head.fc')
 
 
@@ -33,6 +35,14 @@ class MultiLabelClassifier(ImageClassifier):
         self.frozen = tuple(frozen)
         for part in self._frozen_parts():
             part.requires_grad_(False)
+
+    def init_weights(self) -> None:
+        """Initialise, and fill the backbone with the weights that its ``init_cfg`` names; see :func:`load_pretrained`."""
+        pretrained = take_pretrained(self.backbone)
+        super().init_weights()
+        for entry in pretrained:
+            entry.pop('type')
+            load_pretrained(self.backbone, **entry)
 
     def train(self, mode: bool = True) -> 'MultiLabelClassifier':
         """Set the mode of all parts but the frozen ones."""

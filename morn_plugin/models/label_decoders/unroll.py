@@ -126,8 +126,8 @@ def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
 
 def _input_gates(table: Tensor | None, weights: LSTMWeights, rows: Tensor) -> Tensor:
     if table is not None:
-        return table[rows]
-    return _product(weights.embedding[rows], weights.weight_ih) + weights.bias
+        return F.embedding(rows, table)
+    return _product(F.embedding(rows, weights.embedding), weights.weight_ih) + weights.bias
 
 
 class _UnrolledSteps(torch.autograd.Function):
@@ -153,7 +153,8 @@ class _UnrolledSteps(torch.autograd.Function):
         weights = LSTMWeights(*take(ctx.num_weights))
         labels, = take(1)
         h, c_before, sigmoids, candidates, tanh_c = (take(num_steps + 1), *(take(num_steps) for _ in range(4)))
-        h_before, h_after = torch.stack(h[:-1]).flatten(0, 1), torch.stack(h[1:]).flatten(0, 1)  # (TN, H)
+        all_h = torch.stack(h)  # (T + 1, N, H)
+        h_before, h_after = all_h[:-1].flatten(0, 1), all_h[1:].flatten(0, 1)  # (TN, H)
         grad_logits = grad_logits.flatten(0, 1)  # (TN, C)
 
         if weights.hidden_weight is None:
@@ -208,10 +209,15 @@ def _input_backward(grad_gates: Tensor, rows: Tensor, weights: LSTMWeights, spar
     """Give the gradients of embedding (C + 1, M) and weight_ih (4H, M) from that of the gates (TN, 4H)."""
     embedding, weight = weights.embedding, weights.weight_ih
     if embedding.shape[0] <= rows.shape[0] and not sparse:  # sum over equal labels first: fewer rows to multiply
-        grad_table = grad_gates.new_zeros(embedding.shape[0], grad_gates.shape[1]).index_add_(0, rows, grad_gates)
+        grad_table = _sum_rows(grad_gates, rows, embedding.shape[0])
         grad_embedding, (grad_weight, _) = _linear_backward(grad_table, embedding, weight)
         return grad_embedding, grad_weight
     grad_rows, (grad_weight, _) = _linear_backward(grad_gates, embedding[rows], weight)  # (TN, M)
     if sparse:
         return torch.sparse_coo_tensor(rows[None], grad_rows, embedding.shape, check_invariants=False), grad_weight
-    return torch.zeros_like(embedding).index_add_(0, rows, grad_rows), grad_weight
+    return _sum_rows(grad_rows, rows, embedding.shape[0]), grad_weight
+
+
+def _sum_rows(values: Tensor, rows: Tensor, num_rows: int) -> Tensor:
+    """Add up the values (B, I) that belong to the same row: (num_rows, I)."""
+    return torch.ops.aten.embedding_dense_backward(values, rows, num_rows, -1, False)

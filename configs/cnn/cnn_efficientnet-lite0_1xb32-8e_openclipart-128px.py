@@ -1,0 +1,11 @@
+# First stage on the whole of Open Clip Art, within minutes on a CPU.
+_base_ = [
+    '../_base_/models/efficientnet-lite0_cnn.py',
+    '../_base_/datasets/openclipart_128px.py',
+    '../_base_/evaluation/cnn.py',
+    '../_base_/schedules/cnn_adamw_8e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(head=dict(num_classes=72))
+default_hooks = dict(checkpoint=dict(save_best='cnn/per-image/f1-score'))

@@ -1,0 +1,6 @@
+_base_ = ['./morn_resnet101_1xb32-50e_coco-448px.py', '../_base_/backbones/deit-small.py']
+
+model = dict(
+    backbone=dict(_delete_=True, **_base_.backbone),
+    neck=_base_.neck,
+    head=dict(in_channels=_base_.in_channels))

@@ -1,0 +1,214 @@
+"""Finds mistakes in a config before anything is loaded.
+
+MMEngine builds the data before the optimizer, the schedulers and the metrics, so that a misspelt setting of these shows
+after minutes; and some misspelt ones never show. Here the arguments of everything that has a ``type`` are compared with
+the signature of what is registered under that name.
+"""
+
+import difflib
+import inspect
+import re
+import types
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from mmengine.registry import Registry
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, TestLoop, ValLoop
+from mmpretrain import registry
+from torch.utils.data import DataLoader
+
+REGISTRIES: dict[str, Registry] = dict(
+    model=registry.MODELS, tta_model=registry.MODELS, data_preprocessor=registry.MODELS,
+    dataset=registry.DATASETS, datasets=registry.DATASETS, pipeline=registry.TRANSFORMS, tta_pipeline=registry.TRANSFORMS,
+    transforms=registry.TRANSFORMS, sampler=registry.DATA_SAMPLERS, batch_sampler=registry.DATA_SAMPLERS,
+    val_evaluator=registry.METRICS, test_evaluator=registry.METRICS, optim_wrapper=registry.OPTIM_WRAPPERS,
+    optimizer=registry.OPTIMIZERS, param_scheduler=registry.PARAM_SCHEDULERS, default_hooks=registry.HOOKS,
+    custom_hooks=registry.HOOKS, visualizer=registry.VISUALIZERS, vis_backends=registry.VISBACKENDS,
+    init_cfg=registry.WEIGHT_INITIALIZERS, log_processor=registry.LOG_PROCESSORS)
+LOOPS: dict[str, Any] = dict(val_cfg=ValLoop, test_cfg=TestLoop)
+# What MMEngine takes out of a config before it calls the class, or adds.
+EXTRA = {
+    'hook': {'priority'}, 'parameter scheduler': {'convert_to_iter_based'},
+    'optimizer_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'}, 'weight initializer': {'layer', 'override'}}
+LOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
+TOP_LEVEL = {*inspect.signature(Runner).parameters, 'auto_scale_lr', 'custom_imports', 'optim_wrapper'} - {'cfg'}
+
+
+class ConfigError(ValueError):
+    """A mistake in a config; the message names the setting."""
+
+
+def check_config(cfg: Mapping[str, Any], source: str = 'config') -> None:
+    """Check every setting that names something registered.
+
+    Args:
+        cfg: The whole config.
+        source: Its file, for the error.
+
+    Raises:
+        ConfigError: Names all mistakes that were found, one a line.
+    """
+    problems = [*_check_top_level(cfg), *_check_loops(cfg)]
+    for key, value in cfg.items():
+        if key.endswith('_dataloader') and isinstance(value, Mapping):
+            problems += _unknown_keys(set(value), LOADER_KEYS, key, 'a data loader')
+        if key in REGISTRIES or key.endswith('_dataloader'):
+            problems += _check(value, key, REGISTRIES.get(key))
+    if problems:
+        raise ConfigError(f'{source}:\n' + '\n'.join(f'- {problem}' for problem in problems))
+
+
+def build_early(runner: Runner) -> None:
+    """Build, before the data, what MMEngine builds after it: the optimizer and the metrics.
+
+    Raises:
+        Exception: Whatever their classes raise for wrong values.
+    """
+    if runner._train_loop is not None:
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    for name in ('_val_evaluator', '_test_evaluator'):
+        if getattr(runner, name) is not None:
+            setattr(runner, name, runner.build_evaluator(getattr(runner, name)))
+
+
+def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
+    # Any name is allowed there, as a variable: only those that look like a misspelt setting are mistakes.
+    for key in set(cfg) - TOP_LEVEL:
+        close = [name for name in difflib.get_close_matches(key, TOP_LEVEL, cutoff=0.87) if cfg.get(name) is None]
+        if close:
+            yield f'`{key}` is no setting. Did you mean `{close[0]}`?'
+
+
+def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
+    train = cfg.get('train_cfg')
+    by_epoch = isinstance(train, Mapping) and train.get('by_epoch', True)
+    for key, loop in dict(LOOPS, train_cfg=EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop).items():
+        value = cfg.get(key)
+        if isinstance(value, Mapping):
+            loop = registry.LOOPS.get(value['type']) if isinstance(value.get('type'), str) else value.get('type', loop)
+            if loop is None:
+                yield f'`{key}.type`: there is no loop {value["type"]!r}.'
+            else:
+                yield from _check_arguments(value, loop, key, {'type', 'by_epoch'})
+
+
+def _check(node: Any, path: str, kind: Registry | None) -> Iterator[str]:
+    if isinstance(node, Mapping):
+        if path == 'optim_wrapper':
+            node = {'type': 'OptimWrapper', **node}
+        if kind is not None and 'type' in node:
+            yield from _check_typed(node, path, kind)
+        for key, value in node.items():
+            # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
+            yield from _check(value, f'{path}.{key}', kind if path == 'default_hooks' else REGISTRIES.get(key, kind))
+    elif isinstance(node, Sequence) and not isinstance(node, str):
+        for index, value in enumerate(node):
+            yield from _check(value, f'{path}[{index}]', kind)
+
+
+def _check_typed(node: Mapping[str, Any], path: str, kind: Registry) -> Iterator[str]:
+    name = node['type']
+    if isinstance(name, str):
+        found = kind.get(name)
+        if found is None:
+            yield f'`{path}.type`: there is no {kind.name} {name!r}.{_suggest(name, _names(kind))}'
+            return
+    else:
+        found = name
+    if not re.search(r'(?<!init)_cfg$', path) and callable(found):  # norm_cfg and the like are not calls of their type
+        yield from _check_arguments(node, found, path, {'type', '_scope_', *EXTRA.get(kind.name, ())})
+
+
+def _check_arguments(node: Mapping[str, Any], function: Callable, path: str, extra: set[str]) -> Iterator[str]:
+    known, is_open = find_parameters(function)
+    if not is_open:
+        yield from _unknown_keys(set(node), {*known, *extra}, path, getattr(function, '__name__', str(function)))
+    for key, value in node.items():
+        if key in known and key not in extra and not _fits(value, known[key]):
+            expected = inspect.formatannotation(known[key].annotation)
+            yield f'`{path}.{key}` should be {expected}, but got {value!r}.'
+
+
+def _unknown_keys(keys: set[str], known: set[str], path: str, owner: str) -> Iterator[str]:
+    for key in sorted(keys - known):
+        yield f'`{path}.{key}`: {owner} has no such argument.{_suggest(key, known)}'
+
+
+def _suggest(name: str, known: set[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f' Did you mean {close[0]!r}?' if close else ''
+
+
+def _names(kind: Registry | None) -> set[str]:
+    names: set[str] = set()
+    while kind is not None:
+        names |= set(kind.module_dict)
+        kind = kind.parent
+    return names
+
+
+def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
+    """Find what a class or function can be called with, through ``**kwargs`` handed on to base classes.
+
+    Returns:
+        The parameters by name, their annotations resolved where possible; and whether it takes any other as well.
+    """
+    functions = [function]
+    if inspect.isclass(function):
+        functions = [vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base)]
+    found: dict[str, inspect.Parameter] = {}
+    for function in functions:
+        try:
+            parameters = dict(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            return found, True
+        hints = _hints(function)
+        is_open = False
+        for name, parameter in parameters.items():
+            if parameter.kind is parameter.VAR_KEYWORD:
+                is_open = True
+            elif parameter.kind is not parameter.VAR_POSITIONAL and name != 'self':
+                found.setdefault(name, parameter.replace(annotation=hints.get(name, parameter.empty)))
+        if not is_open or not _hands_on(function):
+            return found, is_open
+    return found, False
+
+
+def _hints(function: Callable) -> dict[str, Any]:
+    try:
+        return get_type_hints(function)
+    except Exception:  # an annotation that cannot be resolved here says nothing about the config
+        return {}
+
+
+def _hands_on(function: Callable) -> bool:
+    """Tell whether ``**kwargs`` go to the base class, rather than somewhere unknown."""
+    try:
+        source = inspect.getsource(function)
+    except (OSError, TypeError):
+        return False
+    return re.search(r'super\([^)]*\)\s*\.__init__\([^)]*\*\*\w+', source) is not None
+
+
+def _fits(value: Any, parameter: inspect.Parameter) -> bool:
+    """Compare a value with plain annotations; others, and those that their own default contradicts, say nothing."""
+    allowed = _plain_types(parameter.annotation)
+    if allowed is None or value is None or value == parameter.default:
+        return True
+    if parameter.default not in (None, parameter.empty) and not _is_one_of(parameter.default, allowed):
+        return True
+    return _is_one_of(value, allowed)
+
+
+def _is_one_of(value: Any, allowed: set[type]) -> bool:
+    if isinstance(value, bool):
+        return bool in allowed
+    return isinstance(value, tuple(allowed)) or (isinstance(value, int) and float in allowed)
+
+
+def _plain_types(annotation: Any) -> set[type] | None:
+    """Give the types of an annotation made of int, float, bool, str and None; None for any other."""
+    if get_origin(annotation) in (Union, types.UnionType):
+        parts = [_plain_types(part) for part in get_args(annotation)]
+        return None if None in parts else set().union(*filter(None, parts))
+    return {annotation} if annotation in (int, float, bool, str, type(None)) else None

@@ -1,0 +1,81 @@
+"""ImageNet weights for a backbone: every parameter is filled, or there is an error that says what to do."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from mmengine.logging import print_log
+from mmengine.model import BaseModule
+from mmengine.runner import CheckpointLoader
+from torch import Tensor, nn
+
+OPTION = '--cfg-options model.backbone.init_cfg.checkpoint=FILE'
+# How a file's keys become the backbone's: (prefix to take away, prefix to add). OpenMMLab's classifiers, torchvision's
+# and timm's plain models, and those saved from DataParallel.
+RENAMINGS = (('', ''), ('backbone.', ''), ('module.', ''), ('module.backbone.', ''), ('', 'timm_model.'))
+DERIVED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')  # buffers that weights need not bring
+
+
+def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
+    """Take the ``Pretrained`` entries out of the ``init_cfg`` of a backbone, and give them."""
+    init_cfg = getattr(backbone, 'init_cfg', None) or []
+    entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg)
+    taken = [dict(entry) for entry in entries if entry.get('type') == 'Pretrained']
+    if taken:
+        backbone.init_cfg = [entry for entry in entries if entry.get('type') != 'Pretrained']
+    return taken
+
+
+def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
+    """Fill a backbone with weights in torchvision's, timm's or OpenMMLab's naming.
+
+    Args:
+        backbone: The module to fill.
+        checkpoint: A file, a URL, or ``torchvision://resnet101`` and the like.
+        prefix: Take the keys that start with this. Defaults to None: whatever fits most keys of the backbone.
+        map_location: Where the tensors are loaded to.
+
+    Raises:
+        ValueError: If the weights cannot be had, or leave a parameter of the backbone unset; names checkpoint and option.
+    """
+    state = read_state_dict(checkpoint, map_location)
+    renamings: Iterable[tuple[str, str]] = RENAMINGS if prefix is None else ((prefix.rstrip('.') + '.', ''),)
+    wanted = backbone.state_dict().keys()
+    candidates = [_rename(state, *renaming) for renaming in renamings]
+    best = max(candidates, key=lambda candidate: len(wanted & candidate.keys()))
+    try:
+        missing, unexpected = backbone.load_state_dict(best, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f'The weights of {checkpoint} do not fit {type(backbone).__name__}: {error}') from error
+    missing = [name for name in missing if not name.endswith(DERIVED)]
+    if missing:
+        raise ValueError(
+            f'{checkpoint} does not hold the weights of this {type(backbone).__name__}: {len(missing)} of its '
+            f'{len(wanted)} tensors are not there, such as {missing[0]!r}; the file has keys such as '
+            f'{next(iter(state), None)!r}. Name a checkpoint of the same architecture: {OPTION}')
+    print_log(f'Backbone filled from {checkpoint}; keys that it has no use for: {unexpected or "none"}.', 'current')
+
+
+def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Tensor]:
+    """Read or download a checkpoint and give its state dict.
+
+    Raises:
+        ValueError: If that fails; names the checkpoint and the option that takes a local file.
+    """
+    try:
+        content = CheckpointLoader.load_checkpoint(checkpoint, map_location)
+    except Exception as error:  # no network, no file, a proxy's error page, a truncated file: many kinds
+        remote = '://' in checkpoint
+        raise ValueError(
+            f"Cannot {'download' if remote else 'read'} the backbone's pretrained weights {checkpoint} "
+            f'({type(error).__name__}: {error}). Give a local file with {OPTION}'
+            + (' (download it where there is a network)' if remote else '')
+            + ', or start from random weights with --cfg-options model.backbone.init_cfg=None') from error
+    state = content.get('state_dict', content) if isinstance(content, Mapping) else None
+    if not state or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f'Expected {checkpoint} to be a state dict or a checkpoint with a `state_dict`, but got '
+                         f'{type(content).__name__}. Give another file with {OPTION}')
+    return dict(state)
+
+
+def _rename(state: Mapping[str, Tensor], take_away: str, add: str) -> dict[str, Tensor]:
+    return {add + name[len(take_away):]: value for name, value in state.items() if name.startswith(take_away)}

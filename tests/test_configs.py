@@ -1,0 +1,168 @@
+"""Every config parses, builds, trains one step on small images, predicts, and is tested by its own metrics."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from mmengine.config import Config
+from mmengine.dataset import Compose
+from mmengine.evaluator import Evaluator
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, PARAM_SCHEDULERS, TRANSFORMS
+from mmpretrain.structures import DataSample
+
+import morn_plugin  # noqa: F401
+
+ROOT = Path(__file__).parents[1]
+CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
+IMAGE_CONFIGS = [path for path in CONFIGS if 'scores' not in path.stem]  # those on cached scores see no image
+SECOND_STAGE = [path for path in IMAGE_CONFIGS if re.match(r'morn_', path.name)]
+ALGORITHMS = sorted({path.parent for path in CONFIGS})
+SIZE = 64
+NUM_CLASSES = {'coco': 80, 'nuswide': 81, 'voc': 20, 'openclipart': 72, 'openclipart-mini': 41}
+
+
+def ids(paths):
+    return [str(path.relative_to(ROOT / 'configs')) for path in paths]
+
+
+each = pytest.mark.parametrize('path', IMAGE_CONFIGS, ids=ids(IMAGE_CONFIGS))
+
+
+@pytest.fixture(autouse=True)
+def scope():
+    torch.manual_seed(0)
+    init_default_scope('mmpretrain')
+
+
+def small_model(path, **head):
+    """The config's model for small images, without pretrained weights."""
+    cfg = Config.fromfile(path)
+    cfg.model.backbone.init_cfg = None
+    if cfg.model.backbone.type == 'VisionTransformer':
+        cfg.model.backbone.img_size = SIZE
+    cfg.model.head.update(head)
+    return cfg, MODELS.build(cfg.model)
+
+
+def batch(num_classes, number=2):
+    samples = [DataSample().set_gt_label([i % num_classes, (i + 1) % num_classes]) for i in range(number)]
+    for i, sample in enumerate(samples):
+        sample.set_field(f'{i}.jpg', 'img_path', field_type='metainfo')
+    return dict(inputs=[torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8) for _ in samples],
+                data_samples=samples)
+
+
+@each
+def test_trains_a_step_and_predicts(path):
+    cfg, model = small_model(path)
+    num_classes = cfg.model.head.num_classes
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    model.train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    wrapper.zero_grad()
+    losses = model(**model.data_preprocessor(batch(num_classes), training=True), mode='loss')
+    loss, _ = model.parse_losses(losses)
+    loss.backward()
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    unused = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    assert trained
+    assert not unused, 'distributed training fails on parameters without a gradient'
+    wrapper.step()
+    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    assert changed <= trained
+    assert any(name.startswith('head.') for name in changed)
+
+    model.eval()
+    with torch.no_grad():
+        predictions = model.val_step(batch(num_classes))
+    for sample in predictions:
+        assert sample.pred_score.shape == sample.cnn_score.shape == (num_classes,)
+        assert ((sample.pred_score >= 0) & (sample.pred_score <= 1)).all()
+    metrics = [METRICS.build(metric) for metric in cfg.test_evaluator if metric['type'] != 'ConstantAnswer']
+    evaluator = Evaluator(metrics)
+    evaluator.process(data_samples=predictions)
+    figures = evaluator.evaluate(len(predictions))
+    assert {'cnn/per-label/f1-score', 'cnn/per-image/f1-score'} <= figures.keys()
+    if cfg.model.head.type != 'LabelDecoderHead' or cfg.model.head.get('decoder'):
+        assert {'per-label/f1-score', 'per-image/f1-score'} <= figures.keys()
+
+
+@each
+def test_parts_and_agreement(path):
+    cfg = Config.fromfile(path)
+    for name in ('train', 'val', 'test'):
+        loader = cfg.get(f'{name}_dataloader')
+        if loader is not None:
+            assert loader.dataset.type in DATASETS
+            Compose([TRANSFORMS.build(step) for step in loader.dataset.pipeline])
+    for hook in cfg.default_hooks.values():
+        HOOKS.build(hook)
+    scheduler = cfg.get('param_scheduler')
+    assert scheduler is None or scheduler['type'] in PARAM_SCHEDULERS
+    name = re.fullmatch(r'[a-z0-9-]+_[a-z0-9-]+_(\d+)xb(\d+)-(\d+)e_([a-z0-9-]+?)(?:-(\d+)px)?', path.stem)
+    assert name, f'{path.stem} is not named as MMPretrain names configs'
+    processes, batch_size, epochs, dataset, size = name.groups()
+    assert cfg.train_dataloader.batch_size == int(batch_size)
+    assert int(processes) * int(batch_size) == cfg.auto_scale_lr.base_batch_size
+    assert cfg.train_cfg.max_epochs == int(epochs)
+    assert dataset in cfg.test_dataloader.dataset.data_root.replace('_', '-')
+    assert cfg.model.head.num_classes == NUM_CLASSES[dataset]
+    if size:
+        assert [step.scale for step in cfg.train_dataloader.dataset.pipeline if 'scale' in step] == [int(size)]
+        assert cfg.model.backbone.get('img_size', int(size)) == int(size)
+
+
+@each
+def test_no_checkpoint_is_chosen_on_the_test_side(path):
+    cfg = Config.fromfile(path)
+    val = cfg.get('val_dataloader')
+    if val is None:
+        assert cfg.default_hooks.checkpoint.save_best is None
+        assert cfg.get('val_cfg') is None
+        assert cfg.get('val_evaluator') is None
+    else:
+        assert val.dataset.ann_file != cfg.test_dataloader.dataset.ann_file
+
+
+@pytest.mark.parametrize('path', SECOND_STAGE, ids=ids(SECOND_STAGE))
+def test_first_stage_checkpoint_fits(path):
+    rest = re.sub(r'_\d+xb\d+-\d+e', '', path.stem).removeprefix('morn')
+    first = [other for other in IMAGE_CONFIGS if other.name.startswith('cnn_')
+             and re.sub(r'_\d+xb\d+-\d+e', '', other.stem).removeprefix('cnn') == rest]
+    if not first:
+        pytest.skip('no first stage of its own')
+    _, cnn = small_model(first[0])
+    _, model = small_model(path)
+    missing, unexpected = model.load_state_dict(cnn.state_dict(), strict=False)
+    assert not unexpected
+    assert all(name.startswith('head.decoder.') for name in missing)
+
+
+@pytest.mark.parametrize('path', [path for path in IMAGE_CONFIGS if path.stem.endswith('coco-448px')
+                                  and path.stem.startswith('morn_')],
+                         ids=lambda path: path.stem.split('_')[1])
+def test_wrong_in_channels_names_the_right_one(path):
+    right = Config.fromfile(path).model.head.in_channels
+    _, model = small_model(path, in_channels=7)
+    model.eval()
+    with pytest.raises(ValueError, match=rf'write head=dict\(in_channels={right}\)'), torch.no_grad():
+        model.val_step(batch(2))
+
+
+@pytest.mark.parametrize('folder', ALGORITHMS, ids=lambda folder: folder.name)
+def test_folder_is_documented(folder):
+    index = yaml.safe_load((folder / 'metafile.yml').read_text())
+    readme = (folder / 'README.md').read_text()
+    collections = {entry['Name'] for entry in index['Collections']}
+    listed = {entry['Config']: entry for entry in index['Models']}
+    assert {str(path.relative_to(ROOT)) for path in folder.glob('*.py')} == listed.keys()
+    for config, entry in listed.items():
+        assert entry['Name'] == Path(config).stem
+        assert entry['In Collection'] in collections
+        assert Path(config).name in readme
+    for entry in index['Collections']:
+        assert (ROOT / entry['README']).is_file()
