@@ -90,7 +90,7 @@ def test_a_click_sorts(report, tmp_path):
 
 def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
     run_tool('analysis/label_graph.py', work_dir, '--out-dir', tmp_path, '--min-count', 1)
-    rows = list(csv.DictReader((tmp_path / 'transitions.csv').open(encoding='utf-8')))
+    rows = list(csv.DictReader((tmp_path / 'transitions.csv').read_text(encoding='utf-8').splitlines()))
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
     counted = {}
     for path in data.paths:

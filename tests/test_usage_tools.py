@@ -46,7 +46,7 @@ def test_predict_goes_on_and_fails_in_the_end(work_dir, tmp_path):
 
 def test_predict_writes_csv_and_all_scores(work_dir, tmp_path):
     run_tool('predict.py', *IMAGES[:2], '--model', work_dir / 'epoch_1.pth', '--topk', 2, '--out', tmp_path / 'o.csv')
-    rows = list(csv.DictReader((tmp_path / 'o.csv').open(encoding='utf-8')))
+    rows = list(csv.DictReader((tmp_path / 'o.csv').read_text(encoding='utf-8').splitlines()))
     assert [row['img_path'] for row in rows] == IMAGES[:2]
     assert all(len(row['names'].split(';')) == 2 for row in rows)
     run_tool('predict.py', IMAGES[0], '--model', work_dir, '--all-scores', '--out', tmp_path / 'o.jsonl')
