@@ -160,8 +160,9 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
                        cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
     if item.path is not None:
         names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:5])
-        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{"  → …" if len(item.path) > 5 else ""}', fontsize=CELL_SIZE,
-                  va='top', color='0.3', clip_on=False, transform=axes.transAxes, parse_math=False)
+        more = '  → …' if len(item.path) > 5 else ''
+        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{more}', fontsize=CELL_SIZE, va='top', color='0.3', clip_on=False,
+                  transform=axes.transAxes, parse_math=False)
     table.auto_set_font_size(False)
     table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():

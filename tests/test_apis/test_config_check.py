@@ -30,7 +30,7 @@ def test_every_config_passes_and_resumes_exactly(path: Path) -> None:
 
 
 @pytest.mark.parametrize(('options', 'expected'), [
-    ({'optim_wrapper.optimizer.lrr': 1}, "`optim_wrapper.optimizer.lrr`: RMSprop has no such argument. Did you mean 'lr'?"),
+    ({'optim_wrapper.optimizer.lrr': 1}, "`optim_wrapper.optimizer.lrr`: FusedRMSprop has no such argument. Did you mean 'lr'?"),
     ({'optim_wrapper.optimizer.type': 'RMSProp'}, "there is no optimizer 'RMSProp'. Did you mean 'RMSprop'?"),
     ({'optim_wrapper.clip_grd': dict(max_norm=1)}, "Did you mean 'clip_grad'?"),
     ({'train_dataloader.batch_szie': 1}, "`train_dataloader.batch_szie`: a data loader has no such argument"),

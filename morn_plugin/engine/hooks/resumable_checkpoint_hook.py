@@ -67,6 +67,9 @@ class ResumableCheckpointHook(CheckpointHook):
             self._remove_outdated_best([osp.join(self.out_dir, name) for name in info.get(OUTDATED_BEST, ())])
         if self._validation_is_due(runner):
             runner.logger.info('Validating first: the checkpoint is from before the validation that was due.')
+            # As they stand in a run that went through: those of the last iteration.
+            last_epoch = runner.epoch - isinstance(runner.train_loop, EpochBasedTrainLoop)
+            runner.message_hub.update_info_dict(dict(epoch=last_epoch, iter=runner.iter - 1))
             runner.val_loop.run()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float]) -> None:
