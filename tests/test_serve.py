@@ -9,7 +9,6 @@ import socket
 import time
 import urllib.request
 
-import numpy as np
 import pytest
 from PIL import Image
 from tools_helpers import ROOT, SLICE, start_tool
@@ -44,7 +43,7 @@ def test_table_and_pictures_follow_the_threshold(work_dir):
     for thr in (0.0, 0.5, 1.0):
         rows, pictures = serve['show'](inferencer.classes, thr, found)
         assert [row[0] for row in rows] == [os.path.basename(path) for path in IMAGES]
-        assert all(picture.dtype == np.uint8 and picture.shape[1] > 1000 for picture in pictures)
+        assert pictures.count('src="data:image/png;base64,') == 2
         counts.append(0 if rows[0][1] == '(none)' else rows[0][1].count(',') + 1)
     assert counts[0] > counts[1] > counts[2] == 0
     assert serve['predict'](inferencer, dict(max_images=4, max_megabytes=1), None) == ([], '')
@@ -113,7 +112,7 @@ def test_upload_slider_and_result_on_the_screen(browser, address):
     field.send_keys('\n'.join([*IMAGES, IMAGES[0]]))
     table = lambda: browser.find_element(By.ID, 'labels').text
     wait.until(lambda driver: all(os.path.basename(path) in table().replace('\n', '') for path in IMAGES))
-    wait.until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, '#pictures img')) >= 1)
+    wait.until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, '#pictures img')) == 2)
     wait.until(lambda driver: '3 images were dropped' in driver.find_element(By.ID, 'complaints').text)
     before = table()
     number = browser.find_element(By.CSS_SELECTOR, '#threshold input[type=range]')

@@ -4,6 +4,7 @@ Reachable from this machine alone unless --host says otherwise; nothing is sent 
 """
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -18,7 +19,8 @@ from morn_plugin.apis.inferencer import find_dataset
 from morn_plugin.deploy.images import decode_image, list_images
 from morn_plugin.deploy.labels import choose_labels, load_thresholds
 from morn_plugin.utils.extras import require_extra
-from morn_plugin.visualization import Prediction, render_predictions
+from morn_plugin.visualization import Prediction, draw_predictions
+from morn_plugin.visualization.report import embed_png
 
 MAX_MEGABYTES = 10
 MAX_IMAGES = 16
@@ -27,8 +29,8 @@ MAX_PIXELS = 50_000_000
 QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 # A phone cannot show a wide picture: let it scroll in place.
 CSS = """
-#pictures img { max-width: none; min-width: 700px; width: 100%; }
-#pictures { overflow-x: auto; }
+#pictures .wide { overflow-x: auto; margin-bottom: 12px; }
+#pictures img { min-width: 720px; max-width: none; width: 100%; background: white; }
 footer { display: none !important; }
 """
 
@@ -38,7 +40,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='work folder or checkpoint')
     parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
     parser.add_argument('--examples', nargs='+', help='images to offer (default: some of the config that are tested)')
-    parser.add_argument('--thresholds', metavar='FILE', help='from tools/analysis/calibrate.py; the slider overrides it')
+    parser.add_argument('--thresholds', metavar='FILE',
+                        help='what tools/analysis/calibrate.py chose; the slider overrides it')
     parser.add_argument('--max-images', type=int, default=MAX_IMAGES, help=f'images at once (default: {MAX_IMAGES})')
     parser.add_argument('--max-megabytes', type=int, default=MAX_MEGABYTES, help=f'of a file (default: {MAX_MEGABYTES})')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine alone)')
@@ -89,8 +92,8 @@ def predict(inferencer: MultiLabelInferencer, limits: dict[str, int], files: lis
     return list(zip(images, names, records, strict=True)), '\n\n'.join(complaints)
 
 
-def show(classes: list[str], thr: Any, found: list | None) -> tuple[list[list], list]:
-    """Give the table of labels and the pictures at a threshold."""
+def show(classes: list[str], thr: Any, found: list | None) -> tuple[list[list], str]:
+    """Give the table of labels and the pictures, as HTML, at a threshold."""
     rows, pictures = [], []
     for image, name, record in found or []:
         scores = np.asarray(record['scores'], dtype=np.float32)
@@ -98,9 +101,11 @@ def show(classes: list[str], thr: Any, found: list | None) -> tuple[list[list], 
         steps = record.get('step_scores')
         rows.append([name, ', '.join(f'{classes[label]} {scores[label]:.2f}' for label in labels) or '(none)',
                      ' → '.join(record.get('path_names', []))])
-        pictures.append(render_predictions([Prediction(
-            image, name, None, labels, scores, None if steps is None else np.asarray(steps), record.get('path'))], classes))
-    return rows, pictures
+        buffer = io.BytesIO()
+        draw_predictions([Prediction(image, name, None, labels, scores, None if steps is None else np.asarray(steps),
+                                     record.get('path'))], classes, buffer)
+        pictures.append(embed_png(buffer.getvalue(), f'{name} with its labels, scores at every step and path'))
+    return rows, ''.join(pictures)
 
 
 def build_page(inferencer: MultiLabelInferencer, examples: list[str], thresholds: list[float] | float | None,
@@ -114,15 +119,15 @@ def build_page(inferencer: MultiLabelInferencer, examples: list[str], thresholds
         gradio.Markdown(f'# Labels of images\nUp to {limits["max_images"]} images of {limits["max_megabytes"]} MB at once; '
                         f'{len(inferencer.classes)} labels. Images stay on the machine that runs this page.')
         found, thr = gradio.State([]), gradio.State(start)
-        files = gradio.File(label='Drop images here', file_count='multiple', file_types=['image'], elem_id='files', height=140)
+        files = gradio.File(label='Drop images here', file_count='multiple', file_types=['image'], elem_id='files',
+                            height=140)
         slider = gradio.Slider(0, 1, value=start if isinstance(start, float) else 0.5, step=0.01, elem_id='threshold',
                                label='Threshold: labels with a higher score are given'
                                + (' (moving it replaces a threshold for each label)' if isinstance(start, list) else ''))
         complaints = gradio.Markdown(elem_id='complaints')
         table = gradio.Dataframe(headers=['image', 'labels', 'path'], interactive=False, wrap=True, elem_id='labels',
                                  column_widths=['25%', '50%', '25%'])
-        pictures = gradio.Gallery(label='Steps and path', columns=1, height='auto', object_fit='contain', elem_id='pictures',
-                                  buttons=[], interactive=False)
+        pictures = gradio.HTML(elem_id='pictures')
         if examples:
             gradio.Examples([[[path]] for path in examples], files, label='Examples')
         files.change(partial(predict, inferencer, limits), files, [found, complaints]).then(

@@ -84,19 +84,21 @@ def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], head
         _draw_image(row[0], item)
         _draw_labels(row[1], item, classes)
         _draw_steps(row[2], item, classes, height)
-    legend = '    '.join(f'{mark} {kind}' for kind, _, mark in KINDS) + '    ★ score kept by max-pooling'
-    figure.suptitle(f'{heading}\n{legend}' if heading else legend, fontsize=10, parse_math=False)
+    kinds = KINDS if any(item.true is not None for item in predictions) else ()
+    with_steps = any(item.step_scores is not None for item in predictions)
+    legend = '    '.join([f'{mark} {kind}' for kind, _, mark in kinds] + ['★ score kept by max-pooling'] * with_steps)
+    figure.suptitle('\n'.join(filter(None, (heading, legend))), fontsize=10, parse_math=False)
     return figure
 
 
-def split_labels(true: Sequence[int] | None, predicted: Sequence[int]) -> dict[str, list[int]]:
-    """Sort labels into right, missed and extra; all are extra where the true ones are not known.
+def split_labels(true: Sequence[int], predicted: Sequence[int]) -> dict[str, list[int]]:
+    """Sort labels into right, missed and extra.
 
     Examples:
         >>> split_labels([1, 2], [2, 3])
         {'right': [2], 'missed': [1], 'extra': [3]}
     """
-    truth, guess = set(true or ()), set(predicted)
+    truth, guess = set(true), set(predicted)
     return dict(right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth))
 
 
@@ -127,9 +129,13 @@ def _draw_image(axes: Axes, item: Prediction) -> None:
 
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     axes.axis('off')
-    kinds = split_labels(item.true, item.predicted)
+    if item.true is None:
+        chosen = [(label, 'black', '•') for label in sorted(item.predicted, key=lambda label: -item.scores[label])]
+    else:
+        kinds = split_labels(item.true, item.predicted)
+        chosen = [(label, colour, mark) for kind, colour, mark in KINDS for label in kinds[kind]]
     lines = [(f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}', colour)
-             for kind, colour, mark in KINDS for label in kinds[kind]]
+             for label, colour, mark in chosen]
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [(f'… and {len(lines) - MAX_LINES} more', 'grey')]
     for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
@@ -153,8 +159,8 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
     table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
                        cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
     if item.path is not None:
-        names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:6])
-        more = '  → …' if len(item.path) > 6 else ''
+        names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:5])
+        more = '  → …' if len(item.path) > 5 else ''
         axes.text(0.04, 1 - tall - 0.05, f'path: {names}{more}', fontsize=CELL_SIZE, va='top', color='0.3', clip_on=False,
                   transform=axes.transAxes, parse_math=False)
     table.auto_set_font_size(False)

@@ -84,7 +84,8 @@ def test_thr_topk_and_thresholds_of_each_label(inferencer, files):
 
 
 def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
-    picture = Image.open(files[0]).convert('RGB')
+    with Image.open(files[0]) as opened:
+        picture = opened.convert('RGB')
     for name in ('b.png', 'a.png', 'deep/c.PNG'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture.save(tmp_path / name)
@@ -124,7 +125,9 @@ def test_goes_on_past_what_cannot_be_read(inferencer, files, tmp_path):
 def test_pictures_and_data_samples(inferencer, files, tmp_path):
     found = inferencer(files[:2], return_datasamples=True, out_dir=str(tmp_path))
     assert [sample.img_path for sample in found['predictions']] == files[:2]
-    assert all(Image.open(path).width > 300 for path in found['visualization'])
+    for path in found['visualization']:
+        with Image.open(path) as picture:
+            assert picture.width > 300
 
 
 PLAIN = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18, base_channels=8),

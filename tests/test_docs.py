@@ -1,0 +1,71 @@
+"""The commands and the code of tools/docs, run as they stand."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+
+import pytest
+from tools_helpers import ROOT, SLICE, write_config
+
+PAGES = sorted(path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md')
+NEEDS = dict(report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio', ))
+
+
+@pytest.fixture(scope='module')
+def place(work_dir, tmp_path_factory):
+    """A folder in which the commands find what they name."""
+    folder = tmp_path_factory.mktemp('docs')
+    (folder / 'tools').symlink_to(ROOT / 'tools')
+    (folder / 'photos').symlink_to(SLICE / 'images' / 'animals' / 'bugs')
+    (folder / 'work_dirs').mkdir()
+    (folder / 'work_dirs' / 'morn').symlink_to(work_dir)
+    write_config(folder / 'work_dirs' / 'morn.py')
+    return folder
+
+
+def start(command, place):
+    environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    return subprocess.Popen(command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
+def test_page(page, place):
+    for module in NEEDS.get(page.stem, ()):
+        pytest.importorskip(module)
+    text = page.read_text(encoding='utf-8')
+    blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
+    commands = [[sys.executable, *shlex.split(line)[1:]] for kind, code in blocks if kind == 'bash'
+                for line in code.splitlines()]
+    commands += [[sys.executable, '-c', code] for kind, code in blocks if kind == 'python']
+    assert commands
+    for command in commands:
+        process = start(command, place)
+        if 'tools/serve.py' in command:
+            wait_for(process, 'Serving on http://127.0.0.1:7865')
+            continue
+        output, _ = process.communicate(timeout=200)
+        assert process.returncode == 0, f'{command}\n{output[-3000:]}'
+    for name in re.findall(r'--(?:out|plot) (\S+)', text):
+        assert (place / name).stat().st_size > 100
+
+
+def wait_for(process, line):
+    deadline = time.monotonic() + 100
+    try:
+        while time.monotonic() < deadline:
+            said = process.stdout.readline()
+            if line in said:
+                return
+            assert said or process.poll() is None, 'the server ended'
+        pytest.fail(f'{line!r} never came')
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_every_page_is_linked_from_the_readme_of_the_tools():
+    text = (ROOT / 'tools' / 'docs' / 'README.md').read_text(encoding='utf-8')
+    assert all(f'({page.name})' in text for page in PAGES)

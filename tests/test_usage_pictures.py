@@ -1,0 +1,121 @@
+"""Report and label graph of a model, and pictures while training."""
+
+import csv
+import json
+import re
+import shutil
+import xml.etree.ElementTree as ElementTree
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from tools_helpers import run_tool, write_config
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.collecting import collect_predictions
+from morn_plugin.visualization.report import draw_curves, make_page, make_table
+
+BROWSER, DRIVER = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')
+
+
+@pytest.fixture(scope='module')
+def report(work_dir, tmp_path_factory):
+    out = tmp_path_factory.mktemp('report') / 'report.html'
+    run_tool('analysis/report.py', work_dir, '--out', out, '--images', 2)
+    return out
+
+
+def test_report_holds_the_figures_and_nothing_foreign(report, work_dir, tmp_path):
+    page = report.read_text(encoding='utf-8')
+    assert not re.findall(r'(?:src|href)="(?!data:)|url\(|@import|https?://', page)
+    assert page.count('<img ') == 3  # best, worst, supports; there is no log of a training
+    data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
+    rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"'):])
+    cells = [re.sub('<.*?>', ' ', row).split() for row in rows[1:]]
+    assert [row[0] for row in cells] == data.classes
+    assert [int(row[1]) for row in cells] == (data.targets > 0).sum(0).tolist()
+
+
+def test_report_says_what_a_test_says(report, work_dir, tmp_path):
+    config = write_config(tmp_path / 'morn.py')
+    run_tool('test.py', config, work_dir / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'm.json')
+    metrics = json.loads((tmp_path / 'm.json').read_text())
+    page = report.read_text(encoding='utf-8')
+    for title, prefix in (('CNN', 'cnn/'), ('Multi-order RNN', '')):
+        row = re.search(rf'<td class="text">{title}</td>(.*?)</tr>', page).group(1)
+        found = [float(value) for value in re.findall(r'data-value="(.*?)"', row)]
+        keys = [f'per-{kind}/{name}' for kind in ('label', 'image') for name in ('precision', 'recall', 'f1-score')]
+        np.testing.assert_allclose(found, [metrics[prefix + key] for key in (*keys, 'one-step/top-1')], atol=1e-6)
+
+
+def test_names_are_escaped_and_undefined_is_a_dash():
+    page = make_page('<script>', 'a & b', [('T', make_table(('x',), [['<b>'], [float('nan')], [None], [3], [2.5]]))])
+    assert '<script>alert' not in page
+    assert '<h1>&lt;script&gt;</h1>' in page
+    assert re.findall(r'<td.*?>(.*?)</td>', page) == ['&lt;b&gt;', '-', '-', '3', '2.5']
+
+
+def test_curves_take_what_the_log_has():
+    log = [dict(step=1, loss=2.0, loss_cnn=1.0), dict(step=2, loss=1.0, loss_cnn=0.5),
+           {'step': 1, 'per-image/f1-score': 40.0, 'cnn/per-image/f1-score': 30.0}]
+    left, right = draw_curves(log).axes
+    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == dict(loss=[2.0, 1.0], loss_cnn=[1.0, 0.5])
+    assert [line.get_ydata().tolist() for line in right.lines] == [[40.0], [30.0]]
+
+
+def test_a_click_sorts(report, tmp_path):
+    if not (BROWSER and DRIVER):
+        pytest.skip('chromium and chromedriver are not installed (apt-get install chromium chromium-driver)')
+    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
+    from selenium.webdriver.chrome.service import Service
+    from selenium.webdriver.common.by import By
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for flag in ('--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync',
+                 '--no-first-run', '--disable-component-update', '--disable-quic', f'--user-data-dir={tmp_path}'):
+        options.add_argument(flag)
+    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
+    try:
+        driver.get(report.as_uri())
+        column = lambda: [int(cell.text) for cell in driver.find_elements(
+            By.CSS_SELECTOR, 'table.sortable tbody td:nth-child(2)')]
+        before, button = column(), driver.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
+        for order in (True, False):
+            driver.execute_script('arguments[0].click()', button)
+            assert column() == sorted(before, reverse=order)
+        assert before not in (sorted(before), sorted(before, reverse=True))
+    finally:
+        driver.quit()
+
+
+def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
+    run_tool('analysis/label_graph.py', work_dir, '--out-dir', tmp_path, '--min-count', 1)
+    rows = list(csv.DictReader((tmp_path / 'transitions.csv').read_text(encoding='utf-8').splitlines()))
+    data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
+    counted = {}
+    for path in data.paths:
+        for a, b in pairwise(path.tolist()):
+            counted[data.classes[a], data.classes[b]] = counted.get((data.classes[a], data.classes[b]), 0) + 1
+    assert {(row['label'], row['next']): int(row['count']) for row in rows} == counted
+    links = json.loads((tmp_path / 'graph.json').read_text())['edges']
+    assert {(edge['source'], edge['target']): edge['count'] for edge in links} == counted
+    edges = ElementTree.parse(tmp_path / 'graph.graphml').getroot().iter('{http://graphml.graphdrawing.org/xmlns}edge')
+    assert {(edge.get('source'), edge.get('target')) for edge in edges} == set(counted)
+    assert (tmp_path / 'heat_map.png').stat().st_size > 10_000
+
+
+def test_pictures_reach_tensorboard_while_training(tmp_path):
+    event_accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    config = write_config(tmp_path / 'morn.py')
+    config.write_text(config.read_text() + """
+train_cfg = dict(max_epochs=2)
+custom_hooks = [dict(type='PredictionVisualizationHook', overview=2, val_interval=2)]
+visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+""")
+    run_tool('train.py', config, '--work-dir', tmp_path / 'run')
+    assert len(list((tmp_path / 'run').glob('*/vis_data/vis_image/predictions_*.png'))) == 1
+    folder, = (tmp_path / 'run').glob('*/vis_data')
+    events = event_accumulator.EventAccumulator(str(folder)).Reload()
+    assert events.Tags()['images'] == ['predictions']
+    assert [image.step for image in events.Images('predictions')] == [2]
+

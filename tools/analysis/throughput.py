@@ -1,0 +1,52 @@
+"""Compare the speed of prediction from files with the model's own, on the same images in memory, in alternating rounds.
+
+On a shared machine look at the ratios, which both sides' share of the load leaves alone, and not at the rates.
+"""
+
+import argparse
+import statistics
+import time
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.deploy.images import list_images
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('images', nargs='+', help='files, folders or patterns')
+    parser.add_argument('--config')
+    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--num-workers', type=int, default=2, help='threads that read ahead')
+    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--device')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    inferencer = MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+    paths = list_images(args.images)
+    batches = list(inferencer.preprocess(paths, args.batch_size))
+    sides = {
+        'model alone': lambda: [inferencer.forward(batch) for batch in batches],
+        'with records': lambda: [inferencer._make_record(sample) for batch in batches
+                                 for sample in inferencer.forward(batch)],
+        'reading and transforming alone': lambda: list(inferencer.preprocess(paths, args.batch_size)),
+        'from files': lambda: list(inferencer.predict(paths, args.batch_size)),
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in sides}
+    for number in range(args.rounds + 1):
+        for name, run in sides.items():
+            start = time.perf_counter()
+            run()
+            if number:  # the first round warms up
+                seconds[name].append(time.perf_counter() - start)
+    alone = seconds['model alone']
+    for name, values in seconds.items():
+        ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))
+        print(f'{name:32}{len(paths) / statistics.median(values):10.1f} images/s{ratio:8.2f} of the time of the model alone')
+
+
+if __name__ == '__main__':
+    main()
