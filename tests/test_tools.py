@@ -21,14 +21,18 @@ def trained(folder):
     """A model that was killed after its first epoch, resumed and trained to the end."""
     config, work_dir = write_config(folder / 'morn.py'), folder / 'run'
     process = start_tool('train.py', config, '--work-dir', work_dir)
-    deadline = time.monotonic() + 200
-    while not (work_dir / 'last_checkpoint').exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _wait_for(work_dir / 'last_checkpoint', process)
     process.kill()
     process.communicate()
     assert (work_dir / 'epoch_1.pth').exists()
     output = run_tool('train.py', config, '--work-dir', work_dir, '--resume')
     return config, work_dir / 'epoch_3.pth', output
+
+
+def _wait_for(path, process):
+    deadline = time.monotonic() + 200
+    while not path.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.02)
 
 
 def test_train_kill_resume(trained):
@@ -137,6 +141,21 @@ def test_scores_train_as_images_do_and_merge_back(cached, folder):
         assert images['step_labels'].tolist() == scores['step_labels'].tolist()
         for kind in ('pred_score', 'step_scores', 'cnn_score'):
             torch.testing.assert_close(images[kind], scores[kind], rtol=0, atol=1e-6)
+
+
+def test_killed_and_resumed_on_scores_ends_the_same(cached, folder):
+    _, _, config = cached
+    options = ('--cfg-options', 'train_cfg.max_epochs=60', 'train_cfg.val_interval=60', 'default_hooks.logger.interval=100')
+    run_tool('train.py', config, '--work-dir', folder / 'whole', *options)
+    process = start_tool('train.py', config, '--work-dir', folder / 'killed', *options)
+    _wait_for(folder / 'killed' / 'epoch_3.pth', process)
+    process.kill()
+    process.communicate()
+    assert not (folder / 'killed' / 'epoch_60.pth').exists()
+    run_tool('train.py', config, '--work-dir', folder / 'killed', '--resume', *options)
+    whole, killed = (torch.load(folder / name / 'epoch_60.pth', weights_only=True) for name in ('whole', 'killed'))
+    assert whole['state_dict'].keys() == killed['state_dict'].keys()
+    assert all(torch.equal(value, killed['state_dict'][name]) for name, value in whole['state_dict'].items())
 
 
 def test_merging_with_another_cnn_is_refused(cached, folder):

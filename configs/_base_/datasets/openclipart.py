@@ -36,14 +36,4 @@ val_dataloader = dict(
         ann_file='val.json',
         pipeline=test_pipeline,
         test_mode=True))
-test_dataloader = dict(
-    batch_size=64,
-    num_workers=2,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='test.json',
-        pipeline=test_pipeline,
-        test_mode=True))
+test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='test.json'))

@@ -16,9 +16,4 @@ val_dataloader = dict(
     collate_fn=dict(type='take_whole_batch'),
     dataset=dict(type='ScoreDataset', data_root=data_root, ann_file='scores_val.safetensors', test_mode=True))
 test_dataloader = dict(
-    batch_size=512,
-    num_workers=0,
-    pin_memory=False,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    collate_fn=dict(type='take_whole_batch'),
-    dataset=dict(type='ScoreDataset', data_root=data_root, ann_file='scores_test.safetensors', test_mode=True))
+    val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='scores_test.safetensors'))
