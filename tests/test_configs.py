@@ -1,5 +1,6 @@
 """Every config parses, builds, trains one step on small images, predicts, and is tested by its own metrics."""
 
+import os
 import re
 from pathlib import Path
 
@@ -166,3 +167,29 @@ def test_folder_is_documented(folder):
         assert Path(config).name in readme
     for entry in index['Collections']:
         assert (ROOT / entry['README']).is_file()
+
+
+SCORE_CONFIGS = [path for path in CONFIGS if 'scores' in path.stem]
+
+
+@pytest.mark.parametrize('path', SCORE_CONFIGS, ids=ids(SCORE_CONFIGS))
+def test_trains_a_step_and_predicts_on_scores(path):
+    cfg = Config.fromfile(path)
+    num_classes = NUM_CLASSES[path.stem.split('_')[-1].removesuffix('-448px')]
+    assert cfg.model.head.num_classes == num_classes
+    for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'), cfg.test_dataloader)):
+        assert loader.dataset.type == 'ScoreDataset'
+        assert Path(os.path.normpath(loader.dataset.data_root)).is_relative_to(ROOT)
+    model = MODELS.build(cfg.model).train()
+    wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    scores = torch.rand(4, num_classes)
+    loss, _ = model.parse_losses(model(scores, target=(scores > 0.9).float(), mode='loss'))
+    wrapper.update_params(loss)
+    assert not any(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+    model.eval()
+    samples = [DataSample(metainfo=dict(img_path=f'{i}.jpg')).set_gt_label([i]) for i in range(4)]
+    evaluator = Evaluator([METRICS.build(metric) for metric in cfg.test_evaluator])
+    with torch.no_grad():
+        evaluator.process(model(scores, data_samples=samples, mode='predict'))
+    assert 'per-image/f1-score' in evaluator.evaluate(4)
