@@ -3,6 +3,7 @@
 import os
 import shutil
 import struct
+import time
 import zipfile
 from pathlib import Path
 
@@ -56,9 +57,11 @@ def finished(data: Path) -> Path:
 ])
 def test_killed_and_resumed_ends_the_same(extra: str, workers: int, processes: int, data: Path, tmp_path: Path) -> None:
     config = write_config(tmp_path / 'tiny.py', data, workers, extra)
+    start = time.monotonic()
     train(config, tmp_path / 'whole', processes=processes).succeed()
+    seconds = time.monotonic() - start
     killed = train_with_kills(config, tmp_path / 'killed', kills=KILLS, seed=len(extra) + workers + processes,
-                              seconds=2.0 * processes, processes=processes)
+                              seconds=seconds, processes=processes)
     whole, resumed = final_state(tmp_path / 'whole'), final_state(tmp_path / 'killed')
     assert killed >= 2
     assert {'ema_state_dict', 'optimizer', 'param_schedulers', 'message_hub'} <= whole.keys()

@@ -113,12 +113,17 @@ def make_plain_step() -> Callable[[], None]:
 
 
 def make_products() -> Callable[[], None]:
-    """Give the matrix products of the step alone, forward and backward, none of which a formulation can avoid."""
-    shapes = [((N, C), (C, H))] * 2 + [((C + 1, M), (M, 4 * H))] + T * [((N, H), (H, 4 * H)), ((N, H), (H, C))]
-    shapes += [((N * T, C), (C, H)), ((C, N * T), (N * T, H))]  # the output layer, back
-    shapes += T * [((N, 4 * H), (4 * H, H))] + [((4 * H, N * T), (N * T, H))]  # the recurrence, back
-    shapes += [((C + 1, 4 * H), (4 * H, M)), ((4 * H, C + 1), (C + 1, M))] + [((H, N), (N, C))] * 2
-    pairs = [(torch.rand(a), torch.rand(b)) for a, b in shapes]
+    """Give the matrix products of the step alone, forward and backward, none of which a formulation can avoid.
+
+    Operands lie in memory as they do in the step: weights are (outputs, inputs), weight gradients are of transposed ones.
+    """
+    state, table, recurrence, output = (H, C, N), (4 * H, M, C + 1), (4 * H, H, N), (C, H, N)
+    layers = [state, state, table] + T * [recurrence, output]
+    pairs = [(torch.rand(rows, inputs), torch.rand(outputs, inputs).t()) for outputs, inputs, rows in layers]
+    back = [table, (C, H, N * T)] + T * [recurrence]  # to the inputs
+    pairs += [(torch.rand(rows, outputs), torch.rand(outputs, inputs)) for outputs, inputs, rows in back]
+    weights = [state, state, table, (C, H, N * T), (4 * H, H, N * T)]  # of all steps at once
+    pairs += [(torch.rand(rows, outputs).t(), torch.rand(rows, inputs)) for outputs, inputs, rows in weights]
 
     def products() -> None:
         for a, b in pairs:

@@ -33,7 +33,8 @@ class MultiOrderLSTM(LabelDecoder):
         hidden_dims: LSTM cells H.
         num_steps: Steps T.
         state_norm: Arguments of :class:`BiasedBatchNorm1d` that the probabilities pass first, or None (default).
-        init_state: How h_0 and c_0 come from the probabilities: ``'tanh'`` of two linear layers, or ``'linear'``.
+        init_state: How h_0 and c_0 come from the probabilities: ``'tanh'`` of two linear layers, or ``'linear'``. The
+            paper leaves it open; configs/morn/README.md compares them.
         output_layer: ``'linear'`` (Eq. 3), or ``'mlp'``: a tanh layer of width M before it.
         forget_bias: Constant added to the forget gate.
         test_feedback: Label fed back outside training: ``'argmax'``, or ``'unpicked'``, the best one not picked yet.
