@@ -182,7 +182,7 @@ def train_with_kills(config: Path, work_dir: Path, kills: int, seed: int, second
         work_dir: Its folder.
         kills: How often to kill; a run that ended before is not counted.
         seed: Of the random moments.
-        seconds: How long a whole run takes; killed at random times are runs between a fifth and three fifths of it.
+        seconds: How long a whole run takes; killed at random times are runs between a tenth and two fifths of it.
         processes: Number of processes.
 
     Returns:
@@ -193,11 +193,11 @@ def train_with_kills(config: Path, work_dir: Path, kills: int, seed: int, second
     for attempt in range(kills):
         crash = None
         if attempt % 2 == 0:
-            # fsync, replace and remove are where a save can be cut; the numbers reach over several saves.
-            crash = (rng.choice(['fsync', 'replace', 'remove']), rng.randint(1, 4))
+            # fsync, replace and remove are where a save can be cut; early enough for the runs to come.
+            crash = (rng.choice(['fsync', 'replace', 'remove']), rng.randint(1, 2))
         run = train(config, work_dir, processes=processes, crash=crash)
         if crash is None:
-            end = time.monotonic() + rng.uniform(0.2, 0.6) * seconds
+            end = time.monotonic() + rng.uniform(0.1, 0.4) * seconds
             while time.monotonic() < end and any(process.is_alive() for process in run.processes):
                 time.sleep(0.002)
             alive = any(process.is_alive() for process in run.processes)
