@@ -1,11 +1,5 @@
-# Second stage on the scores of the first, cached by tools/extract_scores.py as scores_{train,test}.safetensors.
-_base_ = [
-    '../_base_/models/scores_morn.py',
-    '../_base_/datasets/scores_test_only.py',
-    '../_base_/evaluation/decoder_test_only.py',
-    '../_base_/schedules/decoder_rmsprop_50e.py',
-    '../_base_/last_checkpoint_runtime.py',
-]
+# Second stage on the scores of the first, as for MS-COCO.
+_base_ = './morn_scores_1xb32-50e_coco-448px.py'
 
 data_root = '{{ fileDirname }}/../../data/nuswide/'
 model = dict(head=dict(num_classes=81))
