@@ -96,6 +96,15 @@ class PlainDecoder(nn.Module):
         return named
 
 
+def naive_lstm_step(weights, row, h, c):
+    """One LSTM step of one image in numpy, gates in our order: input, forget, output, candidate."""
+    gates = weights['weight_ih'] @ weights['embedding.weight'][row] + weights['weight_hh'] @ h + weights['bias']
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))
+    i, f, o, candidate = np.split(gates, 4)
+    c = sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)
+    return sigmoid(o) * np.tanh(c), c
+
+
 def _linear(weight, bias):
     layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
     layer.load_state_dict(dict(weight=weight, bias=bias))

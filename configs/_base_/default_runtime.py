@@ -14,6 +14,7 @@ default_hooks = dict(
         rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     exact_resume=dict(type='ExactResumeHook'),
+    prepare_decoder=dict(type='PrepareDecoderHook'),
     finite_loss=dict(type='FiniteLossHook'),
     data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),

@@ -1,6 +1,6 @@
 """All predictions on a data set, as arrays."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from mmengine.dataset import default_collate
 from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
+from ..datasets.annotations import training_targets
 from ..models.targets import stack_targets
 from .inferencer import MultiLabelInferencer, find_dataset
 
@@ -85,9 +86,4 @@ def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
     Returns:
         Class names and the targets (N, C).
     """
-    dataset = DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False))
-    labels: Sequence[Sequence[int]] = [dataset.get_cat_ids(index) for index in range(len(dataset))]
-    targets = np.zeros((len(labels), len(dataset.metainfo['classes'])), dtype=np.int8)
-    for row, indices in zip(targets, labels, strict=True):
-        row[list(indices)] = 1
-    return list(dataset.metainfo['classes']), targets
+    return training_targets(DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False)))

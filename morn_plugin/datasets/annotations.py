@@ -189,6 +189,22 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
     return check_annotations(content, str(path), classes)
 
 
+def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
+    """Collect the labels of a data set that is built.
+
+    Args:
+        dataset: Has ``metainfo`` and ``get_cat_ids``, as MMPretrain's, MMEngine's wrappers and :class:`ScoreDataset`.
+
+    Returns:
+        Class names, and int8 targets (N, C) in {0, 1}.
+    """
+    classes = list(dataset.metainfo['classes'])
+    targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
+    for index, row in enumerate(targets):
+        row[list(dataset.get_cat_ids(index))] = 1
+    return classes, targets
+
+
 def save_annotations(path: PathLike, annotations: Annotations) -> None:
     """Check annotations and write them atomically, one image a line.
 

@@ -102,12 +102,13 @@ def make_record(img_path: str | None, classes: Sequence[str], scores: np.ndarray
         labels: Predicted class indices, best first.
         cnn_scores: (C,), those of the CNN alone.
         step_scores: (T, C).
-        path: (T,), the label picked at each step.
+        path: (T,), the label picked at each step, -1 after the end of a sequence.
 
     Returns:
         ``img_path``, ``labels``, ``names``, ``scores``, and where the model gives them ``cnn_scores``, ``step_scores``,
         ``path`` and ``path_names``.
     """
+    path, step_scores = cut_at_end(path, step_scores)
     record: dict[str, Any] = dict(img_path=img_path, labels=labels.tolist(), names=[classes[i] for i in labels],
                                   scores=scores.tolist())
     if cnn_scores is not None:
@@ -117,6 +118,25 @@ def make_record(img_path: str | None, classes: Sequence[str], scores: np.ndarray
     if path is not None:
         record |= dict(path=path.tolist(), path_names=[classes[i] for i in path])
     return record
+
+
+def cut_at_end(path: np.ndarray | None, step_scores: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """Cut a path that ended early: the steps up to the one that said END, and the labels before it.
+
+    Args:
+        path: (T,), -1 after the end; or None.
+        step_scores: (T, C), or None.
+
+    Examples:
+        >>> path, step_scores = cut_at_end(np.array([4, 2, -1, -1]), np.zeros((4, 9)))
+        >>> path.tolist(), step_scores.shape
+        ([4, 2], (3, 9))
+    """
+    if path is None:
+        return path, step_scores
+    labels = np.asarray(path)
+    labels = labels[labels >= 0]
+    return labels, None if step_scores is None else step_scores[:len(labels) + 1]
 
 
 def shorten_record(record: dict[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ class LabelGraph:
 
 
 def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count how often label b directly follows label a.
+    """Count how often label b directly follows label a; -1, where a path has ended, follows nothing.
 
     Returns:
         Integer (C, C).
@@ -35,8 +35,11 @@ def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
     Examples:
         >>> count_transitions(np.array([[0, 1, 0], [0, 1, 1]]), 2).tolist()
         [[0, 2], [1, 1]]
+    >>> count_transitions(np.array([[0, 1, -1], [1, -1, -1]]), 2).tolist()
+    [[0, 1], [0, 0]]
     """
-    pairs = paths[:, :-1].ravel() * num_classes + paths[:, 1:].ravel()
+    before, after = paths[:, :-1].ravel(), paths[:, 1:].ravel()
+    pairs = (before * num_classes + after)[(before >= 0) & (after >= 0)]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -4,15 +4,15 @@ from mmpretrain.registry import MODELS
 
 from .classifiers import MultiLabelClassifier, ScoreClassifier
 from .heads import LabelDecoderHead, MultiOrderLSTMHead
-from .label_decoders import LabelDecoder, MultiOrderLSTM, decoder_from_release
+from .label_decoders import LabelDecoder, LabelSequenceLSTM, MultiOrderLSTM, decoder_from_release
 from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
 from .tta import AverageScoresTTA
 
-for _decoder in (MultiOrderLSTM,):  # decoders know nothing of the registry
+for _decoder in (LabelSequenceLSTM, MultiOrderLSTM):  # decoders know nothing of the registry
     MODELS.register_module(module=_decoder)
 
 __all__ = [
     'AverageScoresTTA',
-    'LabelDecoder', 'LabelDecoderHead', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier', 'MultiOrderLSTM',
-    'MultiOrderLSTMHead', 'ScoreClassifier', 'decoder_from_release', 'masked_stepwise_bce'
+    'LabelDecoder', 'LabelDecoderHead', 'LabelSequenceLSTM', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier',
+    'MultiOrderLSTM', 'MultiOrderLSTMHead', 'ScoreClassifier', 'decoder_from_release', 'masked_stepwise_bce'
 ]

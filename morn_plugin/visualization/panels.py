@@ -17,6 +17,8 @@ from matplotlib.textpath import text_to_path
 from matplotlib.transforms import Bbox
 from PIL import Image
 
+from ..deploy.labels import cut_at_end
+
 RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
 KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
 TOP_LABELS = 5
@@ -39,7 +41,7 @@ class Prediction:
         predicted: Indices of the predicted labels.
         step_scores: (T, C), 0-1; None for a model without steps.
         scores: (C,), 0-1.
-        path: (T,), the label picked at each step; None for a model without steps.
+        path: (T,), the label picked at each step, -1 after the end of a sequence; None for a model without steps.
     """
 
     image: np.ndarray
@@ -48,7 +50,11 @@ class Prediction:
     predicted: Sequence[int]
     scores: np.ndarray
     step_scores: np.ndarray | None = None
-    path: Sequence[int] | None = None
+    path: Sequence[int] | np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        path = None if self.path is None else np.asarray(self.path)
+        self.path, self.step_scores = cut_at_end(path, self.step_scores)
 
 
 def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path | IO[bytes],

@@ -5,6 +5,7 @@ from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
 from .finite_loss_hook import FiniteLossHook, LossError
 from .paper_table_hook import PaperTableHook
+from .prepare_decoder_hook import PrepareDecoderHook
 from .progress_hook import ProgressHook
 from .resumable_checkpoint_hook import ResumableCheckpointHook
 from .visualization_hook import PredictionVisualizationHook
@@ -17,6 +18,7 @@ __all__ = [
     'LossError',
     'PaperTableHook',
     'PredictionVisualizationHook',
+    'PrepareDecoderHook',
     'ProgressHook',
     'ResumableCheckpointHook',
 ]

@@ -9,7 +9,9 @@ Shapes in this folder:
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
+import numpy as np
 from torch import Tensor, nn
 
 from ...utils.checks import check_positive
@@ -23,6 +25,11 @@ class LabelDecoder(nn.Module, ABC):
     Args:
         num_classes: Number of labels C.
     """
+
+    #: Whether ``prepare`` has to be called before training.
+    needs_training_labels = False
+    #: Whether labels are those with a score above a threshold; otherwise ``predict`` gives ``pred_label``.
+    has_threshold = True
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
@@ -39,6 +46,17 @@ class LabelDecoder(nn.Module, ABC):
 
         Returns:
             Scalars to be summed, each under a name that starts with ``loss_``.
+        """
+
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
+        """Take from the training annotations what the decoder needs of them, before training starts.
+
+        What is taken belongs into buffers, so that checkpoints hold it. :class:`PrepareDecoderHook` calls this where
+        ``needs_training_labels`` is set.
+
+        Args:
+            class_names: Names of the C labels.
+            targets: True labels of the whole training set (N, C), int8 in {0, 1, -1}.
         """
 
     @abstractmethod

@@ -1,7 +1,8 @@
-"""The recurrence over labels: T LSTM steps that feed on their own argmax (Eq. 1-4).
+"""The recurrence over labels: T LSTM steps, each fed with a label that the step before picked (Eq. 1-4).
 
-``unroll_labels`` is the only entry. The forward steps are plain tensor operations and serve prediction, autocast and
-export as they stand. Where gradients are wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient by hand:
+What is picked is the caller's: the argmax, the best label that is left, or the labels of a given sequence, which is
+teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for searches. The
+forward steps are plain tensor operations and serve prediction, autocast and export as they stand. Where gradients are wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient by hand:
 the labels fed back are constants (the argmax is not differentiated), so the backward pass is that of an LSTM over a known
 sequence, and the weight gradients of all steps come from one matrix product instead of one a step.
 
@@ -96,20 +97,42 @@ def _run_steps(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: in
     table = _input_table(weights, h.shape[0] * num_steps)
     for step in range(num_steps):
         rows = steps.labels[-1] + 1 if step else torch.full_like(h[:, 0], START, dtype=torch.long)
-        gates = _input_gates(table, weights, rows) + _product(h, weights.weight_hh)  # (N, 4H)
-        sigmoids, candidate = gates[:, :-h.shape[1]].sigmoid(), gates[:, -h.shape[1]:].tanh()
-        i, f, o = sigmoids.chunk(3, dim=1)
-        c = torch.addcmul(f * c, i, candidate)
-        tanh_c = c.tanh()
-        h = o * tanh_c
-        hidden = h
-        if weights.hidden_weight is not None and weights.hidden_bias is not None:
-            hidden = torch.tanh(_product(h, weights.hidden_weight) + weights.hidden_bias)
-        logits = _product(hidden, weights.output_weight) + weights.output_bias
+        logits, h, c, *gates = _step(rows, h, c, weights, table)
         label = pick(logits.detach(), steps.labels)
-        for kept, value in zip(steps, (logits, label, h, c, sigmoids, candidate, tanh_c, hidden), strict=True):
+        for kept, value in zip(steps, (logits, label, h, c, *gates), strict=True):
             kept.append(value)
     return steps
+
+
+def step_once(labels: Tensor | None, state: tuple[Tensor, Tensor],
+                     weights: LSTMWeights) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Run a single step, for searches that keep several states an image.
+
+    Args:
+        labels: (N,), what the step is fed with; None for START.
+        state: h and c, each (N, H).
+        weights: The weights.
+
+    Returns:
+        Logits (N, C) and the new state.
+    """
+    rows = torch.full_like(state[0][:, 0], START, dtype=torch.long) if labels is None else labels + 1
+    logits, h, c, *_ = _step(rows, *state, weights, _input_table(weights, len(rows)))
+    return logits, (h, c)
+
+
+def _step(rows: Tensor, h: Tensor, c: Tensor, weights: LSTMWeights, table: Tensor | None) -> tuple[Tensor, ...]:
+    """Give logits, h, c, and what the backward pass wants besides: sigmoids, candidate, tanh_c, hidden."""
+    gates = _input_gates(table, weights, rows) + _product(h, weights.weight_hh)  # (N, 4H)
+    sigmoids, candidate = gates[:, :-h.shape[1]].sigmoid(), gates[:, -h.shape[1]:].tanh()
+    i, f, o = sigmoids.chunk(3, dim=1)
+    c = torch.addcmul(f * c, i, candidate)
+    tanh_c = c.tanh()
+    h = hidden = o * tanh_c
+    if weights.hidden_weight is not None and weights.hidden_bias is not None:
+        hidden = torch.tanh(_product(h, weights.hidden_weight) + weights.hidden_bias)
+    logits = _product(hidden, weights.output_weight) + weights.output_bias
+    return logits, h, c, sigmoids, candidate, tanh_c, hidden
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:

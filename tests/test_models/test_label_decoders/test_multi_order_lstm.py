@@ -5,7 +5,7 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 
 from morn_plugin.models import MultiOrderLSTM, masked_stepwise_bce
-from morn_plugin.models.label_decoders.multi_order_lstm import BiasedBatchNorm1d
+from morn_plugin.models.label_decoders.lstm import BiasedBatchNorm1d
 
 
 def build(num_classes=6, **options):

@@ -1,0 +1,7 @@
+# CNN-RNN behind EfficientNet-lite0, second stage.
+_base_ = ['./resnet101_cnn-rnn.py', '../backbones/efficientnet-lite0.py']
+
+model = dict(
+    data_preprocessor=_base_.normalisation,
+    backbone=dict(_delete_=True, **_base_.backbone),
+    head=dict(in_channels=_base_.in_channels))

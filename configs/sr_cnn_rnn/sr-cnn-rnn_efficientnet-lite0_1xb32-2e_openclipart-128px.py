@@ -1,0 +1,12 @@
+# CNN and LSTM train on together, on the whole of Open Clip Art. Name what they start from, the CNN with its rare-first decoder
+# (tools/model_converters/merge_decoder.py): --cfg-options load_from=...
+_base_ = [
+    '../_base_/models/efficientnet-lite0_sr-cnn-rnn.py',
+    '../_base_/datasets/openclipart_128px.py',
+    '../_base_/evaluation/sequence.py',
+    '../_base_/schedules/joint_adamw_2e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(channels_last=True, head=dict(num_classes=72))
+default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'SR-CNN-RNN': ''})))

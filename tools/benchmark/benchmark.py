@@ -1,0 +1,151 @@
+"""Compare the Multi-order RNN with the paper's baselines on the whole of Open Clip Art, and write the page.
+
+Goes on where it was stopped. plan.py says what is trained, runs.py how, page.py what is written.
+"""
+
+import argparse
+import contextlib
+import multiprocessing
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import page
+import torch
+from plan import ABLATION_SEEDS, BY_NAME, CNN_CONFIG, CNN_LEARNING_RATES, EPOCHS, SEEDS, VARIANTS, Variant
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from runs import Bench, Run, cache_scores, read_record, train_cnn, train_decoder, train_joint
+
+from morn_plugin.engine.safe_loading import force_weights_only
+
+ROOT = Path(__file__).resolve().parents[2]
+Task = tuple[Callable[..., None], tuple]
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'benchmark', help='folder of all runs')
+    parser.add_argument('--page', type=Path, default=ROOT / 'configs' / 'benchmark', help='folder of the page')
+    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
+                        help='decoders trained at a time, each on one core (default: the number of cores)')
+    parser.add_argument('--page-only', action='store_true', help='train nothing, write the page from what there is')
+    return parser.parse_args()
+
+
+def use_one_core(log: str) -> None:
+    """Set up a process that trains decoders: one thread, its output in a file."""
+    torch.set_num_threads(1)
+    force_weights_only()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
+
+
+def best_rate(bench: Bench, variant: Variant) -> float:
+    """Choose the learning rate: the highest F1_I on the validation side, seed 0, the checkpoint best there."""
+    tuned = BY_NAME[variant.tuned_as] if variant.tuned_as else variant
+    def score(lr: float) -> float:
+        return read_record(bench.folder(Run(tuned.name, lr, 0)))['validation']['f1_image']  # type: ignore[index]
+    return max(tuned.learning_rates, key=score)
+
+
+def best_cnn_rate(bench: Bench) -> float:
+    def score(lr: float) -> float:
+        return read_record(bench.cnn_folder(lr, 0))['validation']['f1_image']  # type: ignore[index]
+    return max(CNN_LEARNING_RATES, key=score)
+
+
+def final_run(bench: Bench, variant: Variant, seed: int) -> Run:
+    """Give the run of a variant that the page reports."""
+    source = BY_NAME[variant.base] if variant.base and not variant.joint else variant
+    return Run(variant.name, best_rate(bench, source), seed)
+
+
+def base_run(bench: Bench, variant: Variant, seed: int) -> Run | None:
+    return final_run(bench, BY_NAME[variant.base], seed) if variant.base else None
+
+
+def search_tasks(bench: Bench, joint: bool) -> list[Task]:
+    """Give the learning-rate searches of every variant that has its own, on seed 0."""
+    tuned = [variant for variant in VARIANTS if variant.tuned_as is None and variant.joint == joint]
+    runs = [Run(variant.name, lr, 0) for variant in tuned for lr in variant.learning_rates]
+    return [_task(bench, run) for run in runs]
+
+
+def final_tasks(bench: Bench, joint: bool) -> list[Task]:
+    """Give all reported runs; those that need the checkpoint of another come last."""
+    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: variant.base is not None)
+    return [_task(bench, final_run(bench, variant, seed)) for variant in variants for seed in range(variant.seeds)]
+
+
+def _task(bench: Bench, run: Run) -> Task:
+    base = base_run(bench, run.plan, run.seed)
+    return (train_joint, (bench, run, base)) if run.plan.joint else (train_decoder, (bench, run, base))
+
+
+def call(task: Task) -> str:
+    function, (bench, *arguments) = task
+    function(bench, *arguments)
+    return ' '.join(map(str, arguments))
+
+
+class Stages:
+    """Does lists of tasks, with a bar each."""
+
+    def __init__(self, progress: Progress, log: Path, workers: int) -> None:
+        self.progress, self.log, self.workers = progress, str(log), workers
+
+    def one_by_one(self, title: str, tasks: Sequence[Task]) -> None:
+        """Do tasks that use all cores themselves."""
+        for task in self.progress.track(tasks, description=title):
+            call(task)
+
+    def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
+        """Do tasks of one core each, in processes of their own."""
+        with multiprocessing.get_context('spawn').Pool(self.workers, use_one_core, (self.log,)) as pool:
+            for _ in self.progress.track(pool.imap_unordered(call, tasks), total=len(tasks), description=title):
+                pass
+
+
+def run_all(bench: Bench, stages: Stages) -> Bench:
+    """Train everything; give the benchmark with the CNN's learning rate filled in."""
+    cnn = lambda lr, seed, weak=False: (train_cnn, (bench, lr, seed, weak))
+    scores = lambda seed, kind: (cache_scores, (bench, seed, kind))
+    stages.one_by_one('CNN, learning rates', [cnn(lr, 0) for lr in CNN_LEARNING_RATES])
+    bench = replace(bench, cnn_lr=best_cnn_rate(bench))
+    stages.one_by_one('CNN, seeds', [cnn(bench.cnn_lr, seed) for seed in range(SEEDS)])
+    stages.one_by_one('CNN, weak', [cnn(bench.cnn_lr, seed, True) for seed in range(ABLATION_SEEDS)])
+    stages.one_by_one('Scores', [scores(seed, 'full') for seed in range(SEEDS)]
+                      + [scores(seed, kind) for kind in ('weak', 'incomplete') for seed in range(ABLATION_SEEDS)])
+    stages.side_by_side('Decoders, learning rates', search_tasks(bench, joint=False))
+    tasks = final_tasks(bench, joint=False)
+    based = [task for task in tasks if task[1][2] is not None]
+    stages.side_by_side('Decoders', [task for task in tasks if task not in based])
+    stages.side_by_side('Decoders, used otherwise', based)
+    stages.one_by_one('CNN and decoder, learning rates', search_tasks(bench, joint=True))
+    stages.one_by_one('CNN and decoder', final_tasks(bench, joint=True))
+    return bench
+
+
+def main() -> None:
+    args = parse_args()
+    force_weights_only()
+    bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS)
+    if not args.page_only:
+        args.out.mkdir(parents=True, exist_ok=True)
+        columns = (TextColumn('{task.description:32}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        start = time.monotonic()
+        with Progress(*columns) as progress:
+            run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
+        print(f'Done in {(time.monotonic() - start) / 60:.0f} min.')
+    bench = replace(bench, cnn_lr=best_cnn_rate(bench))
+    page.write(bench, args.page, final_run)
+    print(f'The page: {args.page / "README.md"}')
+
+
+if __name__ == '__main__':
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

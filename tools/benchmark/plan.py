@@ -1,0 +1,113 @@
+"""What the benchmark trains: methods, ablations and the experiments that explain them, as data.
+
+A *variant* is a way to train a decoder on cached scores, a *run* a variant at one learning rate and seed. Seeds differ in
+everything: the CNN (initialisation of its classifier, order, augmentation), and with it the scores, and the decoder.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+CNN_CONFIG = 'cnn/cnn_efficientnet-lite0_1xb32-8e_openclipart-128px.py'
+MORN = 'morn/morn_scores_1xb32-50e_openclipart.py'
+SEQUENCE = 'cnn_rnn/cnn-rnn-{}_scores_1xb32-50e_openclipart.py'
+
+SEEDS, ABLATION_SEEDS = 5, 3
+EPOCHS = 20
+LEARNING_RATES = (1e-4, 3e-4, 1e-3)  # of every decoder
+CNN_LEARNING_RATES = (1e-3, 2e-3, 4e-3)
+JOINT_LEARNING_RATES = (1e-4, 3e-4, 1e-3)
+DROPPED_LABELS = 0.3  # of the training labels, in the experiment on incomplete ones
+PAPER = 'multi-order'
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One way to train or to use a decoder.
+
+    Attributes:
+        name: Folder of its runs.
+        title: As the page calls it.
+        group: The table it belongs to.
+        config: Under ``configs/``.
+        options: What is changed in the config, as ``--cfg-options``.
+        seeds: Number of seeds.
+        tuned_as: Name of the variant whose learning rate it takes; None: it has a search of its own.
+        scores: Kind of cached scores: ``'full'``, ``'weak'`` (a CNN trained for one epoch), ``'incomplete'`` (training
+            labels dropped).
+        base: Not trained: the checkpoint of this variant, used with ``options``.
+        joint: Trains CNN and decoder on images, from the CNN and the checkpoint of ``base``.
+        has_threshold: Whether a label is predicted by its score; otherwise the decoder decides.
+    """
+
+    name: str
+    title: str
+    group: str
+    config: str = MORN
+    options: dict[str, Any] = field(default_factory=dict)
+    seeds: int = ABLATION_SEEDS
+    tuned_as: str | None = PAPER
+    scores: str = 'full'
+    base: str | None = None
+    joint: bool = False
+    has_threshold: bool = True
+
+    @property
+    def learning_rates(self) -> tuple[float, ...]:
+        return JOINT_LEARNING_RATES if self.joint else LEARNING_RATES
+
+
+HEAD = 'model.head.'
+RELEASE = {HEAD + 'loss': dict(type='MaskedStepwiseBCELoss', mask='cumulative', steps='num_labels'),
+           HEAD + 'test_feedback': 'unpicked', HEAD + 'picked_logit': -9.0,
+           HEAD + 'state_norm': dict(eps=1e-3, momentum=0.05), HEAD + 'output_layer': 'mlp', HEAD + 'forget_bias': 1.0}
+NORM = {HEAD + 'state_norm': RELEASE[HEAD + 'state_norm']}
+TF_OPTIMIZER = {'optim_wrapper.optimizer.type': 'TFRMSprop', 'optim_wrapper.optimizer.alpha': 0.9,
+                'optim_wrapper.optimizer.momentum': 0.9, 'optim_wrapper.optimizer.eps': 1.0, HEAD + 'sparse_embedding': True}
+
+
+def _sequence(order: str, name: str | None = None, **settings: Any) -> Variant:
+    settings = dict(group='methods', seeds=SEEDS, tuned_as=None) | settings
+    return Variant(name or order, settings.pop('title', f'CNN-RNN, {order}'), config=SEQUENCE.format(order),
+                   has_threshold=False, **settings)
+
+
+JOINT_MORN = 'morn/morn-joint_efficientnet-lite0_1xb32-2e_openclipart-128px.py'
+VARIANTS: tuple[Variant, ...] = (
+    _sequence('frequent-first'),
+    _sequence('rare-first'),
+    _sequence('lexicographic'),
+    Variant('sr-cnn-rnn', 'SR-CNN-RNN', 'methods', 'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-2e_openclipart-128px.py',
+            seeds=SEEDS, tuned_as=None, base='rare-first', joint=True, has_threshold=False),
+    Variant(PAPER, 'Multi-order RNN', 'methods', seeds=SEEDS, tuned_as=None),
+
+    *(Variant(f'steps-{steps}', f'T = {steps}', 'steps', options={HEAD + 'num_steps': steps}) for steps in (1, 2, 3, 8)),
+    *(Variant(f'mask-{mask}', f'mask: {mask}', 'mask', options={HEAD + 'loss.mask': mask}) for mask in ('none', 'cumulative')),
+    Variant('release-steps', "loss while t < number of labels", 'release', options={HEAD + 'loss.steps': 'num_labels'}),
+    Variant('release-feedback', 'feedback at test: best label left', 'release', base=PAPER,
+          options={HEAD + 'test_feedback': 'unpicked', HEAD + 'picked_logit': -9.0}),
+    Variant('release-output', 'two-layer output', 'release', options={HEAD + 'output_layer': 'mlp'}),
+    Variant('release-forget', 'forget bias 1', 'release', options={HEAD + 'forget_bias': 1.0}),
+    Variant('release-optimizer', "TensorFlow's RMSProp", 'release', options=TF_OPTIMIZER, tuned_as=None),
+    Variant('release', 'the whole release', 'release', options={**RELEASE, **TF_OPTIMIZER}, tuned_as=None),
+    *(Variant(f'pooling-{pooling}', f'pooling: {pooling}', 'pooling', base=PAPER, options={HEAD + 'pooling': pooling})
+      for pooling in ('mean', 'last')),
+    Variant('joint-detached', 'CNN trains on, without it', 'gradient', config=JOINT_MORN, base=PAPER, joint=True,
+          tuned_as='sr-cnn-rnn', options={HEAD + 'detach_scores': True}),
+    Variant('joint', 'gradient into the CNN', 'gradient', config=JOINT_MORN, base=PAPER, joint=True, tuned_as='sr-cnn-rnn'),
+
+    *(Variant(f'epochs-{epochs}', f'Multi-order, {epochs} epochs', 'length', options={'train_cfg.max_epochs': epochs})
+      for epochs in (5, 10, 50)),
+    *(_sequence('frequent-first', f'frequent-first-epochs-{epochs}', title=f'frequent-first, {epochs} epochs', group='length',
+                seeds=ABLATION_SEEDS, tuned_as='frequent-first', options={'train_cfg.max_epochs': epochs})
+      for epochs in (5, 10, 50)),
+    *(_sequence('frequent-first', f'beam-{beam}', title=f'frequent-first, beam of {beam}', group='beam', seeds=ABLATION_SEEDS,
+                tuned_as='frequent-first', base='frequent-first', options={HEAD + 'decoder.beam_size': beam})
+      for beam in (2, 5)),
+    *(Variant(f'{scores}-{PAPER}', 'Multi-order RNN', scores, scores=scores) for scores in ('weak', 'incomplete')),
+    *(Variant(f'{scores}-mask-none', 'Multi-order RNN, mask: none', scores, scores=scores, options={HEAD + 'loss.mask': 'none'})
+      for scores in ('weak', 'incomplete')),
+    *(_sequence('frequent-first', f'{scores}-frequent-first', group=scores, seeds=ABLATION_SEEDS, tuned_as='frequent-first',
+                scores=scores) for scores in ('weak', 'incomplete')),
+    Variant('release-norm', 'batch norm before the state', 'release', options=NORM, seeds=SEEDS, tuned_as=None),
+)
+BY_NAME = {variant.name: variant for variant in VARIANTS}
