@@ -7,7 +7,6 @@ _base_ = [
     '../_base_/last_checkpoint_runtime.py',
 ]
 
-model = dict(
-    backbone=dict(init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101')), head=dict(num_classes=81))
+model = dict(head=dict(num_classes=81))
 train_dataloader = dict(batch_size=16)
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'SR-CNN-RNN': ''})))
