@@ -4,6 +4,7 @@ import os
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -20,7 +21,7 @@ import morn_plugin  # noqa: F401
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 IMAGE_CONFIGS = [path for path in CONFIGS if 'scores' not in path.stem]  # those on cached scores see no image
-SECOND_STAGE = [path for path in IMAGE_CONFIGS if re.match(r'morn_', path.name)]
+SECOND_STAGE = [path for path in IMAGE_CONFIGS if re.match(r'morn_|cnn-rnn-', path.name)]
 ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
 NUM_CLASSES = {'coco': 80, 'nuswide': 81, 'voc': 20, 'openclipart': 72, 'openclipart-mini': 41}
@@ -49,6 +50,14 @@ def small_model(path, **head):
     return cfg, MODELS.build(cfg.model)
 
 
+def prepare(model):
+    """Hand the decoder some training labels, where it asks for them: each image has two."""
+    decoder = model.head.decoder
+    if decoder is not None and decoder.needs_training_labels:
+        one_hot = np.eye(decoder.num_classes, dtype=np.int8)
+        decoder.prepare([f'label {i}' for i in range(decoder.num_classes)], one_hot + np.roll(one_hot, 1, axis=1))
+
+
 def batch(num_classes, number=2):
     samples = [DataSample().set_gt_label([i % num_classes, (i + 1) % num_classes]) for i in range(number)]
     for i, sample in enumerate(samples):
@@ -62,6 +71,7 @@ def test_trains_a_step_and_predicts(path):
     cfg, model = small_model(path)
     num_classes = cfg.model.head.num_classes
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    prepare(model)
     model.train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     wrapper.zero_grad()
@@ -131,9 +141,8 @@ def test_no_checkpoint_is_chosen_on_the_test_side(path):
 
 @pytest.mark.parametrize('path', SECOND_STAGE, ids=ids(SECOND_STAGE))
 def test_first_stage_checkpoint_fits(path):
-    rest = re.sub(r'_\d+xb\d+-\d+e', '', path.stem).removeprefix('morn')
-    first = [other for other in IMAGE_CONFIGS if other.name.startswith('cnn_')
-             and re.sub(r'_\d+xb\d+-\d+e', '', other.stem).removeprefix('cnn') == rest]
+    setting = lambda path: re.sub(r'^[^_]+|_\d+xb\d+-\d+e', '', path.stem)  # backbone, data set and size
+    first = [other for other in IMAGE_CONFIGS if other.name.startswith('cnn_') and setting(other) == setting(path)]
     if not first:
         pytest.skip('no first stage of its own')
     _, cnn = small_model(first[0])
@@ -181,6 +190,7 @@ def test_trains_a_step_and_predicts_on_scores(path):
         assert loader.dataset.type == 'ScoreDataset'
         assert Path(os.path.normpath(loader.dataset.data_root)).is_relative_to(ROOT)
     model = MODELS.build(cfg.model).train()
+    prepare(model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = [parameter.detach().clone() for parameter in model.parameters()]
     scores = torch.rand(4, num_classes)
