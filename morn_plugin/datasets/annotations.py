@@ -193,15 +193,17 @@ def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
     """Collect the labels of a data set that is built.
 
     Args:
-        dataset: Has ``metainfo`` and ``get_cat_ids``, as MMPretrain's, MMEngine's wrappers and :class:`ScoreDataset`.
+        dataset: Has ``metainfo``, and ``get_cat_ids`` (MMPretrain's data sets, :class:`ScoreDataset`) or ``get_data_info``
+            (MMEngine's wrappers). A wrapper that repeats images counts them as often.
 
     Returns:
         Class names, and int8 targets (N, C) in {0, 1}.
     """
     classes = list(dataset.metainfo['classes'])
     targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
+    labels_of = getattr(dataset, 'get_cat_ids', None) or (lambda index: dataset.get_data_info(index)['gt_label'])
     for index, row in enumerate(targets):
-        row[list(dataset.get_cat_ids(index))] = 1
+        row[list(labels_of(index))] = 1
     return classes, targets
 
 
