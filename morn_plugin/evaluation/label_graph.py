@@ -1,7 +1,7 @@
 """Which label follows which on a model's paths, against what co-occurrence alone predicts. No MMEngine here.
 
-N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, ``targets`` (M, C) training labels in
-{0, 1, -1}.
+N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, -1 where a path has ended; ``targets``
+(M, C) training labels in {0, 1, -1}.
 """
 
 from dataclasses import dataclass
@@ -35,8 +35,8 @@ def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
     Examples:
         >>> count_transitions(np.array([[0, 1, 0], [0, 1, 1]]), 2).tolist()
         [[0, 2], [1, 1]]
-    >>> count_transitions(np.array([[0, 1, -1], [1, -1, -1]]), 2).tolist()
-    [[0, 1], [0, 0]]
+        >>> count_transitions(np.array([[0, 1, -1], [1, -1, -1]]), 2).tolist()
+        [[0, 1], [0, 0]]
     """
     before, after = paths[:, :-1].ravel(), paths[:, 1:].ravel()
     pairs = (before * num_classes + after)[(before >= 0) & (after >= 0)]
@@ -59,7 +59,7 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
     """Compare a model's transitions with those that training co-occurrence predicts.
 
     Args:
-        paths: (N, T).
+        paths: (N, T), -1 after the end of a path.
         targets: (M, C).
 
     Raises:
@@ -67,9 +67,12 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
     """
     if paths.ndim != 2 or paths.shape[1] < 2:
         raise ValueError(f'Expected paths of at least 2 steps, (N, T), but got shape {paths.shape}.')
-    if paths.min() < 0 or paths.max() >= targets.shape[1]:
-        raise ValueError(f'Expected labels in 0..{targets.shape[1] - 1}, but got {paths.min()}..{paths.max()}.')
+    if paths.min() < -1 or paths.max() >= targets.shape[1]:
+        raise ValueError(f'Expected labels in 0..{targets.shape[1] - 1}, or -1 after the end of a path, but got '
+                         f'{paths.min()}..{paths.max()}.')
     count = count_transitions(paths, targets.shape[1])
+    if not count.any():
+        raise ValueError(f'Expected a path of at least 2 labels, but each of the {len(paths)} ended before.')
     probability, expected = _normalise(count), expected_transitions(targets)
     with np.errstate(divide='ignore', invalid='ignore'):
         return LabelGraph(count, probability, expected, probability / expected)
