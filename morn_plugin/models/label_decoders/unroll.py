@@ -1,10 +1,12 @@
 """The recurrence over labels: T LSTM steps, each fed with a label that the step before picked (Eq. 1-4).
 
 What is picked is the caller's: the argmax, the best label that is left, or the labels of a given sequence, which is
-teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for searches. The
-forward steps are plain tensor operations and serve prediction, autocast and export as they stand. Where gradients are wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient by hand:
-the labels fed back are constants (the argmax is not differentiated), so the backward pass is that of an LSTM over a known
-sequence, and the weight gradients of all steps come from one matrix product instead of one a step.
+teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for searches.
+
+The forward steps are plain tensor operations and serve prediction, autocast and export as they stand. Where gradients are
+wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient by hand: the labels fed back are constants (the
+argmax is not differentiated), so the backward pass is that of an LSTM over a known sequence, and the weight gradients of
+all steps come from one matrix product instead of one a step.
 
 Shapes: N images, C labels, T steps, H cells, M embedding width. Tensors of all steps are step-major, (T, N, ...), so that
 a step is contiguous. Gate order is input, forget, output, candidate: one sigmoid serves the first three.
@@ -105,7 +107,7 @@ def _run_steps(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: in
 
 
 def step_once(labels: Tensor | None, state: tuple[Tensor, Tensor],
-                     weights: LSTMWeights) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+              weights: LSTMWeights) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run a single step, for searches that keep several states an image.
 
     Args:
