@@ -93,11 +93,11 @@ def predict(inferencer: MultiLabelInferencer, limits: dict[str, int], files: lis
 
 
 def show(classes: list[str], thr: Any, found: list | None) -> tuple[list[list], str]:
-    """Give the table of labels and the pictures, as HTML, at a threshold."""
+    """Give the table of labels and the pictures, as HTML, at a threshold; None leaves the model's own labels."""
     rows, pictures = [], []
     for image, name, record in found or []:
         scores = np.asarray(record['scores'], dtype=np.float32)
-        labels = choose_labels(scores, thr, None).tolist()
+        labels = record['labels'] if thr is None else choose_labels(scores, thr, None).tolist()
         steps = record.get('step_scores')
         rows.append([name, ', '.join(f'{classes[label]} {scores[label]:.2f}' for label in labels) or '(none)',
                      ' → '.join(record.get('path_names', []))])
@@ -113,7 +113,7 @@ def build_page(inferencer: MultiLabelInferencer, examples: list[str], thresholds
     """Lay out the page."""
     gradio = require_extra('gradio', 'serve')
     own = getattr(inferencer.model.head, 'thr', None)
-    start = thresholds if thresholds is not None else (0.5 if own is None else own)
+    start = thresholds if thresholds is not None else (0.5 if own is None else own) if inferencer.has_threshold else None
     render = partial(show, inferencer.classes)
     with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
         gradio.Markdown(f'# Labels of images\nUp to {limits["max_images"]} images of {limits["max_megabytes"]} MB at once; '
@@ -122,6 +122,7 @@ def build_page(inferencer: MultiLabelInferencer, examples: list[str], thresholds
         files = gradio.File(label='Drop images here', file_count='multiple', file_types=['image'], elem_id='files',
                             height=140)
         slider = gradio.Slider(0, 1, value=start if isinstance(start, float) else 0.5, step=0.01, elem_id='threshold',
+                               visible=inferencer.has_threshold,
                                label='Threshold: labels with a higher score are given'
                                + (' (moving it replaces a threshold for each label)' if isinstance(start, list) else ''))
         complaints = gradio.Markdown(elem_id='complaints')
@@ -142,7 +143,10 @@ def main() -> None:
     try:
         gradio = require_extra('gradio', 'serve')
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
-        thresholds = load_thresholds(args.thresholds, inferencer.classes).thr if args.thresholds else None
+        thresholds = None
+        if args.thresholds:
+            inferencer.require_threshold('for --thresholds')
+            thresholds = load_thresholds(args.thresholds, inferencer.classes).thr
         examples = list_images(args.examples) if args.examples else find_examples(inferencer)
         limits = dict(max_images=args.max_images, max_megabytes=args.max_megabytes)
         page = build_page(inferencer, examples, thresholds, limits)

@@ -18,12 +18,18 @@ class ExportModel(nn.Module):
 
     Args:
         model: A multi-label ``ImageClassifier``, ours or MMPretrain's.
+
+    Raises:
+        ValueError: If its decoder decides itself which labels an image has: scores alone would not tell them.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
         self.decoder = getattr(model.head, 'decoder', None)
+        if self.decoder is not None and not self.decoder.has_threshold:
+            raise ValueError(f'{type(self.decoder).__name__} cannot be exported: it decides itself which labels an image '
+                             'has, and whoever runs the exported model would look for them above a threshold.')
         with_steps = hasattr(self.decoder, 'num_steps')
         self.outputs = ('scores', 'cnn_scores', 'step_scores', 'step_labels') if with_steps else ('scores',)
 

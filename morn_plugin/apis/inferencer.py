@@ -70,7 +70,8 @@ class MultiLabelInferencer(BaseInferencer):
             inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8 BGR as OpenCV reads.
             return_datasamples: Give MMPretrain's data samples in place of dicts.
             batch_size: Images at once.
-            **kwargs: ``thr`` (one number, or one a label) or ``topk``; by default the model's own labels are kept.
+            **kwargs: ``thr`` (one number, or one a label; of models that have a threshold) or ``topk``; by default the
+                model's own labels are kept.
                 ``out_dir``: draw every image into this folder.
 
         Returns:
@@ -81,6 +82,25 @@ class MultiLabelInferencer(BaseInferencer):
         """
         check_positive(batch_size=batch_size)
         return super().__call__(inputs, return_datasamples, batch_size, **kwargs)
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether labels are those with a score above a threshold; otherwise the decoder decides itself."""
+        decoder = getattr(self.model.head, 'decoder', None)
+        return decoder is None or decoder.has_threshold
+
+    def require_threshold(self, purpose: str) -> None:
+        """Raise where a threshold would mean nothing.
+
+        Args:
+            purpose: What was wanted, for the error.
+
+        Raises:
+            ValueError: If the decoder decides itself; names it.
+        """
+        if not self.has_threshold:
+            raise ValueError(f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself which labels '
+                             f'an image has, so that there is no threshold {purpose}.')
 
     def predict(self, inputs: Source | Sequence[Source], batch_size: int = 32, thr: Thr = None,
                 topk: int | None = None) -> Iterator[dict[str, Any]]:
@@ -116,8 +136,14 @@ class MultiLabelInferencer(BaseInferencer):
 
     @torch.inference_mode()
     def forward(self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None) -> list[DataSample]:
-        """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given."""
+        """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given.
+
+        Raises:
+            ValueError: If ``thr`` is given for a decoder without threshold.
+        """
         check_thr_topk(thr, topk)
+        if thr is not None:
+            self.require_threshold('to replace')
         samples = self.model.test_step(inputs)
         if thr is not None or topk is not None:
             for sample in samples:

@@ -57,6 +57,7 @@ def main() -> None:
     args = parse_args()
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        inferencer.require_threshold('to calibrate')
         val, test = (collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))
                      for loader in ('val_dataloader', 'test_dataloader'))
         choose = label_thresholds if args.scope == 'label' else global_threshold

@@ -53,12 +53,20 @@ def paper_row(scores: np.ndarray, predicted: np.ndarray, first: np.ndarray, data
     return [*figures, 100 * float((data.targets[np.arange(len(best)), best] > 0).mean())]
 
 
-def paper_table(data: PredictionSet, predicted: np.ndarray) -> str:
+def model_title(inferencer: MultiLabelInferencer) -> str:
+    """Give the name under which the config's own table shows the model, as test.py prints it."""
+    decoder = getattr(inferencer.model.head, 'decoder', None)
+    if decoder is None:
+        return 'Model'
+    titles = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows', {})
+    return next((title for title, prefix in titles.items() if prefix == ''), type(decoder).__name__)
+
+
+def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
     rows: list[list] = []
     if data.cnn_scores is not None and data.step_scores is not None:
         rows.append(['CNN', *paper_row(data.cnn_scores, data.cnn_scores > 0.5, data.cnn_scores, data)])
     first = data.scores if data.step_scores is None else data.step_scores[:, 0]
-    name = 'Model' if data.step_scores is None else 'Multi-order RNN'
     rows.append([name, *paper_row(data.scores, predicted, first, data)])
     return make_table(('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'), rows,
                       note='Percent. L: means over labels, I: over images, F1 their harmonic mean; an undefined ratio '
@@ -109,7 +117,7 @@ def image_sections(data: PredictionSet, predicted: np.ndarray, number: int) -> l
 
 
 def build_page(data: PredictionSet, predicted: np.ndarray, thr: float | list[float] | None, log: list[dict],
-               title: str, number: int) -> str:
+               title: str, number: int, name: str) -> str:
     figures = label_figures(data.scores, predicted, data.targets)
     limits = [None if limit is None else 100 * limit
               for limit in (thr if isinstance(thr, list) else [thr] * len(data.classes))]
@@ -123,7 +131,7 @@ def build_page(data: PredictionSet, predicted: np.ndarray, thr: float | list[flo
         'No log of a training run was found beside the checkpoint.')
     note = f'{len(data.scores)} images of {Path(data.ann_file).name}, {len(data.classes)} labels.'
     return make_page(title, note, [
-        ("The paper's table", paper_table(data, predicted)), ('Curves', curves),
+        ("The paper's table", paper_table(data, predicted, name)), ('Curves', curves),
         ('Most missed and most confused labels', error_lists(data, predicted)),
         *image_sections(data, predicted, number),
         ('Labels', embed_figure(draw_supports(figures.support, figures.f1), 'F1 over number of images') + labels)])
@@ -133,17 +141,20 @@ def main() -> None:
     args = parse_args()
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        if args.thresholds:
+            inferencer.require_threshold('for --thresholds')
         data = collect_predictions(inferencer, LOADERS[args.split], partial(show_progress, unit='batches'))
         head = inferencer.model.head
         thr, predicted = getattr(head, 'thr', None), data.predicted
-        if thr is None and getattr(head, 'topk', None) is None:
+        if thr is None and getattr(head, 'topk', None) is None and inferencer.has_threshold:
             thr = 0.5
         if args.thresholds:
             thr = load_thresholds(args.thresholds, data.classes).thr
             predicted = data.scores > np.float32(thr)
         folder = Path(inferencer.checkpoint_path).parent
         page = build_page(data, predicted, thr, find_log(args.log_dir or folder),
-                          f'Report on {Path(inferencer.checkpoint_path).resolve().parent.name}', args.images)
+                          f'Report on {Path(inferencer.checkpoint_path).resolve().parent.name}', args.images,
+                          model_title(inferencer))
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
     out = args.out or folder / 'report.html'

@@ -35,7 +35,7 @@ class LabelDecoderHead(BaseModule):
         init_cfg: MMEngine's. By default the classifier starts as that of MMPretrain's linear head.
 
     Raises:
-        ValueError: If an argument is out of its range.
+        ValueError: If an argument is out of its range, or ``thr`` or ``topk`` is given to a decoder without threshold.
     """
 
     def __init__(self, num_classes: int, in_channels: int | None, decoder: dict[str, Any] | LabelDecoder | None,
@@ -54,6 +54,9 @@ class LabelDecoderHead(BaseModule):
         self.fc = None if in_channels is None else nn.Linear(in_channels, num_classes)
         self.decoder: LabelDecoder | None = (
             MODELS.build(dict(decoder, num_classes=num_classes)) if isinstance(decoder, dict) else decoder)
+        if self.decoder is not None and not self.decoder.has_threshold and (thr is not None or topk is not None):
+            raise ValueError(f'{type(self.decoder).__name__} decides itself which labels an image has: leave out `thr` and '
+                             f'`topk`, which would change nothing (got thr={thr}, topk={topk}).')
 
     def pre_logits(self, feats: Feats) -> Tensor:
         """Take the pooled feature (N, D) of the last stage.
