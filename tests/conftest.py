@@ -16,3 +16,9 @@ def _fixed_seed():
 def work_dir(tmp_path_factory):
     """The work folder of a tiny model on the slice, as a training run would leave it."""
     return make_work_dir(tmp_path_factory.mktemp('work_dir'))
+
+
+@pytest.fixture(scope='session')
+def sequence_work_dir(tmp_path_factory):
+    """The same of a CNN-RNN, which decides itself which labels an image has."""
+    return make_work_dir(tmp_path_factory.mktemp('sequence_work_dir'), 'cnn-rnn')

@@ -6,7 +6,9 @@ import time
 import mmengine
 import pytest
 import torch
-from tools_helpers import ROOT, read_scalars, run_tool, start_tool, write_config
+from mmengine.config import Config
+from mmpretrain.registry import MODELS
+from tools_helpers import ROOT, SMALL_HEAD, read_scalars, run_tool, start_tool, write_config
 
 from morn_plugin.datasets.score_file import load_scores
 
@@ -80,14 +82,22 @@ def test_frozen_but_never_trained_cnn_is_refused(folder):
 
 
 SCORES_CONFIG = """
-_base_ = ['{configs}/morn_scores_1xb32-50e_openclipart-mini.py']
-model = dict(head=dict(num_classes=41, embed_dims=8, hidden_dims=16, num_steps=3))
+_base_ = ['{base}']
+model = dict(head=dict(num_classes=41{head}))
 train_dataloader = dict(batch_size=16, dataset=dict(data_root='{root}'))
 val_dataloader = dict(dataset=dict(data_root='{root}', ann_file='scores_test.safetensors'))
 test_dataloader = dict(dataset=dict(data_root='{root}', checkpoint='{checkpoint}'))
 train_cfg = dict(max_epochs=3, val_interval=1)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, save_best=None, max_keep_ckpts=-1))
 """
+SCORES_BASE = {'morn': ROOT / 'configs/morn/morn_scores_1xb32-50e_openclipart-mini.py',
+               'cnn-rnn': ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'}
+
+
+def write_scores_config(folder, kind, checkpoint):
+    path = folder / f'{kind}_scores.py'
+    path.write_text(SCORES_CONFIG.format(base=SCORES_BASE[kind], head=SMALL_HEAD[kind], root=folder, checkpoint=checkpoint))
+    return path
 
 
 @pytest.fixture(scope='module')
@@ -98,9 +108,7 @@ def cached(trained, folder):
     for split in ('train', 'test'):
         run_tool('extract_scores.py', cnn, checkpoint, folder / f'scores_{split}.safetensors', '--split', split,
                  '--work-dir', folder / 'extract')
-    path = folder / 'scores.py'
-    path.write_text(SCORES_CONFIG.format(configs=ROOT / 'configs' / 'morn', root=folder, checkpoint=checkpoint))
-    return cnn, checkpoint, path
+    return cnn, checkpoint, write_scores_config(folder, 'morn', checkpoint)
 
 
 def test_two_processes_extract_the_file_of_one(cached, folder):
@@ -114,33 +122,40 @@ def test_two_processes_extract_the_file_of_one(cached, folder):
     assert abs(one.scores - two.scores).max() < 1e-6  # other batches, other rounding
 
 
-def test_scores_train_as_images_do_and_merge_back(cached, folder):
-    _, checkpoint, scores_config = cached
-    # The same start for both: the decoder that came with the CNN.
-    start = torch.load(checkpoint, weights_only=True)
-    decoder = {name: value for name, value in start['state_dict'].items() if name.startswith('head.decoder.')}
-    torch.save(dict(state_dict=decoder, meta={}), folder / 'start.pth')
-    image_config, rate = write_config(folder / 'frozen.py', frozen=True), 'optim_wrapper.optimizer.lr=1e-3'
-    run_tool('train.py', image_config, '--work-dir', folder / 'on_images', '--cfg-options', f'load_from={checkpoint}', rate)
-    run_tool('train.py', scores_config, '--work-dir', folder / 'on_scores', '--cfg-options',
-             f'load_from={folder / "start.pth"}', rate)
-    images, scores = (read_scalars(folder / name) for name in ('on_images', 'on_scores'))
-    curve = [[entry['loss_multi_order'] for entry in log] for log in (images, scores)]
+@pytest.mark.parametrize(('kind', 'loss'), [('morn', 'loss_multi_order'), ('cnn-rnn', 'loss_sequence')])
+def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
+    _, checkpoint, _ = cached
+    place = folder / kind
+    place.mkdir()
+    scores_config = write_scores_config(folder, kind, checkpoint)
+    image_config, rate = write_config(place / 'frozen.py', kind, frozen=True), 'optim_wrapper.optimizer.lr=1e-3'
+    # The same start for both: the CNN, and a decoder with random weights.
+    decoder = MODELS.build(Config.fromfile(scores_config).model).state_dict()
+    cnn = {name: value for name, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()
+           if not name.startswith('head.decoder.')}
+    for name, weights in (('decoder', decoder), ('both', cnn | decoder)):
+        torch.save(dict(state_dict=weights, meta={}), place / f'{name}.pth')
+    run_tool('train.py', image_config, '--work-dir', place / 'on_images', '--cfg-options', f'load_from={place / "both.pth"}',
+             rate)
+    run_tool('train.py', scores_config, '--work-dir', place / 'on_scores', '--cfg-options',
+             f'load_from={place / "decoder.pth"}', rate)
+    curve = [[entry[loss] for entry in read_scalars(place / name)] for name in ('on_images', 'on_scores')]
     assert len(curve[0]) == len(curve[1]) == 12  # 3 epochs of 4 batches
     assert curve[0][0] > 1.05 * curve[0][-1]  # it learns
     torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
 
-    merged, predictions = folder / 'merged.pth', {}
-    run_tool('model_converters/merge_decoder.py', checkpoint, folder / 'on_scores' / 'epoch_3.pth', merged)
+    merged, predictions = place / 'merged.pth', {}
+    run_tool('model_converters/merge_decoder.py', checkpoint, place / 'on_scores' / 'epoch_3.pth', merged)
     for name, config, weights in (('images', image_config, merged),
-                                  ('scores', scores_config, folder / 'on_scores' / 'epoch_3.pth')):
-        out = folder / f'{name}.pkl'
-        run_tool('test.py', config, weights, '--work-dir', folder / f'test_{name}', '--out', out)
+                                  ('scores', scores_config, place / 'on_scores' / 'epoch_3.pth')):
+        out = place / f'{name}.pkl'
+        run_tool('test.py', config, weights, '--work-dir', place / f'test_{name}', '--out', out)
         predictions[name] = mmengine.load(out)
     for images, scores in zip(*predictions.values(), strict=True):
-        assert images['step_labels'].tolist() == scores['step_labels'].tolist()
-        for kind in ('pred_score', 'step_scores', 'cnn_score'):
-            torch.testing.assert_close(images[kind], scores[kind], rtol=0, atol=1e-6)
+        for field in ('step_labels', 'pred_label'):
+            assert images[field].tolist() == scores[field].tolist()
+        for field in ('pred_score', 'step_scores', 'cnn_score'):
+            torch.testing.assert_close(images[field], scores[field], rtol=0, atol=1e-6)
 
 
 def test_killed_and_resumed_on_scores_ends_the_same(cached, folder):

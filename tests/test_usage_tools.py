@@ -10,19 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from tools_helpers import ROOT, SLICE, run_tool, start_tool
+from tools_helpers import ROOT, SLICE, run_failing, run_tool
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.finding import find_model
 
 IMAGES = [str(SLICE / item['img_path']) for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]]
-
-
-def run_failing(*args, **kwargs):
-    process = start_tool(*args, **kwargs)
-    output, _ = process.communicate(timeout=240)
-    assert process.returncode != 0, output
-    return output
 
 
 def read_lines(path):

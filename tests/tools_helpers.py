@@ -10,6 +10,8 @@ import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
+from morn_plugin.datasets.annotations import load_annotations
+
 ROOT = Path(__file__).parents[1]
 SLICE = ROOT / 'tests' / 'data' / 'openclipart_mini'
 
@@ -26,33 +28,37 @@ train_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=16,
 val_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, dataset=dict(pipeline=pipeline, indices=37))
 test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, dataset=dict(pipeline=pipeline, indices=37))
 train_cfg = dict(max_epochs=3)
-default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None, max_keep_ckpts=-1))
+default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None, max_keep_ckpts=-1){hooks})
 """
-SMALL_DECODER = ', embed_dims=8, hidden_dims=16, num_steps=3'
+EVALUATION = {'cnn': 'cnn', 'morn': 'decoder', 'cnn-rnn': 'sequence'}
+SMALL_HEAD = {'cnn': '', 'morn': ', embed_dims=8, hidden_dims=16, num_steps=3',
+              'cnn-rnn': ', decoder=dict(embed_dims=8, hidden_dims=16)'}
+HOOKS = {'cnn-rnn': ", paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN': ''}))"}
 
 
 def write_config(path, kind='morn', frozen=False):
-    """Write a config of a tiny model on a part of the slice; ``kind`` is 'morn' or 'cnn'."""
+    """Write a config of a tiny model on a part of the slice; ``kind`` is 'morn', 'cnn-rnn' or 'cnn'."""
     extra = '' if frozen or kind == 'cnn' else 'frozen=(),'
-    path.write_text(MODEL.format(
-        configs=ROOT / 'configs', kind=kind, extra=extra, evaluation='cnn' if kind == 'cnn' else 'decoder',
-        head='' if kind == 'cnn' else SMALL_DECODER))
+    path.write_text(MODEL.format(configs=ROOT / 'configs', kind=kind, extra=extra, evaluation=EVALUATION[kind],
+                                 head=SMALL_HEAD[kind], hooks=HOOKS.get(kind, '')))
     return path
 
 
-def make_work_dir(folder):
+def make_work_dir(folder, kind='morn'):
     """Leave in a folder what a training run of the tiny model would: a checkpoint with the config's text in it.
 
     The weights are random and far from zero, so that scores spread and labels differ from image to image.
     """
     torch.manual_seed(0)
-    cfg = Config.fromfile(write_config(folder / 'config.txt.py'))
+    cfg = Config.fromfile(write_config(folder / 'config.txt.py', kind))
     (folder / 'config.txt.py').unlink()
     model = MODELS.build(cfg.model)
     decoder = model.head.decoder
     for layer, std in ((model.head.fc, 20), (decoder.init_h, 1), (decoder.init_c, 1), (decoder.output, 1)):
         torch.nn.init.normal_(layer.weight, std=std)
     classes = tuple(json.loads((SLICE / 'test.json').read_text())['metainfo']['classes'])
+    if decoder.needs_training_labels:
+        decoder.prepare(classes, load_annotations(SLICE / 'train_fit.json').targets())
     torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes))),
                folder / 'epoch_1.pth')
     (folder / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')  # as after the folder was moved
@@ -75,6 +81,14 @@ def run_tool(name, *args, processes=1, cwd=None):
     process = start_tool(name, *args, processes=processes, cwd=cwd)
     output, _ = process.communicate(timeout=240)
     assert process.returncode == 0, output[-4000:]
+    return output
+
+
+def run_failing(*args, **kwargs):
+    """Run a tool that must fail, and give what it printed."""
+    process = start_tool(*args, **kwargs)
+    output, _ = process.communicate(timeout=240)
+    assert process.returncode != 0, output
     return output
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from morn_plugin.deploy.labels import Thresholds, choose_labels, load_thresholds
+from morn_plugin.deploy.labels import Thresholds, choose_labels, load_thresholds, make_record
 from morn_plugin.evaluation.metrics import PerLabelF1
 from morn_plugin.models.heads.label_decoder_head import select_labels
 
@@ -46,3 +46,15 @@ def test_bad_thresholds_name_the_file(tmp_path, change, message):
     (tmp_path / 't.json').write_text(json.dumps(content | change))
     with pytest.raises(ValueError, match=rf't\.json.*{message}'):
         load_thresholds(tmp_path / 't.json', ['a', 'b'])
+
+
+@pytest.mark.parametrize(('path', 'steps'), [([2, 0, -1, -1], 3), ([-1, -1, -1, -1], 1), ([2, 0, 1, 3], 4)])
+def test_a_record_ends_where_the_path_does(path, steps):
+    step_scores = np.random.default_rng(0).random((4, 4)).astype(np.float32)
+    labels = np.array([label for label in path if label >= 0], dtype=int)
+    record = make_record('a.jpg', ['a', 'b', 'c', 'd'], step_scores.max(0), labels, step_scores=step_scores,
+                         path=np.array(path))
+    assert record['path'] == labels.tolist()
+    assert record['path_names'] == ['abcd'[label] for label in labels]
+    assert record['step_scores'] == step_scores[:steps].tolist()
+    json.dumps(record)

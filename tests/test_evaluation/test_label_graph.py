@@ -51,6 +51,16 @@ def test_agrees_with_loops():
             assert q == 0 or graph.lift[a, b] == pytest.approx(p / q)
 
 
+def test_a_path_that_has_ended_goes_nowhere():
+    rng = np.random.default_rng(3)
+    paths, targets = speak(50, 5, seed=3), rng.integers(0, 2, (30, 4)).astype(np.int8)
+    paths[np.arange(5) >= rng.integers(0, 6, (50, 1))] = -1
+    count, _ = naive_graph(paths, targets)
+    assert build_label_graph(paths, targets).count.tolist() == count
+    cut = [row[row >= 0] for row in paths]
+    assert sum(map(sum, count)) == sum(max(len(row) - 1, 0) for row in cut)
+
+
 def test_paths_drawn_from_co_occurrence_have_no_structure():
     rng = np.random.default_rng(2)
     targets = (rng.random((200, 4)) < [0.7, 0.5, 0.4, 0.3]).astype(np.int8)
@@ -69,5 +79,9 @@ def test_unknown_rows_are_nan_and_bad_paths_refused():
     assert structure_share(graph) == 0
     with pytest.raises(ValueError, match=r'labels in 0\.\.2'):
         build_label_graph(np.array([[0, 3]]), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r'labels in 0\.\.2'):
+        build_label_graph(np.array([[0, -2]]), np.zeros((1, 3)))
+    with pytest.raises(ValueError, match=r'each of the 2 ended before'):
+        build_label_graph(np.array([[0, -1], [-1, -1]]), np.zeros((1, 3)))
     with pytest.raises(ValueError, match='at least 2 steps'):
         build_label_graph(np.array([[0], [1]]), np.zeros((1, 3)))

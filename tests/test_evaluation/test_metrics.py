@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import load_golden, samples_of
-from mmpretrain.registry import METRICS
+from mmpretrain.registry import METRICS, MODELS
 
 from morn_plugin.datasets.annotations import Annotations, save_annotations
 
@@ -121,6 +121,31 @@ def test_labels_that_the_decoder_chose():
         sample['pred_label'] = torch.tensor(row).nonzero()[:, 0]
     metric.process(None, samples)
     assert metric.evaluate(len(samples)) == evaluate(target, scores, 'PerImageF1', thr=0.7)
+
+
+def test_labels_of_a_sequence():
+    """A decoder without threshold behind its head: figures of the labels it named, not of its scores."""
+    target, scores = make_case()
+    head = MODELS.build(dict(type='LabelDecoderHead', num_classes=9, in_channels=None, decoder=dict(
+        type='LabelSequenceLSTM', order='frequent_first', embed_dims=4, hidden_dims=6, init_state='linear')))
+    torch.nn.init.normal_(head.decoder.output.weight, std=9)
+    head.decoder.prepare([*'abcdefghi'], target.astype(np.int8))
+    with torch.no_grad():
+        predictions = head.predict_scores(torch.tensor(scores))
+    named = np.array([[label in sample.step_labels for label in range(9)] for sample in predictions])
+    assert len(np.unique(named.sum(1))) > 1
+    samples = samples_of(target, **{name: torch.stack([sample.get(name) for sample in predictions])
+                                    for name in ('pred_score', 'step_scores')})
+    for sample, prediction in zip(samples, predictions, strict=True):
+        sample['pred_label'] = prediction.pred_label
+    for type in KINDS.values():
+        metric = METRICS.build(dict(type=type, use_pred_label=True))
+        metric.process(None, samples)
+        assert metric.evaluate(len(samples)) == evaluate(target, named.astype(np.float32), type, thr=0.5)
+    metric = METRICS.build(dict(type='TopOneAccuracy'))
+    metric.process(None, samples)
+    right = [row[sample.step_scores[0].argmax()] > 0 for row, sample in zip(target, predictions, strict=True)]
+    assert metric.evaluate(len(samples))['one-step/top-1'] == pytest.approx(100 * np.mean(right))
 
 
 @pytest.fixture

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from helpers import make_sample
@@ -65,3 +66,26 @@ def test_it_wraps_a_real_classifier():
                   for batch in (images, flipped)]
     for result, one, other in zip(merged, *single, strict=True):
         torch.testing.assert_close(result.pred_score, (one.pred_score + other.pred_score) / 2)
+
+
+def test_a_decoder_without_threshold_decides_from_the_averaged_probabilities():
+    head = dict(type='LabelDecoderHead', num_classes=4, in_channels=16,
+                decoder=dict(type='LabelSequenceLSTM', order='frequent_first', embed_dims=3, hidden_dims=5))
+    module = MODELS.build(dict(type='MultiLabelClassifier', head=head, neck=dict(type='GlobalAveragePooling'),
+                               backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=2)))
+    torch.nn.init.normal_(module.head.fc.weight, std=3)
+    module.head.decoder.prepare(['a', 'b', 'c', 'd'], np.ones((1, 4), dtype=np.int8))
+    tta = MODELS.build(dict(type='AverageScoresTTA', module=module)).eval()
+    images = torch.randint(255, (5, 3, 32, 32), dtype=torch.uint8)
+    flipped = images.flip(3)
+    views = dict(inputs=[list(images), list(flipped)], data_samples=[[make_sample([0]) for _ in images] for _ in range(2)])
+    with torch.no_grad():
+        merged = tta.test_step(views)
+        mean = sum(module.head.classify(module.extract_feat(batch.float())).sigmoid() for batch in (images, flipped)) / 2
+        expected = module.head.decoder.predict(mean)
+    for n, sample in enumerate(merged):
+        assert sample.pred_label.tolist() == expected['pred_label'][n].nonzero()[:, 0].tolist()
+        assert sample.step_labels.tolist() == expected['step_labels'][n].tolist()
+        for name, wanted in (('cnn_score', mean), *((name, expected[name]) for name in ('pred_score', 'step_scores'))):
+            torch.testing.assert_close(sample.get(name), wanted[n])
+        assert sample.gt_label.tolist() == [0]

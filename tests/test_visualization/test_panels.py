@@ -2,6 +2,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
@@ -137,3 +138,18 @@ def test_the_first_best_step_of_each_predicted_label_is_kept():
     ([], [], ([], [], [])), ([3, 1], [1, 2], ([1], [3], [2]))])
 def test_split_labels(true, predicted, expected):
     assert tuple(split_labels(true, predicted).values()) == expected
+
+
+@pytest.mark.parametrize(('labels', 'steps'), [([2, 0], 3), ([], 1), ([2, 0, 1, 3, 4], 5)])
+def test_a_path_that_has_ended_shows_no_steps_after_it(tmp_path, labels, steps, monkeypatch):
+    tables, texts = [], []
+    table, text = Axes.table, Axes.text
+    monkeypatch.setattr(Axes, 'table', lambda self, rows, **kwargs: tables.append(rows) or table(self, rows, **kwargs))
+    monkeypatch.setattr(Axes, 'text', lambda self, x, y, s, **kwargs: texts.append(s) or text(self, x, y, s, **kwargs))
+    shown = predict([0], labels)
+    draw(tmp_path / 'a.png', Prediction(shown.image, 'image.jpg', shown.true, labels, shown.scores, shown.step_scores,
+                                        np.array(labels + [-1] * (5 - len(labels)))))
+    assert [len(rows) for rows in tables] == [steps]
+    path, = (s.removeprefix('path:').strip() for s in texts if s.startswith('path:'))
+    assert path.count('→') == max(len(labels) - 1, 0)
+    assert bool(path) == bool(labels)

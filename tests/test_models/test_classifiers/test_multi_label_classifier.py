@@ -1,3 +1,5 @@
+from copy import deepcopy
+
 import pytest
 import torch
 from helpers import make_sample
@@ -96,3 +98,36 @@ def test_the_whole_model_predicts_from_images():
     model = build().eval()
     predicted = model(torch.randn(2, 3, 32, 32), [make_sample([0]), make_sample([])], mode='predict')
     assert [tuple(sample.step_scores.shape) for sample in predicted] == [(2, 4)] * 2
+
+
+def test_channels_last_is_the_same_network(tmp_path):
+    plain, images = build().eval(), torch.randn(3, 3, 32, 32)
+    torch.save(plain.state_dict(), tmp_path / 'plain.pth')
+    nhwc = build(channels_last=True)
+    nhwc.init_weights()
+    nhwc.load_state_dict(torch.load(tmp_path / 'plain.pth', weights_only=True))
+    torch.save(nhwc.state_dict(), tmp_path / 'nhwc.pth')
+    back = build()
+    back.load_state_dict(torch.load(tmp_path / 'nhwc.pth', weights_only=True))
+    copy = deepcopy(nhwc)  # as an average of the weights makes one
+    layouts = [model.backbone.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+               for model in (plain, nhwc, back, copy)]
+    assert layouts == [False, True, False, True]
+    with torch.no_grad():
+        for model in (nhwc.eval(), back.eval(), copy.eval()):
+            torch.testing.assert_close(model.extract_feat(images), plain.extract_feat(images))
+            samples, expected = (m(images, [make_sample([0])] * 3, mode='predict') for m in (model, plain))
+            for sample, wanted in zip(samples, expected, strict=True):
+                torch.testing.assert_close(sample.step_scores, wanted.step_scores)
+                assert sample.pred_label.tolist() == wanted.pred_label.tolist()
+
+
+def test_channels_last_gives_the_same_gradient():
+    images, gradients = torch.randn(3, 3, 32, 32, dtype=torch.float64), []
+    for channels_last in (False, True):
+        torch.manual_seed(1)
+        model = build(channels_last=channels_last).double().train()
+        model.extract_feat(images)[-1].square().sum().backward()
+        gradients.append({name: parameter.grad for name, parameter in model.backbone.named_parameters()})
+    for name, gradient in gradients[0].items():
+        torch.testing.assert_close(gradients[1][name], gradient)

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from helpers import PlainDecoder, make_sample, naive_loss
@@ -13,6 +14,13 @@ C, D, T = 6, 5, 3
 def build(**options):
     return MODELS.build(dict(type='MultiOrderLSTMHead', num_classes=C, in_channels=D, embed_dims=8, hidden_dims=9,
                              num_steps=T) | options)
+
+
+def build_sequence(**options):
+    head = MODELS.build(dict(type='LabelDecoderHead', num_classes=C, in_channels=D, decoder=dict(
+        type='LabelSequenceLSTM', order='rare_first', embed_dims=8, hidden_dims=9)) | options)
+    head.decoder.prepare([f'label {i}' for i in range(C)], np.tril(np.ones((C, C), dtype=np.int8)))
+    return head
 
 
 def build_cnn(**options):
@@ -92,10 +100,12 @@ def test_without_decoder_it_is_the_cnn_alone():
 
 
 @pytest.mark.parametrize('detach', [True, False])
-def test_detach_scores(detach):
-    head, (feats, samples) = build(detach_scores=detach), make_batch()
+@pytest.mark.parametrize('name', ['multi_order', 'sequence'])  # the second without detaching is SR-CNN-RNN
+def test_detach_scores(name, detach):
+    head = dict(multi_order=build, sequence=build_sequence)[name](detach_scores=detach)
+    feats, samples = make_batch()
     losses = head.loss(feats, samples)
-    gradients = torch.autograd.grad(losses['loss_multi_order'], [feats[0], head.fc.weight], allow_unused=True,
+    gradients = torch.autograd.grad(losses[f'loss_{name}'], [feats[0], head.fc.weight], allow_unused=True,
                                     retain_graph=True)
     assert all((grad is None) == detach for grad in gradients)
     if not detach:
@@ -164,6 +174,12 @@ def test_wrong_options_are_named(options):
 def test_thr_and_topk_exclude_each_other():
     with pytest.raises(ValueError, match='either `thr` or `topk`'):
         build(thr=0.5, topk=3)
+
+
+@pytest.mark.parametrize('options', [dict(thr=0.5), dict(topk=2)])
+def test_a_decoder_without_threshold_refuses_one(options):
+    with pytest.raises(ValueError, match='LabelSequenceLSTM decides itself.*leave out `thr` and `topk`'):
+        build_sequence(**options)
 
 
 def test_given_samples_are_filled_and_keep_what_they_have():
