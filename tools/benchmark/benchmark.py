@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import page
 import torch
 from plan import ABLATION_SEEDS, BY_NAME, CNN_CONFIG, CNN_LEARNING_RATES, EPOCHS, SEEDS, VARIANTS, Variant
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -77,7 +76,7 @@ def search_tasks(bench: Bench, joint: bool) -> list[Task]:
 
 def final_tasks(bench: Bench, joint: bool) -> list[Task]:
     """Give all reported runs; those that need the checkpoint of another come last."""
-    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: variant.base is not None)
+    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: bool(variant.base))
     return [_task(bench, final_run(bench, variant, seed)) for variant in variants for seed in range(variant.seeds)]
 
 
@@ -142,6 +141,7 @@ def main() -> None:
             run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
         print(f'Done in {(time.monotonic() - start) / 60:.0f} min.')
     bench = replace(bench, cnn_lr=best_cnn_rate(bench))
+    import page
     page.write(bench, args.page, final_run)
     print(f'The page: {args.page / "README.md"}')
 
