@@ -9,10 +9,11 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import page
 import torch
 from plan import ABLATION_SEEDS, BY_NAME, CNN_CONFIG, CNN_LEARNING_RATES, EPOCHS, SEEDS, VARIANTS, Variant
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
@@ -88,7 +89,8 @@ def _task(bench: Bench, run: Run) -> Task:
 def call(task: Task) -> str:
     function, (bench, *arguments) = task
     function(bench, *arguments)
-    return ' '.join(map(str, arguments))
+    return ' '.join(f'{item.variant} lr {item.lr:g} seed {item.seed}' if isinstance(item, Run) else str(item)
+                    for item in arguments[:1 if isinstance(arguments[0], Run) else None])
 
 
 class Stages:
@@ -99,14 +101,17 @@ class Stages:
 
     def one_by_one(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks that use all cores themselves."""
-        for task in self.progress.track(tasks, description=title):
-            call(task)
+        self._follow(title, map(call, tasks), len(tasks))
 
     def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks of one core each, in processes of their own."""
         with multiprocessing.get_context('spawn').Pool(self.workers, use_one_core, (self.log,)) as pool:
-            for _ in self.progress.track(pool.imap_unordered(call, tasks), total=len(tasks), description=title):
-                pass
+            self._follow(title, pool.imap_unordered(call, tasks), len(tasks))
+
+    def _follow(self, title: str, done: Iterable[str], number: int) -> None:
+        for count, what in enumerate(self.progress.track(done, total=number, description=title), 1):
+            if not self.progress.console.is_terminal:  # no bar there: lines
+                print(f'{title} {count}/{number}: {what}', flush=True)
 
 
 def run_all(bench: Bench, stages: Stages) -> Bench:
@@ -141,7 +146,6 @@ def main() -> None:
             run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
         print(f'Done in {(time.monotonic() - start) / 60:.0f} min.')
     bench = replace(bench, cnn_lr=best_cnn_rate(bench))
-    import page
     page.write(bench, args.page, final_run)
     print(f'The page: {args.page / "README.md"}')
 

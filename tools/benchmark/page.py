@@ -24,6 +24,7 @@ from morn_plugin.evaluation.functional import count_images, count_labels, mean_p
 
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
 BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
+CNN_GROUPS = {'cnn': 'methods', 'weak-cnn': 'weak', 'incomplete-cnn': 'incomplete'}
 Predictions = dict[str, np.ndarray]
 FinalRun = Callable[[Bench, Variant, int], Run]
 
@@ -238,7 +239,7 @@ def write_csv(rows: dict[str, Row], path: Path) -> None:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS])
         for row in rows.values():
-            group = BY_NAME[row.name].group if row.name in BY_NAME else row.name.removesuffix('-cnn').replace('cnn', 'methods')
+            group = BY_NAME[row.name].group if row.name in BY_NAME else CNN_GROUPS[row.name]
             chosen = '0.5' if row.thresholds is not None else 'none'
             for seed, figures in enumerate(row.figures):
                 writer.writerow([group, row.name, f'{row.lr:g}', seed, chosen, *(f'{value:.4f}' for value in figures)])
