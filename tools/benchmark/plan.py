@@ -13,6 +13,7 @@ SEQUENCE = 'cnn_rnn/cnn-rnn-{}_scores_1xb32-50e_openclipart.py'
 
 SEEDS, ABLATION_SEEDS = 5, 3
 EPOCHS = 20
+JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # of every decoder
 CNN_LEARNING_RATES = (1e-3, 2e-3, 4e-3)
 TF_LEARNING_RATES = (1e-4, 1e-3, 1e-2, 3e-2)  # with epsilon 1.0 in the root, steps are far smaller
@@ -105,8 +106,6 @@ VARIANTS: tuple[Variant, ...] = (
                       options={HEAD + 'decoder.beam_size': beam}) for beam in (2, 5)),
     *(variant for scores in ('weak', 'incomplete') for variant in (
         Variant(f'{scores}-{PAPER}', 'Multi-order RNN', scores, scores=scores),
-        Variant(f'{scores}-mask-none', 'Multi-order RNN, mask: none', scores, scores=scores,
-                options={HEAD + 'loss.mask': 'none'}),
         _frequent_first(f'{scores}-frequent-first', 'CNN-RNN, frequent-first', scores, scores=scores))),
     Variant('release-norm', 'batch norm before the state', 'release', options=NORM, seeds=SEEDS, tuned_as=None),
 )

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from plan import BY_NAME, DROPPED_LABELS, EPOCHS, Variant
+from plan import BY_NAME, DROPPED_LABELS, EPOCHS, JOINT_EPOCHS, Variant
 
 import morn_plugin
 from morn_plugin.apis import MultiLabelInferencer, check_config
@@ -163,7 +163,8 @@ def drop_labels(file: ScoreFile, share: float, seed: int) -> ScoreFile:
 def train_joint(bench: Bench, run: Run, base: Run) -> None:
     """Train CNN and decoder on images, from those that were trained one after the other."""
     folder, plan = bench.folder(run), run.plan
-    options = {**dict(bench.cnn_options), **plan.options, 'optim_wrapper.optimizer.lr': run.lr, 'randomness.seed': run.seed}
+    options = {**dict(bench.cnn_options), **plan.options, 'train_cfg.max_epochs': JOINT_EPOCHS,
+               'optim_wrapper.optimizer.lr': run.lr, 'randomness.seed': run.seed}
     settings = dict(options, base_lr=base.lr, cnn_lr=bench.cnn_lr)
     if check_done(folder, settings):
         return
