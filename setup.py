@@ -31,6 +31,7 @@ EXTRAS = {
     'converters': ['ImageHash>=4.3', 'pycocotools>=2.0.7'],
     'export': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
     'report': ['scikit-learn>=1.4'],
+    'benchmark': ['scipy>=1.11'],
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=5'],
     'test': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'scikit-learn>=1.4', 'ruff>=0.6', 'mypy>=1.10'],

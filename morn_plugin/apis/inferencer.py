@@ -38,7 +38,7 @@ class MultiLabelInferencer(BaseInferencer):
         model: A work folder or a checkpoint.
         config: The config. Defaults to None: found by :func:`~morn_plugin.apis.finding.find_model`.
         device: Where to run, such as ``'cuda:0'``. Defaults to None, the best there is.
-        num_workers: Threads that read images ahead; 0 for none.
+        num_workers: Threads that read and transform the next two batches while the model runs; 0 for none.
         show_progress: Show MMEngine's progress bar in calls.
 
     Raises:

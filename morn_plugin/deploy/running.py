@@ -3,8 +3,9 @@
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -13,12 +14,14 @@ Result = TypeVar('Result')
 
 
 def read_ahead(function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int,
-               ahead: int) -> Iterator[tuple[Source, Result | Exception]]:
+               ahead: int) -> Generator[tuple[Source, Result | Exception], None, None]:
     """Apply a function in threads, in order, while the results are used.
+
+    Closed early, it drops what has not begun and waits for what has, so that no thread outlives it.
 
     Args:
         function: Reads and prepares one image; Pillow, OpenCV and NumPy let go of the interpreter while they work.
-        sources: Its arguments.
+        sources: Its arguments, taken from an iterator only as they are needed.
         num_workers: Threads; 0 reads when the result is wanted.
         ahead: Results to hold ready at most.
 
@@ -29,13 +32,16 @@ def read_ahead(function: Callable[[Source], Result], sources: Iterable[Source], 
         yield from ((source, _attempt(function, source)) for source in sources)
         return
     remaining = iter(sources)
-    with ThreadPoolExecutor(num_workers) as pool:
-        submit = lambda source: (source, pool.submit(_attempt, function, source))
+    pool = ThreadPoolExecutor(num_workers)
+    submit = lambda source: (source, pool.submit(_attempt, function, source))
+    try:
         waiting: deque[tuple[Source, Future]] = deque(map(submit, islice(remaining, ahead)))
         while waiting:
             source, future = waiting.popleft()
             waiting.extend(map(submit, islice(remaining, 1)))
             yield source, future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def batched(items: Iterable[Source], size: int) -> Iterator[list[Source]]:
@@ -51,22 +57,23 @@ def batched(items: Iterable[Source], size: int) -> Iterator[list[Source]]:
 
 
 def run_batches(function: Callable[[list[Any]], list[dict[str, Any]]],
-                loaded: Iterable[tuple[Any, Any]], size: int) -> Iterator[dict[str, Any]]:
+                loaded: Generator[tuple[Any, Any], None, None], size: int) -> Iterator[dict[str, Any]]:
     """Predict in batches of readable images, and keep the order.
 
     Args:
         function: Maps what was loaded of a batch to records.
-        loaded: Pairs as :func:`read_ahead` gives them.
+        loaded: What :func:`read_ahead` gives; closed in the end, also after an error of the function.
         size: Images in a batch.
 
     Yields:
         A record an image, or ``dict(img_path, error)`` for one that could not be read.
     """
-    for batch in batched(loaded, size):
-        good = [item for _, item in batch if not isinstance(item, Exception)]
-        records = iter(function(good) if good else ())
-        for source, item in batch:
-            yield dict(img_path=str(source), error=str(item)) if isinstance(item, Exception) else next(records)
+    with closing(loaded):
+        for batch in batched(loaded, size):
+            good = [item for _, item in batch if not isinstance(item, Exception)]
+            records = iter(function(good) if good else ())
+            for source, item in batch:
+                yield dict(img_path=str(source), error=str(item)) if isinstance(item, Exception) else next(records)
 
 
 def show_progress(items: Iterable[Source], total: int, unit: str = 'images') -> Iterator[Source]:

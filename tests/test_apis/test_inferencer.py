@@ -3,6 +3,7 @@
 import http.server
 import json
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -16,6 +17,9 @@ from tools_helpers import SLICE
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.apis.finding import find_model
+from morn_plugin.deploy import running
+
+TIMEOUT = 20  # seconds, after which a wait for another thread has failed
 
 
 @pytest.fixture(scope='module')
@@ -120,6 +124,116 @@ def test_goes_on_past_what_cannot_be_read(inferencer, files, tmp_path):
         inferencer(str(tmp_path / '*.gif'))
     with pytest.raises(ValueError, match=r'shape \(H, W, 3\) and type uint8'):
         inferencer(np.zeros((4, 4), np.uint8))
+
+
+def test_reading_ahead_changes_nothing(inferencer, files, tmp_path, monkeypatch):
+    inputs = [*files[:3], str(tmp_path / 'missing.png'), *files[3:]]
+    found = []
+    for num_workers in (0, 1, 4):
+        monkeypatch.setattr(inferencer, 'num_workers', num_workers)
+        found.append([*inferencer.predict(iter(inputs), batch_size=3), *inferencer(files, batch_size=3)['predictions']])
+    assert [record['img_path'] for record in found[0]] == inputs + files
+    assert ['error' in record for record in found[0]].count(True) == 1
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize('run', ['predict', '__call__'])
+def test_the_next_batch_is_loaded_while_the_model_runs(inferencer, files, run, monkeypatch):
+    """The second batch waits for the model to start on the first, and the model for the second batch to be loaded."""
+    started, loaded = threading.Event(), {path: threading.Event() for path in files[2:4]}
+    waits = []
+    prepare, forward = inferencer.prepare, inferencer.forward
+
+    def prepare_late(path):
+        if path in loaded:
+            waits.append(started.wait(TIMEOUT))
+        item = prepare(path)
+        if path in loaded:
+            loaded[path].set()
+        return item
+
+    def forward_late(*args, **kwargs):
+        started.set()
+        waits.extend(event.wait(TIMEOUT) for event in loaded.values())
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(inferencer, 'prepare', prepare_late)
+    monkeypatch.setattr(inferencer, 'forward', forward_late)
+    found = getattr(inferencer, run)(files[:4], batch_size=2)
+    assert len(found['predictions'] if run == '__call__' else list(found)) == 4
+    assert waits == [True] * 6
+
+
+def test_reads_no_more_than_two_batches_ahead(inferencer, files):
+    taken = []
+    batches = inferencer.preprocess((taken.append(path) or path for path in files), batch_size=2)
+    counts = [(len(taken), [sample.img_path for sample in batch['data_samples']]) for batch in batches]
+    assert [number for number, _ in counts] == [6, 8, 10, 11, 11, 11]
+    assert [path for _, paths in counts for path in paths] == files
+
+
+def test_a_failing_transform_comes_to_light_in_its_place(inferencer, files, monkeypatch):
+    pipeline, forward, batches = inferencer.pipeline, inferencer.forward, []
+    failure = RuntimeError('no such channel')
+
+    def fail_on_one(results):
+        if results['img_path'] == files[5]:
+            raise failure
+        return pipeline(results)
+
+    def count(inputs, *args, **kwargs):
+        batches.append([sample.img_path for sample in inputs['data_samples']])
+        return forward(inputs, *args, **kwargs)
+
+    monkeypatch.setattr(inferencer, 'pipeline', fail_on_one)
+    monkeypatch.setattr(inferencer, 'forward', count)
+    with pytest.raises(RuntimeError) as caught:
+        inferencer(files, batch_size=2)
+    assert caught.value is failure
+    assert batches == [files[:2], files[2:4]]
+    records = list(inferencer.predict(files, batch_size=2))
+    assert [record.get('error') for record in records] == [None] * 5 + ['no such channel'] + [None] * 5
+
+
+@pytest.mark.parametrize('end', ['close', 'error'])
+def test_ending_early_stops_the_threads(inferencer, files, end, monkeypatch):
+    """Both threads are in the second batch when the records end: the third, which waits, is not read."""
+    before, released, begun = set(threading.enumerate()), threading.Event(), []
+    reading = threading.Barrier(3)
+    prepare, forward = inferencer.prepare, inferencer.forward
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait=True, **kwargs):
+            super().shutdown(False, **kwargs)
+            released.set()
+            super().shutdown(wait)
+
+    def prepare_late(path):
+        begun.append(path)
+        if path not in files[:2]:
+            reading.wait(TIMEOUT)
+            released.wait(TIMEOUT)
+        return prepare(path)
+
+    def forward_late(*args, **kwargs):
+        reading.wait(TIMEOUT)
+        if end == 'error':
+            raise RuntimeError('out of memory')
+        return forward(*args, **kwargs)
+
+    monkeypatch.setattr(running, 'ThreadPoolExecutor', Pool)
+    monkeypatch.setattr(inferencer, 'prepare', prepare_late)
+    monkeypatch.setattr(inferencer, 'forward', forward_late)
+    records = inferencer.predict(files, batch_size=2)
+    if end == 'close':
+        assert next(records)['img_path'] == files[0]
+        records.close()
+    else:
+        with pytest.raises(RuntimeError, match='out of memory') as caught:
+            next(records)
+        assert caught.traceback  # whose frames are still there when the threads have to be gone
+    assert sorted(begun) == sorted(files[:4])
+    assert set(threading.enumerate()) <= before
 
 
 def test_pictures_and_data_samples(inferencer, files, tmp_path):

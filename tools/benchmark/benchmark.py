@@ -9,7 +9,7 @@ import multiprocessing
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -77,7 +77,7 @@ def search_tasks(bench: Bench, joint: bool) -> list[Task]:
 
 def final_tasks(bench: Bench, joint: bool) -> list[Task]:
     """Give all reported runs; those that need the checkpoint of another come last."""
-    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: variant.base is not None)
+    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: bool(variant.base))
     return [_task(bench, final_run(bench, variant, seed)) for variant in variants for seed in range(variant.seeds)]
 
 
@@ -89,7 +89,8 @@ def _task(bench: Bench, run: Run) -> Task:
 def call(task: Task) -> str:
     function, (bench, *arguments) = task
     function(bench, *arguments)
-    return ' '.join(map(str, arguments))
+    return ' '.join(f'{item.variant} lr {item.lr:g} seed {item.seed}' if isinstance(item, Run) else str(item)
+                    for item in arguments[:1 if isinstance(arguments[0], Run) else None])
 
 
 class Stages:
@@ -100,14 +101,17 @@ class Stages:
 
     def one_by_one(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks that use all cores themselves."""
-        for task in self.progress.track(tasks, description=title):
-            call(task)
+        self._follow(title, map(call, tasks), len(tasks))
 
     def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks of one core each, in processes of their own."""
         with multiprocessing.get_context('spawn').Pool(self.workers, use_one_core, (self.log,)) as pool:
-            for _ in self.progress.track(pool.imap_unordered(call, tasks), total=len(tasks), description=title):
-                pass
+            self._follow(title, pool.imap_unordered(call, tasks), len(tasks))
+
+    def _follow(self, title: str, done: Iterable[str], number: int) -> None:
+        for count, what in enumerate(self.progress.track(done, total=number, description=title), 1):
+            if not self.progress.console.is_terminal:  # no bar there: lines
+                print(f'{title} {count}/{number}: {what}', flush=True)
 
 
 def run_all(bench: Bench, stages: Stages) -> Bench:

@@ -13,9 +13,10 @@ SEQUENCE = 'cnn_rnn/cnn-rnn-{}_scores_1xb32-50e_openclipart.py'
 
 SEEDS, ABLATION_SEEDS = 5, 3
 EPOCHS = 20
-LEARNING_RATES = (1e-4, 3e-4, 1e-3)  # of every decoder
+JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
+LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # of every decoder
 CNN_LEARNING_RATES = (1e-3, 2e-3, 4e-3)
-JOINT_LEARNING_RATES = (1e-4, 3e-4, 1e-3)
+TF_LEARNING_RATES = (1e-4, 1e-3, 1e-2, 3e-2)  # with epsilon 1.0 in the root, steps are far smaller
 DROPPED_LABELS = 0.3  # of the training labels, in the experiment on incomplete ones
 PAPER = 'multi-order'
 
@@ -37,6 +38,7 @@ class Variant:
         base: Not trained: the checkpoint of this variant, used with ``options``.
         joint: Trains CNN and decoder on images, from the CNN and the checkpoint of ``base``.
         has_threshold: Whether a label is predicted by its score; otherwise the decoder decides.
+        learning_rates: Those that are searched.
     """
 
     name: str
@@ -50,10 +52,7 @@ class Variant:
     base: str | None = None
     joint: bool = False
     has_threshold: bool = True
-
-    @property
-    def learning_rates(self) -> tuple[float, ...]:
-        return JOINT_LEARNING_RATES if self.joint else LEARNING_RATES
+    learning_rates: tuple[float, ...] = LEARNING_RATES
 
 
 HEAD = 'model.head.'
@@ -65,30 +64,34 @@ TF_OPTIMIZER = {'optim_wrapper.optimizer.type': 'TFRMSprop', 'optim_wrapper.opti
                 'optim_wrapper.optimizer.momentum': 0.9, 'optim_wrapper.optimizer.eps': 1.0, HEAD + 'sparse_embedding': True}
 
 
-def _sequence(order: str, name: str | None = None, **settings: Any) -> Variant:
-    settings = dict(group='methods', seeds=SEEDS, tuned_as=None) | settings
-    return Variant(name or order, settings.pop('title', f'CNN-RNN, {order}'), config=SEQUENCE.format(order),
-                   has_threshold=False, **settings)
+def _sequence(name: str, title: str, group: str, order: str, **settings: Any) -> Variant:
+    return Variant(name, title, group, SEQUENCE.format(order), has_threshold=False, **settings)
+
+
+def _frequent_first(name: str, title: str, group: str, **settings: Any) -> Variant:
+    return _sequence(name, title, group, 'frequent-first', tuned_as='frequent-first', **settings)
 
 
 JOINT_MORN = 'morn/morn-joint_efficientnet-lite0_1xb32-2e_openclipart-128px.py'
 VARIANTS: tuple[Variant, ...] = (
-    _sequence('frequent-first'),
-    _sequence('rare-first'),
-    _sequence('lexicographic'),
+    *(_sequence(order, f'CNN-RNN, {order}', 'methods', order, seeds=SEEDS, tuned_as=None)
+      for order in ('frequent-first', 'rare-first', 'lexicographic')),
     Variant('sr-cnn-rnn', 'SR-CNN-RNN', 'methods', 'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-2e_openclipart-128px.py',
             seeds=SEEDS, tuned_as=None, base='rare-first', joint=True, has_threshold=False),
     Variant(PAPER, 'Multi-order RNN', 'methods', seeds=SEEDS, tuned_as=None),
 
     *(Variant(f'steps-{steps}', f'T = {steps}', 'steps', options={HEAD + 'num_steps': steps}) for steps in (1, 2, 3, 8)),
-    *(Variant(f'mask-{mask}', f'mask: {mask}', 'mask', options={HEAD + 'loss.mask': mask}) for mask in ('none', 'cumulative')),
+    *(Variant(f'mask-{mask}', f'mask: {mask}', 'mask', options={HEAD + 'loss.mask': mask})
+      for mask in ('none', 'cumulative')),
     Variant('release-steps', "loss while t < number of labels", 'release', options={HEAD + 'loss.steps': 'num_labels'}),
     Variant('release-feedback', 'feedback at test: best label left', 'release', base=PAPER,
           options={HEAD + 'test_feedback': 'unpicked', HEAD + 'picked_logit': -9.0}),
     Variant('release-output', 'two-layer output', 'release', options={HEAD + 'output_layer': 'mlp'}),
     Variant('release-forget', 'forget bias 1', 'release', options={HEAD + 'forget_bias': 1.0}),
-    Variant('release-optimizer', "TensorFlow's RMSProp", 'release', options=TF_OPTIMIZER, tuned_as=None),
-    Variant('release', 'the whole release', 'release', options={**RELEASE, **TF_OPTIMIZER}, tuned_as=None),
+    Variant('release-optimizer', "TensorFlow's RMSProp", 'release', options=TF_OPTIMIZER, tuned_as=None,
+            learning_rates=TF_LEARNING_RATES),
+    Variant('release', 'the whole release', 'release', options={**RELEASE, **TF_OPTIMIZER}, tuned_as=None,
+            learning_rates=TF_LEARNING_RATES),
     *(Variant(f'pooling-{pooling}', f'pooling: {pooling}', 'pooling', base=PAPER, options={HEAD + 'pooling': pooling})
       for pooling in ('mean', 'last')),
     Variant('joint-detached', 'CNN trains on, without it', 'gradient', config=JOINT_MORN, base=PAPER, joint=True,
@@ -96,18 +99,14 @@ VARIANTS: tuple[Variant, ...] = (
     Variant('joint', 'gradient into the CNN', 'gradient', config=JOINT_MORN, base=PAPER, joint=True, tuned_as='sr-cnn-rnn'),
 
     *(Variant(f'epochs-{epochs}', f'Multi-order, {epochs} epochs', 'length', options={'train_cfg.max_epochs': epochs})
-      for epochs in (5, 10, 50)),
-    *(_sequence('frequent-first', f'frequent-first-epochs-{epochs}', title=f'frequent-first, {epochs} epochs', group='length',
-                seeds=ABLATION_SEEDS, tuned_as='frequent-first', options={'train_cfg.max_epochs': epochs})
-      for epochs in (5, 10, 50)),
-    *(_sequence('frequent-first', f'beam-{beam}', title=f'frequent-first, beam of {beam}', group='beam', seeds=ABLATION_SEEDS,
-                tuned_as='frequent-first', base='frequent-first', options={HEAD + 'decoder.beam_size': beam})
-      for beam in (2, 5)),
-    *(Variant(f'{scores}-{PAPER}', 'Multi-order RNN', scores, scores=scores) for scores in ('weak', 'incomplete')),
-    *(Variant(f'{scores}-mask-none', 'Multi-order RNN, mask: none', scores, scores=scores, options={HEAD + 'loss.mask': 'none'})
-      for scores in ('weak', 'incomplete')),
-    *(_sequence('frequent-first', f'{scores}-frequent-first', group=scores, seeds=ABLATION_SEEDS, tuned_as='frequent-first',
-                scores=scores) for scores in ('weak', 'incomplete')),
+      for epochs in (5, 50)),
+    *(_frequent_first(f'frequent-first-epochs-{epochs}', f'frequent-first, {epochs} epochs', 'length',
+                      options={'train_cfg.max_epochs': epochs}) for epochs in (5, 50)),
+    *(_frequent_first(f'beam-{beam}', f'frequent-first, beam of {beam}', 'beam', base='frequent-first',
+                      options={HEAD + 'decoder.beam_size': beam}) for beam in (2, 5)),
+    *(variant for scores in ('weak', 'incomplete') for variant in (
+        Variant(f'{scores}-{PAPER}', 'Multi-order RNN', scores, scores=scores),
+        _frequent_first(f'{scores}-frequent-first', 'CNN-RNN, frequent-first', scores, scores=scores))),
     Variant('release-norm', 'batch norm before the state', 'release', options=NORM, seeds=SEEDS, tuned_as=None),
 )
 BY_NAME = {variant.name: variant for variant in VARIANTS}

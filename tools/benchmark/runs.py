@@ -1,7 +1,7 @@
 """Does one run of the benchmark, once: what is done is left alone.
 
-A run's folder holds ``run.json`` (settings, seconds, what validation said) and ``predictions.npz`` (of the validation and the
-test side). They are written last, so that a run that was stopped is begun anew, or resumed where it trains on images.
+A run's folder holds ``run.json`` (settings, seconds, what validation said) and ``predictions.npz`` (of the validation and
+the test side). They are written last, so that a run that was stopped is begun anew, or resumed where it trains on images.
 """
 
 import json
@@ -19,6 +19,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
+from plan import BY_NAME, DROPPED_LABELS, EPOCHS, JOINT_EPOCHS, Variant
 
 import morn_plugin
 from morn_plugin.apis import MultiLabelInferencer, check_config
@@ -26,8 +27,6 @@ from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.datasets.annotations import atomic_write
 from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores
 from morn_plugin.models.heads.label_decoder_head import select_labels
-
-from plan import BY_NAME, DROPPED_LABELS, EPOCHS, Variant
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT, PREDICTIONS, RECORD = 'checkpoint.pth', 'predictions.npz', 'run.json'
@@ -44,6 +43,7 @@ class Run:
 
     @property
     def plan(self) -> Variant:
+        """The variant itself."""
         return BY_NAME[self.variant]
 
 
@@ -68,12 +68,15 @@ class Bench:
     epochs: int = EPOCHS
 
     def folder(self, run: Run) -> Path:
+        """Give the folder of a decoder's run."""
         return self.out / 'decoders' / run.variant / f'lr_{run.lr:g}' / f'seed_{run.seed}'
 
     def cnn_folder(self, lr: float, seed: int, weak: bool = False) -> Path:
+        """Give the folder of a CNN's run."""
         return self.out / ('cnn_weak' if weak else 'cnn') / f'lr_{lr:g}' / f'seed_{seed}'
 
     def score_folder(self, kind: str, seed: int) -> Path:
+        """Give the folder of the scores that a CNN gave."""
         return self.out / 'scores' / kind / f'seed_{seed}'
 
 
@@ -160,7 +163,8 @@ def drop_labels(file: ScoreFile, share: float, seed: int) -> ScoreFile:
 def train_joint(bench: Bench, run: Run, base: Run) -> None:
     """Train CNN and decoder on images, from those that were trained one after the other."""
     folder, plan = bench.folder(run), run.plan
-    options = {**dict(bench.cnn_options), **plan.options, 'optim_wrapper.optimizer.lr': run.lr, 'randomness.seed': run.seed}
+    options = {**dict(bench.cnn_options), **plan.options, 'train_cfg.max_epochs': JOINT_EPOCHS,
+               'optim_wrapper.optimizer.lr': run.lr, 'randomness.seed': run.seed}
     settings = dict(options, base_lr=base.lr, cnn_lr=bench.cnn_lr)
     if check_done(folder, settings):
         return
@@ -270,7 +274,7 @@ def predict(decoder: Any, file: ScoreFile) -> dict[str, np.ndarray]:
     """
     parts = [decoder.predict(scores) for scores in torch.from_numpy(file.scores).split(512)]
     scores = torch.cat([part['pred_score'] for part in parts])
-    label = torch.cat([part['pred_label'] for part in parts]) if 'pred_label' in parts[0] else select_labels(scores, None, None)
+    label = torch.cat([part.get('pred_label', select_labels(part['pred_score'], None, None)) for part in parts])
     first = torch.cat([part['step_scores'][:, 0] for part in parts])
     return dict(score=scores.numpy(), first=first.numpy(), label=label.numpy(), target=file.annotations.targets())
 

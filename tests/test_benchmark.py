@@ -1,0 +1,195 @@
+"""The benchmark of methods on tiny scores: what it trains, that it goes on where it was stopped, and what it writes."""
+
+import csv
+import importlib
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from helpers import samples_of
+
+from morn_plugin.datasets.annotations import Annotations
+from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores
+from morn_plugin.evaluation.metrics import PerImageF1, PerLabelF1, TopOneAccuracy
+
+ROOT = Path(__file__).parents[1]
+NUM_CLASSES = 72
+
+
+@pytest.fixture(scope='module')
+def tools():
+    """The modules of tools/benchmark, as its script imports them."""
+    sys.path.insert(0, str(ROOT / 'tools' / 'benchmark'))
+    try:
+        names = ('plan', 'runs', 'page', 'benchmark')
+        yield type('Tools', (), {name: importlib.import_module(name) for name in names})
+    finally:
+        sys.path.pop(0)
+        for name in names:
+            sys.modules.pop(name, None)
+
+
+def make_scores(folder, seed=0):
+    """Scores that show the truth but for noise."""
+    rng = np.random.default_rng(seed)
+    for side, number in (('train', 40), ('val', 24), ('test', 30)):
+        labels = [sorted(rng.choice(NUM_CLASSES, size=rng.integers(0, 4), replace=False).tolist()) for _ in range(number)]
+        annotations = Annotations([f'label {k:02}' for k in range(NUM_CLASSES)],
+                                  [dict(img_path=f'{side}_{i}.png', gt_label=row) for i, row in enumerate(labels)])
+        scores = 0.4 * rng.random((number, NUM_CLASSES)) + 0.5 * (annotations.targets() > 0)
+        folder.mkdir(parents=True, exist_ok=True)
+        save_scores(folder / f'scores_{side}.safetensors', ScoreFile(scores.astype(np.float32), annotations))
+
+
+@pytest.fixture(scope='module')
+def bench(tools, tmp_path_factory):
+    bench = tools.runs.Bench(tmp_path_factory.mktemp('benchmark'), '', cnn_lr=0.1, epochs=1)
+    make_scores(bench.score_folder('full', 0))
+    return bench
+
+
+def test_plan_is_whole(tools):
+    plan = tools.plan
+    assert len(plan.BY_NAME) == len(plan.VARIANTS)
+    for variant in plan.VARIANTS:
+        assert (ROOT / 'configs' / variant.config).is_file()
+        assert variant.tuned_as is None or plan.BY_NAME[variant.tuned_as].tuned_as is None
+        assert variant.base is None or plan.BY_NAME[variant.base].base is None
+        assert variant.seeds >= (5 if variant.group == 'methods' else 3)
+        if variant.base and not variant.joint:
+            assert variant.seeds <= plan.BY_NAME[variant.base].seeds
+    methods = [variant for variant in plan.VARIANTS if variant.group == 'methods']
+    assert len(methods) == 5
+    assert all(variant.tuned_as is None and variant.learning_rates == plan.LEARNING_RATES for variant in methods)
+
+
+@pytest.mark.parametrize('name', ['multi-order', 'frequent-first'])
+def test_a_run_is_done_once(tools, bench, name):
+    run = tools.runs.Run(name, 1e-3, 0)
+    tools.runs.train_decoder(bench, run)
+    folder = bench.folder(run)
+    record = tools.runs.read_record(folder)
+    assert set(record['validation']) == {'f1_image', 'f1_label', 'epoch'}
+    part = tools.page.load_predictions(folder / 'predictions.npz')
+    assert part['test_score'].shape == part['test_label'].shape == part['test_first'].shape == (30, NUM_CLASSES)
+    assert part['val_target'].shape == (24, NUM_CLASSES)
+    before = (folder / 'run.json').stat().st_mtime_ns
+    tools.runs.train_decoder(bench, run)
+    assert (folder / 'run.json').stat().st_mtime_ns == before
+
+
+def test_what_was_stopped_is_begun_anew(tools, bench):
+    run = tools.runs.Run('mask-none', 1e-3, 0)
+    folder = bench.folder(run)
+    folder.mkdir(parents=True)
+    (folder / 'best_half.pth').write_bytes(b'half')
+    tools.runs.train_decoder(bench, run)
+    assert tools.runs.read_record(folder)['settings']['model.head.loss.mask'] == 'none'
+    assert not list(folder.glob('*.pth')), 'no other run starts from this one'
+
+
+def test_other_settings_are_refused(tools, bench):
+    run = tools.runs.Run('multi-order', 1e-3, 0)
+    tools.runs.train_decoder(bench, run)
+    other = tools.runs.Bench(bench.out, '', cnn_lr=0.1, epochs=2)
+    with pytest.raises(ValueError, match=r"other settings: expected .*max_epochs.: 2.*Remove the folder"):
+        tools.runs.train_decoder(other, run)
+
+
+def test_a_checkpoint_used_otherwise(tools, bench):
+    base = tools.runs.Run('multi-order', 1e-3, 0)
+    tools.runs.train_decoder(bench, base)
+    run = tools.runs.Run('pooling-last', 1e-3, 0)
+    tools.runs.train_decoder(bench, run, base)
+    pooled, last = (tools.page.load_predictions(bench.folder(item) / 'predictions.npz') for item in (base, run))
+    np.testing.assert_array_equal(pooled['test_first'], last['test_first'])
+    assert (last['test_score'] <= pooled['test_score']).all()
+    assert (last['test_score'] < pooled['test_score']).any()
+
+
+def write_validation(tools, bench, figures):
+    for lr, value in figures.items():
+        tools.runs.write_record(bench.folder(tools.runs.Run('rare-first', lr, 0)), {}, 1.0, validation=dict(f1_image=value))
+
+
+def test_learning_rate_is_the_best_on_validation(tools, tmp_path):
+    bench = tools.runs.Bench(tmp_path, '')
+    write_validation(tools, bench, {1e-4: 50.0, 3e-4: 52.0, 1e-3: 51.0})
+    assert tools.benchmark.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
+
+
+def test_dropped_labels(tools, bench):
+    file = load_scores(bench.score_folder('full', 0) / 'scores_train.safetensors')
+    before = [set(item['gt_label']) for item in file.annotations.data_list]
+    after = [set(item['gt_label']) for item in tools.runs.drop_labels(file, 0.5, 0).annotations.data_list]
+    assert all(new <= old for new, old in zip(after, before, strict=True))
+    share = sum(map(len, after)) / sum(map(len, before))
+    assert 0.3 < share < 0.7
+
+
+def random_predictions(seed):
+    rng = np.random.default_rng(seed)
+    part = {}
+    for side, number in (('val', 20), ('test', 25)):
+        target = (rng.random((number, 6)) < 0.3).astype(np.int8)
+        score = (0.5 * rng.random((number, 6)) + 0.3 * target).astype(np.float32)
+        part |= {f'{side}_{key}': value for key, value in
+                 dict(score=score, first=score, label=score > 0.5, target=target).items()}
+    return part
+
+
+def test_columns_are_those_of_the_metrics(tools):
+    part = random_predictions(0)
+    samples = samples_of(torch.tensor(part['test_target']), pred_score=torch.tensor(part['test_score']),
+                         step_scores=torch.tensor(part['test_first'])[:, None])
+    expected = []
+    three = ('precision', 'recall', 'f1-score')
+    for metric, keys in ((PerLabelF1(), three), (PerImageF1(), three), (TopOneAccuracy(), ('top-1',))):
+        metric.process(None, samples)
+        figures = metric.evaluate(25)
+        expected += [next(value for name, value in figures.items() if name.endswith('/' + key)) for key in keys]
+    assert tools.page.paper_columns(part['test_label'], part) == pytest.approx(expected)
+
+
+def test_threshold_is_chosen_on_validation(tools):
+    parts = [random_predictions(seed) for seed in range(3)]
+    row = tools.page.make_row('x', 'X', parts, True, 1e-3)
+    tampered = [part | dict(test_target=1 - part['test_target']) for part in parts]
+    np.testing.assert_array_equal(tools.page.make_row('x', 'X', tampered, True, 1e-3).thresholds, row.thresholds)
+    assert tools.page.make_row('x', 'X', parts, False, 1e-3).calibrated is None
+
+
+def test_paired_test_is_students(tools):
+    rows = [tools.page.make_row('x', 'X', [random_predictions(seed + offset) for seed in range(5)], False, 1e-3)
+            for offset in (0, 10)]
+    difference = rows[0].figures[:, 2] - rows[1].figures[:, 2]
+    t = difference.mean() / (difference.std(ddof=1) / math.sqrt(5))
+    # the two-sided p-value of Student's t with 4 degrees of freedom in closed form
+    x = t / math.sqrt(4 + t * t)
+    expected = 1 - abs(x) * (1 + (1 - x * x) / 2)
+    assert tools.page.paired_test(rows[0], rows[1], 2) == pytest.approx(expected)
+    assert tools.page.paired_test(rows[0], rows[0], 2) == 1.0
+
+
+def test_page_is_written_between_its_markers(tools):
+    text = 'before <!-- begin a --> old <!-- end a --> after'
+    assert tools.page.replace_section(text, 'a', 'new') == 'before <!-- begin a -->\nnew\n<!-- end a --> after'
+    with pytest.raises(ValueError, match='<!-- begin b --> and <!-- end b --> once'):
+        tools.page.replace_section(text, 'b', 'new')
+
+
+def test_repository_page_agrees_with_its_csv(tools):
+    folder = ROOT / 'configs' / 'benchmark'
+    with open(folder / 'results.csv', encoding='utf-8', newline='') as file:
+        rows = list(csv.DictReader(file))
+    page = (folder / 'README.md').read_text(encoding='utf-8')
+    for variant in tools.plan.VARIANTS:
+        for threshold in ('0.5', 'none'):
+            figures = [float(row['F1_I']) for row in rows if (row['variant'], row['threshold']) == (variant.name, threshold)]
+            if figures:
+                assert len(figures) == variant.seeds
+                assert tools.page.mean_sd(np.array(figures)) in page
+    assert {variant.name for variant in tools.plan.VARIANTS} < {row['variant'] for row in rows}

@@ -1,0 +1,313 @@
+"""Writes the page of the benchmark: tables into README.md between its markers, results.csv and pictures beside it.
+
+What is said about the figures is written by hand, around the markers.
+"""
+
+import csv
+import json
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from scipy import stats
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt
+from plan import ABLATION_SEEDS, BY_NAME, CNN_LEARNING_RATES, PAPER, SEEDS, VARIANTS, Variant
+from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record
+
+from morn_plugin.evaluation.calibration import global_threshold
+from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
+
+COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
+BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
+CNN_GROUPS = {'cnn': 'methods', 'weak-cnn': 'weak', 'incomplete-cnn': 'incomplete'}
+Predictions = dict[str, np.ndarray]
+FinalRun = Callable[[Bench, Variant, int], Run]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of a table: the same method on every seed.
+
+    Attributes:
+        name: The variant's.
+        title: What the table calls it.
+        figures: (seeds, 7), percent, test side; the columns of ``COLUMNS``.
+        calibrated: The same with one threshold chosen on the validation side for F1_I; None without a threshold.
+        thresholds: (seeds,), those.
+        empty: Share of test images for which nothing is predicted, percent, mean over seeds.
+        labels: Labels predicted for a test image, mean.
+        per_label: F1 of each label (C,), percent, mean over seeds.
+        lr: Learning rate.
+    """
+
+    name: str
+    title: str
+    figures: np.ndarray
+    calibrated: np.ndarray | None
+    thresholds: np.ndarray | None
+    empty: float
+    labels: float
+    per_label: np.ndarray
+    lr: float
+
+
+def write(bench: Bench, folder: Path, final_run: FinalRun) -> None:
+    """Write everything.
+
+    Raises:
+        FileNotFoundError: If a run is missing.
+        ValueError: If README.md lacks a marker.
+    """
+    rows = collect(bench, final_run)
+    folder.mkdir(parents=True, exist_ok=True)
+    draw_steps(rows, folder / 'steps.png')
+    draw_frequency(bench, rows, folder / 'frequency.png')
+    write_csv(rows, folder / 'results.csv')
+    sections = dict(
+        setting=describe(bench), methods=methods_table(rows), calibrated=calibrated_table(rows),
+        **{group: group_table(rows, group) for group in ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam',
+                                                         'weak', 'incomplete')}, rates=rates_table(bench))
+    readme = folder / 'README.md'
+    text = readme.read_text(encoding='utf-8')
+    for name, content in sections.items():
+        text = replace_section(text, name, content)
+    readme.write_text(text, encoding='utf-8')
+
+
+def collect(bench: Bench, final_run: FinalRun) -> dict[str, Row]:
+    """Read the predictions of every reported run and compute its figures."""
+    rows = {'cnn': make_row('cnn', 'CNN', [predict_cnn(bench, seed, 'full') for seed in range(SEEDS)], True, bench.cnn_lr)}
+    for kind in ('weak', 'incomplete'):
+        parts = [predict_cnn(bench, seed, kind) for seed in range(ABLATION_SEEDS)]
+        rows[f'{kind}-cnn'] = make_row(f'{kind}-cnn', 'CNN', parts, True, bench.cnn_lr)
+    for variant in VARIANTS:
+        runs = [final_run(bench, variant, seed) for seed in range(variant.seeds)]
+        missing = [run for run in runs if not (bench.folder(run) / RECORD).exists()]
+        if missing:
+            raise FileNotFoundError(f'{bench.folder(missing[0])}: this run is not done.')
+        parts = [load_predictions(bench.folder(run) / PREDICTIONS) for run in runs]
+        rows[variant.name] = make_row(variant.name, variant.title, parts, variant.has_threshold, runs[0].lr)
+    return rows
+
+
+def load_predictions(path: Path) -> Predictions:
+    """Read the predictions of a run."""
+    with np.load(path) as file:
+        return dict(file)
+
+
+def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold: bool, lr: float) -> Row:
+    """Compute the figures of the seeds of a method."""
+    figures = np.array([paper_columns(part['test_label'], part) for part in parts])
+    calibrated = thresholds = None
+    if has_threshold:
+        thresholds = np.array([global_threshold(part['val_score'], part['val_target'], 'per-image-f1') for part in parts])
+        calibrated = np.array([paper_columns(part['test_score'] > threshold, part)
+                               for part, threshold in zip(parts, thresholds, strict=True)])
+    labels = np.stack([part['test_label'] for part in parts]).sum(2)  # (seeds, N)
+    per_label = np.mean([label_f1(part['test_label'], part['test_target']) for part in parts], axis=0)
+    return Row(name, title, figures, calibrated, thresholds, 100 * float((labels == 0).mean()), float(labels.mean()),
+               per_label, lr)
+
+
+def paper_columns(predicted: np.ndarray, part: Predictions) -> list[float]:
+    """Give the seven columns, by the conventions of the authors (``undefined='zero'``)."""
+    target = part['test_target']
+    packed = pack_labels(predicted, target)
+    per_label = mean_precision_recall_f1(count_labels(packed, target.shape[1]))
+    per_image = mean_precision_recall_f1(count_images(packed, target.shape[1]))
+    best = part['test_first'].argmax(axis=1)
+    top_one = 100 * float((target[np.arange(len(target)), best] > 0).mean())
+    return [*per_label, *per_image, top_one]
+
+
+def label_f1(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Give the F1 of each label (C,), percent; 0 where it is neither true nor predicted."""
+    true = target > 0
+    return 100 * 2 * (predicted & true).sum(0) / np.maximum(predicted.sum(0) + true.sum(0), 1)
+
+
+def paired_test(row: Row, reference: Row, column: int) -> float:
+    """Give the p-value of a paired t-test over the seeds that both have, two-sided; 1 if they are equal.
+
+    Args:
+        row: Has (seeds, 7).
+        reference: The same.
+        column: Index of the column.
+    """
+    number = min(len(row.figures), len(reference.figures))
+    first, second = row.figures[:number, column], reference.figures[:number, column]
+    return 1.0 if np.array_equal(first, second) else float(stats.ttest_rel(first, second).pvalue)
+
+
+def mean_sd(values: np.ndarray) -> str:
+    """Write mean and sample standard deviation.
+
+    Examples:
+        >>> mean_sd(np.array([1.0, 2.0, 3.0]))
+        '2.00 ± 1.00'
+    """
+    return f'{values.mean():.2f} ± {values.std(ddof=1):.2f}'
+
+
+def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Lay out a table; the first column is text."""
+    rows = ['| ' + ' | '.join(header) + ' |', '|---|' + '--:|' * (len(header) - 1)]
+    return '\n'.join([*rows, *('| ' + ' | '.join(line) + ' |' for line in lines)])
+
+
+def methods_table(rows: dict[str, Row]) -> str:
+    """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
+    reference = rows[PAPER]
+    lines = []
+    for row in [rows['cnn'], *_group(rows, 'methods')]:
+        p = ['-'] * 3 if row is reference else [f'{paired_test(row, reference, COLUMNS.index(name)):.3f}'
+                                                for name in ('F1_L', 'F1_I', 'top-1')]
+        lines.append([row.title, *map(mean_sd, row.figures.T), ' / '.join(p) if row is not reference else '-',
+                      f'{row.empty:.1f}', f'{row.labels:.2f}'])
+    return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)', 'empty %', 'labels'], lines)
+
+
+def calibrated_table(rows: dict[str, Row]) -> str:
+    """Give the same with thresholds chosen on validation, those without one unchanged."""
+    lines = []
+    for row in [rows['cnn'], *_group(rows, 'methods'), rows['release-norm'], rows['mask-none']]:
+        figures = row.figures if row.calibrated is None else row.calibrated
+        threshold = 'none' if row.thresholds is None else mean_sd(row.thresholds)
+        lines.append([row.title, threshold, *map(mean_sd, figures.T)])
+    return markdown(['', 'threshold', *COLUMNS], lines)
+
+
+def group_table(rows: dict[str, Row], group: str) -> str:
+    """Give an ablation: each line with its difference to the reference on the same seeds."""
+    short = ('F1_L', 'F1_I', 'top-1')
+    columns = [COLUMNS.index(name) for name in short]
+    variants = _group(rows, group)
+    if group in ('weak', 'incomplete'):
+        return markdown(['', *short, 'empty %', 'labels'],
+                        [[row.title, *(mean_sd(row.figures[:, column]) for column in columns), f'{row.empty:.1f}',
+                          f'{row.labels:.2f}'] for row in [rows[f'{group}-cnn'], *variants]])
+    lines = []
+    references = dict.fromkeys('frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants)
+    for name in references:
+        number = min(len(row.figures) for row in variants)
+        lines.append([f'**{rows[name].title}** (seeds 0-{number - 1})',
+                      *(mean_sd(rows[name].figures[:number, column]) for column in columns), '', f'{rows[name].empty:.1f}'])
+    for row in variants:
+        reference = rows['frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER]
+        number = min(len(row.figures), len(reference.figures))
+        change = ' / '.join(f'{(row.figures[:number, column] - reference.figures[:number, column]).mean():+.2f}'
+                            for column in columns)
+        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change, f'{row.empty:.1f}'])
+    return markdown(['', *short, 'against the bold line', 'empty %'], lines)
+
+
+def rates_table(bench: Bench) -> str:
+    """Give the searches: F1_I on validation at each learning rate, seed 0."""
+    def cells(folders: Iterable[tuple[float, Path]]) -> str:
+        found = {lr: read_record(folder)['validation']['f1_image'] for lr, folder in folders}  # type: ignore[index]
+        best = max(found, key=lambda lr: found[lr])
+        return ', '.join(f'{"**" * (lr == best)}{lr:g}: {value:.2f}{"**" * (lr == best)}' for lr, value in found.items())
+    lines = [['CNN', cells((lr, bench.cnn_folder(lr, 0)) for lr in CNN_LEARNING_RATES)]]
+    lines += [[variant.title, cells((lr, bench.folder(Run(variant.name, lr, 0))) for lr in variant.learning_rates)]
+              for variant in VARIANTS if variant.tuned_as is None]
+    return markdown(['', 'learning rate: F1_I on validation, seed 0'], lines)
+
+
+def describe(bench: Bench) -> str:
+    """Say what made the figures: command, commits, time."""
+    records = [json.loads(path.read_text(encoding='utf-8')) | dict(cnn='cnn' in path.relative_to(bench.out).parts[0])
+               for path in sorted(bench.out.glob('**/' + RECORD))]
+    commits = sorted({record['commit'] for record in records})
+    seconds = sum(record['seconds'] for record in records if record['cnn'])
+    joint = sum(json.loads(path.read_text(encoding='utf-8'))['seconds'] for variant in VARIANTS if variant.joint
+                for path in (bench.out / 'decoders' / variant.name).glob('*/*/' + RECORD))
+    side_by_side = sum(record['seconds'] for record in records) - seconds - joint
+    return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {records[0]["torch"]}, '
+            f'{os.cpu_count()} cores: {len(records)} runs; the CNNs took {seconds / 60:.0f} min, CNN and decoder together '
+            f'{joint / 60:.0f} min, the decoders {side_by_side / 60:.0f} min of one core each.')
+
+
+def write_csv(rows: dict[str, Row], path: Path) -> None:
+    """Write every figure of every seed."""
+    with open(path, 'w', encoding='utf-8', newline='') as file:
+        writer = csv.writer(file, lineterminator='\n')
+        writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS])
+        for row in rows.values():
+            group = BY_NAME[row.name].group if row.name in BY_NAME else CNN_GROUPS[row.name]
+            chosen = '0.5' if row.thresholds is not None else 'none'
+            for seed, figures in enumerate(row.figures):
+                writer.writerow([group, row.name, f'{row.lr:g}', seed, chosen, *(f'{value:.4f}' for value in figures)])
+            if row.calibrated is not None and row.thresholds is not None:
+                for seed, (threshold, figures) in enumerate(zip(row.thresholds, row.calibrated, strict=True)):
+                    writer.writerow([group, row.name, f'{row.lr:g}', seed, f'{threshold:.6f}',
+                                     *(f'{value:.4f}' for value in figures)])
+
+
+def draw_steps(rows: dict[str, Row], path: Path) -> None:
+    """Draw F1 against the number of steps."""
+    points = [(steps, rows[PAPER] if steps == 5 else rows[f'steps-{steps}']) for steps in (1, 2, 3, 5, 8)]
+    figure, axes = plt.subplots(1, 2, figsize=(9, 3.6), dpi=110, layout='constrained')
+    for axis, name in zip(axes, ('F1_L', 'F1_I'), strict=True):
+        column = COLUMNS.index(name)
+        for label, colour, marker, read in (('threshold 0.5', '#0072B2', 'o', lambda row: row.figures),
+                                            ('threshold chosen on validation', '#D55E00', 's', lambda row: row.calibrated)):
+            values = [read(row)[:ABLATION_SEEDS, column] for _, row in points]
+            axis.errorbar([steps for steps, _ in points], [part.mean() for part in values],
+                          [part.std(ddof=1) for part in values], color=colour, marker=marker, capsize=3, label=label)
+            axis.axhline(read(rows['cnn'])[:ABLATION_SEEDS, column].mean(), color=colour, linestyle=':',
+                         label=f'CNN, {label}')
+        axis.set_xlabel('steps T')
+        axis.set_ylabel(f'{name}, percent')
+        axis.set_xticks([steps for steps, _ in points])
+    axes[1].legend(fontsize=7)
+    figure.suptitle(f'Multi-order RNN on Open Clip Art, test side: mean and standard deviation of {ABLATION_SEEDS} seeds',
+                    fontsize=10)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def draw_frequency(bench: Bench, rows: dict[str, Row], path: Path, groups: int = 6) -> None:
+    """Draw the F1 of labels against how often they are in the training set."""
+    from morn_plugin.datasets.score_file import load_scores
+    counts = load_scores(bench.score_folder('full', 0) / 'scores_train.safetensors').annotations.label_counts()
+    parts = np.array_split(np.argsort(counts, kind='stable'), groups)
+    figure, axis = plt.subplots(figsize=(8, 4.2), dpi=110, layout='constrained')
+    styles = (('cnn', '#000000', 'x', ':'), ('frequent-first', '#E69F00', '^', '--'), ('rare-first', '#009E73', 'v', '--'),
+              ('lexicographic', '#CC79A7', 'D', '--'), (PAPER, '#0072B2', 'o', '-'))
+    for name, colour, marker, line in styles:
+        row = rows[name]
+        if name in ('cnn', PAPER):
+            axis.scatter(counts, row.per_label, s=9, color=colour, marker=marker, alpha=0.3)
+        axis.plot([counts[part].mean() for part in parts], [row.per_label[part].mean() for part in parts], color=colour,
+                  marker=marker, linestyle=line, label=row.title)
+    axis.set_xscale('log')
+    axis.set_xlabel('training images that have the label')
+    axis.set_ylabel('F1 of the label on the test side, percent')
+    axis.set_title(f'Lines: means of {groups} groups of equally many labels; points: labels (CNN and Multi-order); '
+                   f'{SEEDS} seeds', fontsize=9)
+    axis.legend(fontsize=8)
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def replace_section(text: str, name: str, content: str) -> str:
+    """Put content between the markers of a section.
+
+    Raises:
+        ValueError: If there are no such markers.
+    """
+    begin, end = BEGIN.format(name), END.format(name)
+    if text.count(begin) != 1 or text.count(end) != 1:
+        raise ValueError(f'Expected the page to hold {begin} and {end} once.')
+    head, rest = text.split(begin)
+    return f'{head}{begin}\n{content}\n{end}{rest.split(end)[1]}'
+
+
+def _group(rows: dict[str, Row], group: str) -> list[Row]:
+    return [rows[variant.name] for variant in VARIANTS if variant.group == group]
