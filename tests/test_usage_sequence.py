@@ -88,7 +88,8 @@ def test_thresholds_are_refused_by_name(tool, arguments, message, inferencer, se
 
 def test_report_says_what_a_test_says(sequence_work_dir, predictions, tmp_path):
     config = write_config(tmp_path / 'sequence.py', 'cnn-rnn')
-    output = run_tool('test.py', config, sequence_work_dir / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'm.json')
+    output = run_tool('test.py', config, sequence_work_dir / 'epoch_1.pth', '--work-dir', tmp_path, '--out',
+                      tmp_path / 'm.json')
     assert re.search(r'^ CNN-RNN ', output[output.index('Results on the test set'):], flags=re.M)
     run_tool('analysis/report.py', sequence_work_dir, '--out', tmp_path / 'report.html', '--images', 1)
     metrics, page = json.loads((tmp_path / 'm.json').read_text()), (tmp_path / 'report.html').read_text(encoding='utf-8')

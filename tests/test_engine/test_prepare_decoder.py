@@ -92,7 +92,8 @@ def test_other_annotations_than_those_of_the_checkpoint_are_named(folder):
 
 DATASET = dict(type='CheckedMultiLabelDataset', data_root=str(SLICE), ann_file='train_fit.json', pipeline=[])
 OTHER = dict(DATASET, ann_file='val.json')
-FIT, VAL = ([item['gt_label'] for item in load_annotations(SLICE / f'{name}.json').data_list] for name in ('train_fit', 'val'))
+FIT, VAL = ([item['gt_label'] for item in load_annotations(SLICE / f'{name}.json').data_list]
+            for name in ('train_fit', 'val'))
 
 
 @pytest.mark.parametrize(('config', 'labels'), [
@@ -113,7 +114,8 @@ def test_labels_are_read_through_wrappers(config, labels):
     model.head = torch.nn.Module()
     model.head.decoder = LabelSequenceLSTM(41, 'frequent_first', embed_dims=2, hidden_dims=2)
     HOOKS.build(dict(type='PrepareDecoderHook')).before_train(SimpleNamespace(
-        model=torch.nn.DataParallel(model), train_dataloader=SimpleNamespace(dataset=dataset), _resume=False, _load_from=None))
+        model=torch.nn.DataParallel(model), train_dataloader=SimpleNamespace(dataset=dataset), _resume=False,
+        _load_from=None))
     counts = [sum(k in row for row in labels) for k in range(41)]
     assert model.head.decoder.label_order.tolist() == sorted(range(41), key=lambda k: (-counts[k], classes[k]))
     assert model.head.decoder.longest.item() == max(map(len, labels))

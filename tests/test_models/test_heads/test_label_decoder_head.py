@@ -178,7 +178,7 @@ def test_thr_and_topk_exclude_each_other():
 
 @pytest.mark.parametrize('options', [dict(thr=0.5), dict(topk=2)])
 def test_a_decoder_without_threshold_refuses_one(options):
-    with pytest.raises(ValueError, match='LabelSequenceLSTM decides itself.*leave out `thr` and `topk`'):
+    with pytest.raises(ValueError, match=r'LabelSequenceLSTM decides itself.*leave out `thr` and `topk`'):
         build_sequence(**options)
 
 
