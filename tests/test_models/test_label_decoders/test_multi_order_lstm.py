@@ -78,9 +78,9 @@ def test_images_do_not_see_each_other():
 
 def test_linear_initial_state_has_no_tanh():
     decoder, scores = build(init_state='linear'), torch.rand(3, 6)
-    torch.testing.assert_close(decoder._initial_state(scores)[0], decoder.init_h(scores))
+    torch.testing.assert_close(decoder.start(scores)[0][0], decoder.init_h(scores))
     squashed = build(init_state='tanh')
-    torch.testing.assert_close(squashed._initial_state(scores)[1], squashed.init_c(scores).tanh())
+    torch.testing.assert_close(squashed.start(scores)[0][1], squashed.init_c(scores).tanh())
 
 
 def test_forget_bias_is_added_to_the_forget_gate_alone():
