@@ -24,8 +24,8 @@ class MultiLabelClassifier(ImageClassifier):
     Args:
         *args: Those of ``ImageClassifier``.
         frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's second stage.
-        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise convolutions take
-            about 0.6 of the time on a CPU. Defaults to False.
+        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise convolutions
+            are faster so on a CPU. Defaults to False.
         **kwargs: Those of ``ImageClassifier``.
 
     Raises:
