@@ -8,4 +8,5 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(channels_last=True, frozen=(), head=dict(num_classes=72, detach_scores=False))
+model = dict(
+    channels_last=True, backbone=dict(init_cfg=_base_.pretrained), frozen=(), head=dict(num_classes=72, detach_scores=False))

@@ -8,5 +8,6 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(channels_last=True, head=dict(num_classes=72))
+model = dict(
+    channels_last=True, backbone=dict(init_cfg=_base_.pretrained), head=dict(num_classes=72))
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'SR-CNN-RNN': ''})))
