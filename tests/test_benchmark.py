@@ -170,8 +170,8 @@ def test_paired_test_is_students(tools):
     # the two-sided p-value of Student's t with 4 degrees of freedom in closed form
     x = t / math.sqrt(4 + t * t)
     expected = 1 - abs(x) * (1 + (1 - x * x) / 2)
-    assert tools.page.paired_test(rows[0], rows[1], 2) == pytest.approx(expected)
-    assert tools.page.paired_test(rows[0], rows[0], 2) == 1.0
+    assert tools.page.paired_test(rows[0].figures, rows[1].figures, 2) == pytest.approx(expected)
+    assert tools.page.paired_test(rows[0].figures, rows[0].figures, 2) == 1.0
 
 
 def test_page_is_written_between_its_markers(tools):

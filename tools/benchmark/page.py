@@ -132,17 +132,24 @@ def label_f1(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
     return 100 * 2 * (predicted & true).sum(0) / np.maximum(predicted.sum(0) + true.sum(0), 1)
 
 
-def paired_test(row: Row, reference: Row, column: int) -> float:
+def paired_test(figures: np.ndarray, reference: np.ndarray, column: int) -> float:
     """Give the p-value of a paired t-test over the seeds that both have, two-sided; 1 if they are equal.
 
     Args:
-        row: Has (seeds, 7).
-        reference: The same.
+        figures: (seeds, 7).
+        reference: The same of another method, perhaps with another number of seeds.
         column: Index of the column.
     """
-    number = min(len(row.figures), len(reference.figures))
-    first, second = row.figures[:number, column], reference.figures[:number, column]
+    number = min(len(figures), len(reference))
+    first, second = figures[:number, column], reference[:number, column]
     return 1.0 if np.array_equal(first, second) else float(stats.ttest_rel(first, second).pvalue)
+
+
+def p_values(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str]) -> str:
+    """Write what the paired test says of some columns; a dash for the reference itself."""
+    if figures is reference:
+        return '-'
+    return ' / '.join(f'{paired_test(figures, reference, COLUMNS.index(name)):.3f}' for name in columns)
 
 
 def mean_sd(values: np.ndarray) -> str:
@@ -163,24 +170,24 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def methods_table(rows: dict[str, Row]) -> str:
     """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
-    reference = rows[PAPER]
-    lines = []
-    for row in [rows['cnn'], *_group(rows, 'methods')]:
-        p = ['-'] * 3 if row is reference else [f'{paired_test(row, reference, COLUMNS.index(name)):.3f}'
-                                                for name in ('F1_L', 'F1_I', 'top-1')]
-        lines.append([row.title, *map(mean_sd, row.figures.T), ' / '.join(p) if row is not reference else '-',
-                      f'{row.empty:.1f}', f'{row.labels:.2f}'])
+    reference = rows[PAPER].figures
+    lines = [[row.title, *map(mean_sd, row.figures.T), p_values(row.figures, reference, ('F1_L', 'F1_I', 'top-1')),
+              f'{row.empty:.1f}', f'{row.labels:.2f}'] for row in [rows['cnn'], *_group(rows, 'methods')]]
     return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)', 'empty %', 'labels'], lines)
 
 
 def calibrated_table(rows: dict[str, Row]) -> str:
     """Give the same with thresholds chosen on validation, those without one unchanged."""
+    reference = rows[PAPER].calibrated
+    assert reference is not None
     lines = []
-    for row in [rows['cnn'], *_group(rows, 'methods'), rows['release-norm'], rows['mask-none']]:
+    for row in [rows['cnn'], *_group(rows, 'methods'), *(rows[name] for name in ('release-norm', 'mask-none', 'steps-1'))]:
         figures = row.figures if row.calibrated is None else row.calibrated
         threshold = 'none' if row.thresholds is None else mean_sd(row.thresholds)
-        lines.append([row.title, threshold, *map(mean_sd, figures.T)])
-    return markdown(['', 'threshold', *COLUMNS], lines)
+        seeds = f' ({len(figures)} seeds)' if len(figures) < SEEDS else ''
+        p = p_values(figures, reference, ('F1_L', 'F1_I'))
+        lines.append([row.title + seeds, threshold, *map(mean_sd, figures.T), p])
+    return markdown(['', 'threshold', *COLUMNS, 'p (F1_L / F1_I)'], lines)
 
 
 def group_table(rows: dict[str, Row], group: str) -> str:
