@@ -117,7 +117,7 @@ def write_validation(tools, bench, figures):
 
 def test_learning_rate_is_the_best_on_validation(tools, tmp_path):
     bench = tools.runs.Bench(tmp_path, '')
-    write_validation(tools, bench, {1e-4: 50.0, 3e-4: 52.0, 1e-3: 51.0})
+    write_validation(tools, bench, {1e-4: 50.0, 3e-4: 52.0, 1e-3: 51.0, 3e-3: 49.0})
     assert tools.benchmark.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
 
 

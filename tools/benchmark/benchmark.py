@@ -36,8 +36,9 @@ def parse_args() -> argparse.Namespace:
 
 
 def use_one_core(log: str) -> None:
-    """Set up a process that trains decoders: one thread, its output in a file."""
+    """Set up a process for tasks of one core: one thread, its output in a file."""
     torch.set_num_threads(1)
+    os.environ['OMP_NUM_THREADS'] = '1'  # of the tools that it calls
     force_weights_only()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
@@ -129,8 +130,8 @@ def run_all(bench: Bench, stages: Stages) -> Bench:
     based = [task for task in tasks if task[1][2] is not None]
     stages.side_by_side('Decoders', [task for task in tasks if task not in based])
     stages.side_by_side('Decoders, used otherwise', based)
-    stages.one_by_one('CNN and decoder, learning rates', search_tasks(bench, joint=True))
-    stages.one_by_one('CNN and decoder', final_tasks(bench, joint=True))
+    stages.side_by_side('CNN and decoder, learning rates', search_tasks(bench, joint=True))
+    stages.side_by_side('CNN and decoder', final_tasks(bench, joint=True))
     return bench
 
 
