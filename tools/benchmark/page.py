@@ -236,8 +236,8 @@ def describe(bench: Bench) -> str:
                 for path in (bench.out / 'decoders' / variant.name).glob('*/*/' + RECORD))
     side_by_side = sum(record['seconds'] for record in records) - seconds - joint
     return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {records[0]["torch"]}, '
-            f'{os.cpu_count()} cores: {len(records)} runs; the CNNs took {seconds / 60:.0f} min, CNN and decoder together '
-            f'{joint / 60:.0f} min, the decoders {side_by_side / 60:.0f} min of one core each.')
+            f'{os.cpu_count()} cores: {len(records)} runs; the CNNs took {seconds / 60:.0f} min of all cores, CNN and decoder '
+            f'together {joint / 60:.0f} min and the decoders {side_by_side / 60:.0f} min of one core.')
 
 
 def write_csv(rows: dict[str, Row], path: Path) -> None:
