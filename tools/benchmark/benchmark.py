@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,8 +107,13 @@ class Stages:
 
     def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks of one core each, in processes of their own."""
-        with multiprocessing.get_context('spawn').Pool(self.workers, use_one_core, (self.log,)) as pool:
-            self._follow(title, pool.imap_unordered(call, tasks), len(tasks))
+        spawn = multiprocessing.get_context('spawn')
+        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (self.log,))  # not a Pool: its tasks may start no workers
+        try:
+            futures = as_completed([pool.submit(call, task) for task in tasks])
+            self._follow(title, (future.result() for future in futures), len(tasks))
+        finally:
+            pool.shutdown(cancel_futures=True)
 
     def _follow(self, title: str, done: Iterable[str], number: int) -> None:
         for count, what in enumerate(self.progress.track(done, total=number, description=title), 1):

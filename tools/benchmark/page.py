@@ -228,16 +228,18 @@ def rates_table(bench: Bench) -> str:
 
 def describe(bench: Bench) -> str:
     """Say what made the figures: command, commits, time."""
-    records = [json.loads(path.read_text(encoding='utf-8')) | dict(cnn='cnn' in path.relative_to(bench.out).parts[0])
-               for path in sorted(bench.out.glob('**/' + RECORD))]
-    commits = sorted({record['commit'] for record in records})
-    seconds = sum(record['seconds'] for record in records if record['cnn'])
-    joint = sum(json.loads(path.read_text(encoding='utf-8'))['seconds'] for variant in VARIANTS if variant.joint
-                for path in (bench.out / 'decoders' / variant.name).glob('*/*/' + RECORD))
-    side_by_side = sum(record['seconds'] for record in records) - seconds - joint
-    return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {records[0]["torch"]}, '
-            f'{os.cpu_count()} cores: {len(records)} runs; the CNNs took {seconds / 60:.0f} min of all cores, CNN and decoder '
-            f'together {joint / 60:.0f} min and the decoders {side_by_side / 60:.0f} min of one core.')
+    records = {path: json.loads(path.read_text(encoding='utf-8')) for path in sorted(bench.out.glob('**/' + RECORD))}
+    commits = sorted({record['commit'] for record in records.values()})
+    joint_folders = {variant.name for variant in VARIANTS if variant.joint}
+    minutes = dict.fromkeys(('cnn', 'joint', 'decoder'), 0.0)
+    for path, record in records.items():
+        stage, variant = path.relative_to(bench.out).parts[:2]
+        kind = 'cnn' if stage.startswith('cnn') else 'joint' if variant in joint_folders else 'decoder'
+        minutes[kind] += record['seconds'] / 60
+    version = next(iter(records.values()))['torch']
+    return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {version}, '
+            f'{os.cpu_count()} cores: {len(records)} runs. The CNNs took {minutes["cnn"]:.0f} min of all cores; of one core, CNN and '
+            f'decoder together took {minutes["joint"]:.0f} min and the decoders {minutes["decoder"]:.0f} min.')
 
 
 def write_csv(rows: dict[str, Row], path: Path) -> None:
