@@ -108,7 +108,7 @@ class Stages:
     def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks of one core each, in processes of their own."""
         spawn = multiprocessing.get_context('spawn')
-        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (self.log,))  # not a Pool: its tasks may start no workers
+        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (self.log,))  # a Pool's may start none
         try:
             futures = as_completed([pool.submit(call, task) for task in tasks])
             self._follow(title, (future.result() for future in futures), len(tasks))

@@ -238,8 +238,8 @@ def describe(bench: Bench) -> str:
         minutes[kind] += record['seconds'] / 60
     version = next(iter(records.values()))['torch']
     return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {version}, '
-            f'{os.cpu_count()} cores: {len(records)} runs. The CNNs took {minutes["cnn"]:.0f} min of all cores; of one core, CNN and '
-            f'decoder together took {minutes["joint"]:.0f} min and the decoders {minutes["decoder"]:.0f} min.')
+            f'{os.cpu_count()} cores: {len(records)} runs. The CNNs took {minutes["cnn"]:.0f} min of all cores; CNN and '
+            f'decoder together {minutes["joint"]:.0f} min and the decoders {minutes["decoder"]:.0f} min of one core.')
 
 
 def write_csv(rows: dict[str, Row], path: Path) -> None:

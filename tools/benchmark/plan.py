@@ -16,6 +16,7 @@ EPOCHS = 20
 JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3)  # of every decoder
 CNN_LEARNING_RATES = (1e-3, 2e-3, 4e-3)
+JOINT_LEARNING_RATES = (1e-5, 3e-5, 1e-4, 3e-4)  # CNN and decoder are trained already: lower
 TF_LEARNING_RATES = (1e-4, 1e-3, 1e-2, 3e-2)  # with epsilon 1.0 in the root, steps are far smaller
 DROPPED_LABELS = 0.3  # of the training labels, in the experiment on incomplete ones
 PAPER = 'multi-order'
@@ -77,7 +78,8 @@ VARIANTS: tuple[Variant, ...] = (
     *(_sequence(order, f'CNN-RNN, {order}', 'methods', order, seeds=SEEDS, tuned_as=None)
       for order in ('frequent-first', 'rare-first', 'lexicographic')),
     Variant('sr-cnn-rnn', 'SR-CNN-RNN', 'methods', 'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-2e_openclipart-128px.py',
-            seeds=SEEDS, tuned_as=None, base='rare-first', joint=True, has_threshold=False),
+            seeds=SEEDS, tuned_as=None, base='rare-first', joint=True, has_threshold=False,
+            learning_rates=JOINT_LEARNING_RATES),
     Variant(PAPER, 'Multi-order RNN', 'methods', seeds=SEEDS, tuned_as=None),
 
     *(Variant(f'steps-{steps}', f'T = {steps}', 'steps', options={HEAD + 'num_steps': steps}) for steps in (1, 2, 3, 8)),
