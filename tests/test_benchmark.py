@@ -63,7 +63,8 @@ def test_plan_is_whole(tools):
             assert variant.seeds <= plan.BY_NAME[variant.base].seeds
     methods = [variant for variant in plan.VARIANTS if variant.group == 'methods']
     assert len(methods) == 5
-    assert all(variant.tuned_as is None and variant.learning_rates == plan.LEARNING_RATES for variant in methods)
+    assert all(variant.tuned_as is None for variant in methods)
+    assert {len(variant.learning_rates) for variant in methods} == {4}  # the same search for each
 
 
 @pytest.mark.parametrize('name', ['multi-order', 'frequent-first'])

@@ -7,6 +7,7 @@ import argparse
 import contextlib
 import multiprocessing
 import os
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -143,6 +144,7 @@ def run_all(bench: Bench, stages: Stages) -> Bench:
 
 def main() -> None:
     args = parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped; the runs under way come to their end.'))
     force_weights_only()
     bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS)
     if not args.page_only:

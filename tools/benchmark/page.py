@@ -16,7 +16,7 @@ from scipy import stats
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
-from plan import ABLATION_SEEDS, BY_NAME, CNN_LEARNING_RATES, PAPER, SEEDS, VARIANTS, Variant
+from plan import ABLATION_SEEDS, BETTER, BY_NAME, CNN_LEARNING_RATES, PAPER, SEEDS, VARIANTS, Variant
 from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record
 
 from morn_plugin.evaluation.calibration import global_threshold
@@ -172,7 +172,7 @@ def methods_table(rows: dict[str, Row]) -> str:
     """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
     reference = rows[PAPER].figures
     lines = [[row.title, *map(mean_sd, row.figures.T), p_values(row.figures, reference, ('F1_L', 'F1_I', 'top-1')),
-              f'{row.empty:.1f}', f'{row.labels:.2f}'] for row in [rows['cnn'], *_group(rows, 'methods')]]
+              f'{row.empty:.1f}', f'{row.labels:.2f}'] for row in [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]]
     return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)', 'empty %', 'labels'], lines)
 
 
@@ -181,7 +181,7 @@ def calibrated_table(rows: dict[str, Row]) -> str:
     reference = rows[PAPER].calibrated
     assert reference is not None
     lines = []
-    for row in [rows['cnn'], *_group(rows, 'methods'), *(rows[name] for name in ('release-norm', 'mask-none', 'steps-1'))]:
+    for row in [rows['cnn'], *_group(rows, 'methods'), *(rows[name] for name in (BETTER, 'mask-none', 'steps-1'))]:
         figures = row.figures if row.calibrated is None else row.calibrated
         threshold = 'none' if row.thresholds is None else mean_sd(row.thresholds)
         seeds = f' ({len(figures)} seeds)' if len(figures) < SEEDS else ''
@@ -222,7 +222,7 @@ def rates_table(bench: Bench) -> str:
         return ', '.join(f'{"**" * (lr == best)}{lr:g}: {value:.2f}{"**" * (lr == best)}' for lr, value in found.items())
     lines = [['CNN', cells((lr, bench.cnn_folder(lr, 0)) for lr in CNN_LEARNING_RATES)]]
     lines += [[variant.title, cells((lr, bench.folder(Run(variant.name, lr, 0))) for lr in variant.learning_rates)]
-              for variant in VARIANTS if variant.tuned_as is None]
+              for variant in VARIANTS if len(variant.learning_rates) > 1 and variant.tuned_as is None]
     return markdown(['', 'learning rate: F1_I on validation, seed 0'], lines)
 
 
