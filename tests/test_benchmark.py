@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import samples_of
+from mmengine.config import Config
 
 from morn_plugin.datasets.annotations import Annotations
 from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores
@@ -194,3 +195,19 @@ def test_repository_page_agrees_with_its_csv(tools):
                 assert len(figures) == variant.seeds
                 assert tools.page.mean_sd(np.array(figures)) in page
     assert {variant.name for variant in tools.plan.VARIANTS} < {row['variant'] for row in rows}
+
+
+def test_better_variant_is_offered_as_it_was_measured(tools):
+    plan = tools.plan
+    offered = Config.fromfile(ROOT / 'configs/morn/morn-bn_scores_1xb32-20e_openclipart.py')
+    with open(ROOT / 'configs/benchmark/results.csv', newline='') as file:
+        rates = {float(row['lr']) for row in csv.DictReader(file) if row['variant'] == plan.BETTER}
+    measured = Config.fromfile(ROOT / 'configs' / plan.MORN)
+    measured.merge_from_dict({**plan.BY_NAME[plan.BETTER].options, 'train_cfg.max_epochs': plan.EPOCHS,
+                              'optim_wrapper.optimizer.lr': rates.pop()})
+    assert not rates
+    assert offered.to_dict() == measured.to_dict()
+    on_images = Config.fromfile(ROOT / 'configs/morn/morn-bn_efficientnet-lite0_1xb32-20e_openclipart-128px.py')
+    for part in ('optim_wrapper', 'train_cfg'):
+        assert on_images[part] == offered[part]
+    assert on_images.model.head.state_norm == offered.model.head.state_norm

@@ -12,6 +12,7 @@ from mmengine.runner import Runner
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 from morn_plugin.deploy.labels import load_thresholds
+from morn_plugin.engine.distributed import let_group_rest
 
 
 def parse_args() -> argparse.Namespace:
@@ -81,6 +82,7 @@ def main() -> None:
     metrics = runner.test()
     if args.out and out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out, indent=2)
+    let_group_rest()
 
 
 if __name__ == '__main__':

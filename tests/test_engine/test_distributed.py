@@ -3,7 +3,7 @@ import torch.distributed as dist
 from mmengine.config import ConfigDict
 
 from morn_plugin.engine import distributed
-from morn_plugin.engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
+from morn_plugin.engine.distributed import init_cpu_process_group, let_group_rest, use_cpu_model_wrapper
 
 
 @pytest.fixture
@@ -50,3 +50,12 @@ def test_the_wrapper_keeps_its_other_settings(given, expected):
     cfg = ConfigDict() if given is None else ConfigDict(model_wrapper_cfg=given)
     use_cpu_model_wrapper(cfg)
     assert cfg.model_wrapper_cfg == expected
+
+
+@pytest.mark.parametrize(('in_group', 'expected'), [(True, [0.5]), (False, [])])
+def test_only_a_process_of_a_group_waits_at_its_end(monkeypatch, in_group, expected):
+    waited = []
+    monkeypatch.setattr(distributed.time, 'sleep', waited.append)
+    monkeypatch.setattr(dist, 'is_initialized', lambda: in_group)
+    let_group_rest()
+    assert waited == expected

@@ -39,8 +39,8 @@ class Row:
         figures: (seeds, 7), percent, test side; the columns of ``COLUMNS``.
         calibrated: The same with one threshold chosen on the validation side for F1_I; None without a threshold.
         thresholds: (seeds,), those.
-        empty: Share of test images for which nothing is predicted, percent, mean over seeds.
-        labels: Labels predicted for a test image, mean.
+        empty: Share of test images for which nothing is predicted, percent, (seeds,).
+        labels: Labels predicted for a test image, mean, (seeds,).
         per_label: F1 of each label (C,), percent, mean over seeds.
         lr: Learning rate.
     """
@@ -50,8 +50,8 @@ class Row:
     figures: np.ndarray
     calibrated: np.ndarray | None
     thresholds: np.ndarray | None
-    empty: float
-    labels: float
+    empty: np.ndarray
+    labels: np.ndarray
     per_label: np.ndarray
     lr: float
 
@@ -111,7 +111,7 @@ def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold:
                                for part, threshold in zip(parts, thresholds, strict=True)])
     labels = np.stack([part['test_label'] for part in parts]).sum(2)  # (seeds, N)
     per_label = np.mean([label_f1(part['test_label'], part['test_target']) for part in parts], axis=0)
-    return Row(name, title, figures, calibrated, thresholds, 100 * float((labels == 0).mean()), float(labels.mean()),
+    return Row(name, title, figures, calibrated, thresholds, 100 * (labels == 0).mean(1), labels.mean(1),
                per_label, lr)
 
 
@@ -149,7 +149,8 @@ def p_values(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str])
     """Write what the paired test says of some columns; a dash for the reference itself."""
     if figures is reference:
         return '-'
-    return ' / '.join(f'{paired_test(figures, reference, COLUMNS.index(name)):.3f}' for name in columns)
+    values = [paired_test(figures, reference, COLUMNS.index(name)) for name in columns]
+    return ' / '.join('<.001' if value < 0.001 else f'{value:.3f}' for value in values)
 
 
 def mean_sd(values: np.ndarray) -> str:
@@ -172,7 +173,8 @@ def methods_table(rows: dict[str, Row]) -> str:
     """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
     reference = rows[PAPER].figures
     lines = [[row.title, *map(mean_sd, row.figures.T), p_values(row.figures, reference, ('F1_L', 'F1_I', 'top-1')),
-              f'{row.empty:.1f}', f'{row.labels:.2f}'] for row in [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]]
+              f'{row.empty.mean():.1f}', f'{row.labels.mean():.2f}']
+             for row in [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]]
     return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)', 'empty %', 'labels'], lines)
 
 
@@ -197,20 +199,21 @@ def group_table(rows: dict[str, Row], group: str) -> str:
     variants = _group(rows, group)
     if group in ('weak', 'incomplete'):
         return markdown(['', *short, 'empty %', 'labels'],
-                        [[row.title, *(mean_sd(row.figures[:, column]) for column in columns), f'{row.empty:.1f}',
-                          f'{row.labels:.2f}'] for row in [rows[f'{group}-cnn'], *variants]])
+                        [[row.title, *(mean_sd(row.figures[:, column]) for column in columns), f'{row.empty.mean():.1f}',
+                          f'{row.labels.mean():.2f}'] for row in [rows[f'{group}-cnn'], *variants]])
     lines = []
     references = dict.fromkeys('frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants)
     for name in references:
         number = min(len(row.figures) for row in variants)
         lines.append([f'**{rows[name].title}** (seeds 0-{number - 1})',
-                      *(mean_sd(rows[name].figures[:number, column]) for column in columns), '', f'{rows[name].empty:.1f}'])
+                      *(mean_sd(rows[name].figures[:number, column]) for column in columns), '',
+                      f'{rows[name].empty[:number].mean():.1f}'])
     for row in variants:
         reference = rows['frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER]
         number = min(len(row.figures), len(reference.figures))
         change = ' / '.join(f'{(row.figures[:number, column] - reference.figures[:number, column]).mean():+.2f}'
                             for column in columns)
-        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change, f'{row.empty:.1f}'])
+        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change, f'{row.empty.mean():.1f}'])
     return markdown(['', *short, 'against the bold line', 'empty %'], lines)
 
 
