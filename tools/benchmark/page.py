@@ -213,7 +213,8 @@ def group_table(rows: dict[str, Row], group: str) -> str:
         number = min(len(row.figures), len(reference.figures))
         change = ' / '.join(f'{(row.figures[:number, column] - reference.figures[:number, column]).mean():+.2f}'
                             for column in columns)
-        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change, f'{row.empty.mean():.1f}'])
+        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change,
+                      f'{row.empty.mean():.1f}'])
     return markdown(['', *short, 'against the bold line', 'empty %'], lines)
 
 
@@ -254,11 +255,11 @@ def write_csv(rows: dict[str, Row], path: Path) -> None:
             group = BY_NAME[row.name].group if row.name in BY_NAME else CNN_GROUPS[row.name]
             chosen = '0.5' if row.thresholds is not None else 'none'
             for seed, figures in enumerate(row.figures):
-                writer.writerow([group, row.name, f'{row.lr:g}', seed, chosen, *(f'{value:.4f}' for value in figures)])
+                writer.writerow([group, row.name, f'{row.lr:g}', seed, chosen, *(f'{value:.8f}' for value in figures)])
             if row.calibrated is not None and row.thresholds is not None:
                 for seed, (threshold, figures) in enumerate(zip(row.thresholds, row.calibrated, strict=True)):
                     writer.writerow([group, row.name, f'{row.lr:g}', seed, f'{threshold:.6f}',
-                                     *(f'{value:.4f}' for value in figures)])
+                                     *(f'{value:.8f}' for value in figures)])
 
 
 def draw_steps(rows: dict[str, Row], path: Path) -> None:
