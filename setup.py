@@ -34,7 +34,8 @@ EXTRAS = {
     'benchmark': ['scipy>=1.11'],
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=5'],
-    'test': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'scikit-learn>=1.4', 'ruff>=0.6', 'mypy>=1.10'],
+    'test': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'scikit-learn>=1.4', 'selenium>=4.20', 'ruff>=0.6',
+             'mypy>=1.10'],
 }
 EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
 

@@ -4,22 +4,18 @@ import json
 import os
 import re
 import runpy
-import shutil
 import socket
 import time
 import urllib.request
 
 import pytest
 from PIL import Image
-from tools_helpers import ROOT, SLICE, start_tool
+from tools_helpers import ROOT, SLICE, open_browser, start_tool
 
 from morn_plugin.apis import MultiLabelInferencer
 
 serve = runpy.run_path(str(ROOT / 'tools' / 'serve.py'))
 IMAGES = [str(SLICE / item['img_path']) for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:2]]
-BROWSER, DRIVER = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')
-FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-         '--disable-background-networking', '--disable-component-update')
 
 
 def test_uploads_are_limited_and_broken_ones_named(tmp_path):
@@ -81,25 +77,12 @@ def test_listens_on_this_machine_alone(address):
                 socket.create_connection((other, port), timeout=2)
 
 
-@pytest.fixture(params=[(1300, 1500), (400, 1500)], ids=['wide', 'narrow'])
+@pytest.fixture(params=[1300, 400], ids=['wide', 'narrow'])
 def browser(request, tmp_path):
-    if not (BROWSER and DRIVER):
-        pytest.skip('chromium and chromedriver are not installed (apt-get install chromium chromium-driver)')
-    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
-    from selenium.webdriver.chrome.service import Service
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in (*FLAGS, f'--user-data-dir={tmp_path / "profile"}'):
-        options.add_argument(flag)
-    options.set_capability('goog:loggingPrefs', {'performance': 'ALL'})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    width, height = request.param
-    driver.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
-                           dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500))
-    yield driver
-    if os.environ.get('SCREENSHOTS'):
-        driver.save_screenshot(os.path.join(os.environ['SCREENSHOTS'], f'serve_{width}.png'))
-    driver.quit()
+    with open_browser(tmp_path / 'profile', request.param) as browser:
+        yield browser
+        if os.environ.get('SCREENSHOTS'):
+            browser.save_screenshot(os.path.join(os.environ['SCREENSHOTS'], f'serve_{request.param}.png'))
 
 
 def test_upload_slider_and_result_on_the_screen(browser, address):

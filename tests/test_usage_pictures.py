@@ -3,19 +3,16 @@
 import csv
 import json
 import re
-import shutil
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from tools_helpers import run_tool, write_config
+from tools_helpers import open_browser, run_tool, write_config
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.visualization.report import draw_curves, make_page, make_table
-
-BROWSER, DRIVER = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')
 
 
 @pytest.fixture(scope='module')
@@ -64,28 +61,16 @@ def test_curves_take_what_the_log_has():
 
 
 def test_a_click_sorts(report, tmp_path):
-    if not (BROWSER and DRIVER):
-        pytest.skip('chromium and chromedriver are not installed (apt-get install chromium chromium-driver)')
-    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
-    from selenium.webdriver.chrome.service import Service
-    from selenium.webdriver.common.by import By
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for flag in ('--headless', '--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync',
-                 '--no-first-run', '--disable-component-update', '--disable-quic', f'--user-data-dir={tmp_path}'):
-        options.add_argument(flag)
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER))
-    try:
-        driver.get(report.as_uri())
-        column = lambda: [int(cell.text) for cell in driver.find_elements(
+    with open_browser(tmp_path) as browser:
+        from selenium.webdriver.common.by import By
+        browser.get(report.as_uri())
+        column = lambda: [int(cell.text) for cell in browser.find_elements(
             By.CSS_SELECTOR, 'table.sortable tbody td:nth-child(2)')]
-        before, button = column(), driver.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
+        before, button = column(), browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
         for order in (True, False):
-            driver.execute_script('arguments[0].click()', button)
+            browser.execute_script('arguments[0].click()', button)
             assert column() == sorted(before, reverse=order)
         assert before not in (sorted(before), sorted(before, reverse=True))
-    finally:
-        driver.quit()
 
 
 def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):

@@ -2,10 +2,13 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
@@ -30,6 +33,8 @@ test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, da
 train_cfg = dict(max_epochs=3)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None, max_keep_ckpts=-1){hooks})
 """
+BROWSER_FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
+                 '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage')
 EVALUATION = {'cnn': 'cnn', 'morn': 'decoder', 'cnn-rnn': 'sequence'}
 SMALL_HEAD = {'cnn': '', 'morn': ', embed_dims=8, hidden_dims=16, num_steps=3',
               'cnn-rnn': ', decoder=dict(embed_dims=8, hidden_dims=16)'}
@@ -91,6 +96,28 @@ def run_failing(*args, **kwargs):
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
     return output
+
+
+@contextmanager
+def open_browser(profile, width=1300, height=1500):
+    """Start a headless Chromium that keeps its files in the folder ``profile``; skips the test where there is none."""
+    binary, driver = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')
+    if not (binary and driver):
+        pytest.skip('chromium and chromedriver are not installed (apt-get install chromium chromium-driver)')
+    webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
+    from selenium.webdriver.chrome.service import Service
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for flag in (*BROWSER_FLAGS, f'--user-data-dir={profile}'):
+        options.add_argument(flag)
+    options.set_capability('goog:loggingPrefs', {'performance': 'ALL'})
+    browser = webdriver.Chrome(options=options, service=Service(driver))
+    try:
+        browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
+                                dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500))
+        yield browser
+    finally:
+        browser.quit()
 
 
 def read_scalars(work_dir):

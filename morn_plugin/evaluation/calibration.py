@@ -4,27 +4,23 @@ N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}; -1 is le
 where its score is strictly greater than its threshold.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 
 from ..utils.checks import check_choice, check_probability
-from .functional import Counts, mean_precision_recall_f1
 
 MEASURES = ('per-label-f1', 'per-image-f1', 'precision')
 DEFAULT = 0.5  # of a label that validation says nothing about
-MAX_CANDIDATES = 200
 
 
-def cut_points(scores: np.ndarray, limit: int | None = None) -> np.ndarray:
+def cut_points(scores: np.ndarray) -> np.ndarray:
     """Give thresholds, descending, that part the scores in every possible way, once each.
 
     Between two neighbouring scores the middle is taken; float32, as scores are.
 
     Args:
         scores: Any shape.
-        limit: At most this many, evenly spaced among all. Defaults to None, all.
 
     Examples:
         >>> cut_points(np.float32([0.5, 0.25, 0.5, 0.75])).tolist()
@@ -34,31 +30,34 @@ def cut_points(scores: np.ndarray, limit: int | None = None) -> np.ndarray:
     below = np.append(values[1:], np.float32(0))
     middle = ((values.astype(np.float64) + below) / 2).astype(np.float32)
     cuts = np.where((middle < values) & (middle > below), middle, below)  # neighbours in float32 have nothing between
-    cuts = np.append(values[:1], cuts)
-    if limit is not None and len(cuts) > limit:
-        cuts = cuts[np.linspace(0, len(cuts) - 1, limit).round().astype(int)]
-    return cuts
+    return np.append(values[:1], cuts)
 
 
-def threshold_counts(scores: np.ndarray, targets: np.ndarray, cuts: np.ndarray) -> Counts:
-    """Count one label at every threshold.
+def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Lower a threshold from the highest score to the lowest, and add up what each score that is passed brings.
 
     Args:
-        scores: (N,).
-        targets: (N,).
-        cuts: (K,).
+        scores: (K,). One of 0 exceeds no threshold, and brings nothing.
+        *gains: (K,) each.
 
     Returns:
-        Arrays (K,).
+        All different thresholds (cuts,), descending, at the first of which nothing is predicted; and the sums (cuts,).
+
+    Examples:
+        >>> sweep(np.float32([0.2, 0.6, 0.6]), np.array([5, 1, 2]))[1].tolist()
+        [0, 3, 8]
     """
-    known = targets >= 0
-    everything, right = np.sort(scores[known]), np.sort(scores[targets > 0])
-    above = lambda values: len(values) - np.searchsorted(values, cuts, side='right')
-    return Counts(np.full(len(cuts), len(right)), above(everything), above(right))
+    passed = scores > 0
+    if not passed.any():
+        return np.array([DEFAULT], dtype=np.float32), *(np.zeros(1, dtype=gain.dtype) for gain in gains)
+    order = np.argsort(-scores[passed], kind='stable')
+    values = scores[passed][order]
+    last = np.append(values[1:] != values[:-1], True)  # of equal scores
+    return cut_points(values), *(np.append(gain.dtype.type(0), gain[passed][order].cumsum()[last]) for gain in gains)
 
 
 def global_threshold(scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9) -> float:
-    """Choose one threshold for all labels.
+    """Choose one threshold for all labels: the best of all there are, found in one sweep.
 
     Args:
         scores: (N, C).
@@ -68,19 +67,15 @@ def global_threshold(scores: np.ndarray, targets: np.ndarray, measure: str, floo
         floor: 0-1, for ``'precision'``.
 
     Returns:
-        The threshold; of equally good ones the highest. With more than 200 different scores, 200 thresholds are tried.
+        The threshold; of equally good ones the highest.
     """
     _check(measure, floor)
-    cuts = cut_points(scores[targets >= 0], MAX_CANDIDATES)
-    if measure == 'per-image-f1':
-        values = [_image_f1(scores > cut, targets) for cut in cuts]
-        return float(cuts[int(np.argmax(values))])
-    counts = [threshold_counts(scores[:, c], targets[:, c], cuts) for c in range(scores.shape[1])]
-    true, predicted, correct = (np.stack(parts, axis=1) for parts in zip(*counts, strict=True))  # (K, C)
     if measure == 'precision':
-        return _at_floor(cuts, predicted.sum(1), correct.sum(1), floor)
-    values = [mean_precision_recall_f1(Counts(*rows)).f1 for rows in zip(true, predicted, correct, strict=True)]
-    return float(cuts[int(np.argmax(values))])
+        cuts, predicted, correct = _count(scores.ravel(), targets.ravel())
+        return _at_floor(cuts, predicted, correct, floor)
+    rows = (scores, targets) if measure == 'per-image-f1' else (scores.T, targets.T)
+    cuts, precision, recall = sweep(rows[0].ravel(), *(gain.ravel() for gain in _mean_gains(*rows)))
+    return float(cuts[_best(precision, recall)[0]])
 
 
 def label_thresholds(scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9) -> list[float]:
@@ -105,14 +100,14 @@ def label_thresholds(scores: np.ndarray, targets: np.ndarray, measure: str, floo
         return _climb(scores, targets, global_threshold(scores, targets, measure))
     chosen = []
     for c in range(scores.shape[1]):
-        cuts = cut_points(scores[targets[:, c] >= 0, c])
-        true, predicted, correct = threshold_counts(scores[:, c], targets[:, c], cuts)
-        if not len(cuts) or not true[0]:
+        cuts, predicted, correct = _count(scores[:, c], targets[:, c])
+        number = (targets[:, c] > 0).sum()
+        if not number:
             chosen.append(DEFAULT)
         elif measure == 'precision':
             chosen.append(_at_floor(cuts, predicted, correct, floor))
         else:
-            chosen.append(float(cuts[int(np.argmax(2 * correct / (true + predicted)))]))
+            chosen.append(float(cuts[int(np.argmax(2 * correct / (number + predicted)))]))
     return chosen
 
 
@@ -160,30 +155,58 @@ def _at_floor(cuts: np.ndarray, predicted: np.ndarray, correct: np.ndarray, floo
     return float(cuts[int(np.argmax(np.where(reached, correct, -1)))]) if reached.any() else 1.0
 
 
-def _image_f1(predicted: np.ndarray, targets: np.ndarray) -> float:
-    true = targets > 0
-    predicted = predicted & (targets >= 0)
-    return mean_precision_recall_f1(Counts(true.sum(1), predicted.sum(1), (true & predicted).sum(1))).f1
+def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Count, at every threshold of (K,) scores, the labels predicted and those of them that are right."""
+    known = targets >= 0
+    return sweep(scores[known], np.ones(known.sum(), dtype=np.int64), (targets[known] > 0).astype(np.int64))
+
+
+def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give what each entry adds to the rows' mean precision and mean recall when those above it are predicted already.
+
+    Args:
+        scores: (R, K), a row an image, or a row a label.
+        targets: (R, K).
+
+    Returns:
+        Two arrays (R, K); 0 where the target is unknown.
+    """
+    known, true = targets >= 0, targets > 0
+    order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
+    correct = np.take_along_axis(true, order, axis=1).cumsum(axis=1)
+    precision = np.empty(scores.shape)
+    np.put_along_axis(precision, order, np.diff(correct / np.arange(1, scores.shape[1] + 1), axis=1, prepend=0), axis=1)
+    recall = true / np.maximum(true.sum(axis=1, keepdims=True), 1)
+    return precision * known / len(scores), recall / len(scores)
+
+
+def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
+    """Find the first of the highest harmonic means, and what it is; sums that differ by rounding alone count as equal."""
+    total = precision + recall
+    f1 = np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 1e-12)
+    place = int(np.argmax(f1.round(10)))
+    return place, float(f1[place])
 
 
 def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 3) -> list[float]:
     chosen = np.full(scores.shape[1], start, dtype=np.float32)
-    true = targets > 0
-    predicted = (scores > chosen) & (targets >= 0)
-    wanted, given, right = true.sum(1), predicted.sum(1), (true & predicted).sum(1)
-    best = mean_precision_recall_f1(Counts(wanted, given, right)).f1
+    known, true = targets >= 0, targets > 0
+    predicted = (scores > chosen) & known
+    wanted = np.maximum(true.sum(1), 1)
+    hits = (predicted & true).sum(1)
+    _, best = _best((hits / np.maximum(predicted.sum(1), 1)).mean()[None], (hits / wanted).mean()[None])
     for _ in range(sweeps):
         before = best
         for c in np.flatnonzero(true.any(0)):
-            known = targets[:, c] >= 0
-            others, others_right = given - predicted[:, c], right - (predicted & true)[:, c]
-            evaluate: Callable[[np.ndarray], float] = lambda column: mean_precision_recall_f1(Counts(
-                wanted, others + column, others_right + (column & true[:, c]))).f1  # noqa: B023  used at once
-            columns = {float(cut): (scores[:, c] > cut) & known for cut in cut_points(scores[known, c], MAX_CANDIDATES)}
-            cut, value = max(((cut, evaluate(column)) for cut, column in columns.items()), key=lambda pair: pair[1])
+            others = predicted.sum(1) - predicted[:, c]
+            right = (predicted & true).sum(1) - (predicted & true)[:, c]
+            without = right / np.maximum(others, 1)  # precision of each image
+            gains = (known[:, c] * ((right + true[:, c]) / (others + 1) - without), true[:, c] / wanted)
+            cuts, *sums = sweep(scores[:, c], *(gain / len(scores) for gain in gains))
+            place, value = _best(without.mean() + sums[0], (right / wanted).mean() + sums[1])
             if value > best + 1e-9:
-                best, chosen[c], predicted[:, c] = value, cut, columns[cut]
-                given, right = others + columns[cut], others_right + (columns[cut] & true[:, c])
+                best, chosen[c] = value, cuts[place]
+                predicted[:, c] = (scores[:, c] > chosen[c]) & known[:, c]
         if best <= before + 1e-9:
             break
     return [float(value) for value in chosen]

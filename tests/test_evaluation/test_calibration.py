@@ -45,9 +45,9 @@ def naive(scores, targets, thresholds, measure, floor):
 
 
 @pytest.mark.parametrize('measure', MEASURES)
-@pytest.mark.parametrize('seed', range(4))
-def test_no_global_threshold_is_better(measure, seed):
-    scores, targets = make_data(seed)
+@pytest.mark.parametrize(('seed', 'levels'), [(0, 12), (1, 12), (2, 12), (3, 12), (4, 10**6), (5, 10**6)])
+def test_no_global_threshold_is_better(measure, seed, levels):
+    scores, targets = make_data(seed, levels, size=(60, 4))
     found = global_threshold(scores, targets, measure, 0.8)
     value = naive(scores, targets, [found] * 4, measure, 0.8)
     best = max(naive(scores, targets, [thr] * 4, measure, 0.8) for thr in every_threshold(scores))
@@ -55,9 +55,9 @@ def test_no_global_threshold_is_better(measure, seed):
     assert value > 0
 
 
-@pytest.mark.parametrize('seed', range(4))
-def test_no_threshold_of_a_label_is_better(seed):
-    scores, targets = make_data(seed)
+@pytest.mark.parametrize(('seed', 'levels'), [(0, 12), (1, 12), (2, 10**6)])
+def test_no_threshold_of_a_label_is_better(seed, levels):
+    scores, targets = make_data(seed, levels)
     for c, thr in enumerate(label_thresholds(scores, targets, 'per-label-f1')):
         known = targets[:, c] >= 0
         score = lambda cut: f1_score(targets[known, c] > 0, scores[known, c] > cut, zero_division=0)  # noqa: B023
@@ -68,15 +68,22 @@ def test_no_threshold_of_a_label_is_better(seed):
         assert naive(*one, [thr], 'precision', 0.8) == reached or (reached == -1 and thr == 1)
 
 
-@pytest.mark.parametrize('seed', range(4))
-def test_per_image_climb_ends_where_no_single_label_helps(seed):
-    scores, targets = make_data(seed)
+@pytest.mark.parametrize(('seed', 'levels'), [(0, 12), (1, 12), (2, 12), (3, 10**6)])
+def test_per_image_climb_ends_where_no_single_label_helps(seed, levels):
+    scores, targets = make_data(seed, levels)
     found = label_thresholds(scores, targets, 'per-image-f1')
     value = naive(scores, targets, found, 'per-image-f1', 0)
     assert value >= naive(scores, targets, [global_threshold(scores, targets, 'per-image-f1')] * 4, 'per-image-f1', 0)
     for c in range(4):
         for cut in every_threshold(scores):
             assert naive(scores, targets, [*found[:c], cut, *found[c + 1:]], 'per-image-f1', 0) <= value + 1e-9
+
+
+def test_scores_of_zero_exceed_no_threshold():
+    scores, targets = np.zeros((3, 2), dtype=np.float32), np.ones((3, 2), dtype=np.int8)
+    for measure in MEASURES:
+        assert 0 <= global_threshold(scores, targets, measure) <= 1
+        assert all(0 <= thr <= 1 for thr in label_thresholds(scores, targets, measure))
 
 
 def test_neighbouring_scores_are_parted():

@@ -23,7 +23,10 @@ from morn_plugin.evaluation.calibration import global_threshold
 from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
 
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
+EXTRA_COLUMNS = ('empty', 'labels', 'val F1_I')
+CALIBRATED = 'calibrated '  # before a threshold in results.csv
 BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
+GROUPS = ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam', 'weak', 'incomplete')
 CNN_GROUPS = {'cnn': 'methods', 'weak-cnn': 'weak', 'incomplete-cnn': 'incomplete'}
 Predictions = dict[str, np.ndarray]
 FinalRun = Callable[[Bench, Variant, int], Run]
@@ -41,8 +44,9 @@ class Row:
         thresholds: (seeds,), those.
         empty: Share of test images for which nothing is predicted, percent, (seeds,).
         labels: Labels predicted for a test image, mean, (seeds,).
-        per_label: F1 of each label (C,), percent, mean over seeds.
+        validation: F1_I on the validation side, percent, (seeds,).
         lr: Learning rate.
+        per_label: F1 of each label (C,), percent, mean over seeds; None where the row was read from results.csv.
     """
 
     name: str
@@ -52,8 +56,9 @@ class Row:
     thresholds: np.ndarray | None
     empty: np.ndarray
     labels: np.ndarray
-    per_label: np.ndarray
+    validation: np.ndarray
     lr: float
+    per_label: np.ndarray | None = None
 
 
 def write(bench: Bench, folder: Path, final_run: FinalRun) -> None:
@@ -68,15 +73,18 @@ def write(bench: Bench, folder: Path, final_run: FinalRun) -> None:
     draw_steps(rows, folder / 'steps.png')
     draw_frequency(bench, rows, folder / 'frequency.png')
     write_csv(rows, folder / 'results.csv')
-    sections = dict(
-        setting=describe(bench), methods=methods_table(rows), calibrated=calibrated_table(rows),
-        **{group: group_table(rows, group) for group in ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam',
-                                                         'weak', 'incomplete')}, rates=rates_table(bench))
+    sections = dict(tables(rows), setting=describe(bench), rates=rates_table(bench))
     readme = folder / 'README.md'
     text = readme.read_text(encoding='utf-8')
     for name, content in sections.items():
         text = replace_section(text, name, content)
     readme.write_text(text, encoding='utf-8')
+
+
+def tables(rows: dict[str, Row]) -> dict[str, str]:
+    """Give the tables of figures by the section that they stand in; they follow from results.csv."""
+    return dict(methods=methods_table(rows), calibrated=calibrated_table(rows),
+                **{group: group_table(rows, group) for group in GROUPS})
 
 
 def collect(bench: Bench, final_run: FinalRun) -> dict[str, Row]:
@@ -103,7 +111,8 @@ def load_predictions(path: Path) -> Predictions:
 
 def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold: bool, lr: float) -> Row:
     """Compute the figures of the seeds of a method."""
-    figures = np.array([paper_columns(part['test_label'], part) for part in parts])
+    figures, validation = (np.array([paper_columns(part[f'{side}_label'], part, side) for part in parts])
+                           for side in ('test', 'val'))
     calibrated = thresholds = None
     if has_threshold:
         thresholds = np.array([global_threshold(part['val_score'], part['val_target'], 'per-image-f1') for part in parts])
@@ -112,16 +121,16 @@ def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold:
     labels = np.stack([part['test_label'] for part in parts]).sum(2)  # (seeds, N)
     per_label = np.mean([label_f1(part['test_label'], part['test_target']) for part in parts], axis=0)
     return Row(name, title, figures, calibrated, thresholds, 100 * (labels == 0).mean(1), labels.mean(1),
-               per_label, lr)
+               validation[:, COLUMNS.index('F1_I')], lr, per_label)
 
 
-def paper_columns(predicted: np.ndarray, part: Predictions) -> list[float]:
-    """Give the seven columns, by the conventions of the authors (``undefined='zero'``)."""
-    target = part['test_target']
+def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') -> list[float]:
+    """Give the seven columns of a side, by the conventions of the authors (``undefined='zero'``)."""
+    target = part[f'{side}_target']
     packed = pack_labels(predicted, target)
     per_label = mean_precision_recall_f1(count_labels(packed, target.shape[1]))
     per_image = mean_precision_recall_f1(count_images(packed, target.shape[1]))
-    best = part['test_first'].argmax(axis=1)
+    best = part[f'{side}_first'].argmax(axis=1)
     top_one = 100 * float((target[np.arange(len(target)), best] > 0).mean())
     return [*per_label, *per_image, top_one]
 
@@ -193,29 +202,26 @@ def calibrated_table(rows: dict[str, Row]) -> str:
 
 
 def group_table(rows: dict[str, Row], group: str) -> str:
-    """Give an ablation: each line with its difference to the reference on the same seeds."""
+    """Give an ablation on the seeds that all of it has: each line with its difference to the reference, the bold line."""
     short = ('F1_L', 'F1_I', 'top-1')
-    columns = [COLUMNS.index(name) for name in short]
     variants = _group(rows, group)
-    if group in ('weak', 'incomplete'):
-        return markdown(['', *short, 'empty %', 'labels'],
-                        [[row.title, *(mean_sd(row.figures[:, column]) for column in columns), f'{row.empty.mean():.1f}',
-                          f'{row.labels.mean():.2f}'] for row in [rows[f'{group}-cnn'], *variants]])
-    lines = []
-    references = dict.fromkeys('frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants)
-    for name in references:
-        number = min(len(row.figures) for row in variants)
-        lines.append([f'**{rows[name].title}** (seeds 0-{number - 1})',
-                      *(mean_sd(rows[name].figures[:number, column]) for column in columns), '',
-                      f'{rows[name].empty[:number].mean():.1f}'])
+    number = min(len(row.figures) for row in variants)
+    columns = [COLUMNS.index(name) for name in short]
+    figures = {row.name: row.figures[:number, columns] for row in rows.values()}
+
+    def line(title: str, row: Row, middle: str) -> list[str]:
+        return [title, *map(mean_sd, figures[row.name].T), middle, f'{row.empty[:number].mean():.1f}',
+                f'{row.validation[:number].mean():.2f}']
+    if f'{group}-cnn' in rows:  # with a CNN of its own: nothing to take differences to
+        lines = [line(row.title, row, f'{row.labels[:number].mean():.2f}') for row in [rows[f'{group}-cnn'], *variants]]
+        return markdown(['', *short, 'labels', 'empty %', 'val. F1_I'], lines)
+    references = {row.name: 'frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants}
+    lines = [line(f'**{rows[name].title}** (seeds 0-{number - 1})', rows[name], '')
+             for name in dict.fromkeys(references.values())]
     for row in variants:
-        reference = rows['frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER]
-        number = min(len(row.figures), len(reference.figures))
-        change = ' / '.join(f'{(row.figures[:number, column] - reference.figures[:number, column]).mean():+.2f}'
-                            for column in columns)
-        lines.append([row.title, *(mean_sd(row.figures[:, column]) for column in columns), change,
-                      f'{row.empty.mean():.1f}'])
-    return markdown(['', *short, 'against the bold line', 'empty %'], lines)
+        change = (figures[row.name] - figures[references[row.name]]).mean(0)
+        lines.append(line(row.title, row, ' / '.join(f'{value:+.2f}' for value in change)))
+    return markdown(['', *short, 'against the bold line', 'empty %', 'val. F1_I'], lines)
 
 
 def rates_table(bench: Bench) -> str:
@@ -247,19 +253,39 @@ def describe(bench: Bench) -> str:
 
 
 def write_csv(rows: dict[str, Row], path: Path) -> None:
-    """Write every figure of every seed."""
+    """Write every figure of every seed: a line each, and where there is a threshold one more for the calibrated one."""
     with open(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS])
+        writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS, *EXTRA_COLUMNS])
         for row in rows.values():
             group = BY_NAME[row.name].group if row.name in BY_NAME else CNN_GROUPS[row.name]
-            chosen = '0.5' if row.thresholds is not None else 'none'
-            for seed, figures in enumerate(row.figures):
-                writer.writerow([group, row.name, f'{row.lr:g}', seed, chosen, *(f'{value:.8f}' for value in figures)])
+            start = [group, row.name, f'{row.lr:g}']
+            extra = np.stack([row.empty, row.labels, row.validation], axis=1)
+            for seed, figures in enumerate(np.hstack([row.figures, extra])):
+                writer.writerow([*start, seed, 'none' if row.thresholds is None else '0.5', *map('{:.8f}'.format, figures)])
             if row.calibrated is not None and row.thresholds is not None:
                 for seed, (threshold, figures) in enumerate(zip(row.thresholds, row.calibrated, strict=True)):
-                    writer.writerow([group, row.name, f'{row.lr:g}', seed, f'{threshold:.6f}',
-                                     *(f'{value:.8f}' for value in figures)])
+                    cells = [*map('{:.8f}'.format, figures), *[''] * len(EXTRA_COLUMNS)]
+                    writer.writerow([*start, seed, f'{CALIBRATED}{threshold:.6f}', *cells])
+
+
+def read_csv(path: Path) -> dict[str, Row]:
+    """Read what :func:`write_csv` wrote; the figures of single labels are not in it."""
+    with open(path, encoding='utf-8', newline='') as file:
+        lines = list(csv.DictReader(file))
+    rows = {}
+    for name in dict.fromkeys(line['variant'] for line in lines):
+        own = [line for line in lines if line['variant'] == name]
+        plain = [line for line in own if not line['threshold'].startswith(CALIBRATED)]
+        chosen = [line for line in own if line['threshold'].startswith(CALIBRATED)]
+        figures, calibrated = (np.array([[float(line[key]) for key in COLUMNS] for line in part])
+                               for part in (plain, chosen))
+        thresholds = np.array([float(line['threshold'].removeprefix(CALIBRATED)) for line in chosen])
+        extra = (np.array([float(line[key]) for line in plain]) for key in EXTRA_COLUMNS)
+        title = BY_NAME[name].title if name in BY_NAME else 'CNN'
+        rows[name] = Row(name, title, figures, calibrated if chosen else None, thresholds if chosen else None, *extra,
+                         lr=float(plain[0]['lr']))
+    return rows
 
 
 def draw_steps(rows: dict[str, Row], path: Path) -> None:
