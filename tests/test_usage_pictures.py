@@ -3,12 +3,13 @@
 import csv
 import json
 import re
+import runpy
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
 import numpy as np
 import pytest
-from tools_helpers import open_browser, run_tool, write_config
+from tools_helpers import ROOT, open_browser, run_tool, write_config
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
@@ -87,6 +88,19 @@ def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
     edges = ElementTree.parse(tmp_path / 'graph.graphml').getroot().iter('{http://graphml.graphdrawing.org/xmlns}edge')
     assert {(edge.get('source'), edge.get('target')) for edge in edges} == set(counted)
     assert (tmp_path / 'heat_map.png').stat().st_size > 10_000
+    assert (tmp_path / 'graph.png').stat().st_size > 10_000
+
+
+def test_the_graph_draws_what_stands_out_from_co_occurrence(tmp_path):
+    tool = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'label_graph.py'))
+    row = lambda label, following, count, probability, expected: dict(
+        zip(tool['COLUMNS'], (label, following, count, probability, expected, None), strict=True))
+    rows = [row('a', 'a', 50, 1.0, 0.0), row('b', 'c', 20, 0.5, 0.6), row('c', 'b', 10, 0.4, 0.3), row('b', 'a', 9, 0.9, None),
+            row('a', 'b', 8, 1.0, 0.5)]
+    assert [(item['label'], item['next']) for item in tool['choose_edges'](rows, 2)] == [('b', 'a'), ('a', 'b')]
+    assert len(tool['choose_edges'](rows, 9)) == 3
+    tool['write_graph'](rows[:1], tmp_path, 9)  # nothing stands out: a picture without arrows
+    assert (tmp_path / 'graph.png').is_file()
 
 
 def test_pictures_reach_tensorboard_while_training(tmp_path):

@@ -26,7 +26,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose')
     parser.add_argument('--all-scores', action='store_true', help='write the scores of all labels and steps (.jsonl)')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--num-workers', type=int, default=2, help='threads that read images ahead')
+    parser.add_argument('--num-workers', type=int,
+                        help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
     args = parser.parse_args()
     if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:

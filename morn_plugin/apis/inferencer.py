@@ -22,7 +22,7 @@ from torch import nn
 
 from ..deploy.images import SUFFIXES, decode_image, list_images
 from ..deploy.labels import Thr, make_record
-from ..deploy.running import batched, read_ahead, run_batches
+from ..deploy.running import batched, count_readers, read_ahead, run_batches
 from ..models.heads.label_decoder_head import select_labels
 from ..utils.checks import check_positive, check_thr_topk
 from ..visualization import Prediction, draw_predictions
@@ -38,7 +38,8 @@ class MultiLabelInferencer(BaseInferencer):
         model: A work folder or a checkpoint.
         config: The config. Defaults to None: found by :func:`~morn_plugin.apis.finding.find_model`.
         device: Where to run, such as ``'cuda:0'``. Defaults to None, the best there is.
-        num_workers: Threads that read and transform the next two batches while the model runs; 0 for none.
+        num_workers: Threads that read and transform the next two batches while the model runs; 0 for none. Defaults to
+            None, 2 beside a GPU and none on a CPU.
         show_progress: Show MMEngine's progress bar in calls.
 
     Raises:
@@ -55,10 +56,10 @@ class MultiLabelInferencer(BaseInferencer):
     visualize_kwargs = {'out_dir'}
 
     def __init__(self, model: str | Path, config: str | Path | None = None, device: str | None = None,
-                 num_workers: int = 2, show_progress: bool = False) -> None:
+                 num_workers: int | None = None, show_progress: bool = False) -> None:
         cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
-        self.num_workers = num_workers
         super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
+        self.num_workers = count_readers(num_workers, next(self.model.parameters()).device.type == 'cpu')
         self.classes = self._find_classes(cfg)
         del self._checkpoint
 

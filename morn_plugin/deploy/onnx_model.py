@@ -12,7 +12,7 @@ from ..utils.checks import check_positive, check_thr_topk
 from ..utils.extras import require_extra
 from .images import list_images, prepare_image, read_image
 from .labels import Thr, choose_labels, make_record
-from .running import read_ahead, run_batches
+from .running import count_readers, read_ahead, run_batches
 
 KEY = 'morn_plugin'
 
@@ -60,7 +60,7 @@ class OnnxModel:
         return dict(zip(self.outputs, self.session.run(None, {'images': images}), strict=True))
 
     def predict(self, inputs: Iterable[str | Path], batch_size: int = 32, thr: Thr = None, topk: int | None = None,
-                num_workers: int = 2) -> Iterator[dict[str, Any]]:
+                num_workers: int | None = None) -> Iterator[dict[str, Any]]:
         """Predict files.
 
         Args:
@@ -68,14 +68,15 @@ class OnnxModel:
             batch_size: Images at once.
             thr: Overrides the thresholds of the export.
             topk: Give this many best labels instead.
-            num_workers: Threads that read ahead.
+            num_workers: Threads that read ahead; None for 2 beside a GPU and none on a CPU.
 
         Yields:
             A record an image (:func:`~morn_plugin.deploy.labels.make_record`), or ``dict(img_path, error)``.
         """
         check_positive(batch_size=batch_size)
         check_thr_topk(thr, topk)
-        loaded = read_ahead(self.prepare, list_images(inputs), num_workers, 2 * batch_size)
+        on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
+        loaded = read_ahead(self.prepare, list_images(inputs), count_readers(num_workers, on_cpu), 2 * batch_size)
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
     def _predict_batch(self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr,

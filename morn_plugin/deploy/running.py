@@ -13,6 +13,15 @@ Source = TypeVar('Source')
 Result = TypeVar('Result')
 
 
+def count_readers(num_workers: int | None, on_cpu: bool) -> int:
+    """Give the threads that read ahead: those asked for, else 2 beside a GPU, and none on a CPU.
+
+    There the model uses every core, and loses more to a thread beside it than reading takes
+    (``tools/analysis/throughput.py``).
+    """
+    return num_workers if num_workers is not None else 0 if on_cpu else 2
+
+
 def read_ahead(function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int,
                ahead: int) -> Generator[tuple[Source, Result | Exception], None, None]:
     """Apply a function in threads, in order, while the results are used.

@@ -24,7 +24,7 @@ TIMEOUT = 20  # seconds, after which a wait for another thread has failed
 
 @pytest.fixture(scope='module')
 def inferencer(work_dir):
-    return MultiLabelInferencer(work_dir, device='cpu')
+    return MultiLabelInferencer(work_dir, device='cpu', num_workers=2)
 
 
 @pytest.fixture(scope='module')
@@ -124,6 +124,10 @@ def test_goes_on_past_what_cannot_be_read(inferencer, files, tmp_path):
         inferencer(str(tmp_path / '*.gif'))
     with pytest.raises(ValueError, match=r'shape \(H, W, 3\) and type uint8'):
         inferencer(np.zeros((4, 4), np.uint8))
+
+
+def test_no_thread_reads_beside_a_model_on_the_cpu_unless_asked(work_dir):
+    assert MultiLabelInferencer(work_dir, device='cpu').num_workers == 0
 
 
 def test_reading_ahead_changes_nothing(inferencer, files, tmp_path, monkeypatch):

@@ -6,8 +6,12 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from morn_plugin.apis import MultiLabelInferencer
@@ -29,6 +33,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--min-count', type=int, default=3, help='transitions seen less often are left out of table and '
                         'graph (default: 3)')
     parser.add_argument('--max-labels', type=int, default=40, help='labels in the heat map, the most visited')
+    parser.add_argument('--max-edges', type=int, default=40, help='arrows of the drawn graph, those that stand out most')
     parser.add_argument('--device')
     return parser.parse_args()
 
@@ -62,8 +67,8 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
     figure.savefig(path)
 
 
-def write_graph(rows: list[dict], folder: Path) -> None:
-    """Write GraphML and networkx's node-link JSON."""
+def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
+    """Write GraphML and networkx's node-link JSON, and draw the transitions that stand out most."""
     networkx = require_extra('networkx', 'graph')
     graph = networkx.DiGraph()
     for row in rows:
@@ -71,6 +76,40 @@ def write_graph(rows: list[dict], folder: Path) -> None:
         graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
     networkx.write_graphml(graph, folder / 'graph.graphml')
     (folder / 'graph.json').write_text(json.dumps(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8')
+    draw_graph(networkx, choose_edges(rows, edges), folder / 'graph.png')
+
+
+def choose_edges(rows: list[dict], number: int) -> list[dict]:
+    """Take the transitions that are most frequent beyond what co-occurrence predicts, a label to itself left out."""
+    surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
+    others = sorted((row for row in rows if row['label'] != row['next']), key=surplus, reverse=True)
+    return [row for row in others[:number] if surplus(row) > 0]
+
+
+def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
+    """Draw transitions as arrows in a circle of labels: as wide as probable, darker the further above co-occurrence."""
+    graph = networkx.DiGraph([(row['label'], row['next'], row) for row in rows])
+    figure = Figure(figsize=(10, 9), dpi=100, layout='constrained')
+    axes = figure.subplots()
+    axes.set(title='What the model picks next more often than training co-occurrence predicts', aspect='equal',
+             xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+    axes.axis('off')
+    if rows:  # neighbours stand side by side, so that arrows cross less
+        groups = networkx.community.greedy_modularity_communities(graph.to_undirected())
+        place = networkx.circular_layout([label for group in groups for label in sorted(group)])
+        surplus = [row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)]
+        colours = ScalarMappable(Normalize(0, max(surplus)), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1))))
+        networkx.draw_networkx_edges(graph, place, ax=axes, width=[0.6 + 3 * row['probability'] for *_, row in
+                                                                   graph.edges(data=True)],
+                                     edge_color=colours.to_rgba(surplus), arrowsize=13, node_size=60,
+                                     connectionstyle='arc3,rad=0.2')
+        figure.colorbar(colours, ax=axes, shrink=0.5, label='probability above that of co-occurrence')
+        for label, (x, y) in place.items():
+            angle = np.degrees(np.arctan2(y, x))
+            left = abs(angle) > 90
+            axes.text(1.05 * x, 1.05 * y, label[:24], rotation=angle - 180 * left, rotation_mode='anchor', va='center',
+                      ha='right' if left else 'left', fontsize=9, parse_math=False)
+    figure.savefig(path)
 
 
 def print_table(rows: list[dict], number: int = 20) -> None:
@@ -99,7 +138,7 @@ def main() -> None:
             table.writeheader()
             table.writerows(rows)
         draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')
-        write_graph(rows, args.out_dir)
+        write_graph(rows, args.out_dir, args.max_edges)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
     print_table(rows)

@@ -5,7 +5,9 @@ On a shared machine look at the ratios, which both sides' share of the load leav
 
 import argparse
 import statistics
-import time
+
+import torch
+from torch.utils.benchmark import Timer
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.deploy.images import list_images
@@ -17,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('images', nargs='+', help='files, folders or patterns')
     parser.add_argument('--config')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--num-workers', type=int, default=2, help='threads that read ahead')
+    parser.add_argument('--num-workers', type=int, help='threads that read ahead, as of tools/predict.py')
     parser.add_argument('--rounds', type=int, default=5)
     parser.add_argument('--device')
     return parser.parse_args()
@@ -35,13 +37,14 @@ def main() -> None:
         'reading and transforming alone': lambda: list(inferencer.preprocess(paths, args.batch_size)),
         'from files': lambda: list(inferencer.predict(paths, args.batch_size)),
     }
+    timers = {name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
+              for name, run in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for number in range(args.rounds + 1):
-        for name, run in sides.items():
-            start = time.perf_counter()
-            run()
+        for name, timer in timers.items():
+            measured = timer.timeit(1).median
             if number:  # the first round warms up
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(measured)
     alone = seconds['model alone']
     for name, values in seconds.items():
         ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))
