@@ -95,8 +95,8 @@ def test_the_graph_draws_what_stands_out_from_co_occurrence(tmp_path):
     tool = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'label_graph.py'))
     row = lambda label, following, count, probability, expected: dict(
         zip(tool['COLUMNS'], (label, following, count, probability, expected, None), strict=True))
-    rows = [row('a', 'a', 50, 1.0, 0.0), row('b', 'c', 20, 0.5, 0.6), row('c', 'b', 10, 0.4, 0.3), row('b', 'a', 9, 0.9, None),
-            row('a', 'b', 8, 1.0, 0.5)]
+    rows = [row('a', 'a', 50, 1.0, 0.0), row('b', 'c', 20, 0.5, 0.6), row('c', 'b', 10, 0.4, 0.3),
+            row('b', 'a', 9, 0.9, None), row('a', 'b', 8, 1.0, 0.5)]
     assert [(item['label'], item['next']) for item in tool['choose_edges'](rows, 2)] == [('b', 'a'), ('a', 'b')]
     assert len(tool['choose_edges'](rows, 9)) == 3
     tool['write_graph'](rows[:1], tmp_path, 9)  # nothing stands out: a picture without arrows
