@@ -2,6 +2,7 @@
 
 import csv
 import importlib
+import json
 import math
 import sys
 from pathlib import Path
@@ -75,7 +76,7 @@ def test_a_run_is_done_once(tools, bench, name):
     folder = bench.folder(run)
     record = tools.runs.read_record(folder)
     assert set(record['validation']) == {'f1_image', 'f1_label', 'epoch'}
-    part = tools.page.load_predictions(folder / 'predictions.npz')
+    part = tools.page.load_predictions(folder)
     assert part['test_score'].shape == part['test_label'].shape == part['test_first'].shape == (30, NUM_CLASSES)
     assert part['val_target'].shape == (24, NUM_CLASSES)
     before = (folder / 'run.json').stat().st_mtime_ns
@@ -89,7 +90,7 @@ def test_what_was_stopped_is_begun_anew(tools, bench):
     folder.mkdir(parents=True)
     (folder / 'best_half.pth').write_bytes(b'half')
     tools.runs.train_decoder(bench, run)
-    assert tools.runs.read_record(folder)['settings']['model.head.loss.mask'] == 'none'
+    assert json.loads((folder / 'settings.json').read_text())['model.head.loss.mask'] == 'none'
     assert not list(folder.glob('*.pth')), 'no other run starts from this one'
 
 
@@ -97,7 +98,8 @@ def test_other_settings_are_refused(tools, bench):
     run = tools.runs.Run('multi-order', 1e-3, 0)
     tools.runs.train_decoder(bench, run)
     other = tools.runs.Bench(bench.out, '', cnn_lr=0.1, epochs=2)
-    with pytest.raises(ValueError, match=r"other settings: expected .*max_epochs.: 2.*Remove the folder"):
+    message = r'settings.json: .*other settings: .*expected train_cfg.max_epochs=2, but got 1.*Remove the f'
+    with pytest.raises(ValueError, match=message):
         tools.runs.train_decoder(other, run)
 
 
@@ -106,7 +108,7 @@ def test_a_checkpoint_used_otherwise(tools, bench):
     tools.runs.train_decoder(bench, base)
     run = tools.runs.Run('pooling-last', 1e-3, 0)
     tools.runs.train_decoder(bench, run, base)
-    pooled, last = (tools.page.load_predictions(bench.folder(item) / 'predictions.npz') for item in (base, run))
+    pooled, last = (tools.page.load_predictions(bench.folder(item)) for item in (base, run))
     np.testing.assert_array_equal(pooled['test_first'], last['test_first'])
     assert (last['test_score'] <= pooled['test_score']).all()
     assert (last['test_score'] < pooled['test_score']).any()
@@ -114,13 +116,20 @@ def test_a_checkpoint_used_otherwise(tools, bench):
 
 def write_validation(tools, bench, figures):
     for lr, value in figures.items():
-        tools.runs.write_record(bench.folder(tools.runs.Run('rare-first', lr, 0)), {}, 1.0, validation=dict(f1_image=value))
+        folder = bench.folder(tools.runs.Run('rare-first', lr, 0))
+        folder.mkdir(parents=True)
+        tools.runs.write_record(folder, 1.0, validation=dict(f1_image=value))
 
 
 def test_learning_rate_is_the_best_on_validation(tools, tmp_path):
     bench = tools.runs.Bench(tmp_path, '')
     write_validation(tools, bench, {1e-4: 50.0, 3e-4: 52.0, 1e-3: 51.0, 3e-3: 49.0, 1e-2: 48.0})
     assert tools.benchmark.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
+
+
+def test_a_missing_run_is_named(tools, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r'rare-first/lr_0\.0001/seed_0: this run is not done'):
+        tools.benchmark.best_rate(tools.runs.Bench(tmp_path, ''), tools.plan.BY_NAME['rare-first'])
 
 
 def test_dropped_labels(tools, bench):
@@ -192,7 +201,7 @@ def test_figures_are_read_back_as_they_were_written(tools, tmp_path):
     assert found.keys() == rows.keys()
     for name, row in rows.items():
         assert (found[name].title, found[name].lr) == (row.title, row.lr)
-        for field in ('figures', 'calibrated', 'thresholds', 'empty', 'labels', 'validation'):
+        for field in ('figures', 'calibrated', 'thresholds'):
             value, wanted = getattr(found[name], field), getattr(row, field)
             assert (value is None) == (wanted is None)
             if wanted is not None:

@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import replace
@@ -19,7 +18,17 @@ import page
 import torch
 from plan import ABLATION_SEEDS, BY_NAME, CNN_CONFIG, CNN_LEARNING_RATES, EPOCHS, SEEDS, VARIANTS, Variant
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from runs import Bench, Run, cache_scores, read_record, train_cnn, train_decoder, train_joint
+from runs import (
+    Bench,
+    Run,
+    cache_scores,
+    count_seconds,
+    read_record,
+    read_seconds,
+    train_cnn,
+    train_decoder,
+    train_joint,
+)
 
 from morn_plugin.engine.safe_loading import force_weights_only
 
@@ -34,7 +43,13 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='decoders trained at a time, each on one core (default: the number of cores)')
     parser.add_argument('--page-only', action='store_true', help='train nothing, write the page from what there is')
-    return parser.parse_args()
+    parser.add_argument('--seeds', type=int, metavar='N', help='only the first N seeds of everything, and no page: '
+                        'results.csv goes to --out')
+    args = parser.parse_args()
+    if args.seeds is not None and args.seeds < 1:
+        parser.error(f'--seeds: expected a positive number, but got {args.seeds}')
+    args.out, args.page = args.out.resolve(), args.page.resolve()
+    return args
 
 
 def use_one_core(log: str) -> None:
@@ -51,13 +66,13 @@ def best_rate(bench: Bench, variant: Variant) -> float:
     """Choose the learning rate: the highest F1_I on the validation side, seed 0, the checkpoint best there."""
     tuned = BY_NAME[variant.tuned_as] if variant.tuned_as else variant
     def score(lr: float) -> float:
-        return read_record(bench.folder(Run(tuned.name, lr, 0)))['validation']['f1_image']  # type: ignore[index]
+        return read_record(bench.folder(Run(tuned.name, lr, 0)))['validation']['f1_image']
     return max(tuned.learning_rates, key=score)
 
 
 def best_cnn_rate(bench: Bench) -> float:
     def score(lr: float) -> float:
-        return read_record(bench.cnn_folder(lr, 0))['validation']['f1_image']  # type: ignore[index]
+        return read_record(bench.cnn_folder(lr, 0))['validation']['f1_image']
     return max(CNN_LEARNING_RATES, key=score)
 
 
@@ -81,7 +96,8 @@ def search_tasks(bench: Bench, joint: bool) -> list[Task]:
 def final_tasks(bench: Bench, joint: bool) -> list[Task]:
     """Give all reported runs; those that need the checkpoint of another come last."""
     variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: bool(variant.base))
-    return [_task(bench, final_run(bench, variant, seed)) for variant in variants for seed in range(variant.seeds)]
+    return [_task(bench, final_run(bench, variant, seed)) for variant in variants
+            for seed in range(bench.count_seeds(variant.seeds))]
 
 
 def _task(bench: Bench, run: Run) -> Task:
@@ -128,10 +144,11 @@ def run_all(bench: Bench, stages: Stages) -> Bench:
     scores = lambda seed, kind: (cache_scores, (bench, seed, kind))
     stages.one_by_one('CNN, learning rates', [cnn(lr, 0) for lr in CNN_LEARNING_RATES])
     bench = replace(bench, cnn_lr=best_cnn_rate(bench))
-    stages.one_by_one('CNN, seeds', [cnn(bench.cnn_lr, seed) for seed in range(SEEDS)])
-    stages.one_by_one('CNN, weak', [cnn(bench.cnn_lr, seed, True) for seed in range(ABLATION_SEEDS)])
-    stages.one_by_one('Scores', [scores(seed, 'full') for seed in range(SEEDS)]
-                      + [scores(seed, kind) for kind in ('weak', 'incomplete') for seed in range(ABLATION_SEEDS)])
+    seeds, ablation_seeds = range(bench.count_seeds(SEEDS)), range(bench.count_seeds(ABLATION_SEEDS))
+    stages.one_by_one('CNN, seeds', [cnn(bench.cnn_lr, seed) for seed in seeds])
+    stages.one_by_one('CNN, weak', [cnn(bench.cnn_lr, seed, True) for seed in ablation_seeds])
+    stages.one_by_one('Scores', [scores(seed, 'full') for seed in seeds]
+                      + [scores(seed, kind) for kind in ('weak', 'incomplete') for seed in ablation_seeds])
     stages.side_by_side('Decoders, learning rates', search_tasks(bench, joint=False))
     tasks = final_tasks(bench, joint=False)
     based = [task for task in tasks if task[1][2] is not None]
@@ -146,16 +163,20 @@ def main() -> None:
     args = parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped; the runs under way come to their end.'))
     force_weights_only()
-    bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS)
+    bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS, max_seeds=args.seeds)
     if not args.page_only:
         args.out.mkdir(parents=True, exist_ok=True)
         columns = (TextColumn('{task.description:32}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        start = time.monotonic()
-        with Progress(*columns) as progress:
+        with count_seconds(bench.clock), Progress(*columns) as progress:
             run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
-        print(f'Done in {(time.monotonic() - start) / 60:.0f} min.')
+        print(f'Done in {read_seconds(bench.clock) / 60:.0f} min, earlier attempts included.')
     bench = replace(bench, cnn_lr=best_cnn_rate(bench))
-    page.write(bench, args.page, final_run)
+    rows = page.collect(bench, final_run)
+    if args.seeds is not None:
+        page.write_csv(rows, args.out / 'results.csv')
+        print(f'The figures: {args.out / "results.csv"}')
+        return
+    page.write(bench, rows, args.page)
     print(f'The page: {args.page / "README.md"}')
 
 

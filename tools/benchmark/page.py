@@ -7,7 +7,7 @@ import csv
 import json
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import matplotlib
@@ -17,13 +17,16 @@ from scipy import stats
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
 from plan import ABLATION_SEEDS, BETTER, BY_NAME, CNN_LEARNING_RATES, PAPER, SEEDS, VARIANTS, Variant
-from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record
+from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record, read_seconds
 
 from morn_plugin.evaluation.calibration import global_threshold
 from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
 
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
-EXTRA_COLUMNS = ('empty', 'labels', 'val F1_I')
+SHORT = ('F1_L', 'F1_I', 'top-1')  # of the ablations
+# What a method predicts beside its figures: percent of test images for which it is nothing, labels an image; on its paths,
+# different labels an image and percent of steps that pick the label before once more; and F1_I on the validation side.
+HABITS = ('empty', 'labels', 'distinct', 'repeats', 'val F1_I')
 CALIBRATED = 'calibrated '  # before a threshold in results.csv
 BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
 GROUPS = ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam', 'weak', 'incomplete')
@@ -39,41 +42,35 @@ class Row:
     Attributes:
         name: The variant's.
         title: What the table calls it.
+        lr: Learning rate.
         figures: (seeds, 7), percent, test side; the columns of ``COLUMNS``.
         calibrated: The same with one threshold chosen on the validation side for F1_I; None without a threshold.
         thresholds: (seeds,), those.
-        empty: Share of test images for which nothing is predicted, percent, (seeds,).
-        labels: Labels predicted for a test image, mean, (seeds,).
-        validation: F1_I on the validation side, percent, (seeds,).
-        lr: Learning rate.
-        per_label: F1 of each label (C,), percent, mean over seeds; None where the row was read from results.csv.
+        habits: What ``HABITS`` names, an array (seeds,) each; none where the row was read from results.csv.
+        per_label: F1 of each label (C,), percent, mean over seeds; likewise.
     """
 
     name: str
     title: str
+    lr: float
     figures: np.ndarray
     calibrated: np.ndarray | None
     thresholds: np.ndarray | None
-    empty: np.ndarray
-    labels: np.ndarray
-    validation: np.ndarray
-    lr: float
+    habits: dict[str, np.ndarray] = field(default_factory=dict)
     per_label: np.ndarray | None = None
 
 
-def write(bench: Bench, folder: Path, final_run: FinalRun) -> None:
+def write(bench: Bench, rows: dict[str, Row], folder: Path) -> None:
     """Write everything.
 
     Raises:
-        FileNotFoundError: If a run is missing.
         ValueError: If README.md lacks a marker.
     """
-    rows = collect(bench, final_run)
     folder.mkdir(parents=True, exist_ok=True)
     draw_steps(rows, folder / 'steps.png')
     draw_frequency(bench, rows, folder / 'frequency.png')
     write_csv(rows, folder / 'results.csv')
-    sections = dict(tables(rows), setting=describe(bench), rates=rates_table(bench))
+    sections = dict(tables(rows), setting=describe(bench), rates=rates_table(bench), habits=habits_table(rows))
     readme = folder / 'README.md'
     text = readme.read_text(encoding='utf-8')
     for name, content in sections.items():
@@ -88,24 +85,27 @@ def tables(rows: dict[str, Row]) -> dict[str, str]:
 
 
 def collect(bench: Bench, final_run: FinalRun) -> dict[str, Row]:
-    """Read the predictions of every reported run and compute its figures."""
-    rows = {'cnn': make_row('cnn', 'CNN', [predict_cnn(bench, seed, 'full') for seed in range(SEEDS)], True, bench.cnn_lr)}
-    for kind in ('weak', 'incomplete'):
-        parts = [predict_cnn(bench, seed, kind) for seed in range(ABLATION_SEEDS)]
-        rows[f'{kind}-cnn'] = make_row(f'{kind}-cnn', 'CNN', parts, True, bench.cnn_lr)
+    """Read the predictions of every reported run and compute its figures.
+
+    Raises:
+        FileNotFoundError: If a run is missing.
+    """
+    rows = {}
+    for name, kind, seeds in (('cnn', 'full', SEEDS), ('weak-cnn', 'weak', ABLATION_SEEDS),
+                              ('incomplete-cnn', 'incomplete', ABLATION_SEEDS)):
+        parts = [predict_cnn(bench, seed, kind) for seed in range(bench.count_seeds(seeds))]
+        rows[name] = make_row(name, 'CNN', parts, True, bench.cnn_lr)
     for variant in VARIANTS:
-        runs = [final_run(bench, variant, seed) for seed in range(variant.seeds)]
-        missing = [run for run in runs if not (bench.folder(run) / RECORD).exists()]
-        if missing:
-            raise FileNotFoundError(f'{bench.folder(missing[0])}: this run is not done.')
-        parts = [load_predictions(bench.folder(run) / PREDICTIONS) for run in runs]
+        runs = [final_run(bench, variant, seed) for seed in range(bench.count_seeds(variant.seeds))]
+        parts = [load_predictions(bench.folder(run)) for run in runs]
         rows[variant.name] = make_row(variant.name, variant.title, parts, variant.has_threshold, runs[0].lr)
     return rows
 
 
-def load_predictions(path: Path) -> Predictions:
-    """Read the predictions of a run."""
-    with np.load(path) as file:
+def load_predictions(folder: Path) -> Predictions:
+    """Read the predictions of a finished run."""
+    read_record(folder)
+    with np.load(folder / PREDICTIONS) as file:
         return dict(file)
 
 
@@ -119,9 +119,29 @@ def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold:
         calibrated = np.array([paper_columns(part['test_score'] > threshold, part)
                                for part, threshold in zip(parts, thresholds, strict=True)])
     labels = np.stack([part['test_label'] for part in parts]).sum(2)  # (seeds, N)
+    distinct, repeats = np.array([path_habits(part.get('test_path')) for part in parts]).T
+    habits = dict(zip(HABITS, (100 * (labels == 0).mean(1), labels.mean(1), distinct, repeats,
+                               validation[:, COLUMNS.index('F1_I')]), strict=True))
     per_label = np.mean([label_f1(part['test_label'], part['test_target']) for part in parts], axis=0)
-    return Row(name, title, figures, calibrated, thresholds, 100 * (labels == 0).mean(1), labels.mean(1),
-               validation[:, COLUMNS.index('F1_I')], lr, per_label)
+    return Row(name, title, lr, figures, calibrated, thresholds, habits, per_label)
+
+
+def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
+    """Give the different labels of a path, on average, and the percentage of steps that pick the label before once more.
+
+    Args:
+        paths: (N, T), -1 after the end; None where there are none.
+
+    Examples:
+        >>> path_habits(np.array([[1, 1, 2], [4, -1, -1]]))
+        (1.5, 50.0)
+    """
+    if paths is None or paths.shape[1] < 2:
+        return float('nan'), float('nan')
+    distinct = [len(set(path[path >= 0].tolist())) for path in paths]
+    before, after = paths[:, :-1], paths[:, 1:]
+    repeats = (before == after)[after >= 0]
+    return float(np.mean(distinct)), 100 * float(repeats.mean()) if repeats.size else float('nan')
 
 
 def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') -> list[float]:
@@ -181,10 +201,9 @@ def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 def methods_table(rows: dict[str, Row]) -> str:
     """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
     reference = rows[PAPER].figures
-    lines = [[row.title, *map(mean_sd, row.figures.T), p_values(row.figures, reference, ('F1_L', 'F1_I', 'top-1')),
-              f'{row.empty.mean():.1f}', f'{row.labels.mean():.2f}']
-             for row in [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]]
-    return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)', 'empty %', 'labels'], lines)
+    lines = [[row.title, *map(mean_sd, row.figures.T), p_values(row.figures, reference, ('F1_L', 'F1_I', 'top-1'))]
+             for row in compared(rows)]
+    return markdown(['', *COLUMNS, 'p (F1_L / F1_I / top-1)'], lines)
 
 
 def calibrated_table(rows: dict[str, Row]) -> str:
@@ -192,44 +211,66 @@ def calibrated_table(rows: dict[str, Row]) -> str:
     reference = rows[PAPER].calibrated
     assert reference is not None
     lines = []
-    for row in [rows['cnn'], *_group(rows, 'methods'), *(rows[name] for name in (BETTER, 'mask-none', 'steps-1'))]:
+    for row in compared(rows):
         figures = row.figures if row.calibrated is None else row.calibrated
         threshold = 'none' if row.thresholds is None else mean_sd(row.thresholds)
-        seeds = f' ({len(figures)} seeds)' if len(figures) < SEEDS else ''
-        p = p_values(figures, reference, ('F1_L', 'F1_I'))
-        lines.append([row.title + seeds, threshold, *map(mean_sd, figures.T), p])
+        lines.append([row.title, threshold, *map(mean_sd, figures.T), p_values(figures, reference, ('F1_L', 'F1_I'))])
     return markdown(['', 'threshold', *COLUMNS, 'p (F1_L / F1_I)'], lines)
 
 
+def compared(rows: dict[str, Row]) -> list[Row]:
+    """Give the rows that are compared on all seeds."""
+    return [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]
+
+
 def group_table(rows: dict[str, Row], group: str) -> str:
-    """Give an ablation on the seeds that all of it has: each line with its difference to the reference, the bold line."""
-    short = ('F1_L', 'F1_I', 'top-1')
+    """Give an ablation on the seeds that all of it has: each line with its difference to the reference, the bold line.
+
+    The second half is with thresholds chosen on validation; a dash without one.
+    """
+    columns = [COLUMNS.index(name) for name in SHORT]
     variants = _group(rows, group)
     number = min(len(row.figures) for row in variants)
-    columns = [COLUMNS.index(name) for name in short]
-    figures = {row.name: row.figures[:number, columns] for row in rows.values()}
 
-    def line(title: str, row: Row, middle: str) -> list[str]:
-        return [title, *map(mean_sd, figures[row.name].T), middle, f'{row.empty[:number].mean():.1f}',
-                f'{row.validation[:number].mean():.2f}']
-    if f'{group}-cnn' in rows:  # with a CNN of its own: nothing to take differences to
-        lines = [line(row.title, row, f'{row.labels[:number].mean():.2f}') for row in [rows[f'{group}-cnn'], *variants]]
-        return markdown(['', *short, 'labels', 'empty %', 'val. F1_I'], lines)
-    references = {row.name: 'frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants}
-    lines = [line(f'**{rows[name].title}** (seeds 0-{number - 1})', rows[name], '')
+    def line(title: str, row: Row, reference: Row | None) -> list[str]:
+        cells = [title]
+        for name, count in (('figures', 3), ('calibrated', 2)):
+            figures, other = (None if item is None else getattr(item, name) for item in (row, reference))
+            cells += ['-'] * count if figures is None else [mean_sd(figures[:number, c]) for c in columns[:count]]
+            if figures is None or other is None:
+                cells += ['', '']
+                continue
+            change = (figures[:number] - other[:number]).mean(0)
+            cells += [' / '.join(f'{change[c]:+.2f}' for c in columns[:count]),
+                      p_values(figures[:number], other[:number], SHORT[:count])]
+        return cells
+    if f'{group}-cnn' in rows:
+        references = dict.fromkeys((row.name for row in variants), f'{group}-cnn')
+    else:
+        references = {row.name: 'frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER for row in variants}
+    lines = [line(f'**{rows[name].title}** (seeds 0-{number - 1})', rows[name], None)
              for name in dict.fromkeys(references.values())]
-    for row in variants:
-        change = (figures[row.name] - figures[references[row.name]]).mean(0)
-        lines.append(line(row.title, row, ' / '.join(f'{value:+.2f}' for value in change)))
-    return markdown(['', *short, 'against the bold line', 'empty %', 'val. F1_I'], lines)
+    lines += [line(row.title, row, rows[references[row.name]]) for row in variants]
+    return markdown(['', *SHORT, 'against the bold line', 'p', 'F1_L calibrated', 'F1_I calibrated', 'against', 'p'], lines)
+
+
+def habits_table(rows: dict[str, Row]) -> str:
+    """Say what the methods predict beside their figures, and how the validation side saw them."""
+    text = lambda values: '-' if np.isnan(values).any() else f'{values.mean():.2f}'
+    return markdown(['', 'without a label, %', 'labels an image', 'different labels of a path', 'steps that repeat, %',
+                     'F1_I on validation'],
+                    [[row.title, *(text(row.habits[name]) for name in HABITS)] for row in rows.values()
+                     if row.name not in CNN_GROUPS or row.name == 'cnn'])
 
 
 def rates_table(bench: Bench) -> str:
     """Give the searches: F1_I on validation at each learning rate, seed 0."""
     def cells(folders: Iterable[tuple[float, Path]]) -> str:
-        found = {lr: read_record(folder)['validation']['f1_image'] for lr, folder in folders}  # type: ignore[index]
+        found = {lr: read_record(folder)['validation']['f1_image'] for lr, folder in folders}
         best = max(found, key=lambda lr: found[lr])
-        return ', '.join(f'{"**" * (lr == best)}{lr:g}: {value:.2f}{"**" * (lr == best)}' for lr, value in found.items())
+        edge = ', the best at the end of the list' if best in (min(found), max(found)) else ''
+        marked = (f'**{lr:g}: {value:.2f}**' if lr == best else f'{lr:g}: {value:.2f}' for lr, value in found.items())
+        return ', '.join(marked) + edge
     lines = [['CNN', cells((lr, bench.cnn_folder(lr, 0)) for lr in CNN_LEARNING_RATES)]]
     lines += [[variant.title, cells((lr, bench.folder(Run(variant.name, lr, 0))) for lr in variant.learning_rates)]
               for variant in VARIANTS if len(variant.learning_rates) > 1 and variant.tuned_as is None]
@@ -239,38 +280,41 @@ def rates_table(bench: Bench) -> str:
 def describe(bench: Bench) -> str:
     """Say what made the figures: command, commits, time."""
     records = {path: json.loads(path.read_text(encoding='utf-8')) for path in sorted(bench.out.glob('**/' + RECORD))}
-    commits = sorted({record['commit'] for record in records.values()})
+    commits, versions = (', '.join(f'`{value}`' for value in sorted({record[key] for record in records.values()}))
+                         for key in ('commit', 'torch'))
     joint_folders = {variant.name for variant in VARIANTS if variant.joint}
-    minutes = dict.fromkeys(('cnn', 'joint', 'decoder'), 0.0)
+    minutes = dict.fromkeys(('cnn', 'scores', 'joint', 'decoder'), 0.0)
     for path, record in records.items():
         stage, variant = path.relative_to(bench.out).parts[:2]
-        kind = 'cnn' if stage.startswith('cnn') else 'joint' if variant in joint_folders else 'decoder'
+        kind = 'scores' if stage == 'scores' else 'cnn' if stage.startswith('cnn') else \
+            'joint' if variant in joint_folders else 'decoder'
         minutes[kind] += record['seconds'] / 60
-    version = next(iter(records.values()))['torch']
-    return (f'Made by `make benchmark` at commit {", ".join(f"`{name}`" for name in commits)}, torch {version}, '
-            f'{os.cpu_count()} cores: {len(records)} runs. The CNNs took {minutes["cnn"]:.0f} min of all cores; CNN and '
-            f'decoder together {minutes["joint"]:.0f} min and the decoders {minutes["decoder"]:.0f} min of one core.')
+    cores = os.cpu_count()
+    return (f'Made by `make benchmark` at commit {commits}, torch {versions}, {cores} cores: {len(records)} runs in '
+            f'{read_seconds(bench.clock) / 60:.0f} min. The CNNs took {minutes["cnn"]:.0f} min and their scores '
+            f'{minutes["scores"]:.0f} min; CNN and decoder together {minutes["joint"]:.0f} min and the decoders '
+            f'{minutes["decoder"]:.0f} min, {cores} of them at a time.')
 
 
 def write_csv(rows: dict[str, Row], path: Path) -> None:
     """Write every figure of every seed: a line each, and where there is a threshold one more for the calibrated one."""
     with open(path, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS, *EXTRA_COLUMNS])
+        writer.writerow(['group', 'variant', 'lr', 'seed', 'threshold', *COLUMNS, *HABITS])
         for row in rows.values():
             group = BY_NAME[row.name].group if row.name in BY_NAME else CNN_GROUPS[row.name]
             start = [group, row.name, f'{row.lr:g}']
-            extra = np.stack([row.empty, row.labels, row.validation], axis=1)
-            for seed, figures in enumerate(np.hstack([row.figures, extra])):
+            habits = np.stack([row.habits[name] for name in HABITS], axis=1)
+            for seed, figures in enumerate(np.hstack([row.figures, habits])):
                 writer.writerow([*start, seed, 'none' if row.thresholds is None else '0.5', *map('{:.8f}'.format, figures)])
             if row.calibrated is not None and row.thresholds is not None:
                 for seed, (threshold, figures) in enumerate(zip(row.thresholds, row.calibrated, strict=True)):
-                    cells = [*map('{:.8f}'.format, figures), *[''] * len(EXTRA_COLUMNS)]
+                    cells = [*map('{:.8f}'.format, figures), *[''] * len(HABITS)]
                     writer.writerow([*start, seed, f'{CALIBRATED}{threshold:.6f}', *cells])
 
 
 def read_csv(path: Path) -> dict[str, Row]:
-    """Read what :func:`write_csv` wrote; the figures of single labels are not in it."""
+    """Read the figures that :func:`write_csv` wrote."""
     with open(path, encoding='utf-8', newline='') as file:
         lines = list(csv.DictReader(file))
     rows = {}
@@ -281,10 +325,9 @@ def read_csv(path: Path) -> dict[str, Row]:
         figures, calibrated = (np.array([[float(line[key]) for key in COLUMNS] for line in part])
                                for part in (plain, chosen))
         thresholds = np.array([float(line['threshold'].removeprefix(CALIBRATED)) for line in chosen])
-        extra = (np.array([float(line[key]) for line in plain]) for key in EXTRA_COLUMNS)
         title = BY_NAME[name].title if name in BY_NAME else 'CNN'
-        rows[name] = Row(name, title, figures, calibrated if chosen else None, thresholds if chosen else None, *extra,
-                         lr=float(plain[0]['lr']))
+        rows[name] = Row(name, title, float(plain[0]['lr']), figures, calibrated if chosen else None,
+                         thresholds if chosen else None)
     return rows
 
 

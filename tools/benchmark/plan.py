@@ -74,11 +74,11 @@ def _frequent_first(name: str, title: str, group: str, **settings: Any) -> Varia
     return _sequence(name, title, group, 'frequent-first', tuned_as='frequent-first', **settings)
 
 
-JOINT_MORN = 'morn/morn-joint_efficientnet-lite0_1xb32-2e_openclipart-128px.py'
+JOINT_MORN = 'morn/morn-joint_efficientnet-lite0_1xb32-1e_openclipart-128px.py'
 VARIANTS: tuple[Variant, ...] = (
     *(_sequence(order, f'CNN-RNN, {order}', 'methods', order, seeds=SEEDS, tuned_as=None)
       for order in ('frequent-first', 'rare-first', 'lexicographic')),
-    Variant('sr-cnn-rnn', 'SR-CNN-RNN', 'methods', 'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-2e_openclipart-128px.py',
+    Variant('sr-cnn-rnn', 'SR-CNN-RNN', 'methods', 'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-1e_openclipart-128px.py',
             seeds=SEEDS, tuned_as=None, base='rare-first', joint=True, has_threshold=False,
             learning_rates=JOINT_LEARNING_RATES),
     Variant(PAPER, 'Multi-order RNN', 'methods', seeds=SEEDS, tuned_as=None),
@@ -97,9 +97,10 @@ VARIANTS: tuple[Variant, ...] = (
             learning_rates=TF_LEARNING_RATES),
     *(Variant(f'pooling-{pooling}', f'pooling: {pooling}', 'pooling', base=PAPER, options={HEAD + 'pooling': pooling})
       for pooling in ('mean', 'last')),
+    Variant('joint', 'gradient into the CNN', 'gradient', config=JOINT_MORN, base=PAPER, joint=True, tuned_as=None,
+            learning_rates=JOINT_LEARNING_RATES),
     Variant('joint-detached', 'CNN trains on, without it', 'gradient', config=JOINT_MORN, base=PAPER, joint=True,
-            tuned_as='sr-cnn-rnn', options={HEAD + 'detach_scores': True}),
-    Variant('joint', 'gradient into the CNN', 'gradient', config=JOINT_MORN, base=PAPER, joint=True, tuned_as='sr-cnn-rnn'),
+            tuned_as='joint', options={HEAD + 'detach_scores': True}),
 
     Variant('paper-schedule', "Multi-order, the paper's 50 epochs at 1e-4", 'length', options={'train_cfg.max_epochs': 50},
             tuned_as=None, learning_rates=(1e-4,)),

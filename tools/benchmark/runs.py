@@ -1,16 +1,20 @@
 """Does one run of the benchmark, once: what is done is left alone.
 
-A run's folder holds ``run.json`` (settings, seconds, what validation said) and ``predictions.npz`` (of the validation and
-the test side). They are written last, so that a run that was stopped is begun anew, or resumed where it trains on images.
+A run's folder holds ``settings.json``, written first, and ``run.json`` (seconds, commit, what validation said) and
+``predictions.npz`` (of the validation and the test side), written last. So a run that was stopped is begun anew, or resumed
+where it trains on images, and one that was begun with other settings is refused. Settings are all that decides the outcome
+but the code: the config with every change made, and the checkpoints that it starts from.
 """
 
+import hashlib
 import json
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,11 +29,11 @@ import morn_plugin
 from morn_plugin.apis import MultiLabelInferencer, check_config
 from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.datasets.annotations import atomic_write
-from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores
+from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores, sha256
 from morn_plugin.models.heads.label_decoder_head import select_labels
 
 ROOT = Path(__file__).resolve().parents[2]
-CHECKPOINT, PREDICTIONS, RECORD = 'checkpoint.pth', 'predictions.npz', 'run.json'
+CHECKPOINT, PREDICTIONS, RECORD, SETTINGS = 'checkpoint.pth', 'predictions.npz', 'run.json', 'settings.json'
 SIDES = ('val', 'test')
 
 
@@ -58,6 +62,7 @@ class Bench:
         options: Changes of every config of a decoder, for trials on small data.
         cnn_options: Changes of every config that trains on images.
         epochs: Of a decoder.
+        max_seeds: Train no more seeds than this of anything; None for as many as the plan says.
     """
 
     out: Path
@@ -66,6 +71,16 @@ class Bench:
     options: tuple[tuple[str, Any], ...] = ()
     cnn_options: tuple[tuple[str, Any], ...] = ()
     epochs: int = EPOCHS
+    max_seeds: int | None = None
+
+    @property
+    def clock(self) -> Path:
+        """Where the seconds of the whole are counted."""
+        return self.out / 'seconds.txt'
+
+    def count_seeds(self, planned: int) -> int:
+        """Give how many seeds are trained where the plan says so many."""
+        return planned if self.max_seeds is None else min(planned, self.max_seeds)
 
     def folder(self, run: Run) -> Path:
         """Give the folder of a decoder's run."""
@@ -80,32 +95,65 @@ class Bench:
         return self.out / 'scores' / kind / f'seed_{seed}'
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Give what a finished run left, None if it is not finished."""
+def read_record(folder: Path) -> dict[str, Any]:
+    """Give what a finished run left.
+
+    Raises:
+        FileNotFoundError: If it is not finished.
+    """
     path = folder / RECORD
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
+    if not path.is_file():
+        raise FileNotFoundError(f'{folder}: this run is not done.')
+    return json.loads(path.read_text(encoding='utf-8'))
 
 
 def check_done(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a run is done.
+    """Tell whether a run is done; note the settings of one that is not yet begun.
 
     Raises:
-        ValueError: If it was done with other settings.
+        ValueError: If it was begun with other settings.
     """
-    record = read_record(folder)
-    if record is None:
-        return False
-    expected = json.loads(json.dumps(settings))
-    if record['settings'] != expected:
-        raise ValueError(f'{folder / RECORD}: this run was made with other settings: expected {expected}, but got '
-                         f'{record["settings"]}. Remove the folder to make it anew.')
-    return True
+    path, expected = folder / SETTINGS, json.loads(json.dumps(settings))
+    if path.is_file():
+        found = json.loads(path.read_text(encoding='utf-8'))
+        if found != expected:
+            changed = sorted(key for key in found.keys() | expected.keys() if found.get(key) != expected.get(key))
+            raise ValueError(f'{path}: this run was begun with other settings: ' + ', '.join(
+                f'expected {key}={expected.get(key)!r}, but got {found.get(key)!r}' for key in changed)
+                + '. Remove the folder to make it anew.')
+        return (folder / RECORD).is_file()
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(path) as file:
+        file.write(json.dumps(expected, indent=1).encode())
+    return False
 
 
-def write_record(folder: Path, settings: Mapping[str, Any], seconds: float, **more: Any) -> None:
+def write_record(folder: Path, seconds: float, **more: Any) -> None:
     with atomic_write(folder / RECORD) as file:
-        file.write(json.dumps(dict(settings=settings, seconds=round(seconds, 1), commit=commit(), torch=torch.__version__,
+        file.write(json.dumps(dict(seconds=round(seconds, 1), commit=commit(), torch=torch.__version__,
                                    version=morn_plugin.__version__, **more), indent=1).encode())
+
+
+def resolve_config(config: str, options: Mapping[str, Any]) -> tuple[Config, str]:
+    """Read a config, make the changes, and give it with a hash of its text, in which no path of the machine stands."""
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(dict(options))
+    text = cfg.dump().replace(str(ROOT), '')
+    return cfg, hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def count_seconds(path: Path) -> Iterator[None]:
+    """Add the seconds of a block to those in a file, so that all attempts at a thing are counted."""
+    start = time.monotonic()
+    try:
+        yield
+    finally:
+        path.write_text(str(read_seconds(path) + time.monotonic() - start), encoding='utf-8')
+
+
+def read_seconds(path: Path) -> float:
+    return float(path.read_text(encoding='utf-8')) if path.exists() else 0.0
 
 
 def commit() -> str:
@@ -126,30 +174,32 @@ def train_cnn(bench: Bench, lr: float, seed: int, weak: bool = False) -> None:
     options = {**dict(bench.cnn_options), 'optim_wrapper.optimizer.lr': lr, 'randomness.seed': seed}
     if weak:
         options['train_cfg.max_epochs'] = 1
-    if check_done(folder, options):
+    if check_done(folder, dict(options, config_sha256=resolve_config(bench.cnn_config, options)[1])):
         return
     seconds = _train_images(bench.cnn_config, folder, options)
     best = _best_checkpoint(folder)
-    write_record(folder, options, seconds, validation=_best_validation(folder, 'cnn/'), checkpoint=best.name)
+    write_record(folder, seconds, validation=_best_validation(folder, 'cnn/'), checkpoint=best.name)
 
 
 def cache_scores(bench: Bench, seed: int, kind: str) -> None:
     """Cache the scores of the training, validation and test side."""
-    folder = bench.score_folder(kind, seed)
-    if (folder / 'scores_test.safetensors').exists():
+    folder, start = bench.score_folder(kind, seed), time.monotonic()
+    checkpoint = _best_checkpoint(bench.cnn_folder(bench.cnn_lr, seed, kind == 'weak'))
+    settings = dict(cnn_sha256=sha256(checkpoint), dropped=DROPPED_LABELS if kind == 'incomplete' else 0)
+    if check_done(folder, settings):
         return
-    folder.mkdir(parents=True, exist_ok=True)
     if kind == 'incomplete':
         full = bench.score_folder('full', seed)
         file = load_scores(full / 'scores_train.safetensors')
         save_scores(folder / 'scores_train.safetensors', drop_labels(file, DROPPED_LABELS, seed))
         for side in SIDES:
             shutil.copy(full / f'scores_{side}.safetensors', folder)
-        return
-    checkpoint = _best_checkpoint(bench.cnn_folder(bench.cnn_lr, seed, kind == 'weak'))
-    for side in ('train', *SIDES):
-        _call('tools/extract_scores.py', bench.cnn_config, str(checkpoint), str(folder / f'scores_{side}.safetensors'),
-              '--split', side, '--work-dir', str(folder / 'log'), options=dict(bench.cnn_options), log=folder / 'log.txt')
+    else:
+        for side in ('train', *SIDES):
+            _call('tools/extract_scores.py', bench.cnn_config, str(checkpoint), str(folder / f'scores_{side}.safetensors'),
+                  '--split', side, '--work-dir', str(folder / 'log'), options=dict(bench.cnn_options),
+                  log=folder / 'log.txt')
+    write_record(folder, time.monotonic() - start)
 
 
 def drop_labels(file: ScoreFile, share: float, seed: int) -> ScoreFile:
@@ -163,40 +213,35 @@ def drop_labels(file: ScoreFile, share: float, seed: int) -> ScoreFile:
 def train_joint(bench: Bench, run: Run, base: Run) -> None:
     """Train CNN and decoder on images, from those that were trained one after the other."""
     folder, plan = bench.folder(run), run.plan
+    config = str(ROOT / 'configs' / plan.config)
     options = {**dict(bench.cnn_options), **plan.options, 'train_cfg.max_epochs': JOINT_EPOCHS,
                'optim_wrapper.optimizer.lr': run.lr, 'randomness.seed': run.seed}
-    settings = dict(options, base_lr=base.lr, cnn_lr=bench.cnn_lr)
-    if check_done(folder, settings):
+    cnn, decoder = _best_checkpoint(bench.cnn_folder(bench.cnn_lr, run.seed)), bench.folder(base) / CHECKPOINT
+    if check_done(folder, dict(options, config_sha256=resolve_config(config, options)[1], cnn_sha256=sha256(cnn),
+                               decoder_sha256=sha256(decoder))):
         return
     start = folder / 'start.pth'
-    folder.mkdir(parents=True, exist_ok=True)
-    cnn = _best_checkpoint(bench.cnn_folder(bench.cnn_lr, run.seed))
-    _call('tools/model_converters/merge_decoder.py', str(cnn), str(bench.folder(base) / CHECKPOINT), str(start),
-          log=folder / 'log.txt')
-    seconds = _train_images(str(ROOT / 'configs' / plan.config), folder, dict(options, load_from=str(start)))
+    _call('tools/model_converters/merge_decoder.py', str(cnn), str(decoder), str(start), log=folder / 'log.txt')
+    seconds = _train_images(config, folder, dict(options, load_from=str(start)))
     inferencer = MultiLabelInferencer(str(_best_checkpoint(folder)), next(folder.glob('*.py')))
     arrays: dict[str, np.ndarray] = {}
     for side in SIDES:
         data = collect_predictions(inferencer, f'{side}_dataloader')
         first = data.scores if data.step_scores is None else data.step_scores[:, 0]
         arrays |= {f'{side}_score': data.scores, f'{side}_label': data.predicted, f'{side}_first': first,
-                   f'{side}_target': data.targets}
+                   f'{side}_target': data.targets, f'{side}_path': data.paths}
     _save_predictions(folder, arrays)
-    write_record(folder, settings, seconds, validation=_best_validation(folder))
+    write_record(folder, seconds, validation=_best_validation(folder))
     for path in folder.glob('*.pth'):
         path.unlink()
 
 
 def _train_images(config: str, folder: Path, options: Mapping[str, Any]) -> float:
     """Run tools/train.py, resuming; give the seconds of all attempts."""
-    folder.mkdir(parents=True, exist_ok=True)
     clock = folder / 'seconds.txt'
-    before, start = float(clock.read_text()) if clock.exists() else 0.0, time.monotonic()
-    try:
+    with count_seconds(clock):
         _call('tools/train.py', config, '--work-dir', str(folder), '--resume', options=options, log=folder / 'log.txt')
-    finally:
-        clock.write_text(str(before + time.monotonic() - start))
-    return float(clock.read_text())
+    return read_seconds(clock)
 
 
 def _call(script: str, *arguments: str, log: Path, options: Mapping[str, Any] | None = None) -> None:
@@ -226,13 +271,15 @@ def train_decoder(bench: Bench, run: Run, base: Run | None = None) -> None:
     folder, plan, start = bench.folder(run), run.plan, time.monotonic()
     options = {'train_cfg.max_epochs': bench.epochs, 'optim_wrapper.optimizer.lr': run.lr, **dict(bench.options),
                **plan.options, 'randomness.seed': run.seed}
-    if check_done(folder, dict(options, cnn_lr=bench.cnn_lr)):
+    cfg, config_sha256 = resolve_config(str(ROOT / 'configs' / plan.config), options)
+    scores = bench.score_folder(plan.scores, run.seed)
+    settings = dict(options, config_sha256=config_sha256, scores_sha256=sha256(scores / 'scores_train.safetensors'))
+    if base is not None:
+        settings['decoder_sha256'] = sha256(bench.folder(base) / CHECKPOINT)
+    if check_done(folder, settings):
         return
-    if base is None:
-        shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True, exist_ok=True)
-    cfg = _decoder_config(bench, run, options)
-    runner = Runner.from_cfg(cfg)
+    _clear(folder)
+    runner = Runner.from_cfg(_complete(cfg, bench, run, scores))
     if base is None:
         runner.train()
         _best_checkpoint(folder).rename(folder / CHECKPOINT)
@@ -242,21 +289,27 @@ def train_decoder(bench: Bench, run: Run, base: Run | None = None) -> None:
     model.eval()
     arrays: dict[str, np.ndarray] = {}
     for side in SIDES:
-        file = load_scores(bench.score_folder(plan.scores, run.seed) / f'scores_{side}.safetensors')
+        file = load_scores(scores / f'scores_{side}.safetensors')
         arrays |= {f'{side}_{key}': value for key, value in predict(model.head.decoder, file).items()}
     _save_predictions(folder, arrays)
-    validation = {} if base else _best_validation(folder)
-    write_record(folder, dict(options, cnn_lr=bench.cnn_lr), time.monotonic() - start, validation=validation)
+    write_record(folder, time.monotonic() - start, validation={} if base else _best_validation(folder))
     if base is None and all(other.base != run.variant for other in BY_NAME.values()):
         checkpoint.unlink()
 
 
-def _decoder_config(bench: Bench, run: Run, options: Mapping[str, Any]) -> Config:
-    cfg = Config.fromfile(ROOT / 'configs' / run.plan.config)
-    cfg.merge_from_dict(dict(options))
-    scores = str(bench.score_folder(run.plan.scores, run.seed)) + os.sep
+def _clear(folder: Path) -> None:
+    """Remove what an attempt that was stopped has left."""
+    for path in folder.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != SETTINGS:
+            path.unlink()
+
+
+def _complete(cfg: Config, bench: Bench, run: Run, scores: Path) -> Config:
+    """Name the places: where the scores are, and where the run writes."""
     for loader in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
-        cfg[loader].dataset.data_root = scores
+        cfg[loader].dataset.data_root = str(scores) + os.sep
     cfg.work_dir = str(bench.folder(run))
     cfg.experiment_name = f'{run.variant}_{run.lr:g}_{run.seed}_{os.getpid()}'
     cfg.default_hooks.checkpoint.update(interval=-1, save_last=False, save_optimizer=False, save_param_scheduler=False)
@@ -270,13 +323,16 @@ def predict(decoder: Any, file: ScoreFile) -> dict[str, np.ndarray]:
     """Predict a score file.
 
     Returns:
-        ``score``, ``first`` (scores after one step) (N, C) float32, ``label`` (N, C) bool, ``target`` (N, C) int8.
+        ``score``, ``first`` (scores after one step) (N, C) float32, ``label`` (N, C) bool, ``target`` (N, C) int8, ``path``
+        (N, T) int16, the labels picked step by step.
     """
     parts = [decoder.predict(scores) for scores in torch.from_numpy(file.scores).split(512)]
     scores = torch.cat([part['pred_score'] for part in parts])
     label = torch.cat([part.get('pred_label', select_labels(part['pred_score'], None, None)) for part in parts])
     first = torch.cat([part['step_scores'][:, 0] for part in parts])
-    return dict(score=scores.numpy(), first=first.numpy(), label=label.numpy(), target=file.annotations.targets())
+    path = torch.cat([part['step_labels'] for part in parts]).short()
+    return dict(score=scores.numpy(), first=first.numpy(), label=label.numpy(), target=file.annotations.targets(),
+                path=path.numpy())
 
 
 def predict_cnn(bench: Bench, seed: int, kind: str) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ _base_ = [
     '../_base_/models/efficientnet-lite0_morn.py',
     '../_base_/datasets/openclipart_128px.py',
     '../_base_/evaluation/decoder.py',
-    '../_base_/schedules/joint_adamw_2e.py',
+    '../_base_/schedules/joint_adamw_1e.py',
     '../_base_/default_runtime.py',
 ]
 
