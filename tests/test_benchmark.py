@@ -127,6 +127,39 @@ def test_learning_rate_is_the_best_on_validation(tools, tmp_path):
     assert tools.benchmark.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
 
 
+def test_the_whole_on_images_of_the_slice(tools, tmp_path, monkeypatch):
+    """CNN, scores, decoder and both together, by the real configs on a few small images; then all of it once more."""
+    slice_folder = str(ROOT / 'tests' / 'data' / 'openclipart_mini') + '/'
+    on_slice = {'model.head.num_classes': 41, 'train_cfg.max_epochs': 1}
+    on_images = on_slice | {'model.backbone.init_cfg': None}
+    for side, number in (('train', 32), ('val', 8), ('test', 9)):
+        on_images |= {f'{side}_dataloader.dataset.data_root': slice_folder, f'{side}_dataloader.dataset.indices': number,
+                      f'{side}_dataloader.num_workers': 0, f'{side}_dataloader.persistent_workers': False,
+                      f'{side}_dataloader.batch_size': 8}
+    bench = tools.runs.Bench(tmp_path, str(ROOT / 'configs' / tools.plan.CNN_CONFIG), cnn_lr=1e-3, options=tuple(
+        on_slice.items()), cnn_options=tuple(on_images.items()), epochs=1, max_seeds=1)
+    base, joint = tools.runs.Run('rare-first', 1e-3, 0), tools.runs.Run('sr-cnn-rnn', 1e-5, 0)
+
+    def run_all():
+        tools.runs.train_cnn(bench, 1e-3, 0)
+        tools.runs.cache_scores(bench, 0, 'full')
+        tools.runs.cache_scores(bench, 0, 'incomplete')
+        tools.runs.train_decoder(bench, base)
+        tools.runs.train_joint(bench, joint, base)
+        return {path: path.stat().st_mtime_ns for path in tmp_path.rglob('*') if path.is_file()}
+
+    before = run_all()
+    part = tools.page.load_predictions(bench.folder(joint))
+    assert part['test_score'].shape == (9, 41)
+    assert part['val_path'].shape[0] == 8
+    row = tools.page.make_row('sr-cnn-rnn', '', [part], False, 1e-5)
+    np.testing.assert_allclose(row.habits['labels'], part['test_label'].sum(1).mean())
+    assert run_all() == before, 'what is done is left alone'
+    monkeypatch.setattr(tools.runs, 'sha256', lambda path: 'another')
+    with pytest.raises(ValueError, match=r'scores/full/seed_0/settings.json: .*cnn_sha256'):
+        tools.runs.cache_scores(bench, 0, 'full')
+
+
 def test_a_missing_run_is_named(tools, tmp_path):
     with pytest.raises(FileNotFoundError, match=r'rare-first/lr_0\.0001/seed_0: this run is not done'):
         tools.benchmark.best_rate(tools.runs.Bench(tmp_path, ''), tools.plan.BY_NAME['rare-first'])

@@ -71,6 +71,12 @@ class LabelDecoder(nn.Module, ABC):
             row an image: ``pred_label`` where the decoder decides itself, as a (N, C) mask, ``step_scores`` ...
         """
 
+    def check_target(self, target: Tensor, num_images: int) -> None:
+        """Raise if ``target`` is not (N, C); looks at the shape alone."""
+        if target.shape != (num_images, self.num_classes):
+            raise ValueError(f'{type(self).__name__} expected a target of shape ({num_images}, {self.num_classes}), a row '
+                             f'for each image, but got {tuple(target.shape)}.')
+
     def check_scores(self, scores: Tensor) -> None:
         """Raise if ``scores`` is not (N, C); looks at the shape alone, so that nothing waits for the device."""
         if scores.dim() != 2 or scores.shape[1] != self.num_classes:

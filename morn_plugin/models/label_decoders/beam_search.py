@@ -35,14 +35,14 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     paths = symbols[..., None]  # (N, B, t)
     images = torch.arange(num_images, device=logits.device)[:, None]
     rows = images.expand(-1, kept)  # the row of `state` that a beam goes on from
-    after_end = torch.full_like(logits[0], float('-inf'))
+    after_end = logits.new_full((num_symbols,), float('-inf'))
     after_end[end] = 0
     for _ in range(num_steps - 1):
         state = tuple(tensor[rows.flatten()] for tensor in state)
         logits, state = step(paths[..., -1].flatten(), state)
         gains = logits.log_softmax(1).unflatten(0, paths.shape[:2]).scatter(2, paths, float('-inf'))  # (N, B, C + 1)
         gains = torch.where((paths[..., -1] == end)[..., None], after_end, gains)
-        kept = min(beam_size, gains[0].numel())
+        kept = min(beam_size, gains.shape[1] * num_symbols)
         sums, chosen = (sums[..., None] + gains).flatten(1).topk(kept, dim=1)
         beams, symbols = chosen // num_symbols, chosen % num_symbols
         rows = images * paths.shape[1] + beams

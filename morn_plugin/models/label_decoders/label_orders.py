@@ -21,7 +21,11 @@ def check_order(order: str | Sequence[str]) -> None:
     Raises:
         ValueError: Names the strategies.
     """
-    if isinstance(order, str) and order not in STRATEGIES:
+    if isinstance(order, str):
+        fits = order in STRATEGIES
+    else:
+        fits = isinstance(order, Sequence) and all(isinstance(name, str) for name in order)
+    if not fits:
         raise ValueError(f'Expected `order` to be one of {list(STRATEGIES)} or a list of all class names, but got '
                          f'{order!r}.')
 

@@ -70,8 +70,12 @@ class LabelSequenceLSTM(LSTMDecoder):
             targets: True labels of the training set (N, C), int8 in {0, 1, -1}.
 
         Raises:
-            ValueError: If a list of names does not hold every class once.
+            ValueError: If there are not C classes, or a list of names does not hold every class once.
         """
+        if targets.ndim != 2 or {targets.shape[1], len(class_names)} != {self.num_classes}:
+            raise ValueError(f'{type(self).__name__} was built with num_classes={self.num_classes}, but the training '
+                             f'annotations name {len(class_names)} classes and have labels of shape {targets.shape}: write '
+                             f'head=dict(num_classes={len(class_names)}) in the config.')
         present = targets == 1
         order = order_labels(self.order, class_names, present.sum(axis=0).tolist())
         self.label_order.copy_(torch.tensor(order))
@@ -85,7 +89,9 @@ class LabelSequenceLSTM(LSTMDecoder):
 
         Raises:
             RuntimeError: If there is no order yet.
+            ValueError: If scores or target are not (N, C).
         """
+        self.check_target(target, len(scores))
         if self._num_steps is None:
             raise RuntimeError(f'{type(self).__name__} has no label order yet: add PrepareDecoderHook to the hooks, or call '
                                '`prepare` with the training annotations.')

@@ -111,6 +111,8 @@ def test_own_list_is_the_order():
 
 @pytest.mark.parametrize(('order', 'message'), [
     ('longest', "one of .*'frequent_first', 'rare_first', 'lexicographic'.* but got 'longest'"),
+    (None, 'a list of all class names, but got None'),
+    (['sky', 3], r"but got \['sky', 3\]"),
     (['sky', 'cat', 'dog'], "each of the 4 classes once, but missing: 'sea'"),
     (['sky', 'cat', 'dog', 'sea', 'car'], "unknown: 'car'"),
     (['sky', 'cat', 'dog', 'sea', 'sky'], "repeated: 'sky'"),
@@ -153,6 +155,22 @@ def test_loss_is_that_of_a_loop(order):
     losses = decoder.loss(scores, target)
     assert losses.keys() == {'loss_sequence'}
     assert losses['loss_sequence'].item() == pytest.approx(total / 4, rel=1e-12)
+
+
+@pytest.mark.parametrize('names', [['sky'], [*NAMES, 'car']])
+def test_other_classes_than_those_of_the_model_are_refused(names):
+    with pytest.raises(ValueError, match=rf'num_classes=4, but .* name {len(names)} classes .*num_classes={len(names)}\)'):
+        build(prepared=False).prepare(names, np.ones((3, len(names)), dtype=np.int8))
+
+
+def test_target_of_another_shape_is_refused():
+    with pytest.raises(ValueError, match=r'expected a target of shape \(2, 4\).* but got \(2, 3\)'):
+        build().loss(random_scores(2), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize('beam_size', [1, 3])
+def test_a_batch_of_no_images(beam_size):
+    assert build(beam_size=beam_size).predict(random_scores(0))['step_labels'].shape == (0, 3)
 
 
 def test_image_without_labels_trains_on_end_alone():
