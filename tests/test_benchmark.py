@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import yaml
 from helpers import samples_of
 from mmengine.config import Config
 
@@ -249,6 +250,32 @@ def test_repository_page_follows_from_its_csv(tools):
         assert len(rows[variant.name].figures) == variant.seeds
     for name, table in tools.page.tables(rows).items():
         assert tools.page.replace_section(page, name, table) == page, name
+
+
+MEASURED = {  # the configs that train as a run of the benchmark did
+    'cnn/cnn_efficientnet-lite0_1xb32-8e_openclipart-128px': 'cnn',
+    'morn/morn_efficientnet-lite0_1xb32-50e_openclipart-128px': 'paper-schedule',
+    'morn/morn_scores_1xb32-50e_openclipart': 'paper-schedule',
+    'morn/morn-bn_efficientnet-lite0_1xb32-20e_openclipart-128px': 'release-norm',
+    'morn/morn-bn_scores_1xb32-20e_openclipart': 'release-norm',
+    'morn/morn-joint_efficientnet-lite0_1xb32-1e_openclipart-128px': 'joint',
+    'sr_cnn_rnn/sr-cnn-rnn_efficientnet-lite0_1xb32-1e_openclipart-128px': 'sr-cnn-rnn',
+}
+
+
+@pytest.mark.parametrize('path', MEASURED, ids=lambda path: path.split('/')[1])
+def test_figures_beside_a_config_are_those_of_the_benchmark(tools, path):
+    folder, name = path.split('/')
+    row = tools.page.read_csv(ROOT / 'configs' / 'benchmark' / 'results.csv')[MEASURED[path]]
+    assert Config.fromfile(ROOT / 'configs' / f'{path}.py').optim_wrapper.optimizer.lr == row.lr
+    means = [f'{value:.2f}' for value in row.figures.mean(axis=0)]
+    index = yaml.safe_load((ROOT / 'configs' / folder / 'metafile.yml').read_text())
+    entry, = (entry for entry in index['Models'] if entry['Name'] == name)
+    assert [f'{value:.2f}' for value in entry['Results'][0]['Metrics'].values()] == means
+    readme = (ROOT / 'configs' / folder / 'README.md').read_text()
+    line, = (line for line in readme.splitlines() if f'({name}.py)' in line and '| ours |' in line)
+    found = [cell.strip() for cell in line.split('| ours |')[1].strip(' |').split('|')]
+    assert found == means[:len(found)]
 
 
 def test_better_variant_is_offered_as_it_was_measured(tools):
