@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import socket
 import subprocess
 import sys
 import time
@@ -35,7 +36,10 @@ def start(command, place):
 def test_page(page, place):
     for module in NEEDS.get(page.stem, ()):
         pytest.importorskip(module)
-    text = page.read_text(encoding='utf-8')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = str(free.getsockname()[1])
+    text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
     commands = [[sys.executable, *shlex.split(line)[1:]] for kind, code in blocks if kind == 'bash'
                 for line in code.splitlines()]
@@ -44,7 +48,7 @@ def test_page(page, place):
     for command in commands:
         process = start(command, place)
         if 'tools/serve.py' in command:
-            wait_for(process, 'Serving on http://127.0.0.1:7865')
+            wait_for(process, f'Serving on http://127.0.0.1:{port}')
             continue
         output, _ = process.communicate(timeout=200)
         assert process.returncode == 0, f'{command}\n{output[-3000:]}'

@@ -67,14 +67,11 @@ def address(work_dir):
 
 
 def test_listens_on_this_machine_alone(address):
-    """The machine's other addresses do not answer, where it has any."""
+    """127.0.0.2 is this machine too: a server on all addresses would answer there."""
     port = int(address.rsplit(':', 1)[1])
     assert b'gradio' in urllib.request.urlopen(address).read()
-    others = {item[4][0] for item in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {'127.0.0.1'}
-    for other in others:
-        if not other.startswith('127.'):
-            with pytest.raises(OSError, match=r'refused|timed out|unreachable'):
-                socket.create_connection((other, port), timeout=2)
+    with pytest.raises(OSError, match='refused'):
+        socket.create_connection(('127.0.0.2', port), timeout=2)
 
 
 @pytest.fixture(params=[1300, 400], ids=['wide', 'narrow'])

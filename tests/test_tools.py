@@ -10,6 +10,7 @@ from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from tools_helpers import ROOT, SMALL_HEAD, read_scalars, run_tool, start_tool, write_config
 
+from morn_plugin.apis.finding import find_model
 from morn_plugin.datasets.score_file import load_scores
 
 
@@ -145,7 +146,9 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
     torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
 
     merged, predictions = place / 'merged.pth', {}
-    run_tool('model_converters/merge_decoder.py', checkpoint, place / 'on_scores' / 'epoch_3.pth', merged)
+    run_tool('model_converters/merge_decoder.py', checkpoint, place / 'on_scores' / 'epoch_3.pth', merged, '--config',
+             image_config)
+    assert find_model(merged)[0].model.head.num_classes == 41, 'the config is in the checkpoint'
     for name, config, weights in (('images', image_config, merged),
                                   ('scores', scores_config, place / 'on_scores' / 'epoch_3.pth')):
         out = place / f'{name}.pkl'

@@ -34,7 +34,7 @@ done
 run '4/6  Second stage: train the Multi-order RNN on the scores' decoder \
     "$PYTHON" tools/train.py "$SCORES_CONFIG" --work-dir "$OUT/decoder"
 run '5/6  Put CNN and decoder together' merge \
-    "$PYTHON" tools/model_converters/merge_decoder.py "$cnn" "$(echo "$OUT"/decoder/best_*.pth)" "$OUT/morn.pth"
+    "$PYTHON" tools/model_converters/merge_decoder.py "$cnn" "$(echo "$OUT"/decoder/best_*.pth)" "$OUT/morn.pth" --config "$IMAGE_CONFIG"
 run '6/6  Test on images' test \
     "$PYTHON" tools/test.py "$IMAGE_CONFIG" "$OUT/morn.pth" --work-dir "$OUT/test" --show-dir "$OUT/pictures" --interval 0 \
     --out "$OUT/metrics.json"

@@ -10,16 +10,18 @@ import numpy as np
 import torch
 
 from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis.collecting import list_tested_images
 from morn_plugin.apis.exporting import ExportModel, describe_model, export_program, sample_input
-from morn_plugin.apis.inferencer import find_dataset
 from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.onnx_model import KEY, OnnxModel
+from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
-FILE_TOLERANCE = 0.02  # of a score, from image files, on average over labels: resizing may round a grey value differently
+FILE_TOLERANCE = 0.02  # of a score, from image files, on average over labels: Pillow and OpenCV may decode a file otherwise
 METADATA = 'morn_plugin.json'  # in a .pt2
+MIN_IMAGES = 3  # so that batches of several sizes can be checked
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,13 +30,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
     parser.add_argument('--out', required=True, metavar='FILE', help='.onnx or .pt2 to write')
     parser.add_argument('--images', nargs='+', help='images to check on (default: those of the config that are tested)')
-    parser.add_argument('--num-images', type=int, default=16, help='how many of them (default: 16)')
+    parser.add_argument('--num-images', type=at_least(MIN_IMAGES), default=16, help='how many of them (default: 16)')
     parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose, to put into the file')
     args = parser.parse_args()
     if not args.out.endswith(('.onnx', '.pt2')):
         parser.error(f'--out {args.out}: expected a name that ends in .onnx or .pt2')
-    if args.num_images < 3:
-        parser.error('--num-images: expected at least 3')
     return args
 
 
@@ -42,14 +42,13 @@ def find_images(inferencer: MultiLabelInferencer, args: argparse.Namespace) -> l
     """Give the images to check on."""
     if args.images:
         paths = list_images(args.images)
+        places = np.linspace(0, len(paths) - 1, min(args.num_images, len(paths))).round().astype(int)
+        paths = [paths[place] for place in places]
     else:
-        dataset = find_dataset(inferencer.cfg)
-        folder = Path(dataset.get('data_root', ''), (dataset.get('data_prefix') or {}).get('img_path', '')
-                      if isinstance(dataset.get('data_prefix'), dict) else dataset.get('data_prefix') or '')
-        annotations = json.loads((Path(dataset.get('data_root', '')) / dataset['ann_file']).read_text(encoding='utf-8'))
-        paths = [str(folder / item['img_path']) for item in annotations['data_list']]
-    places = np.linspace(0, len(paths) - 1, min(args.num_images, len(paths))).round().astype(int)
-    return [paths[place] for place in places]
+        paths = list_tested_images(inferencer.cfg, args.num_images)
+    if len(paths) < MIN_IMAGES:
+        raise ValueError(f'Expected at least {MIN_IMAGES} images to check on, but got {len(paths)}: name more by --images.')
+    return paths
 
 
 def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
@@ -74,19 +73,24 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
-def check_file(path: Path, model: ExportModel, images: torch.Tensor) -> float:
-    """Compare with PyTorch, whole batch and in parts, and give the largest difference of a score.
+def expected_outputs(inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Give what the model itself says of images, the way it is tested."""
+    fields = dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', step_labels='step_labels')
+    samples = [sample for batch in inferencer.preprocess(paths, len(paths)) for sample in inferencer.forward(batch)]
+    return {name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs}
+
+
+def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
+    """Compare with the model itself, whole batch and in parts, and give the largest difference of a score.
 
     Raises:
         ValueError: If a score differs by more than the tolerance, or a step picks another label.
     """
     largest = 0.0
-    for part in (images, images[:1], images[1:3]):
-        with torch.no_grad():
-            expected = dict(zip(model.outputs, model(part), strict=True))
-        found = run_file(path, part.numpy(), model.outputs)
-        for name, value in expected.items():
-            difference = float(np.abs(found[name].astype(np.float64) - value.numpy()).max())
+    for part in (slice(None), slice(0, 1), slice(1, 3)):
+        found = run_file(path, images[part], tuple(reference))
+        for name, value in reference.items():
+            difference = float(np.abs(found[name].astype(np.float64) - value[part]).max())
             if name == 'step_labels' and difference:
                 raise ValueError(f'{path.name}: {name} differ from those of PyTorch.')
             if name != 'step_labels':
@@ -130,7 +134,7 @@ def main() -> None:
             draft = Path(folder, out.name)
             write = write_onnx if out.suffix == '.onnx' else write_program
             write(model, images[:2], metadata, draft)
-            difference = check_file(draft, model, images)
+            difference = check_file(draft, expected_outputs(inferencer, paths, model.outputs), images.numpy())
             extra = f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
             draft.replace(out)
     except (OSError, ValueError, ImportError) as error:

@@ -2,15 +2,18 @@
 
 import argparse
 import csv
+import io
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
 from typing import IO, Any
 
 from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds, shorten_record
 from morn_plugin.deploy.running import show_progress
+from morn_plugin.utils.checks import at_least
 
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
@@ -25,8 +28,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--topk', type=int, help='predict this many best labels')
     parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose')
     parser.add_argument('--all-scores', action='store_true', help='write the scores of all labels and steps (.jsonl)')
-    parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--num-workers', type=int,
+    parser.add_argument('--batch-size', type=at_least(1), default=32)
+    parser.add_argument('--num-workers', type=at_least(0),
                         help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)')
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
     args = parser.parse_args()
@@ -34,6 +37,8 @@ def parse_args() -> argparse.Namespace:
         parser.error('give one of --thr, --topk and --thresholds')
     if args.out and not args.out.endswith(('.jsonl', '.csv')):
         parser.error(f'--out {args.out}: expected a name that ends in .jsonl or .csv')
+    if args.model.endswith('.onnx') and (args.config or args.device):
+        parser.error('--config and --device are for checkpoints: an .onnx file runs where onnxruntime can')
     if args.all_scores and str(args.out).endswith('.csv'):
         parser.error('--all-scores is for JSON lines')
     return args
@@ -43,14 +48,19 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
         return OnnxModel(args.model)
-    from morn_plugin.apis import MultiLabelInferencer
-    return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+    with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
+        from morn_plugin.apis import MultiLabelInferencer
+        return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
 
 
 @contextmanager
 def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
     """Give a function that writes one record."""
-    with open(path, 'w', newline='', encoding='utf-8') if path else _stdout() as file:
+    # a file name need not be valid text: what is not is escaped
+    options = dict(encoding='utf-8', errors='backslashreplace')
+    if path:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with open(path, 'w', newline='', **options) if path else _stdout(options) as file:
         if path and path.endswith('.csv'):
             table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
             table.writeheader()
@@ -61,7 +71,9 @@ def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]
 
 
 @contextmanager
-def _stdout() -> Iterator[IO[str]]:
+def _stdout(options: dict[str, str]) -> Iterator[IO[str]]:
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(**options)
     yield sys.stdout
 
 

@@ -5,7 +5,6 @@ Reachable from this machine alone unless --host says otherwise; nothing is sent 
 
 import argparse
 import io
-import json
 import os
 import sys
 from functools import partial
@@ -14,10 +13,11 @@ from typing import Any
 
 import numpy as np
 
-from morn_plugin.apis import MultiLabelInferencer
-from morn_plugin.apis.inferencer import find_dataset
+from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
+from morn_plugin.apis.collecting import list_tested_images
 from morn_plugin.deploy.images import decode_image, list_images
 from morn_plugin.deploy.labels import choose_labels, load_thresholds
+from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 from morn_plugin.visualization import Prediction, draw_predictions
 from morn_plugin.visualization.report import embed_png
@@ -37,30 +37,25 @@ footer { display: none !important; }
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    add_model_arguments(parser)
     parser.add_argument('--examples', nargs='+', help='images to offer (default: some of the config that are tested)')
     parser.add_argument('--thresholds', metavar='FILE',
                         help='what tools/analysis/calibrate.py chose; the slider overrides it')
-    parser.add_argument('--max-images', type=int, default=MAX_IMAGES, help=f'images at once (default: {MAX_IMAGES})')
-    parser.add_argument('--max-megabytes', type=int, default=MAX_MEGABYTES, help=f'of a file (default: {MAX_MEGABYTES})')
+    parser.add_argument('--max-images', type=at_least(1), default=MAX_IMAGES, help=f'images at once (default: {MAX_IMAGES})')
+    parser.add_argument('--max-megabytes', type=at_least(1), default=MAX_MEGABYTES,
+                        help=f'of a file (default: {MAX_MEGABYTES})')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default: 127.0.0.1, this machine alone)')
     parser.add_argument('--port', type=int, default=7860)
-    parser.add_argument('--device')
     return parser.parse_args()
 
 
 def find_examples(inferencer: MultiLabelInferencer, number: int = 6) -> list[str]:
     """Take images evenly from those that the config tests, if they are there."""
-    dataset = find_dataset(inferencer.cfg)
-    root = Path(dataset.get('data_root') or '')
     try:
-        items = json.loads((root / dataset.get('ann_file', '')).read_text(encoding='utf-8'))['data_list']
-    except (OSError, ValueError, KeyError):
+        paths = list_tested_images(inferencer.cfg, number)
+    except (OSError, ValueError):
         return []
-    places = np.linspace(0, len(items) - 1, number).round().astype(int)
-    paths = [root / items[place]['img_path'] for place in dict.fromkeys(places)]
-    return [str(path.resolve()) for path in paths if path.is_file()]
+    return [str(Path(path).resolve()) for path in paths if Path(path).is_file()]
 
 
 def read_uploads(files: list[str], max_images: int, max_megabytes: int) -> tuple[list[np.ndarray], list[str], list[str]]:

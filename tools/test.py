@@ -1,6 +1,7 @@
 """Test a checkpoint from a config, and print the paper's table."""
 
 import argparse
+import inspect
 import sys
 
 import mmengine
@@ -8,11 +9,15 @@ from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
 from mmengine.runner import Runner
+from mmpretrain.registry import METRICS, MODELS
 
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
+from morn_plugin.apis.config_check import find_parameters
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.engine.distributed import let_group_rest
+from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
+from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,13 +50,25 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def use_thresholds(cfg: Config, path: str) -> None:
-    """Let the model and every metric of its final scores decide by the thresholds of a file."""
+    """Let the model and every metric of its final scores decide by the thresholds of a file.
+
+    Raises:
+        ValueError: If there is one a label, and the head or a metric takes one number alone.
+    """
     thr = load_thresholds(path).thr
-    cfg.model.head.update(thr=thr, topk=None)
     evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    for metric in evaluators:
-        if 'thr' in metric and metric.get('item', 'pred_score') == 'pred_score':
-            metric.update(thr=thr)
+    deciding = [(METRICS, LabelSetMetric, metric) for metric in evaluators if not metric.get('use_pred_label')
+                and metric.get('item', 'pred_score') == 'pred_score']
+    for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
+        kind = node['type'] if inspect.isclass(node['type']) else registry.get(node['type'])
+        if kind is None or 'thr' not in find_parameters(kind)[0]:
+            continue  # an unknown name is for check_config
+        if isinstance(thr, list) and not issubclass(kind, ours):
+            raise ValueError(f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: calibrate '
+                             f'with --scope global, or use a {ours.__name__}.')
+        node.update(thr=thr)
+        if node.get('topk') is not None:
+            node.update(topk=None)
 
 
 def use_flip_tta(cfg: Config) -> None:
@@ -71,7 +88,10 @@ def main() -> None:
     if args.out and out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
         sys.exit(f'--out {args.out}: predictions are written as .pkl or .pickle.')
     cfg = load_config(args)
-    apply_flags(cfg, args)
+    try:
+        apply_flags(cfg, args)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     check_config(cfg, args.config)
     runner = Runner.from_cfg(cfg)
     build_early(runner)

@@ -14,6 +14,8 @@ from ..datasets.annotations import training_targets
 from ..models.targets import stack_targets
 from .inferencer import MultiLabelInferencer, find_dataset
 
+SPLITS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
+
 
 @dataclass
 class PredictionSet:
@@ -78,6 +80,19 @@ def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
     arrays = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
     return dict(arrays, img_paths=sample.get('img_path'), predicted=predicted.numpy(),
                 targets=stack_targets([sample], num_classes)[0].numpy().astype(np.int8))
+
+
+def list_tested_images(cfg: Any, number: int) -> list[str]:
+    """Give images that a config tests, evenly spaced.
+
+    Raises:
+        ValueError: If the config has no test data set, or it is empty; others as the data set raises them.
+    """
+    dataset = DATASETS.build(dict(find_dataset(cfg), pipeline=[], test_mode=True))
+    if not len(dataset):
+        raise ValueError(f'{find_dataset(cfg).get("ann_file")}: expected at least one image.')
+    places = dict.fromkeys(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int).tolist())
+    return [dataset.get_data_info(place)['img_path'] for place in places]
 
 
 def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:

@@ -27,6 +27,13 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
 
 
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every use of a trained model takes."""
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+
+
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common flags to it.
 

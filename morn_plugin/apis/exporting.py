@@ -67,8 +67,9 @@ def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[st
     """
     head = inferencer.model.head
     own_thr, topk = (getattr(head, name, None) for name in ('thr', 'topk'))
-    return dict(classes=inferencer.classes, preprocessing=describe_preprocessing(inferencer),
-                thr=own_thr if thr is None else thr, topk=topk if thr is None else None)
+    thr = own_thr if thr is None else thr
+    return dict(classes=inferencer.classes, preprocessing=describe_preprocessing(inferencer), thr=thr,
+                topk=topk if thr is None else None)  # MMPretrain's heads may have both: thr decides
 
 
 def describe_preprocessing(inferencer: MultiLabelInferencer) -> dict[str, Any]:

@@ -5,9 +5,10 @@ import os.path as osp
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.utils import import_modules_from_strings
+
+from ..engine.checkpoints import CheckpointError, load_checkpoint
 
 HELP = 'Name the config as well: --config FILE.'
 
@@ -24,10 +25,13 @@ def find_model(path: str | Path, config: str | Path | None = None) -> tuple[Conf
 
     Raises:
         FileNotFoundError: If there is no checkpoint or no config.
-        ValueError: If there are several and none is named.
+        ValueError: If there are several and none is named, or a checkpoint cannot be read.
     """
     checkpoint_path = find_checkpoint(path)
-    checkpoint = torch.load(checkpoint_path, map_location='cpu', weights_only=True)
+    try:
+        checkpoint = load_checkpoint(checkpoint_path)
+    except CheckpointError as error:
+        raise ValueError(str(error)) from error
     if not isinstance(checkpoint, dict) or not any(key in checkpoint for key in ('state_dict', 'model')):
         checkpoint = dict(state_dict=checkpoint)
     text = (checkpoint.get('meta') or {}).get('cfg')

@@ -16,12 +16,13 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.infer import BaseInferencer
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpretrain.models import ClsHead
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from ..deploy.images import SUFFIXES, decode_image, list_images
-from ..deploy.labels import Thr, make_record
+from ..deploy.images import SUFFIXES, ImageError, decode_image, list_images
+from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
 from ..models.heads.label_decoder_head import select_labels
 from ..utils.checks import check_positive, check_thr_topk
@@ -58,6 +59,9 @@ class MultiLabelInferencer(BaseInferencer):
     def __init__(self, model: str | Path, config: str | Path | None = None, device: str | None = None,
                  num_workers: int | None = None, show_progress: bool = False) -> None:
         cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
+        if 'model' not in cfg:
+            raise ValueError(f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
+                             f'{sorted(cfg)}.')
         super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
         self.num_workers = count_readers(num_workers, next(self.model.parameters()).device.type == 'cpu')
         self.classes = self._find_classes(cfg)
@@ -71,8 +75,8 @@ class MultiLabelInferencer(BaseInferencer):
             inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8 BGR as OpenCV reads.
             return_datasamples: Give MMPretrain's data samples in place of dicts.
             batch_size: Images at once.
-            **kwargs: ``thr`` (one number, or one a label; of models that have a threshold) or ``topk``; by default the
-                model's own labels are kept.
+            **kwargs: ``thr`` (one number, or one a label, or the file that ``tools/analysis/calibrate.py`` wrote; of models
+                that have a threshold) or ``topk``; by default the model's own labels are kept.
                 ``out_dir``: draw every image into this folder.
 
         Returns:
@@ -82,6 +86,8 @@ class MultiLabelInferencer(BaseInferencer):
             ImageError: If an image cannot be decoded. :meth:`predict` goes on instead.
         """
         check_positive(batch_size=batch_size)
+        if 'thr' in kwargs:
+            kwargs['thr'] = self._read_thr(kwargs['thr'])
         return super().__call__(inputs, return_datasamples, batch_size, **kwargs)
 
     @property
@@ -103,7 +109,7 @@ class MultiLabelInferencer(BaseInferencer):
             raise ValueError(f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself which labels '
                              f'an image has, so that there is no threshold {purpose}.')
 
-    def predict(self, inputs: Source | Sequence[Source], batch_size: int = 32, thr: Thr = None,
+    def predict(self, inputs: Source | Sequence[Source], batch_size: int = 32, thr: Thr | str | Path = None,
                 topk: int | None = None) -> Iterator[dict[str, Any]]:
         """Predict one after the other, and go on past images that cannot be read.
 
@@ -111,6 +117,7 @@ class MultiLabelInferencer(BaseInferencer):
             A dict an image as in a call, or ``dict(img_path, error)``.
         """
         check_positive(batch_size=batch_size)
+        thr = self._read_thr(thr)
         loaded = read_ahead(self.prepare, self._inputs_to_list(inputs), self.num_workers, 2 * batch_size)
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
@@ -119,12 +126,21 @@ class MultiLabelInferencer(BaseInferencer):
         if isinstance(source, str) and '://' not in source:
             results = self._load(dict(img_path=source))
         else:
-            image = source if isinstance(source, np.ndarray) else decode_image(fileio.get(source), source)[..., ::-1]
+            image = source if isinstance(source, np.ndarray) else self._fetch(source)[..., ::-1]
             _check_array(image)
             results = dict(img=np.ascontiguousarray(image), img_shape=image.shape[:2], ori_shape=image.shape[:2])
             if isinstance(source, str):
                 results['img_path'] = source
         return self.pipeline(results)
+
+    def _fetch(self, source: str) -> np.ndarray:
+        """Read a path or URL by MMEngine's file backends, (H, W, 3) uint8 RGB."""
+        try:
+            content = fileio.get(source)
+        except (KeyError, ImportError) as error:  # MMEngine knows no such scheme, or its client is not installed
+            raise ImageError(f'Image {source} cannot be fetched: {type(error).__name__}: {error}.') from error
+        options = {name: getattr(self._load, name) for name in ('background', 'max_pixels') if hasattr(self._load, name)}
+        return decode_image(content, source, **options)
 
     def preprocess(self, inputs: Sequence[str | np.ndarray], batch_size: int = 1,
                    **kwargs: Any) -> Iterator[dict[str, Any]]:
@@ -158,7 +174,7 @@ class MultiLabelInferencer(BaseInferencer):
         for index, (source, sample) in enumerate(zip(inputs, preds, strict=True) if out_dir else ()):
             stem = 'array' if isinstance(source, np.ndarray) else osp.splitext(osp.basename(source))[0]
             files.append(osp.join(str(out_dir), f'{index:06d}_{stem}.png'))
-            image = source[..., ::-1] if isinstance(source, np.ndarray) else decode_image(fileio.get(source), source)
+            image = source[..., ::-1] if isinstance(source, np.ndarray) else self._fetch(source)
             record = self._make_record(sample)
             steps = record.get('step_scores')
             draw_predictions([Prediction(image, stem, None, record['labels'], np.asarray(record['scores']),
@@ -171,6 +187,9 @@ class MultiLabelInferencer(BaseInferencer):
         """Turn data samples into dicts of plain values."""
         predictions = preds if return_datasamples else [self._make_record(sample) for sample in preds]
         return dict(predictions=predictions, visualization=visualization)
+
+    def _read_thr(self, thr: Thr | str | Path) -> Thr:
+        return load_thresholds(thr, self.classes).thr if isinstance(thr, (str, Path)) else thr
 
     def _predict_batch(self, batch: list[dict[str, Any]], thr: Thr, topk: int | None) -> list[dict[str, Any]]:
         return [self._make_record(sample) for sample in self.forward(self.collate_fn(batch), thr, topk)]
@@ -198,11 +217,18 @@ class MultiLabelInferencer(BaseInferencer):
         if cfg.model.get('backbone', {}).get('pretrained'):
             cfg.model.backbone.pretrained = False  # all weights come from the checkpoint
         model = MODELS.build(cfg.model)
+        head = getattr(model, 'head', None)
+        if head is None or isinstance(head, ClsHead):
+            raise ValueError(f'{weights}: expected a multi-label classifier, but got {type(model).__name__} with the head '
+                             f'{type(head).__name__}, which gives no set of labels.')
         try:
             _load_checkpoint_to_model(model, self._checkpoint, strict=True)
         except RuntimeError as error:
             raise ValueError(f'{weights} does not fit its config: {error}') from error
-        return model.to(device).eval()
+        try:
+            return model.to(device).eval()
+        except (AssertionError, RuntimeError) as error:
+            raise ValueError(f'Device {device!r} cannot be used: {str(error).splitlines()[0]}') from error
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         first, *rest = [TRANSFORMS.build(item) for item in find_pipeline(cfg)]
@@ -246,12 +272,23 @@ def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
 
 
 def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
-    """Give the test pipeline of a config."""
-    return list(find_dataset(cfg).pipeline)
+    """Give the test pipeline of a config.
+
+    Raises:
+        ValueError: If it tests no images but scores.
+    """
+    dataset = find_dataset(cfg)
+    if 'pipeline' not in dataset:
+        raise ValueError(f'Expected a model of images, but it is tested on a {dataset.get("type")}. A decoder trained on '
+                         'cached scores is put behind its CNN by tools/model_converters/merge_decoder.py.')
+    return list(dataset.pipeline)
 
 
 def _list_remote(item: str) -> list[str]:
-    backend = fileio.get_file_backend(item)
+    try:
+        backend = fileio.get_file_backend(item)
+    except (KeyError, ImportError):
+        return [item]  # named when it is read, so that the others go on
     if hasattr(backend, 'isdir') and backend.isdir(item):
         names: Iterable[str] = backend.list_dir_or_file(item, list_dir=False, suffix=SUFFIXES, recursive=True)
         return [backend.join_path(item, name) for name in sorted(names)]

@@ -47,6 +47,8 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     try:
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         found = Thresholds(**content)
+        if found.thr is None or not isinstance(found.classes, list):
+            raise ValueError(f'expected numbers in `thr` and names in `classes`, but got {found.thr!r}, {found.classes!r}')
         check_thr_topk(found.thr, None)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{path}: expected thresholds as tools/analysis/calibrate.py writes them, but: {error}') from error

@@ -28,7 +28,7 @@ class OnnxModel:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it was not written by ``tools/export.py``.
+        ValueError: If it cannot be loaded, or was not written by ``tools/export.py``.
         ImportError: If onnxruntime is missing; gives the pip command.
     """
 
@@ -38,7 +38,10 @@ class OnnxModel:
             raise FileNotFoundError(f'Model {path} does not exist.')
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
-        self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+        try:
+            self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
+        except Exception as error:  # onnxruntime's own kinds, which differ from one release to the next
+            raise ValueError(f'{path} cannot be loaded as an ONNX model: {str(error).splitlines()[0]}') from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
             raise ValueError(f'{path}: expected metadata under {KEY!r}, as tools/export.py writes, but got '

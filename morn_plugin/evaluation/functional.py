@@ -113,6 +113,25 @@ def mean_precision_recall_f1(counts: Counts, undefined: str = 'zero') -> Precisi
     return PrecisionRecallF1(precision, recall, harmonic_mean(precision, recall))
 
 
+def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
+    """Give P_L, R_L, F1_L, P_I, R_I and F1_I of label sets, by the authors' conventions.
+
+    Args:
+        predicted: Boolean (N, C).
+        target: (N, C); positive true, 0 false, negative ignored.
+
+    Returns:
+        Percent.
+
+    Examples:
+        >>> paper_figures(np.array([[True, False]]), np.array([[1, 1]]))[:3]
+        [50.0, 50.0, 50.0]
+    """
+    packed, number = pack_labels(predicted, target), target.shape[1]
+    return [value for counts in (count_labels(packed, number), count_images(packed, number))
+            for value in mean_precision_recall_f1(counts)]
+
+
 def harmonic_mean(precision: float, recall: float) -> float:
     """Give 2 P R / (P + R), and 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -1,6 +1,7 @@
 """Checks of arguments, each with the message a user needs."""
 
-from collections.abc import Sequence
+import argparse
+from collections.abc import Callable, Sequence
 
 
 def check_positive(**sizes: int) -> None:
@@ -14,6 +15,21 @@ def check_positive(**sizes: int) -> None:
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise ValueError(f'Expected `{name}` to be a positive integer, but got {size!r}.')
+
+
+def at_least(least: int) -> Callable[[str], int]:
+    """Give the ``type`` of a command line argument that is a whole number, ``least`` or more.
+
+    Examples:
+        >>> at_least(1)('0')
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: expected a whole number of at least 1, but got '0'
+    """
+    def convert(text: str) -> int:
+        if not text.strip().lstrip('-').isdigit() or int(text) < least:
+            raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, but got {text!r}')
+        return int(text)
+    return convert
 
 
 def check_choice(name: str, value: object, choices: tuple) -> None:

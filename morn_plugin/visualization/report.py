@@ -24,7 +24,7 @@ h2 { margin-top: 2em; font-size: 1.2em; }
 .two > div { max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th:first-child, td:first-child, th.text, td.text { text-align: left; }
 tbody tr:hover { background: var(--soft); }
 th button { all: unset; cursor: pointer; }
 th button:focus-visible { outline: 2px solid; }
@@ -79,8 +79,10 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable:
         note: Plain text above.
     """
     button = lambda name: f'<button>{escape(name)}</button>' if sortable else escape(name)
-    head = ''.join(f'<th scope="col">{button(name)}</th>' for name in columns)
-    body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in rows)
+    lines = list(rows)
+    kinds = [' class="text"' if lines and isinstance(cell, str) else '' for cell in (lines or [columns])[0]]
+    head = ''.join(f'<th scope="col"{kind}>{button(name)}</th>' for name, kind in zip(columns, kinds, strict=True))
+    body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in lines)
     kind = ' class="sortable"' if sortable else ''
     return (f'{make_note(note)}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
             '</div>')

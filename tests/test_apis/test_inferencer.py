@@ -16,8 +16,10 @@ from tools_helpers import SLICE
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
+from morn_plugin.apis.exporting import describe_model
 from morn_plugin.apis.finding import find_model
 from morn_plugin.deploy import running
+from morn_plugin.deploy.labels import Thresholds
 
 TIMEOUT = 20  # seconds, after which a wait for another thread has failed
 
@@ -263,6 +265,60 @@ def test_a_model_of_mmpretrain_alone(files, tmp_path):
     record, = inferencer(files[0], thr=0.0)['predictions']
     assert sorted(record['names']) == ['label 0', 'label 1', 'label 2', 'label 3']
     assert set(record) == {'img_path', 'labels', 'names', 'scores'}
+
+
+def write_plain(folder, head):
+    model = PLAIN | dict(head=head)
+    torch.save(dict(state_dict=MODELS.build(model).state_dict(), meta=dict(dataset_meta=dict(classes=list('abcd')))),
+               folder / 'plain.pth')
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
+    (folder / 'plain.py').write_text(f'model = {model}\ntest_dataloader = dict(dataset=dict(type="X", pipeline={pipeline}))')
+    return folder
+
+
+def test_a_model_of_one_label_is_refused(tmp_path):
+    write_plain(tmp_path, dict(type='LinearClsHead', num_classes=4, in_channels=64))
+    with pytest.raises(ValueError, match=r'plain\.pth: expected a multi-label classifier, .* LinearClsHead'):
+        MultiLabelInferencer(tmp_path, device='cpu')
+
+
+def test_an_export_decides_as_a_head_of_mmpretrain_with_both_settings(tmp_path):
+    write_plain(tmp_path, dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64, thr=0.9, topk=2))
+    described = describe_model(MultiLabelInferencer(tmp_path, device='cpu'))
+    assert (described['thr'], described['topk']) == (0.9, None)
+
+
+def test_what_cannot_be_used_is_named(work_dir, tmp_path):
+    with pytest.raises(ValueError, match="Device 'nonsense' cannot be used"):
+        MultiLabelInferencer(work_dir, device='nonsense')
+    (tmp_path / 'model.pth').write_bytes(b'garbage')
+    with pytest.raises(ValueError, match=r'model\.pth'):
+        MultiLabelInferencer(tmp_path)
+    (tmp_path / 'settings.py').write_text('log_level = "INFO"')
+    with pytest.raises(ValueError, match=r'settings\.py: expected a config with `model`, but got .*log_level'):
+        MultiLabelInferencer(work_dir, tmp_path / 'settings.py')
+
+
+def test_a_decoder_of_scores_is_to_be_put_behind_its_cnn(work_dir, tmp_path):
+    cfg, _, _ = find_model(work_dir)
+    cfg.test_dataloader.dataset = dict(type='ScoreDataset', ann_file='scores_test.safetensors')
+    cfg.dump(tmp_path / 'c.py')
+    with pytest.raises(ValueError, match=r'tested on a ScoreDataset.*merge_decoder\.py'):
+        MultiLabelInferencer(work_dir, tmp_path / 'c.py')
+
+
+def test_an_address_that_cannot_be_fetched_is_one_image_less(inferencer, files):
+    found = list(inferencer.predict([files[0], 'nowhere://x/y.jpg', files[1]]))
+    assert ['error' in record for record in found] == [False, True, False]
+    assert 'nowhere://x/y.jpg cannot be fetched' in found[1]['error']
+
+
+def test_thresholds_of_a_file(inferencer, files, tmp_path):
+    thr = [0.3 + 0.01 * label for label in range(len(inferencer.classes))]
+    Thresholds(thr, inferencer.classes, 'per-label-f1', 'val.json').save(tmp_path / 't.json')
+    expected = inferencer(files, thr=thr)['predictions']
+    assert inferencer(files, thr=tmp_path / 't.json')['predictions'] == expected
+    assert list(inferencer.predict(files, thr=str(tmp_path / 't.json'))) == expected
 
 
 def test_weights_that_do_not_fit(work_dir, tmp_path):

@@ -40,7 +40,8 @@ def test_thresholds_survive_the_file_to_the_last_bit(tmp_path):
 
 @pytest.mark.parametrize(('change', 'message'), [
     (dict(thr=[0.1]), '`thr` to hold one number for each of the 2'), (dict(thr=[0.1, 7]), r'thr\[1\]'),
-    (dict(classes=['b', 'a']), 'not those of the model'), (dict(odd=1), 'odd')])
+    (dict(classes=['b', 'a']), 'not those of the model'), (dict(odd=1), 'odd'),
+    (dict(thr=None), 'numbers in `thr`'), (dict(classes=5), 'names in `classes`')])
 def test_bad_thresholds_name_the_file(tmp_path, change, message):
     content = dict(thr=[0.1, 0.2], classes=['a', 'b'], measure='x', chosen_on='y')
     (tmp_path / 't.json').write_text(json.dumps(content | change))

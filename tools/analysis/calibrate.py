@@ -8,33 +8,29 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
 from morn_plugin.apis.collecting import PredictionSet, collect_predictions
 from morn_plugin.deploy.labels import Thresholds
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.calibration import MEASURES, global_threshold, label_thresholds, reliability_curve
-from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
+from morn_plugin.evaluation.functional import paper_figures
 from morn_plugin.visualization.panels import EXTRA, RIGHT
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    add_model_arguments(parser)
     parser.add_argument('--measure', choices=MEASURES, default='per-label-f1', help='what to make best')
-    parser.add_argument('--floor', type=float, default=0.9, help='of --measure precision: least share of right labels')
+    parser.add_argument('--floor', type=float, help='of --measure precision: least share of right labels (default: 0.9)')
     parser.add_argument('--scope', choices=['label', 'global'], default='label', help='a threshold a label, or one for all')
     parser.add_argument('--out', default='thresholds.json', metavar='FILE', help='thresholds (default: thresholds.json)')
     parser.add_argument('--plot', metavar='FILE', help='draw the reliability curves here')
-    parser.add_argument('--device')
-    return parser.parse_args()
-
-
-def figures(data: PredictionSet, predicted: np.ndarray) -> list[float]:
-    """Give P_L, R_L, F1_L, P_I, R_I, F1_I in percent."""
-    packed, number = pack_labels(predicted, data.targets), len(data.classes)
-    return [value for counts in (count_labels(packed, number), count_images(packed, number))
-            for value in mean_precision_recall_f1(counts)]
+    args = parser.parse_args()
+    if args.floor is None:
+        args.floor = 0.9
+    elif args.measure != 'precision':
+        parser.error(f'--floor belongs to --measure precision, but got --measure {args.measure}')
+    return args
 
 
 def draw_reliability(sets: dict[str, PredictionSet], path: str) -> None:
@@ -72,7 +68,7 @@ def main() -> None:
     print(f'{"":22}' + ''.join(f'{name:>8}' for name in ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I')))
     for name, data in (('validation', val), ('test', test)):
         for title, predicted in (('before', data.predicted), ('calibrated', data.scores > np.float32(thr))):
-            print(f'{name + ", " + title:22}' + ''.join(f'{value:8.2f}' for value in figures(data, predicted)))
+            print(f'{name + ", " + title:22}' + ''.join(f'{value:8.2f}' for value in paper_figures(predicted, data.targets)))
     print(f'Chosen on {val.ann_file} for {args.measure}; wrote {args.out}.')
     if args.plot:
         draw_reliability({'validation': val, 'test': test}, args.plot)

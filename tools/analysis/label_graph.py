@@ -14,33 +14,32 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from morn_plugin.apis import MultiLabelInferencer
-from morn_plugin.apis.collecting import collect_predictions, count_training_labels
+from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
+from morn_plugin.apis.collecting import SPLITS, collect_predictions, count_training_labels
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.label_graph import LabelGraph, build_label_graph, structure_share
+from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 
-LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('model', help='work folder or checkpoint of a model with steps')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
-    parser.add_argument('--split', choices=LOADERS, default='test', help='images to follow (default: test)')
+    add_model_arguments(parser)
+    parser.add_argument('--split', choices=SPLITS, default='test', help='images to follow (default: test)')
     parser.add_argument('--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph')
-    parser.add_argument('--min-count', type=int, default=3, help='transitions seen less often are left out of table and '
-                        'graph (default: 3)')
-    parser.add_argument('--max-labels', type=int, default=40, help='labels in the heat map, the most visited')
-    parser.add_argument('--max-edges', type=int, default=40, help='arrows of the drawn graph, those that stand out most')
-    parser.add_argument('--device')
+    parser.add_argument('--min-count', type=at_least(1), default=3,
+                        help='transitions seen less often are left out of table and graph (default: 3)')
+    parser.add_argument('--max-labels', type=at_least(1), default=40, help='labels in the heat map, the most visited')
+    parser.add_argument('--max-edges', type=at_least(1), default=40,
+                        help='arrows of the drawn graph, those that stand out most')
     return parser.parse_args()
 
 
 def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
     """List transitions, the most frequent first; an infinite lift (never together in training) is None."""
-    a, b = np.nonzero(graph.count >= max(min_count, 1))
+    a, b = np.nonzero(graph.count >= min_count)
     order = np.argsort(-graph.count[a, b], kind='stable')
     number = lambda value: float(value) if np.isfinite(value) else None
     return [dict(zip(COLUMNS, (classes[i], classes[j], int(graph.count[i, j]), number(graph.probability[i, j]),
@@ -124,7 +123,7 @@ def main() -> None:
     args = parse_args()
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
-        data = collect_predictions(inferencer, LOADERS[args.split], partial(show_progress, unit='batches'))
+        data = collect_predictions(inferencer, SPLITS[args.split], partial(show_progress, unit='batches'))
         if data.paths is None:
             sys.exit(f'{args.model}: this model has no steps, so that its labels follow each other in no order.')
         classes, targets = count_training_labels(inferencer.cfg)

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from morn_plugin.apis import MultiLabelInferencer
-from morn_plugin.apis.collecting import PredictionSet, collect_predictions
+from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
+from morn_plugin.apis.collecting import SPLITS, PredictionSet, collect_predictions
 from morn_plugin.datasets.transforms.loading import decode_image
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.analysis import confused_labels, image_f1, label_figures
-from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
+from morn_plugin.evaluation.functional import paper_figures
+from morn_plugin.utils.checks import at_least
 from morn_plugin.visualization import Prediction, draw_predictions
 from morn_plugin.visualization.report import (
     draw_curves,
@@ -28,29 +29,23 @@ from morn_plugin.visualization.report import (
 )
 
 TOP = 15  # lines of the lists of errors
-LOADERS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
-    parser.add_argument('--split', choices=LOADERS, default='test', help='images to report on (default: test)')
+    add_model_arguments(parser)
+    parser.add_argument('--split', choices=SPLITS, default='test', help='images to report on (default: test)')
     parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose')
     parser.add_argument('--log-dir', type=Path, help='where the curves are (default: the folder of the checkpoint)')
     parser.add_argument('--out', type=Path, metavar='FILE', help='default: report.html beside the checkpoint')
-    parser.add_argument('--images', type=int, default=4, help='best and worst images shown (default: 4 each)')
-    parser.add_argument('--device')
+    parser.add_argument('--images', type=at_least(0), default=4, help='best and worst images shown (default: 4 each)')
     return parser.parse_args()
 
 
-def paper_row(scores: np.ndarray, predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
+def paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
     """Give P_L, R_L, F1_L, P_I, R_I, F1_I and top-1 in percent; ``first`` are the scores of one step."""
-    packed = pack_labels(predicted, data.targets)
-    figures = [value for counts in (count_labels(packed, scores.shape[1]), count_images(packed, scores.shape[1]))
-               for value in mean_precision_recall_f1(counts)]
     best = np.where(data.targets < 0, -1, first).argmax(1)
-    return [*figures, 100 * float((data.targets[np.arange(len(best)), best] > 0).mean())]
+    return [*paper_figures(predicted, data.targets), 100 * float((data.targets[np.arange(len(best)), best] > 0).mean())]
 
 
 def model_title(inferencer: MultiLabelInferencer) -> str:
@@ -65,9 +60,9 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
 def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
     rows: list[list] = []
     if data.cnn_scores is not None and data.step_scores is not None:
-        rows.append(['CNN', *paper_row(data.cnn_scores, data.cnn_scores > 0.5, data.cnn_scores, data)])
+        rows.append(['CNN', *paper_row(data.cnn_scores > 0.5, data.cnn_scores, data)])
     first = data.scores if data.step_scores is None else data.step_scores[:, 0]
-    rows.append([name, *paper_row(data.scores, predicted, first, data)])
+    rows.append([name, *paper_row(predicted, first, data)])
     return make_table(('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'), rows,
                       note='Percent. L: means over labels, I: over images, F1 their harmonic mean; an undefined ratio '
                            'counts as 0. top-1: the best label after one step is a true one.')
@@ -143,7 +138,7 @@ def main() -> None:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
         if args.thresholds:
             inferencer.require_threshold('for --thresholds')
-        data = collect_predictions(inferencer, LOADERS[args.split], partial(show_progress, unit='batches'))
+        data = collect_predictions(inferencer, SPLITS[args.split], partial(show_progress, unit='batches'))
         head = inferencer.model.head
         thr, predicted = getattr(head, 'thr', None), data.predicted
         if thr is None and getattr(head, 'topk', None) is None and inferencer.has_threshold:

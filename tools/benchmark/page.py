@@ -20,7 +20,7 @@ from plan import ABLATION_SEEDS, BETTER, BY_NAME, CNN_LEARNING_RATES, PAPER, SEE
 from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record, read_seconds
 
 from morn_plugin.evaluation.calibration import global_threshold
-from morn_plugin.evaluation.functional import count_images, count_labels, mean_precision_recall_f1, pack_labels
+from morn_plugin.evaluation.functional import paper_figures
 
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
 SHORT = ('F1_L', 'F1_I', 'top-1')  # of the ablations
@@ -147,12 +147,9 @@ def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
 def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') -> list[float]:
     """Give the seven columns of a side, by the conventions of the authors (``undefined='zero'``)."""
     target = part[f'{side}_target']
-    packed = pack_labels(predicted, target)
-    per_label = mean_precision_recall_f1(count_labels(packed, target.shape[1]))
-    per_image = mean_precision_recall_f1(count_images(packed, target.shape[1]))
     best = part[f'{side}_first'].argmax(axis=1)
     top_one = 100 * float((target[np.arange(len(target)), best] > 0).mean())
-    return [*per_label, *per_image, top_one]
+    return [*paper_figures(predicted, target), top_one]
 
 
 def label_f1(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:

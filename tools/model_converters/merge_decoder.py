@@ -3,10 +3,12 @@
 import argparse
 
 import torch
+from mmengine.config import Config
 
 import morn_plugin  # noqa: F401  lets MMEngine's checkpoints load with weights_only
 from morn_plugin.datasets.annotations import compare_classes
 from morn_plugin.datasets.score_file import check_origin
+from morn_plugin.engine.checkpoints import load_checkpoint
 
 DECODER = 'head.decoder.'
 
@@ -34,9 +36,13 @@ def main() -> None:
     parser.add_argument('cnn', help='checkpoint of the CNN, the one that the scores were extracted with')
     parser.add_argument('decoder', help='checkpoint of the decoder trained on the scores')
     parser.add_argument('out', help='checkpoint to write, for the image config')
+    parser.add_argument('--config', help='the image config, to be kept in the checkpoint, where predict.py finds it')
     args = parser.parse_args()
-    cnn, decoder = (torch.load(path, map_location='cpu', weights_only=True) for path in (args.cnn, args.decoder))
-    torch.save(merge(cnn, decoder, args.cnn, args.decoder), args.out)
+    cnn, decoder = map(load_checkpoint, (args.cnn, args.decoder))
+    merged = merge(cnn, decoder, args.cnn, args.decoder)
+    if args.config:
+        merged['meta']['cfg'] = Config.fromfile(args.config).pretty_text
+    torch.save(merged, args.out)
     print(f'Wrote {args.out}: the CNN of {args.cnn} with the decoder of {args.decoder}.')
 
 
