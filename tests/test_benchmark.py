@@ -85,11 +85,19 @@ def test_a_run_is_done_once(tools, bench, name):
     assert (folder / 'run.json').stat().st_mtime_ns == before
 
 
-def test_what_was_stopped_is_begun_anew(tools, bench):
+def test_what_was_stopped_is_begun_anew(tools, bench, monkeypatch):
     run = tools.runs.Run('mask-none', 1e-3, 0)
     folder = bench.folder(run)
-    folder.mkdir(parents=True)
-    (folder / 'best_half.pth').write_bytes(b'half')
+
+    def stop(cfg):
+        (folder / 'best_half.pth').write_bytes(b'half')
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tools.runs.Runner, 'from_cfg', stop)
+        with pytest.raises(KeyboardInterrupt):
+            tools.runs.train_decoder(bench, run)
+    assert (folder / 'best_half.pth').is_file()
     tools.runs.train_decoder(bench, run)
     assert json.loads((folder / 'settings.json').read_text())['model.head.loss.mask'] == 'none'
     assert not list(folder.glob('*.pth')), 'no other run starts from this one'
@@ -159,6 +167,12 @@ def test_the_whole_on_images_of_the_slice(tools, tmp_path, monkeypatch):
     monkeypatch.setattr(tools.runs, 'sha256', lambda path: 'another')
     with pytest.raises(ValueError, match=r'scores/full/seed_0/settings.json: .*cnn_sha256'):
         tools.runs.cache_scores(bench, 0, 'full')
+
+
+def test_files_of_unknown_settings_are_refused(tools, tmp_path):
+    (tmp_path / 'run.json').write_text('{}')
+    with pytest.raises(ValueError, match=r'holds files but no settings\.json'):
+        tools.runs.check_done(tmp_path, dict(lr=1))
 
 
 def test_a_missing_run_is_named(tools, tmp_path):

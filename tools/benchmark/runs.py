@@ -111,7 +111,7 @@ def check_done(folder: Path, settings: Mapping[str, Any]) -> bool:
     """Tell whether a run is done; note the settings of one that is not yet begun.
 
     Raises:
-        ValueError: If it was begun with other settings.
+        ValueError: If it was begun with other settings, or with none that are known.
     """
     path, expected = folder / SETTINGS, json.loads(json.dumps(settings))
     if path.is_file():
@@ -122,6 +122,9 @@ def check_done(folder: Path, settings: Mapping[str, Any]) -> bool:
                 f'expected {key}={expected.get(key)!r}, but got {found.get(key)!r}' for key in changed)
                 + '. Remove the folder to make it anew.')
         return (folder / RECORD).is_file()
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(f'{folder}: holds files but no {SETTINGS}, so that nobody knows how they were made. Remove the '
+                         'folder to make it anew.')
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(path) as file:
         file.write(json.dumps(expected, indent=1).encode())
