@@ -1,4 +1,4 @@
-# The variant that configs/benchmark/README.md found best: batch norm in front of the LSTM's initial state, as the authors'
+# The variant that configs/benchmark/README.md offers to try: batch norm in front of the LSTM's initial state, as the authors'
 # release has it, and nothing else of the release; budget and learning rate are those of the benchmark.
 _base_ = './morn_scores_1xb32-50e_openclipart.py'
 
