@@ -254,10 +254,10 @@ def group_table(rows: dict[str, Row], group: str) -> str:
 def habits_table(rows: dict[str, Row]) -> str:
     """Say what the methods predict beside their figures, and how the validation side saw them."""
     text = lambda values: '-' if np.isnan(values).any() else f'{values.mean():.2f}'
+    others = (rows[name] for name in ('steps-1', 'mask-none', 'mask-cumulative', 'release-feedback'))
     return markdown(['', 'without a label, %', 'labels an image', 'different labels of a path', 'steps that repeat, %',
                      'F1_I on validation'],
-                    [[row.title, *(text(row.habits[name]) for name in HABITS)] for row in rows.values()
-                     if row.name not in CNN_GROUPS or row.name == 'cnn'])
+                    [[row.title, *(text(row.habits[name]) for name in HABITS)] for row in [*compared(rows), *others]])
 
 
 def rates_table(bench: Bench) -> str:
