@@ -40,11 +40,9 @@ def main() -> None:
     timers = {name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
               for name, run in sides.items()}
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-    for number in range(args.rounds + 1):
+    for _ in range(args.rounds):
         for name, timer in timers.items():
-            measured = timer.timeit(1).median
-            if number:  # the first round warms up
-                seconds[name].append(measured)
+            seconds[name].append(timer.timeit(1).median)  # after two runs to warm up
     alone = seconds['model alone']
     for name, values in seconds.items():
         ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))
