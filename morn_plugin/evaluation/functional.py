@@ -132,6 +132,24 @@ def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
             for value in mean_precision_recall_f1(counts)]
 
 
+def top_one(scores: np.ndarray, target: np.ndarray) -> float:
+    """Give the share of images whose best label is a true one (paper, Table 4), ignored labels left out.
+
+    Args:
+        scores: (N, C), 0-1, of one step.
+        target: (N, C); positive true, 0 false, negative ignored.
+
+    Returns:
+        Percent.
+
+    Examples:
+        >>> top_one(np.array([[0.9, 0.2], [0.6, 0.3]]), np.array([[1, 0], [-1, 0]]))
+        50.0
+    """
+    best = np.where(target < 0, -1, scores).argmax(axis=1)
+    return 100 * float((target[np.arange(len(target)), best] > 0).mean())
+
+
 def harmonic_mean(precision: float, recall: float) -> float:
     """Give 2 P R / (P + R), and 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0

@@ -15,7 +15,7 @@ from morn_plugin.datasets.transforms.loading import decode_image
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.analysis import confused_labels, image_f1, label_figures
-from morn_plugin.evaluation.functional import paper_figures
+from morn_plugin.evaluation.functional import paper_figures, top_one
 from morn_plugin.utils.checks import at_least
 from morn_plugin.visualization import Prediction, draw_predictions
 from morn_plugin.visualization.report import (
@@ -44,8 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 def paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
     """Give P_L, R_L, F1_L, P_I, R_I, F1_I and top-1 in percent; ``first`` are the scores of one step."""
-    best = np.where(data.targets < 0, -1, first).argmax(1)
-    return [*paper_figures(predicted, data.targets), 100 * float((data.targets[np.arange(len(best)), best] > 0).mean())]
+    return [*paper_figures(predicted, data.targets), top_one(first, data.targets)]
 
 
 def model_title(inferencer: MultiLabelInferencer) -> str:

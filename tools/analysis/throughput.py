@@ -9,19 +9,18 @@ import statistics
 import torch
 from torch.utils.benchmark import Timer
 
-from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
 from morn_plugin.deploy.images import list_images
+from morn_plugin.utils.checks import at_least
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('model', help='work folder or checkpoint')
+    add_model_arguments(parser)
     parser.add_argument('images', nargs='+', help='files, folders or patterns')
-    parser.add_argument('--config')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--num-workers', type=int, help='threads that read ahead, as of tools/predict.py')
+    parser.add_argument('--num-workers', type=at_least(0), help='threads that read ahead, as of tools/predict.py')
     parser.add_argument('--rounds', type=int, default=5)
-    parser.add_argument('--device')
     return parser.parse_args()
 
 

@@ -31,6 +31,7 @@ from runs import (
 )
 
 from morn_plugin.engine.safe_loading import force_weights_only
+from morn_plugin.utils.checks import at_least
 
 ROOT = Path(__file__).resolve().parents[2]
 Task = tuple[Callable[..., None], tuple]
@@ -43,11 +44,9 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
                         help='decoders trained at a time, each on one core (default: the number of cores)')
     parser.add_argument('--page-only', action='store_true', help='train nothing, write the page from what there is')
-    parser.add_argument('--seeds', type=int, metavar='N', help='only the first N seeds of everything, and no page: '
+    parser.add_argument('--seeds', type=at_least(1), metavar='N', help='only the first N seeds of everything, and no page: '
                         'results.csv goes to --out')
     args = parser.parse_args()
-    if args.seeds is not None and args.seeds < 1:
-        parser.error(f'--seeds: expected a positive number, but got {args.seeds}')
     args.out, args.page = args.out.resolve(), args.page.resolve()
     return args
 

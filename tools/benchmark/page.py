@@ -20,7 +20,7 @@ from plan import ABLATION_SEEDS, BETTER, BY_NAME, CNN_LEARNING_RATES, PAPER, SEE
 from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record, read_seconds
 
 from morn_plugin.evaluation.calibration import global_threshold
-from morn_plugin.evaluation.functional import paper_figures
+from morn_plugin.evaluation.functional import paper_figures, top_one
 
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
 SHORT = ('F1_L', 'F1_I', 'top-1')  # of the ablations
@@ -147,9 +147,7 @@ def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
 def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') -> list[float]:
     """Give the seven columns of a side, by the conventions of the authors (``undefined='zero'``)."""
     target = part[f'{side}_target']
-    best = part[f'{side}_first'].argmax(axis=1)
-    top_one = 100 * float((target[np.arange(len(target)), best] > 0).mean())
-    return [*paper_figures(predicted, target), top_one]
+    return [*paper_figures(predicted, target), top_one(part[f'{side}_first'], target)]
 
 
 def label_f1(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
