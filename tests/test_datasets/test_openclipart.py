@@ -4,6 +4,7 @@ import importlib.util
 import io
 import json
 from collections import Counter
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +108,7 @@ def library(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch):
-    monkeypatch.setattr(oc.render, '__defaults__', (200 * 200,))
+    monkeypatch.setattr(oc.decode, '__defaults__', (200 * 200,))
 
 
 PLAN = tool.Plan(size=64, min_count=10)
@@ -221,7 +222,8 @@ def test_images_lie_on_white_and_keep_their_shape(tmp_path):
     source.paste((255, 0, 0, 255), (0, 0, 100, 100))
     source.paste((0, 0, 255, 128), (100, 0, 200, 50))
     source.save(tmp_path / 'a.png')
-    flat, mode = oc.render(tmp_path / 'a.png', 50)
+    picture, mode = oc.decode(tmp_path / 'a.png')
+    flat = oc.render(picture, 50)
     assert (flat.size, flat.mode, mode) == ((50, 25), 'RGB', 'RGBA')
     assert flat.getpixel((5, 5)) == (255, 0, 0)
     assert flat.getpixel((45, 20)) == (255, 255, 255)
@@ -233,13 +235,13 @@ def test_no_dark_fringe_from_hidden_colours(tmp_path):
     source = Image.new('RGBA', (400, 40), (0, 0, 0, 0))  # black where nothing shows
     source.paste((255, 255, 0, 255), (0, 0, 199, 40))
     source.save(tmp_path / 'a.png')
-    pixels = np.asarray(oc.render(tmp_path / 'a.png', 40)[0])
+    pixels = np.asarray(oc.render(oc.decode(tmp_path / 'a.png')[0], 40))
     assert pixels[..., :2].min() >= 253
 
 
 def test_small_images_are_not_enlarged(tmp_path):
     noise(0, side=20).save(tmp_path / 'a.png')
-    assert oc.render(tmp_path / 'a.png', 64)[0].size == (20, 20)
+    assert oc.render(oc.decode(tmp_path / 'a.png')[0], 64).size == (20, 20)
 
 
 def test_size_is_known_without_decoding(tmp_path):
@@ -247,7 +249,7 @@ def test_size_is_known_without_decoding(tmp_path):
     (tmp_path / 'bomb.png').write_bytes(header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big'))
     assert oc.png_size(tmp_path / 'bomb.png') == (20990, 29700)
     with pytest.raises(oc.TooManyPixelsError, match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700'):
-        oc.render(tmp_path / 'bomb.png', 64)
+        oc.decode(tmp_path / 'bomb.png')
 
 
 @pytest.mark.parametrize(('prolog', 'error'), [
@@ -327,6 +329,35 @@ def test_recoloured_and_rescaled_are_near_duplicates():
     picture = noise(0, cells=6, side=240)
     variants = [picture, picture.resize((100, 100)), picture.convert('L').convert('RGB')]
     assert len(oc.near_duplicates(np.array([oc.fingerprint(variant) for variant in variants]))) == 3
+
+
+@pytest.mark.parametrize('size', [(34, 51), (40, 23), (9, 11)])
+def test_fingerprint_compares_exact_means_of_equal_cells(size):
+    # By naive sums of fractions, on sides that the cells divide, do not divide, and that have fewer pixels than cells.
+    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4)).astype(np.uint8)
+
+    def grey(x, y):
+        red, green, blue, alpha = (int(value) for value in pixels[y, x])
+        on_white = [255 - (-((colour - 255) * alpha // 255)) for colour in (red, green, blue)]
+        return Fraction(299 * on_white[0] + 587 * on_white[1] + 114 * on_white[2], 1000)
+
+    def share(cell, cells, side, pixel):  # of a cell that a pixel covers
+        start, end = Fraction(cell * side, cells), Fraction((cell + 1) * side, cells)
+        return max(min(end, pixel + 1) - max(start, pixel), Fraction(0)) * Fraction(cells, side)
+
+    def mean(column, columns, row, rows):
+        across = [(x, share(column, columns, size[0], x)) for x in range(size[0])]
+        down = [(y, share(row, rows, size[1], y)) for y in range(size[1])]
+        return sum(part * other * grey(x, y) for x, part in across if part for y, other in down if other)
+
+    expected = [mean(x + 1, 17, y, 16) - mean(x, 17, y, 16) > 2 for y in range(16) for x in range(16)]
+    expected += [mean(x, 16, y + 1, 17) - mean(x, 16, y, 17) > 2 for y in range(16) for x in range(16)]
+    assert oc.fingerprint(Image.fromarray(pixels)).tolist() == expected
+
+
+def test_fingerprint_is_exact_up_to_the_largest_picture():
+    # Sums of whole numbers below 2 ** 53 are exact in float64.
+    assert 255 * sum(oc.HASH_LUMA) * (oc.HASH_SIZE + 1) * oc.HASH_SIZE * oc.MAX_PIXELS < 2 ** 53
 
 
 def test_sides_follow_the_content():

@@ -7,12 +7,12 @@ everything: the CNN (initialisation of its classifier, order, augmentation), and
 from dataclasses import dataclass, field
 from typing import Any
 
-CNN_CONFIG = 'cnn/cnn_efficientnet-lite0_1xb32-8e_openclipart-128px.py'
+CNN_CONFIG = 'cnn/cnn_efficientnet-lite0_1xb32-6e_openclipart-128px.py'
 MORN = 'morn/morn_scores_1xb32-50e_openclipart.py'
 SEQUENCE = 'cnn_rnn/cnn-rnn-{}_scores_1xb32-50e_openclipart.py'
 
 SEEDS, ABLATION_SEEDS = 5, 3
-EPOCHS = 20
+EPOCHS = 15
 JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
 # Each list reaches so far that the best lies inside: a rate at the end of a list could be better beyond it.
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of every decoder
@@ -105,9 +105,9 @@ VARIANTS: tuple[Variant, ...] = (
     Variant('paper-schedule', "Multi-order, the paper's 50 epochs at 1e-4", 'length', options={'train_cfg.max_epochs': 50},
             tuned_as=None, learning_rates=(1e-4,)),
     *(Variant(f'epochs-{epochs}', f'Multi-order, {epochs} epochs', 'length', options={'train_cfg.max_epochs': epochs})
-      for epochs in (5, 50)),
+      for epochs in (5, 30)),
     *(_frequent_first(f'frequent-first-epochs-{epochs}', f'frequent-first, {epochs} epochs', 'length',
-                      options={'train_cfg.max_epochs': epochs}) for epochs in (5, 50)),
+                      options={'train_cfg.max_epochs': epochs}) for epochs in (5, 30)),
     *(_frequent_first(f'beam-{beam}', f'frequent-first, beam of {beam}', 'beam', base='frequent-first',
                       options={HEAD + 'decoder.beam_size': beam}) for beam in (2, 5)),
     *(variant for scores in ('weak', 'incomplete') for variant in (

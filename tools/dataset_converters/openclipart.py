@@ -173,13 +173,11 @@ def render_all(pictures: Sequence[oc.Picture], plan: Plan, report: dict[str, Any
 
 def render_one(file: Path, plan: Plan) -> tuple[bytes, np.ndarray, str]:
     """Give the encoded image, its perceptual hash and the PNG's mode."""
-    image, mode = oc.render(file, oc.HASH_SIDE)
-    fingerprint = oc.fingerprint(image)
-    if plan.size != oc.HASH_SIDE:
-        image, _ = oc.render(file, plan.size)
+    picture, mode = oc.decode(file)
+    image = oc.render(picture, plan.size)
     buffer = io.BytesIO()
     image.save(buffer, **ENCODINGS[plan.suffix])
-    return buffer.getvalue(), fingerprint, mode
+    return buffer.getvalue(), oc.fingerprint(picture), mode
 
 
 def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) -> None:
