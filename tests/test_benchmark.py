@@ -221,6 +221,16 @@ def test_threshold_is_chosen_on_validation(tools):
     assert tools.page.make_row('x', 'X', parts, False, 1e-3).calibrated is None
 
 
+def test_figures_of_the_first_step(tools):
+    part = random_predictions(0)
+    row = tools.page.make_row('x', 'X', [part | dict(test_first=1 - part['test_target'])], True, 1e-3)
+    assert row.habits['first F1_L'] == row.habits['first F1_I'] == 0  # whatever all steps say
+    right = part | dict(test_first=part['test_target'], test_label=~part['test_label'])
+    row = tools.page.make_row('x', 'X', [right], True, 1e-3)
+    assert row.habits['first F1_L'] == 100
+    assert np.isnan(tools.page.make_row('x', 'X', [part], False, 1e-3).habits['first F1_L']).all()
+
+
 def test_paired_test_is_students(tools):
     rows = [tools.page.make_row('x', 'X', [random_predictions(seed + offset) for seed in range(5)], False, 1e-3)
             for offset in (0, 10)]
@@ -262,7 +272,8 @@ def test_repository_page_follows_from_its_csv(tools):
     page = (folder / 'README.md').read_text(encoding='utf-8')
     for variant in tools.plan.VARIANTS:
         assert len(rows[variant.name].figures) == variant.seeds
-    for name, table in tools.page.tables(rows).items():
+    earlier = tools.page.read_csv(folder / tools.page.EARLIER)
+    for name, table in tools.page.tables(rows, earlier).items():
         assert tools.page.replace_section(page, name, table) == page, name
 
 

@@ -25,11 +25,16 @@ from morn_plugin.evaluation.functional import paper_figures, top_one
 COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1')
 SHORT = ('F1_L', 'F1_I', 'top-1')  # of the ablations
 # What a method predicts beside its figures: percent of test images for which it is nothing, labels an image; on its paths,
-# different labels an image and percent of steps that pick the label before once more; and F1_I on the validation side.
-HABITS = ('empty', 'labels', 'distinct', 'repeats', 'val F1_I')
+# different labels an image and percent of steps that pick the label before once more; F1_L and F1_I of the first step alone,
+# where steps give scores with a threshold; and F1_I on the validation side.
+HABITS = ('empty', 'labels', 'distinct', 'repeats', 'first F1_L', 'first F1_I', 'val F1_I')
 CALIBRATED = 'calibrated '  # before a threshold in results.csv
 BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
 GROUPS = ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam', 'weak', 'incomplete')
+# Whose differences are shown beside those of an earlier run.
+COMPARED_TWICE = ('cnn', 'frequent-first', 'rare-first', 'lexicographic', 'sr-cnn-rnn', 'steps-1', 'mask-none',
+                  'mask-cumulative', 'release-steps', 'release', BETTER, 'paper-schedule', 'joint')
+EARLIER = 'results_earlier.csv'
 CNN_GROUPS = {'cnn': 'methods', 'weak-cnn': 'weak', 'incomplete-cnn': 'incomplete'}
 Predictions = dict[str, np.ndarray]
 FinalRun = Callable[[Bench, Variant, int], Run]
@@ -70,7 +75,8 @@ def write(bench: Bench, rows: dict[str, Row], folder: Path) -> None:
     draw_steps(rows, folder / 'steps.png')
     draw_frequency(bench, rows, folder / 'frequency.png')
     write_csv(rows, folder / 'results.csv')
-    sections = dict(tables(rows), setting=describe(bench), rates=rates_table(bench), habits=habits_table(rows))
+    sections = dict(tables(rows, read_csv(folder / EARLIER)), setting=describe(bench), rates=rates_table(bench),
+                    habits=habits_table(rows))
     readme = folder / 'README.md'
     text = readme.read_text(encoding='utf-8')
     for name, content in sections.items():
@@ -78,9 +84,9 @@ def write(bench: Bench, rows: dict[str, Row], folder: Path) -> None:
     readme.write_text(text, encoding='utf-8')
 
 
-def tables(rows: dict[str, Row]) -> dict[str, str]:
-    """Give the tables of figures by the section that they stand in; they follow from results.csv."""
-    return dict(methods=methods_table(rows), calibrated=calibrated_table(rows),
+def tables(rows: dict[str, Row], earlier: dict[str, Row]) -> dict[str, str]:
+    """Give the tables of figures by their section; they follow from results.csv and that of an earlier run."""
+    return dict(methods=methods_table(rows), calibrated=calibrated_table(rows), earlier=earlier_table(rows, earlier),
                 **{group: group_table(rows, group) for group in GROUPS})
 
 
@@ -120,8 +126,11 @@ def make_row(name: str, title: str, parts: Sequence[Predictions], has_threshold:
                                for part, threshold in zip(parts, thresholds, strict=True)])
     labels = np.stack([part['test_label'] for part in parts]).sum(2)  # (seeds, N)
     distinct, repeats = np.array([path_habits(part.get('test_path')) for part in parts]).T
-    habits = dict(zip(HABITS, (100 * (labels == 0).mean(1), labels.mean(1), distinct, repeats,
-                               validation[:, COLUMNS.index('F1_I')]), strict=True))
+    first = np.array([paper_columns(part['test_first'] > 0.5, part) for part in parts]) if has_threshold \
+        else np.full_like(figures, np.nan)
+    f1_label, f1_image = COLUMNS.index('F1_L'), COLUMNS.index('F1_I')
+    habits = dict(zip(HABITS, (100 * (labels == 0).mean(1), labels.mean(1), distinct, repeats, first[:, f1_label],
+                               first[:, f1_image], validation[:, f1_image]), strict=True))
     per_label = np.mean([label_f1(part['test_label'], part['test_target']) for part in parts], axis=0)
     return Row(name, title, lr, figures, calibrated, thresholds, habits, per_label)
 
@@ -235,9 +244,7 @@ def group_table(rows: dict[str, Row], group: str) -> str:
             if figures is None or other is None:
                 cells += ['', '']
                 continue
-            change = (figures[:number] - other[:number]).mean(0)
-            cells += [' / '.join(f'{change[c]:+.2f}' for c in columns[:count]),
-                      p_values(figures[:number], other[:number], SHORT[:count])]
+            cells += difference(figures[:number], other[:number], SHORT[:count])
         return cells
     if f'{group}-cnn' in rows:
         references = dict.fromkeys((row.name for row in variants), f'{group}-cnn')
@@ -249,12 +256,33 @@ def group_table(rows: dict[str, Row], group: str) -> str:
     return markdown(['', *SHORT, 'against the bold line', 'p', 'F1_L calibrated', 'F1_I calibrated', 'against', 'p'], lines)
 
 
+def difference(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str]) -> list[str]:
+    """Write the mean difference on the seeds that both have, and what the paired test says of it."""
+    number = min(len(figures), len(reference))
+    change = (figures[:number] - reference[:number]).mean(0)
+    return [' / '.join(f'{change[COLUMNS.index(name)]:+.2f}' for name in columns), p_values(figures, reference, columns)]
+
+
+def earlier_table(rows: dict[str, Row], earlier: dict[str, Row]) -> str:
+    """Give the differences to the Multi-order RNN in this run and in an earlier one."""
+    lines = []
+    for name in COMPARED_TWICE:
+        cells = [rows[name].title]
+        for run in (rows, earlier):
+            cells += difference(run[name].figures, run[PAPER].figures, SHORT)
+            calibrated, reference = run[name].calibrated, run[PAPER].calibrated
+            cells += ['-', '-'] if calibrated is None or reference is None else difference(calibrated, reference, SHORT[:2])
+        lines.append(cells)
+    half = ('F1_L / F1_I / top-1', 'p', 'F1_L / F1_I calibrated', 'p')
+    return markdown(['', *half, *(f'earlier: {title}' for title in half)], lines)
+
+
 def habits_table(rows: dict[str, Row]) -> str:
     """Say what the methods predict beside their figures, and how the validation side saw them."""
     text = lambda values: '-' if np.isnan(values).any() else f'{values.mean():.2f}'
     others = (rows[name] for name in ('steps-1', 'mask-none', 'mask-cumulative', 'release-feedback'))
     return markdown(['', 'without a label, %', 'labels an image', 'different labels of a path', 'steps that repeat, %',
-                     'F1_I on validation'],
+                     'F1_L of the first step', 'F1_I of the first step', 'F1_I on validation'],
                     [[row.title, *(text(row.habits[name]) for name in HABITS)] for row in [*compared(rows), *others]])
 
 

@@ -16,7 +16,7 @@ EPOCHS = 15
 JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
 # Each list reaches so far that the best lies inside: a rate at the end of a list could be better beyond it.
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of every decoder
-CNN_LEARNING_RATES = (4e-3, 8e-3, 1.6e-2)
+CNN_LEARNING_RATES = (2e-3, 4e-3, 8e-3)
 JOINT_LEARNING_RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4)  # CNN and decoder are trained already: lower
 TF_LEARNING_RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1)  # with epsilon 1.0 in the root, steps are far smaller
 DROPPED_LABELS = 0.3  # of the training labels, in the experiment on incomplete ones
