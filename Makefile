@@ -1,5 +1,5 @@
 # make demo    sets everything up; trains and tests the Multi-order RNN on real pictures; prints the paper's table; draws
-# make benchmark   compares it with the paper's baselines on the whole of Open Clip Art; two to three hours, goes on if stopped
+# make benchmark   compares it with the paper's baselines on the whole of Open Clip Art; about two hours, goes on if stopped
 # make test    sets everything up; lint, types, doctests, tests
 VENV ?= .venv
 PYTHON ?= python3
