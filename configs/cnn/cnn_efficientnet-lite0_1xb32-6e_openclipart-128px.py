@@ -12,3 +12,4 @@ model = dict(channels_last=True, head=dict(num_classes=72))
 # (configs/benchmark).
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 train_cfg = dict(max_epochs=6)
+default_hooks = dict(checkpoint=dict(save_best='cnn/per-image/f1-score'))
