@@ -217,13 +217,23 @@ def test_max_images(library, tmp_path):
     assert report['chosen']['over_max_images'] == 18
 
 
+def render(path, size):
+    return oc.render(oc.decode(path)[0], size, path)
+
+
+def test_blank_pictures_are_named(tmp_path):
+    Image.new('RGBA', (60, 60), (0, 0, 0, 0)).save(tmp_path / 'blank.png')
+    with pytest.raises(oc.BlankPictureError, match=r'blank\.png: expected a picture'):
+        render(tmp_path / 'blank.png', 50)
+
+
 def test_images_lie_on_white_and_keep_their_shape(tmp_path):
     source = Image.new('RGBA', (200, 100), (0, 0, 0, 0))
     source.paste((255, 0, 0, 255), (0, 0, 100, 100))
     source.paste((0, 0, 255, 128), (100, 0, 200, 50))
     source.save(tmp_path / 'a.png')
     picture, mode = oc.decode(tmp_path / 'a.png')
-    flat = oc.render(picture, 50)
+    flat = oc.render(picture, 50, tmp_path / 'a.png')
     assert (flat.size, flat.mode, mode) == ((50, 25), 'RGB', 'RGBA')
     assert flat.getpixel((5, 5)) == (255, 0, 0)
     assert flat.getpixel((45, 20)) == (255, 255, 255)
@@ -235,13 +245,13 @@ def test_no_dark_fringe_from_hidden_colours(tmp_path):
     source = Image.new('RGBA', (400, 40), (0, 0, 0, 0))  # black where nothing shows
     source.paste((255, 255, 0, 255), (0, 0, 199, 40))
     source.save(tmp_path / 'a.png')
-    pixels = np.asarray(oc.render(oc.decode(tmp_path / 'a.png')[0], 40))
+    pixels = np.asarray(render(tmp_path / 'a.png', 40))
     assert pixels[..., :2].min() >= 253
 
 
 def test_small_images_are_not_enlarged(tmp_path):
     noise(0, side=20).save(tmp_path / 'a.png')
-    assert oc.render(oc.decode(tmp_path / 'a.png')[0], 64).size == (20, 20)
+    assert render(tmp_path / 'a.png', 64).size == (20, 20)
 
 
 def test_size_is_known_without_decoding(tmp_path):

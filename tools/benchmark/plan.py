@@ -14,7 +14,8 @@ SEQUENCE = 'cnn_rnn/cnn-rnn-{}_scores_1xb32-50e_openclipart.py'
 SEEDS, ABLATION_SEEDS = 5, 3
 EPOCHS = 15
 JOINT_EPOCHS = 1  # of CNN and decoder together, after each was trained
-# Each list reaches so far that the best lies inside: a rate at the end of a list could be better beyond it.
+# Each list reaches so far that the best lies inside: a rate at the end of a list could be better beyond it. SR-CNN-RNN is
+# best at its lowest, below which there is only the decoder that it starts from.
 LEARNING_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)  # of every decoder
 CNN_LEARNING_RATES = (2e-3, 4e-3, 8e-3)
 JOINT_LEARNING_RATES = (3e-6, 1e-5, 3e-5, 1e-4, 3e-4)  # CNN and decoder are trained already: lower

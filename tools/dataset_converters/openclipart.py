@@ -174,7 +174,7 @@ def render_all(pictures: Sequence[oc.Picture], plan: Plan, report: dict[str, Any
 def render_one(file: Path, plan: Plan) -> tuple[bytes, np.ndarray, str]:
     """Give the encoded image, its perceptual hash and the PNG's mode."""
     picture, mode = oc.decode(file)
-    image = oc.render(picture, plan.size)
+    image = oc.render(picture, plan.size, file)
     buffer = io.BytesIO()
     image.save(buffer, **ENCODINGS[plan.suffix])
     return buffer.getvalue(), oc.fingerprint(picture), mode
