@@ -1,7 +1,11 @@
 """The tools from end to end, on the slice of Open Clip Art."""
 
 import json
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import mmengine
 import pytest
@@ -121,6 +125,36 @@ def test_two_processes_extract_the_file_of_one(cached, folder):
     assert one.provenance == two.provenance
     assert len(one.scores) == 37
     assert abs(one.scores - two.scores).max() < 1e-6  # other batches, other rounding
+
+
+NAME_THREADS = """
+import atexit, pathlib, runpy, sys
+name = lambda: [path.read_text().strip() for path in pathlib.Path('/proc/self/task').glob('*/comm')]
+atexit.register(lambda: print('Threads after the group was left:', name()))
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name='__main__')
+print('Threads before:', name())
+"""
+
+
+@pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='the names of threads are read from /proc')
+@pytest.mark.parametrize('tool', ['train.py', 'test.py', 'extract_scores.py'])
+def test_no_thread_of_the_process_group_outlives_a_tool(tool, cached, folder):
+    """One that lets go of an exchanged tensor while the interpreter shuts down would abort the process."""
+    cnn, checkpoint, _ = cached
+    arguments = {'train.py': [folder / 'morn.py', '--cfg-options', 'train_cfg.max_epochs=1'],
+                 'test.py': [folder / 'morn.py', checkpoint],
+                 'extract_scores.py': [cnn, checkpoint, folder / 'once.safetensors']}[tool]
+    process = subprocess.run(
+        [sys.executable, '-c', NAME_THREADS, str(ROOT / 'tools' / tool), *map(str, arguments), '--work-dir',
+         str(folder / f'threads_{tool[:-3]}'), '--launcher', 'pytorch'],
+        env=dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0', RANK='0', WORLD_SIZE='1'),
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
+    assert process.returncode == 0, process.stdout[-4000:]
+    before, after = (line.split(': ') for line in process.stdout.splitlines()[-2:])
+    assert (before[0], after[0]) == ('Threads before', 'Threads after the group was left')
+    assert 'gloo' in before[1]
+    assert 'gloo' not in after[1]
 
 
 @pytest.mark.parametrize(('kind', 'loss'), [('morn', 'loss_multi_order'), ('cnn-rnn', 'loss_sequence')])

@@ -61,6 +61,11 @@ def test_curves_take_what_the_log_has():
     assert [line.get_ydata().tolist() for line in right.lines] == [[40.0], [30.0]]
 
 
+def test_a_loss_of_one_part_is_drawn_once():
+    left, _ = draw_curves([dict(step=step, loss=2.0 / step, loss_multi_order=2.0 / step) for step in (1, 2)]).axes
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in left.lines] == [('loss_multi_order', [2.0, 1.0])]
+
+
 def test_a_click_sorts(report, tmp_path):
     with open_browser(tmp_path) as browser:
         from selenium.webdriver.common.by import By

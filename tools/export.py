@@ -17,6 +17,7 @@ from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.onnx_model import KEY, OnnxModel
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.utils.spacing import evenly_spaced
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
 FILE_TOLERANCE = 0.02  # of a score, from image files, on average over labels: Pillow and OpenCV may decode a file otherwise
@@ -41,9 +42,7 @@ def parse_args() -> argparse.Namespace:
 def find_images(inferencer: MultiLabelInferencer, args: argparse.Namespace) -> list[str]:
     """Give the images to check on."""
     if args.images:
-        paths = list_images(args.images)
-        places = np.linspace(0, len(paths) - 1, min(args.num_images, len(paths))).round().astype(int)
-        paths = [paths[place] for place in places]
+        paths = evenly_spaced(list_images(args.images), args.num_images)
     else:
         paths = list_tested_images(inferencer.cfg, args.num_images)
     if len(paths) < MIN_IMAGES:

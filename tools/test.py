@@ -15,7 +15,6 @@ import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 from morn_plugin.apis.config_check import find_parameters
 from morn_plugin.deploy.labels import load_thresholds
-from morn_plugin.engine.distributed import let_group_rest
 from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
 from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
 
@@ -102,7 +101,6 @@ def main() -> None:
     metrics = runner.test()
     if args.out and out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out, indent=2)
-    let_group_rest()
 
 
 if __name__ == '__main__':

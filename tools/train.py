@@ -8,7 +8,6 @@ from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
-from morn_plugin.engine.distributed import let_group_rest
 
 
 def parse_args() -> argparse.Namespace:
@@ -50,7 +49,6 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     build_early(runner)
     runner.train()
-    let_group_rest()
 
 
 if __name__ == '__main__':

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..datasets.annotations import training_targets
 from ..models.targets import stack_targets
+from ..utils.spacing import evenly_spaced
 from .inferencer import MultiLabelInferencer, find_dataset
 
 SPLITS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
@@ -91,8 +92,7 @@ def list_tested_images(cfg: Any, number: int) -> list[str]:
     dataset = DATASETS.build(dict(find_dataset(cfg), pipeline=[], test_mode=True))
     if not len(dataset):
         raise ValueError(f'{find_dataset(cfg).get("ann_file")}: expected at least one image.')
-    places = dict.fromkeys(np.linspace(0, len(dataset) - 1, min(number, len(dataset))).round().astype(int).tolist())
-    return [dataset.get_data_info(place)['img_path'] for place in places]
+    return [dataset.get_data_info(place)['img_path'] for place in evenly_spaced(range(len(dataset)), number)]
 
 
 def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:

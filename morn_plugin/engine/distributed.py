@@ -3,8 +3,10 @@
 MMEngine's own start-up picks a CUDA device whatever the backend. So the process group is made here, before the Runner.
 """
 
+import atexit
+import gc
 import os
-import time
+import sys
 from datetime import timedelta
 
 import torch
@@ -14,7 +16,7 @@ from torch.distributed.rendezvous import rendezvous
 
 
 def init_cpu_process_group(timeout: int | None = None) -> bool:
-    """Join the gloo group that torchrun set up, if there is no GPU and no group yet.
+    """Join the gloo group that torchrun set up, if there is no GPU and no group yet; it is left when the process ends.
 
     Args:
         timeout: Seconds after which a process that waits for a silent one gives up. Defaults to torch's 1800. A dead one
@@ -31,6 +33,7 @@ def init_cpu_process_group(timeout: int | None = None) -> bool:
     # for: each attempt gets a part of its own.
     store = dist.PrefixStore(f'attempt_{os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=world_size, timeout=limit)
+    atexit.register(leave_process_group)
     return True
 
 
@@ -40,15 +43,14 @@ def use_cpu_model_wrapper(cfg: ConfigDict) -> None:
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
 
 
-def let_group_rest(seconds: float = 0.5) -> None:
-    """Wait until the threads of the process group have let go of the last exchange, at the end of a tool.
+def leave_process_group() -> None:
+    """Leave the group once its threads have ended, while Python still runs.
 
-    A gloo thread that still holds objects of Python when the interpreter shuts down aborts the process (exit code -6), and
-    torchrun then fails a job that is complete. Without this, one to two of a hundred small runs ended so; to destroy the
-    group first made it more, since the model still holds it.
-
-    Args:
-        seconds: How long to wait. The threads need some milliseconds.
+    A gloo thread that lets go of an exchanged tensor while the interpreter shuts down aborts the process ("terminate called
+    without an active exception", exit code -6), and torchrun then fails a job that is complete. The group waits for its
+    threads when nothing holds it any more; a finished Runner's model does until it is collected. After an error nothing is
+    waited for, since a thread may be in an exchange that the other processes never come to.
     """
-    if dist.is_initialized():
-        time.sleep(seconds)
+    if dist.is_initialized() and not hasattr(sys, 'last_type'):
+        gc.collect()
+        dist.destroy_process_group()

@@ -114,9 +114,11 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
     left, right = figure.subplots(1, 2)
-    for name in sorted({key for line in log for key in line if key.startswith('loss')}):
-        points = [(line['step'], line[name]) for line in log if name in line]
-        left.plot(*zip(*points, strict=True), label=name)
+    curves = {name: [(line['step'], line[name]) for line in log if name in line]
+              for name in sorted({key for line in log for key in line if key.startswith('loss')})}
+    for name, points in curves.items():
+        if name != 'loss' or list(curves.values()).count(points) == 1:  # the sum of one part would cover it
+            left.plot(*zip(*points, strict=True), label=name)
     styles = dict(zip(('per-label/f1-score', 'per-image/f1-score'), ((RIGHT, 'o'), (EXTRA, 's')), strict=True))
     for prefix, dashes in (('', '-'), ('cnn/', ':')):
         for name, (colour, mark) in styles.items():

@@ -4,7 +4,6 @@ import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from mmengine import fileio
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
@@ -13,6 +12,7 @@ from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
 from ...datasets.transforms.loading import decode_image
+from ...utils.spacing import evenly_spaced
 from ...visualization import Prediction, draw_predictions, render_predictions
 
 
@@ -82,8 +82,7 @@ class PredictionVisualizationHook(Hook):
 
     def _choose(self, dataset: Any) -> None:
         several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2] if self.overview else []
-        places = np.linspace(0, len(several) - 1, min(self.overview, len(several))).round().astype(int)
-        self._chosen = [several[place] for place in places]
+        self._chosen = evenly_spaced(several, self.overview)
         self._drawn = {}
 
     def _keep(self, samples: Sequence[DataSample] | None) -> None:
