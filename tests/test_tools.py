@@ -1,9 +1,6 @@
 """The tools from end to end, on the slice of Open Clip Art."""
 
 import json
-import os
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -139,19 +136,19 @@ print('Threads before:', name())
 
 @pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='the names of threads are read from /proc')
 @pytest.mark.parametrize('tool', ['train.py', 'test.py', 'extract_scores.py'])
-def test_no_thread_of_the_process_group_outlives_a_tool(tool, cached, folder):
+def test_no_thread_of_the_process_group_outlives_a_tool(tool, cached, folder, monkeypatch):
     """One that lets go of an exchanged tensor while the interpreter shuts down would abort the process."""
     cnn, checkpoint, _ = cached
     arguments = {'train.py': [folder / 'morn.py', '--cfg-options', 'train_cfg.max_epochs=1'],
                  'test.py': [folder / 'morn.py', checkpoint],
                  'extract_scores.py': [cnn, checkpoint, folder / 'once.safetensors']}[tool]
-    process = subprocess.run(
-        [sys.executable, '-c', NAME_THREADS, str(ROOT / 'tools' / tool), *map(str, arguments), '--work-dir',
-         str(folder / f'threads_{tool[:-3]}'), '--launcher', 'pytorch'],
-        env=dict(os.environ, OMP_NUM_THREADS='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0', RANK='0', WORLD_SIZE='1'),
-        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240)
-    assert process.returncode == 0, process.stdout[-4000:]
-    before, after = (line.split(': ') for line in process.stdout.splitlines()[-2:])
+    for name, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0').items():
+        monkeypatch.setenv(name, value)
+    script = folder / 'name_threads.py'
+    script.write_text(NAME_THREADS)
+    output = run_tool(script, ROOT / 'tools' / tool, *arguments, '--work-dir', folder / f'threads_{tool[:-3]}',
+                      '--launcher', 'pytorch')
+    before, after = (line.split(': ') for line in output.splitlines()[-2:])
     assert (before[0], after[0]) == ('Threads before', 'Threads after the group was left')
     assert 'gloo' in before[1]
     assert 'gloo' not in after[1]
