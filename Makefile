@@ -1,12 +1,13 @@
 # make demo    sets everything up; trains and tests the Multi-order RNN on real pictures; prints the paper's table; draws
 # make benchmark   compares it with the paper's baselines on the whole of Open Clip Art; about two hours, goes on if stopped
-# make test    sets everything up; lint, types, doctests, tests
+# make test    sets everything up; lint, types, doctests, tests; make test T=tests/test_models for some of them
+# make lint, make format    the checks of style and types alone; the formatter
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(abspath $(VENV))/bin
 export OMP_NUM_THREADS ?= $(shell nproc)
 
-.PHONY: benchmark demo test setup clean
+.PHONY: benchmark clean demo format lint setup test
 .DELETE_ON_ERROR:
 
 setup: $(VENV)/.ready
@@ -24,10 +25,17 @@ benchmark: setup
 		work_dirs/pretrained/efficientnet-lite0.pth
 	$(BIN)/python tools/benchmark/benchmark.py
 
-test: setup
+lint: setup
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy morn_plugin
-	$(BIN)/python -m pytest --doctest-modules morn_plugin tests
+
+format: setup
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test: lint
+	$(BIN)/python -m pytest --doctest-modules $(or $(T),morn_plugin tests)
 
 clean:
 	rm -rf "$(VENV)" work_dirs

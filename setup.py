@@ -34,15 +34,22 @@ EXTRAS = {
     'benchmark': ['scipy>=1.11'],
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=5'],
-    'test': ['pytest>=8', 'pytest-timeout>=2.3', 'hypothesis>=6.100', 'scikit-learn>=1.4', 'selenium>=4.20', 'ruff>=0.6',
-             'mypy>=1.10'],
+    'test': [
+        'pytest>=8',
+        'pytest-timeout>=2.3',
+        'hypothesis>=6.100',
+        'scikit-learn>=1.4',
+        'selenium>=4.20',
+        'ruff>=0.6',
+        'mypy>=1.10',
+    ],
 }
 EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
 
 setup(
     name='morn-plugin',
     version=read_version(),
-    description='Multi-order RNN and its baselines for multi-label image annotation, as an MMPretrain plugin',
+    description='Multi-label image annotation for MMPretrain: the Multi-order RNN and its rivals',
     long_description=(ROOT / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='Apache-2.0',
@@ -61,8 +68,12 @@ setup(
         'safetensors>=0.4',
         'rich>=13',
         'tqdm>=4.60',
-        'setuptools>=77.0.3,<82',  # mmengine.utils.package_utils needs pkg_resources, torch 2.14 this much
+        # mmengine.utils.package_utils needs pkg_resources, gone in 82; torch 2.14 needs 77.0.3.
+        'setuptools>=77.0.3,<82',
     ],
     extras_require=EXTRAS,
-    classifiers=['License :: OSI Approved :: Apache Software License', 'Programming Language :: Python :: 3'],
+    classifiers=[
+        'License :: OSI Approved :: Apache Software License',
+        'Programming Language :: Python :: 3',
+    ],
 )

@@ -11,7 +11,8 @@ from .version import __version__
 __all__ = ['__version__']
 
 if find_spec('mmpretrain'):
-    # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
+    # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is
+    # imported.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
 
     from . import engine, evaluation, models

@@ -22,7 +22,7 @@ def load_golden(name):
 
 def under(arrays, prefix):
     """Give the arrays whose names start with a prefix, without it."""
-    return {name[len(prefix):]: array for name, array in arrays.items() if name.startswith(prefix)}
+    return {name[len(prefix) :]: array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 def close(actual, expected, tolerance=1e-5):
@@ -40,8 +40,11 @@ def naive_loss(step_logits, step_labels, target, mask, steps, pos_weight=None):
         for t in range(num_steps):
             if steps == 'num_labels' and t >= num_labels:
                 continue
-            masked = {'none': [], 'previous': step_labels[n, max(t - 1, 0):t].tolist(),
-                      'cumulative': step_labels[n, :t].tolist()}[mask]
+            masked = {
+                'none': [],
+                'previous': step_labels[n, max(t - 1, 0) : t].tolist(),
+                'cumulative': step_labels[n, :t].tolist(),
+            }[mask]
             for k in range(num_classes):
                 if target[n, k] < 0:
                     continue
@@ -68,7 +71,9 @@ class PlainDecoder(nn.Module):
         with torch.no_grad():
             self.cell.weight_ih.copy_(to_torch_gates(state['weight_ih']))
             self.cell.weight_hh.copy_(to_torch_gates(state['weight_hh']))
-            self.cell.bias_ih.copy_(to_torch_gates(state['bias'] + decoder.gate_offset.to(state['bias'])))
+            self.cell.bias_ih.copy_(
+                to_torch_gates(state['bias'] + decoder.gate_offset.to(state['bias']))
+            )
             self.cell.bias_hh.zero_()
 
     def forward(self, scores):
@@ -87,8 +92,12 @@ class PlainDecoder(nn.Module):
 
     def gradients(self):
         """Give the gradients under the names of our decoder's parameters."""
-        named = {'embedding.weight': self.embedding.weight.grad, 'weight_ih': to_our_gates(self.cell.weight_ih.grad),
-                 'weight_hh': to_our_gates(self.cell.weight_hh.grad), 'bias': to_our_gates(self.cell.bias_ih.grad)}
+        named = {
+            'embedding.weight': self.embedding.weight.grad,
+            'weight_ih': to_our_gates(self.cell.weight_ih.grad),
+            'weight_hh': to_our_gates(self.cell.weight_hh.grad),
+            'bias': to_our_gates(self.cell.bias_ih.grad),
+        }
         for name in ('init_h', 'init_c', 'output', 'hidden'):
             if getattr(self, name) is not None:
                 layer = getattr(self, name)
@@ -98,7 +107,11 @@ class PlainDecoder(nn.Module):
 
 def naive_lstm_step(weights, row, h, c):
     """One LSTM step of one image in numpy, gates in our order: input, forget, output, candidate."""
-    gates = weights['weight_ih'] @ weights['embedding.weight'][row] + weights['weight_hh'] @ h + weights['bias']
+    gates = (
+        weights['weight_ih'] @ weights['embedding.weight'][row]
+        + weights['weight_hh'] @ h
+        + weights['bias']
+    )
     sigmoid = lambda x: 1 / (1 + np.exp(-x))
     i, f, o, candidate = np.split(gates, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)
@@ -137,6 +150,11 @@ def make_sample(labels=None, score=None, **fields):
 
 def samples_of(target, **fields):
     """Make the samples of a target (N, C) in {0, 1, -1}, as an evaluator hands them to a metric; fields are (N, ...)."""
-    return [dict(gt_score=torch.as_tensor(row), img_path=f'{index}.jpg',
-                 **{name: torch.as_tensor(value[index]) for name, value in fields.items()})
-            for index, row in enumerate(np.asarray(target, dtype=np.float32))]
+    return [
+        dict(
+            gt_score=torch.as_tensor(row),
+            img_path=f'{index}.jpg',
+            **{name: torch.as_tensor(value[index]) for name, value in fields.items()},
+        )
+        for index, row in enumerate(np.asarray(target, dtype=np.float32))
+    ]

@@ -39,12 +39,19 @@ def make_scores(folder, seed=0):
     """Scores that show the truth but for noise."""
     rng = np.random.default_rng(seed)
     for side, number in (('train', 40), ('val', 24), ('test', 30)):
-        labels = [sorted(rng.choice(NUM_CLASSES, size=rng.integers(0, 4), replace=False).tolist()) for _ in range(number)]
-        annotations = Annotations([f'label {k:02}' for k in range(NUM_CLASSES)],
-                                  [dict(img_path=f'{side}_{i}.png', gt_label=row) for i, row in enumerate(labels)])
+        labels = [
+            sorted(rng.choice(NUM_CLASSES, size=rng.integers(0, 4), replace=False).tolist())
+            for _ in range(number)
+        ]
+        annotations = Annotations(
+            [f'label {k:02}' for k in range(NUM_CLASSES)],
+            [dict(img_path=f'{side}_{i}.png', gt_label=row) for i, row in enumerate(labels)],
+        )
         scores = 0.4 * rng.random((number, NUM_CLASSES)) + 0.5 * (annotations.targets() > 0)
         folder.mkdir(parents=True, exist_ok=True)
-        save_scores(folder / f'scores_{side}.safetensors', ScoreFile(scores.astype(np.float32), annotations))
+        save_scores(
+            folder / f'scores_{side}.safetensors', ScoreFile(scores.astype(np.float32), annotations)
+        )
 
 
 @pytest.fixture(scope='module')
@@ -78,7 +85,12 @@ def test_a_run_is_done_once(tools, bench, name):
     record = tools.runs.read_record(folder)
     assert set(record['validation']) == {'f1_image', 'f1_label', 'epoch'}
     part = tools.page.load_predictions(folder)
-    assert part['test_score'].shape == part['test_label'].shape == part['test_first'].shape == (30, NUM_CLASSES)
+    assert (
+        part['test_score'].shape
+        == part['test_label'].shape
+        == part['test_first'].shape
+        == (30, NUM_CLASSES)
+    )
     assert part['val_target'].shape == (24, NUM_CLASSES)
     before = (folder / 'run.json').stat().st_mtime_ns
     tools.runs.train_decoder(bench, run)
@@ -142,11 +154,22 @@ def test_the_whole_on_images_of_the_slice(tools, tmp_path, monkeypatch):
     on_slice = {'model.head.num_classes': 41, 'train_cfg.max_epochs': 1}
     on_images = on_slice | {'model.backbone.init_cfg': None}
     for side, number in (('train', 32), ('val', 8), ('test', 9)):
-        on_images |= {f'{side}_dataloader.dataset.data_root': slice_folder, f'{side}_dataloader.dataset.indices': number,
-                      f'{side}_dataloader.num_workers': 0, f'{side}_dataloader.persistent_workers': False,
-                      f'{side}_dataloader.batch_size': 8}
-    bench = tools.runs.Bench(tmp_path, str(ROOT / 'configs' / tools.plan.CNN_CONFIG), cnn_lr=1e-3, options=tuple(
-        on_slice.items()), cnn_options=tuple(on_images.items()), epochs=1, max_seeds=1)
+        on_images |= {
+            f'{side}_dataloader.dataset.data_root': slice_folder,
+            f'{side}_dataloader.dataset.indices': number,
+            f'{side}_dataloader.num_workers': 0,
+            f'{side}_dataloader.persistent_workers': False,
+            f'{side}_dataloader.batch_size': 8,
+        }
+    bench = tools.runs.Bench(
+        tmp_path,
+        str(ROOT / 'configs' / tools.plan.CNN_CONFIG),
+        cnn_lr=1e-3,
+        options=tuple(on_slice.items()),
+        cnn_options=tuple(on_images.items()),
+        epochs=1,
+        max_seeds=1,
+    )
     base, joint = tools.runs.Run('rare-first', 1e-3, 0), tools.runs.Run('sr-cnn-rnn', 1e-5, 0)
 
     def run_all():
@@ -176,14 +199,18 @@ def test_files_of_unknown_settings_are_refused(tools, tmp_path):
 
 
 def test_a_missing_run_is_named(tools, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r'rare-first/lr_0\.0001/seed_0: this run is not done'):
+    with pytest.raises(
+        FileNotFoundError, match=r'rare-first/lr_0\.0001/seed_0: this run is not done'
+    ):
         tools.benchmark.best_rate(tools.runs.Bench(tmp_path, ''), tools.plan.BY_NAME['rare-first'])
 
 
 def test_dropped_labels(tools, bench):
     file = load_scores(bench.score_folder('full', 0) / 'scores_train.safetensors')
     before = [set(item['gt_label']) for item in file.annotations.data_list]
-    after = [set(item['gt_label']) for item in tools.runs.drop_labels(file, 0.5, 0).annotations.data_list]
+    after = [
+        set(item['gt_label']) for item in tools.runs.drop_labels(file, 0.5, 0).annotations.data_list
+    ]
     assert all(new <= old for new, old in zip(after, before, strict=True))
     share = sum(map(len, after)) / sum(map(len, before))
     assert 0.3 < share < 0.7
@@ -195,21 +222,35 @@ def random_predictions(seed):
     for side, number in (('val', 20), ('test', 25)):
         target = (rng.random((number, 6)) < 0.3).astype(np.int8)
         score = (0.5 * rng.random((number, 6)) + 0.3 * target).astype(np.float32)
-        part |= {f'{side}_{key}': value for key, value in
-                 dict(score=score, first=score, label=score > 0.5, target=target).items()}
+        part |= {
+            f'{side}_{key}': value
+            for key, value in dict(
+                score=score, first=score, label=score > 0.5, target=target
+            ).items()
+        }
     return part
 
 
 def test_columns_are_those_of_the_metrics(tools):
     part = random_predictions(0)
-    samples = samples_of(torch.tensor(part['test_target']), pred_score=torch.tensor(part['test_score']),
-                         step_scores=torch.tensor(part['test_first'])[:, None])
+    samples = samples_of(
+        torch.tensor(part['test_target']),
+        pred_score=torch.tensor(part['test_score']),
+        step_scores=torch.tensor(part['test_first'])[:, None],
+    )
     expected = []
     three = ('precision', 'recall', 'f1-score')
-    for metric, keys in ((PerLabelF1(), three), (PerImageF1(), three), (TopOneAccuracy(), ('top-1',))):
+    for metric, keys in (
+        (PerLabelF1(), three),
+        (PerImageF1(), three),
+        (TopOneAccuracy(), ('top-1',)),
+    ):
         metric.process(None, samples)
         figures = metric.evaluate(25)
-        expected += [next(value for name, value in figures.items() if name.endswith('/' + key)) for key in keys]
+        expected += [
+            next(value for name, value in figures.items() if name.endswith('/' + key))
+            for key in keys
+        ]
     assert tools.page.paper_columns(part['test_label'], part) == pytest.approx(expected)
 
 
@@ -217,13 +258,17 @@ def test_threshold_is_chosen_on_validation(tools):
     parts = [random_predictions(seed) for seed in range(3)]
     row = tools.page.make_row('x', 'X', parts, True, 1e-3)
     tampered = [part | dict(test_target=1 - part['test_target']) for part in parts]
-    np.testing.assert_array_equal(tools.page.make_row('x', 'X', tampered, True, 1e-3).thresholds, row.thresholds)
+    np.testing.assert_array_equal(
+        tools.page.make_row('x', 'X', tampered, True, 1e-3).thresholds, row.thresholds
+    )
     assert tools.page.make_row('x', 'X', parts, False, 1e-3).calibrated is None
 
 
 def test_figures_of_the_first_step(tools):
     part = random_predictions(0)
-    row = tools.page.make_row('x', 'X', [part | dict(test_first=1 - part['test_target'])], True, 1e-3)
+    row = tools.page.make_row(
+        'x', 'X', [part | dict(test_first=1 - part['test_target'])], True, 1e-3
+    )
     assert row.habits['first F1_L'] == row.habits['first F1_I'] == 0  # whatever all steps say
     right = part | dict(test_first=part['test_target'], test_label=~part['test_label'])
     row = tools.page.make_row('x', 'X', [right], True, 1e-3)
@@ -232,8 +277,12 @@ def test_figures_of_the_first_step(tools):
 
 
 def test_paired_test_is_students(tools):
-    rows = [tools.page.make_row('x', 'X', [random_predictions(seed + offset) for seed in range(5)], False, 1e-3)
-            for offset in (0, 10)]
+    rows = [
+        tools.page.make_row(
+            'x', 'X', [random_predictions(seed + offset) for seed in range(5)], False, 1e-3
+        )
+        for offset in (0, 10)
+    ]
     difference = rows[0].figures[:, 2] - rows[1].figures[:, 2]
     t = difference.mean() / (difference.std(ddof=1) / math.sqrt(5))
     # the two-sided p-value of Student's t with 4 degrees of freedom in closed form
@@ -245,15 +294,20 @@ def test_paired_test_is_students(tools):
 
 def test_page_is_written_between_its_markers(tools):
     text = 'before <!-- begin a --> old <!-- end a --> after'
-    assert tools.page.replace_section(text, 'a', 'new') == 'before <!-- begin a -->\nnew\n<!-- end a --> after'
+    assert (
+        tools.page.replace_section(text, 'a', 'new')
+        == 'before <!-- begin a -->\nnew\n<!-- end a --> after'
+    )
     with pytest.raises(ValueError, match='<!-- begin b --> and <!-- end b --> once'):
         tools.page.replace_section(text, 'b', 'new')
 
 
 def test_figures_are_read_back_as_they_were_written(tools, tmp_path):
     parts = [random_predictions(seed) for seed in range(3)]
-    rows = {name: tools.page.make_row(name, tools.plan.BY_NAME[name].title, parts, has_threshold, 1e-3)
-            for name, has_threshold in (('multi-order', True), ('rare-first', False))}
+    rows = {
+        name: tools.page.make_row(name, tools.plan.BY_NAME[name].title, parts, has_threshold, 1e-3)
+        for name, has_threshold in (('multi-order', True), ('rare-first', False))
+    }
     tools.page.write_csv(rows, tmp_path / 'results.csv')
     found = tools.page.read_csv(tmp_path / 'results.csv')
     assert found.keys() == rows.keys()
@@ -295,12 +349,14 @@ def test_figures_beside_a_config_are_those_of_the_benchmark(tools, path):
     assert Config.fromfile(ROOT / 'configs' / f'{path}.py').optim_wrapper.optimizer.lr == row.lr
     means = [f'{value:.2f}' for value in row.figures.mean(axis=0)]
     index = yaml.safe_load((ROOT / 'configs' / folder / 'metafile.yml').read_text())
-    entry, = (entry for entry in index['Models'] if entry['Name'] == name)
+    (entry,) = (entry for entry in index['Models'] if entry['Name'] == name)
     assert [f'{value:.2f}' for value in entry['Results'][0]['Metrics'].values()] == means
     readme = (ROOT / 'configs' / folder / 'README.md').read_text()
-    line, = (line for line in readme.splitlines() if f'({name}.py)' in line and '| ours |' in line)
+    (line,) = (
+        line for line in readme.splitlines() if f'({name}.py)' in line and '| ours |' in line
+    )
     found = [cell.strip() for cell in line.split('| ours |')[1].strip(' |').split('|')]
-    assert found == means[:len(found)]
+    assert found == means[: len(found)]
 
 
 def test_better_variant_is_offered_as_it_was_measured(tools):
@@ -309,11 +365,18 @@ def test_better_variant_is_offered_as_it_was_measured(tools):
     with open(ROOT / 'configs/benchmark/results.csv', newline='') as file:
         rates = {float(row['lr']) for row in csv.DictReader(file) if row['variant'] == plan.BETTER}
     measured = Config.fromfile(ROOT / 'configs' / plan.MORN)
-    measured.merge_from_dict({**plan.BY_NAME[plan.BETTER].options, 'train_cfg.max_epochs': plan.EPOCHS,
-                              'optim_wrapper.optimizer.lr': rates.pop()})
+    measured.merge_from_dict(
+        {
+            **plan.BY_NAME[plan.BETTER].options,
+            'train_cfg.max_epochs': plan.EPOCHS,
+            'optim_wrapper.optimizer.lr': rates.pop(),
+        }
+    )
     assert not rates
     assert offered.to_dict() == measured.to_dict()
-    on_images = Config.fromfile(ROOT / 'configs/morn/morn-bn_efficientnet-lite0_1xb32-15e_openclipart-128px.py')
+    on_images = Config.fromfile(
+        ROOT / 'configs/morn/morn-bn_efficientnet-lite0_1xb32-15e_openclipart-128px.py'
+    )
     for part in ('optim_wrapper', 'train_cfg'):
         assert on_images[part] == offered[part]
     assert on_images.model.head.state_norm == offered.model.head.state_norm

@@ -20,7 +20,9 @@ import morn_plugin  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-IMAGE_CONFIGS = [path for path in CONFIGS if 'scores' not in path.stem]  # those on cached scores see no image
+IMAGE_CONFIGS = [
+    path for path in CONFIGS if 'scores' not in path.stem
+]  # those on cached scores see no image
 SECOND_STAGE = [path for path in IMAGE_CONFIGS if re.match(r'morn_|cnn-rnn-', path.name)]
 ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
@@ -55,15 +57,22 @@ def prepare(model):
     decoder = model.head.decoder
     if decoder is not None and decoder.needs_training_labels:
         one_hot = np.eye(decoder.num_classes, dtype=np.int8)
-        decoder.prepare([f'label {i}' for i in range(decoder.num_classes)], one_hot + np.roll(one_hot, 1, axis=1))
+        decoder.prepare(
+            [f'label {i}' for i in range(decoder.num_classes)],
+            one_hot + np.roll(one_hot, 1, axis=1),
+        )
 
 
 def batch(num_classes, number=2):
-    samples = [DataSample().set_gt_label([i % num_classes, (i + 1) % num_classes]) for i in range(number)]
+    samples = [
+        DataSample().set_gt_label([i % num_classes, (i + 1) % num_classes]) for i in range(number)
+    ]
     for i, sample in enumerate(samples):
         sample.set_field(f'{i}.jpg', 'img_path', field_type='metainfo')
-    return dict(inputs=[torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8) for _ in samples],
-                data_samples=samples)
+    return dict(
+        inputs=[torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8) for _ in samples],
+        data_samples=samples,
+    )
 
 
 @each
@@ -79,11 +88,17 @@ def test_trains_a_step_and_predicts(path):
     loss, _ = model.parse_losses(losses)
     loss.backward()
     trained = {name for name, value in model.named_parameters() if value.requires_grad}
-    unused = [name for name, value in model.named_parameters() if value.requires_grad and value.grad is None]
+    unused = [
+        name
+        for name, value in model.named_parameters()
+        if value.requires_grad and value.grad is None
+    ]
     assert trained
     assert not unused, 'distributed training fails on parameters without a gradient'
     wrapper.step()
-    changed = {name for name, value in model.named_parameters() if not torch.equal(value, before[name])}
+    changed = {
+        name for name, value in model.named_parameters() if not torch.equal(value, before[name])
+    }
     assert changed <= trained
     assert any(name.startswith('head.') for name in changed)
 
@@ -93,7 +108,9 @@ def test_trains_a_step_and_predicts(path):
     for sample in predictions:
         assert sample.pred_score.shape == sample.cnn_score.shape == (num_classes,)
         assert ((sample.pred_score >= 0) & (sample.pred_score <= 1)).all()
-    metrics = [METRICS.build(metric) for metric in cfg.test_evaluator if metric['type'] != 'ConstantAnswer']
+    metrics = [
+        METRICS.build(metric) for metric in cfg.test_evaluator if metric['type'] != 'ConstantAnswer'
+    ]
     evaluator = Evaluator(metrics)
     evaluator.process(data_samples=predictions)
     figures = evaluator.evaluate(len(predictions))
@@ -114,7 +131,9 @@ def test_parts_and_agreement(path):
         HOOKS.build(hook)
     scheduler = cfg.get('param_scheduler')
     assert scheduler is None or scheduler['type'] in PARAM_SCHEDULERS
-    name = re.fullmatch(r'[a-z0-9-]+_[a-z0-9-]+_(\d+)xb(\d+)-(\d+)e_([a-z0-9-]+?)(?:-(\d+)px)?', path.stem)
+    name = re.fullmatch(
+        r'[a-z0-9-]+_[a-z0-9-]+_(\d+)xb(\d+)-(\d+)e_([a-z0-9-]+?)(?:-(\d+)px)?', path.stem
+    )
     assert name, f'{path.stem} is not named as MMPretrain names configs'
     processes, batch_size, epochs, dataset, size = name.groups()
     assert cfg.train_dataloader.batch_size == int(batch_size)
@@ -123,7 +142,9 @@ def test_parts_and_agreement(path):
     assert dataset in cfg.test_dataloader.dataset.data_root.replace('_', '-')
     assert cfg.model.head.num_classes == NUM_CLASSES[dataset]
     if size:
-        assert [step.scale for step in cfg.train_dataloader.dataset.pipeline if 'scale' in step] == [int(size)]
+        assert [
+            step.scale for step in cfg.train_dataloader.dataset.pipeline if 'scale' in step
+        ] == [int(size)]
         assert cfg.model.backbone.get('img_size', int(size)) == int(size)
 
 
@@ -141,8 +162,14 @@ def test_no_checkpoint_is_chosen_on_the_test_side(path):
 
 @pytest.mark.parametrize('path', SECOND_STAGE, ids=ids(SECOND_STAGE))
 def test_first_stage_checkpoint_fits(path):
-    setting = lambda path: re.sub(r'^[^_]+|_\d+xb\d+-\d+e', '', path.stem)  # backbone, data set and size
-    first = [other for other in IMAGE_CONFIGS if other.name.startswith('cnn_') and setting(other) == setting(path)]
+    setting = lambda path: re.sub(
+        r'^[^_]+|_\d+xb\d+-\d+e', '', path.stem
+    )  # backbone, data set and size
+    first = [
+        other
+        for other in IMAGE_CONFIGS
+        if other.name.startswith('cnn_') and setting(other) == setting(path)
+    ]
     if not first:
         pytest.skip('no first stage of its own')
     _, cnn = small_model(first[0])
@@ -152,14 +179,23 @@ def test_first_stage_checkpoint_fits(path):
     assert all(name.startswith('head.decoder.') for name in missing)
 
 
-@pytest.mark.parametrize('path', [path for path in IMAGE_CONFIGS if path.stem.endswith('coco-448px')
-                                  and path.stem.startswith('morn_')],
-                         ids=lambda path: path.stem.split('_')[1])
+@pytest.mark.parametrize(
+    'path',
+    [
+        path
+        for path in IMAGE_CONFIGS
+        if path.stem.endswith('coco-448px') and path.stem.startswith('morn_')
+    ],
+    ids=lambda path: path.stem.split('_')[1],
+)
 def test_wrong_in_channels_names_the_right_one(path):
     right = Config.fromfile(path).model.head.in_channels
     _, model = small_model(path, in_channels=7)
     model.eval()
-    with pytest.raises(ValueError, match=rf'write head=dict\(in_channels={right}\)'), torch.no_grad():
+    with (
+        pytest.raises(ValueError, match=rf'write head=dict\(in_channels={right}\)'),
+        torch.no_grad(),
+    ):
         model.val_step(batch(2))
 
 
@@ -186,7 +222,9 @@ def test_trains_a_step_and_predicts_on_scores(path):
     cfg = Config.fromfile(path)
     num_classes = NUM_CLASSES[path.stem.split('_')[-1].removesuffix('-448px')]
     assert cfg.model.head.num_classes == num_classes
-    for loader in filter(None, (cfg.train_dataloader, cfg.get('val_dataloader'), cfg.test_dataloader)):
+    for loader in filter(
+        None, (cfg.train_dataloader, cfg.get('val_dataloader'), cfg.test_dataloader)
+    ):
         assert loader.dataset.type == 'ScoreDataset'
         assert Path(os.path.normpath(loader.dataset.data_root)).is_relative_to(ROOT)
     model = MODELS.build(cfg.model).train()

@@ -12,7 +12,9 @@ import pytest
 from tools_helpers import ROOT, SLICE, write_config
 
 PAGES = sorted(path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md')
-NEEDS = dict(report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio', ))
+NEEDS = dict(
+    report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',)
+)
 
 
 @pytest.fixture(scope='module')
@@ -29,7 +31,14 @@ def place(work_dir, tmp_path_factory):
 
 def start(command, place):
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
-    return subprocess.Popen(command, cwd=place, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command,
+        cwd=place,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
@@ -41,8 +50,12 @@ def test_page(page, place):
         port = str(free.getsockname()[1])
     text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
-    commands = [[sys.executable, *shlex.split(line)[1:]] for kind, code in blocks if kind == 'bash'
-                for line in code.splitlines()]
+    commands = [
+        [sys.executable, *shlex.split(line)[1:]]
+        for kind, code in blocks
+        if kind == 'bash'
+        for line in code.splitlines()
+    ]
     commands += [[sys.executable, '-c', code] for kind, code in blocks if kind == 'python']
     assert commands
     for command in commands:

@@ -22,12 +22,18 @@ def in_process(monkeypatch):
         except SystemExit as stop:
             if stop.code:
                 pytest.fail(f'{tool} exited with {stop.code}')
+
     return run
 
 
 def in_shell(tool, *argv):
     env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    done = subprocess.run([sys.executable, ROOT / 'tools' / tool, *map(str, argv)], env=env, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / 'tools' / tool, *map(str, argv)],
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
 
 
@@ -39,18 +45,58 @@ def test_four_commands(dataset, tmp_path, monkeypatch):
     BUILDERS[dataset](data, np.random.default_rng(0))
     run(f'dataset_converters/{dataset}.py', data)
 
-    small = ['model.backbone.depth=18', 'model.head.in_channels=512', 'train_cfg.max_epochs=1', 'randomness.seed=0']
+    small = [
+        'model.backbone.depth=18',
+        'model.head.in_channels=512',
+        'train_cfg.max_epochs=1',
+        'randomness.seed=0',
+    ]
     for loader in ('train_dataloader', 'test_dataloader'):
-        small += [f'{loader}.{option}' for option in (
-            f'dataset.data_root={data}', 'batch_size=4', 'num_workers=0', 'persistent_workers=False')]
-    small += ['train_dataloader.dataset.pipeline.1.scale=32', 'test_dataloader.dataset.pipeline.1.scale=(32,32)']
+        small += [
+            f'{loader}.{option}'
+            for option in (
+                f'dataset.data_root={data}',
+                'batch_size=4',
+                'num_workers=0',
+                'persistent_workers=False',
+            )
+        ]
+    small += [
+        'train_dataloader.dataset.pipeline.1.scale=32',
+        'test_dataloader.dataset.pipeline.1.scale=(32,32)',
+    ]
     first = ROOT / f'configs/cnn/cnn_resnet101_1xb16-100e_{dataset}-448px.py'
     second = ROOT / f'configs/morn/morn_resnet101_1xb32-50e_{dataset}-448px.py'
 
-    run('train.py', first, '--work-dir', work / 'cnn', '--cfg-options', *small, 'model.backbone.init_cfg=None')
-    run('train.py', second, '--work-dir', work / 'morn', '--cfg-options', *small, f'load_from={work}/cnn/epoch_1.pth')
-    run('test.py', second, work / 'morn/epoch_1.pth', '--work-dir', work / 'test', '--out', work / 'figures.json',
-        '--cfg-options', *small)
+    run(
+        'train.py',
+        first,
+        '--work-dir',
+        work / 'cnn',
+        '--cfg-options',
+        *small,
+        'model.backbone.init_cfg=None',
+    )
+    run(
+        'train.py',
+        second,
+        '--work-dir',
+        work / 'morn',
+        '--cfg-options',
+        *small,
+        f'load_from={work}/cnn/epoch_1.pth',
+    )
+    run(
+        'test.py',
+        second,
+        work / 'morn/epoch_1.pth',
+        '--work-dir',
+        work / 'test',
+        '--out',
+        work / 'figures.json',
+        '--cfg-options',
+        *small,
+    )
     figures = json.loads((work / 'figures.json').read_text())
     for kind in ('per-label', 'per-image'):
         for name in ('precision', 'recall', 'f1-score'):
@@ -59,8 +105,17 @@ def test_four_commands(dataset, tmp_path, monkeypatch):
     assert len(json.loads((data / 'test.json').read_text())['data_list']) == kept
 
     # The second stage's CNN is the first stage's, untouched.
-    run('test.py', first, work / 'cnn/epoch_1.pth', '--work-dir', work / 'test', '--out', work / 'cnn.json',
-        '--cfg-options', *small)
+    run(
+        'test.py',
+        first,
+        work / 'cnn/epoch_1.pth',
+        '--work-dir',
+        work / 'test',
+        '--out',
+        work / 'cnn.json',
+        '--cfg-options',
+        *small,
+    )
     alone = json.loads((work / 'cnn.json').read_text())
     assert alone
     assert {name: figures[name] for name in alone} == alone

@@ -21,8 +21,13 @@ def test_head(labels):
     cells = 4 * 512
     assert parameters == dict(
         classifier=2049 * labels,
-        decoder=(labels + 1) * 256 + cells * (256 + 512 + 1) + 2 * 512 * (labels + 1) + labels * 513)
-    # A table of all labels where there are fewer than the lookups of a batch, else a product a lookup.
+        decoder=(labels + 1) * 256
+        + cells * (256 + 512 + 1)
+        + 2 * 512 * (labels + 1)
+        + labels * 513,
+    )
+    # A table of all labels where there are fewer than the lookups of a batch, else a product a
+    # lookup.
     inputs = min(labels + 1, 5 * 32) * 256 * cells / 32
     assert operations['classifier'] == 2 * 2048 * labels
     assert operations['decoder'] == 2 * (2 * 512 * labels + inputs + 5 * 512 * (cells + labels))

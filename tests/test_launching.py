@@ -21,7 +21,11 @@ from morn_plugin.engine.hooks.checkpoint_check_hook import CheckpointCheckHook
 ROOT = Path(__file__).parents[1]
 SECOND_STAGE = ROOT / 'configs/morn/morn_resnet18_1xb32-50e_coco-448px.py'
 DATA = ROOT / 'tests/data/openclipart_mini'
-AUGMENTATION = [dict(type='LoadCheckedImage'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
+AUGMENTATION = [
+    dict(type='LoadCheckedImage'),
+    dict(type='Resize', scale=(32, 32)),
+    dict(type='PackInputs'),
+]
 FIRST_STAGE = ROOT / 'configs/cnn/cnn_resnet18_1xb16-100e_coco-448px.py'
 
 
@@ -45,12 +49,22 @@ def part(data, rows):
 
 
 def flat(model):
-    return torch.cat([value.detach().flatten() for value in model.parameters() if value.requires_grad])
+    return torch.cat(
+        [value.detach().flatten() for value in model.parameters() if value.requires_grad]
+    )
 
 
 def run(command, **env):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), 'PYTHON': sys.executable, **env}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=200, env=env)
+    env = {
+        **os.environ,
+        'OMP_NUM_THREADS': '1',
+        'PYTHONPATH': str(ROOT),
+        'PYTHON': sys.executable,
+        **env,
+    }
+    done = subprocess.run(
+        list(map(str, command)), capture_output=True, text=True, timeout=200, env=env
+    )
     assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-4000:]
     return done.stdout
 
@@ -58,25 +72,59 @@ def run(command, **env):
 def test_two_processes_at_16_equal_one_at_32(tmp_path):
     """The same samples in each of four steps; the CNN is frozen, so no batch statistics differ between the processes."""
     cfg, _ = small_model(SECOND_STAGE)
-    cfg.merge_from_dict(dict(
-        model=dict(head=dict(num_classes=41)), load_from=None, train_cfg=dict(max_epochs=1),
-        train_dataloader=dict(num_workers=0, persistent_workers=False, dataset=dict(
-            data_root=str(DATA), ann_file='val.json', indices=128, pipeline=AUGMENTATION)),
-        test_dataloader=None, test_cfg=None, test_evaluator=None))
+    cfg.merge_from_dict(
+        dict(
+            model=dict(head=dict(num_classes=41)),
+            load_from=None,
+            train_cfg=dict(max_epochs=1),
+            train_dataloader=dict(
+                num_workers=0,
+                persistent_workers=False,
+                dataset=dict(
+                    data_root=str(DATA), ann_file='val.json', indices=128, pipeline=AUGMENTATION
+                ),
+            ),
+            test_dataloader=None,
+            test_cfg=None,
+            test_evaluator=None,
+        )
+    )
     torch.manual_seed(0)
     start = MODELS.build(cfg.model)
     torch.save(dict(state_dict=start.state_dict()), tmp_path / 'first.pth')
     cfg.load_from = str(tmp_path / 'first.pth')
     cfg.dump(tmp_path / 'config.py')
 
-    run([sys.executable, ROOT / 'tools/train.py', tmp_path / 'config.py', '--work-dir', tmp_path / 'one',
-         '--cfg-options', 'train_dataloader.batch_size=32'])
+    run(
+        [
+            sys.executable,
+            ROOT / 'tools/train.py',
+            tmp_path / 'config.py',
+            '--work-dir',
+            tmp_path / 'one',
+            '--cfg-options',
+            'train_dataloader.batch_size=32',
+        ]
+    )
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
-    run([ROOT / 'tools/dist_train.sh', tmp_path / 'config.py', 2, '--work-dir', tmp_path / 'two',
-         '--cfg-options', 'train_dataloader.batch_size=16'], MASTER_PORT=str(port))
-    weights = [torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True)['state_dict'] for name in ('one', 'two')]
+    run(
+        [
+            ROOT / 'tools/dist_train.sh',
+            tmp_path / 'config.py',
+            2,
+            '--work-dir',
+            tmp_path / 'two',
+            '--cfg-options',
+            'train_dataloader.batch_size=16',
+        ],
+        MASTER_PORT=str(port),
+    )
+    weights = [
+        torch.load(tmp_path / name / 'epoch_1.pth', weights_only=True)['state_dict']
+        for name in ('one', 'two')
+    ]
     moved = 0
     for name, value in start.state_dict().items():
         one, two = weights[0][name], weights[1][name]
@@ -108,7 +156,9 @@ def test_accumulated_gradients_equal_the_large_batch():
     assert (results[0] - results[1]).norm() <= 1e-4 * results[0].norm()
 
 
-@pytest.mark.parametrize(('path', 'tolerance'), [(FIRST_STAGE, 0.05), (SECOND_STAGE, 0.05)], ids=['cnn', 'morn'])
+@pytest.mark.parametrize(
+    ('path', 'tolerance'), [(FIRST_STAGE, 0.05), (SECOND_STAGE, 0.05)], ids=['cnn', 'morn']
+)
 def test_autocast(path, tolerance):
     """What AmpOptimWrapper does around the forward pass; the wrapper itself refuses to run without a GPU."""
     _, model = small_model(path)
@@ -140,7 +190,9 @@ def test_recomputed_activations_change_no_gradient():
 
 def count_kept(module, x):
     sizes = []
-    with torch.autograd.graph.saved_tensors_hooks(lambda tensor: sizes.append(tensor.numel()) or tensor, lambda x: x):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda tensor: sizes.append(tensor.numel()) or tensor, lambda x: x
+    ):
         module(x)
     return sum(sizes)
 
@@ -158,13 +210,26 @@ def test_averaged_model(tmp_path, monkeypatch):
     monkeypatch.setattr(CheckpointCheckHook, 'before_train', lambda *_: None)
     cfg, _ = small_model(SECOND_STAGE)
     momentum, name, seen = 0.25, 'head.decoder.output.bias', []
-    cfg.merge_from_dict(dict(
-        custom_hooks=[dict(type='EMAHook', momentum=momentum)], train_cfg=dict(max_epochs=3), work_dir=str(tmp_path),
-        model=dict(head=dict(num_classes=41)), test_dataloader=None, test_cfg=None, test_evaluator=None,
-        train_dataloader=dict(batch_size=4, num_workers=0, persistent_workers=False,
-                              collate_fn=dict(type='default_collate'),
-                              dataset=dict(data_root=str(DATA), ann_file='val.json', indices=8,
-                                           pipeline=AUGMENTATION))))
+    cfg.merge_from_dict(
+        dict(
+            custom_hooks=[dict(type='EMAHook', momentum=momentum)],
+            train_cfg=dict(max_epochs=3),
+            work_dir=str(tmp_path),
+            model=dict(head=dict(num_classes=41)),
+            test_dataloader=None,
+            test_cfg=None,
+            test_evaluator=None,
+            train_dataloader=dict(
+                batch_size=4,
+                num_workers=0,
+                persistent_workers=False,
+                collate_fn=dict(type='default_collate'),
+                dataset=dict(
+                    data_root=str(DATA), ann_file='val.json', indices=8, pipeline=AUGMENTATION
+                ),
+            ),
+        )
+    )
 
     class Watch(Hook):
         priority = 'VERY_HIGH'
@@ -183,22 +248,48 @@ def test_averaged_model(tmp_path, monkeypatch):
     assert (average - seen[-1]).abs().max() > 1e-5
 
 
-@pytest.mark.parametrize(('script', 'arguments', 'tool'), [
-    ('slurm_train.sh', ['config.py', '--amp'], 'train.py'), ('slurm_test.sh', ['config.py', 'a.pth'], 'test.py')])
+@pytest.mark.parametrize(
+    ('script', 'arguments', 'tool'),
+    [
+        ('slurm_train.sh', ['config.py', '--amp'], 'train.py'),
+        ('slurm_test.sh', ['config.py', 'a.pth'], 'test.py'),
+    ],
+)
 def test_slurm(tmp_path, script, arguments, tool):
     """A stand-in for srun shows what it is given."""
     srun = tmp_path / 'srun'
     srun.write_text('#!/bin/sh\nprintf "%s\\n" "$@"\n')
     srun.chmod(0o755)
-    env = dict(PATH=f'{tmp_path}:{os.environ["PATH"]}', GPUS='16', GPUS_PER_NODE='8', SRUN_ARGS='--time=10 --quiet')
+    env = dict(
+        PATH=f'{tmp_path}:{os.environ["PATH"]}',
+        GPUS='16',
+        GPUS_PER_NODE='8',
+        SRUN_ARGS='--time=10 --quiet',
+    )
     given = run([ROOT / 'tools' / script, 'gpu', 'job', *arguments], **env).splitlines()
-    assert {'--partition=gpu', '--job-name=job', '--ntasks=16', '--ntasks-per-node=8', '--gres=gpu:8', '--time=10',
-            '--quiet'} <= set(given)
-    assert given[given.index('-u') + 1:] == [str(ROOT / 'tools' / tool), *arguments, '--launcher', 'slurm']
+    assert {
+        '--partition=gpu',
+        '--job-name=job',
+        '--ntasks=16',
+        '--ntasks-per-node=8',
+        '--gres=gpu:8',
+        '--time=10',
+        '--quiet',
+    } <= set(given)
+    assert given[given.index('-u') + 1 :] == [
+        str(ROOT / 'tools' / tool),
+        *arguments,
+        '--launcher',
+        'slurm',
+    ]
 
 
 def test_slurm_needs_whole_machines(tmp_path):
-    done = subprocess.run([ROOT / 'tools/slurm_train.sh', 'gpu', 'job', 'config.py'], capture_output=True, text=True,
-                          env=dict(os.environ, GPUS='12', GPUS_PER_NODE='8'))
+    done = subprocess.run(
+        [ROOT / 'tools/slurm_train.sh', 'gpu', 'job', 'config.py'],
+        capture_output=True,
+        text=True,
+        env=dict(os.environ, GPUS='12', GPUS_PER_NODE='8'),
+    )
     assert done.returncode == 2
     assert 'GPUS=12' in done.stderr

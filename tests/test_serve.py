@@ -15,7 +15,10 @@ from tools_helpers import ROOT, SLICE, open_browser, start_tool
 from morn_plugin.apis import MultiLabelInferencer
 
 serve = runpy.run_path(str(ROOT / 'tools' / 'serve.py'))
-IMAGES = [str(SLICE / item['img_path']) for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:2]]
+IMAGES = [
+    str(SLICE / item['img_path'])
+    for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:2]
+]
 
 
 def test_uploads_are_limited_and_broken_ones_named(tmp_path):
@@ -25,8 +28,11 @@ def test_uploads_are_limited_and_broken_ones_named(tmp_path):
     images, names, complaints = serve['read_uploads'](files, max_images=4, max_megabytes=1)
     assert names == [os.path.basename(IMAGES[0])] * 2
     assert images[0].shape[2] == 3
-    assert re.search('5 images were dropped; the first 4.*bad.png cannot be decoded.*big.png is larger than 1 MB',
-                     ' '.join(complaints))
+    assert re.search(
+        '5 images were dropped; the first 4.*bad.png cannot be decoded.*big.png is larger than 1 '
+        'MB',
+        ' '.join(complaints),
+    )
     Image.new('1', (8000, 8000)).save(tmp_path / 'many.png')  # 64 million pixels in a few kilobytes
     assert 'pixels' in serve['read_uploads']([str(tmp_path / 'many.png')], 1, 1)[2][0]
 
@@ -79,32 +85,47 @@ def browser(request, tmp_path):
     with open_browser(tmp_path / 'profile', request.param) as browser:
         yield browser
         if os.environ.get('SCREENSHOTS'):
-            browser.save_screenshot(os.path.join(os.environ['SCREENSHOTS'], f'serve_{request.param}.png'))
+            browser.save_screenshot(
+                os.path.join(os.environ['SCREENSHOTS'], f'serve_{request.param}.png')
+            )
 
 
 def test_upload_slider_and_result_on_the_screen(browser, address):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.support.ui import WebDriverWait
+
     wait = WebDriverWait(browser, 60)
     browser.get(address)
-    field = wait.until(lambda driver: driver.find_element(By.CSS_SELECTOR, '#files input[type=file]'))
+    field = wait.until(
+        lambda driver: driver.find_element(By.CSS_SELECTOR, '#files input[type=file]')
+    )
     field.send_keys('\n'.join([*IMAGES, IMAGES[0]]))
     table = lambda: browser.find_element(By.ID, 'labels').text
-    wait.until(lambda driver: all(os.path.basename(path) in table().replace('\n', '') for path in IMAGES))
+    wait.until(
+        lambda driver: all(os.path.basename(path) in table().replace('\n', '') for path in IMAGES)
+    )
     wait.until(lambda driver: len(driver.find_elements(By.CSS_SELECTOR, '#pictures img')) == 2)
-    wait.until(lambda driver: '3 images were dropped' in driver.find_element(By.ID, 'complaints').text)
+    wait.until(
+        lambda driver: '3 images were dropped' in driver.find_element(By.ID, 'complaints').text
+    )
     before = table()
     number = browser.find_element(By.CSS_SELECTOR, '#threshold input[type=range]')
     for _ in range(50):
         number.send_keys(Keys.ARROW_RIGHT)
-    browser.execute_script('arguments[0].dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))', number)
+    browser.execute_script(
+        'arguments[0].dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))', number
+    )
     wait.until(lambda driver: '(none)' in table())
     assert '(none)' not in before
     wide = browser.execute_script('return document.documentElement.scrollWidth - window.innerWidth')
     assert wide <= 1  # the page itself never scrolls sideways
     requests = [json.loads(entry['message'])['message'] for entry in browser.get_log('performance')]
-    urls = [message['params']['request']['url'] for message in requests if message['method'] == 'Network.requestWillBeSent']
+    urls = [
+        message['params']['request']['url']
+        for message in requests
+        if message['method'] == 'Network.requestWillBeSent'
+    ]
     foreign = [url for url in urls if not url.startswith((address, 'data:', 'blob:', 'chrome'))]
     assert urls
     assert not foreign

@@ -47,13 +47,25 @@ def test_train_kill_resume(trained):
 
 def test_test_prints_the_table_from_any_folder(trained, folder):
     config, checkpoint, _ = trained
-    output = run_tool('test.py', config, checkpoint, '--work-dir', folder / 'test', '--show-dir', folder / 'pictures',
-                      '--interval', 20, cwd=folder)
-    table = output[output.index('Results on the test set'):].splitlines()
+    output = run_tool(
+        'test.py',
+        config,
+        checkpoint,
+        '--work-dir',
+        folder / 'test',
+        '--show-dir',
+        folder / 'pictures',
+        '--interval',
+        20,
+        cwd=folder,
+    )
+    table = output[output.index('Results on the test set') :].splitlines()
     assert table[1].split() == ['P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1']
     assert [line.split()[0] for line in table[2:4]] == ['CNN', 'Multi-order']
     assert '-' not in table[2].split() + table[3].split()
-    assert len(list((folder / 'pictures').glob('*.png'))) == 1 + 2  # the overview, and images 0 and 20
+    assert (
+        len(list((folder / 'pictures').glob('*.png'))) == 1 + 2
+    )  # the overview, and images 0 and 20
 
 
 def test_two_processes_give_the_figures_of_one(trained, folder):
@@ -61,15 +73,33 @@ def test_two_processes_give_the_figures_of_one(trained, folder):
     figures = []
     for processes in (1, 2):
         out = folder / f'metrics_{processes}.json'
-        run_tool('test.py', config, checkpoint, '--work-dir', folder / 'figures', '--out', out, processes=processes)
-        figures.append({key: value for key, value in json.loads(out.read_text()).items() if 'time' not in key})
+        run_tool(
+            'test.py',
+            config,
+            checkpoint,
+            '--work-dir',
+            folder / 'figures',
+            '--out',
+            out,
+            processes=processes,
+        )
+        figures.append(
+            {key: value for key, value in json.loads(out.read_text()).items() if 'time' not in key}
+        )
     assert figures[0] == figures[1]
     assert {'per-label/f1-score', 'cnn/per-image/f1-score', 'one-step/top-1'} <= set(figures[0])
 
 
 def test_wrong_in_channels_says_the_right_number(folder):
     config = write_config(folder / 'wrong.py')
-    process = start_tool('train.py', config, '--work-dir', folder / 'wrong', '--cfg-options', 'model.head.in_channels=99')
+    process = start_tool(
+        'train.py',
+        config,
+        '--work-dir',
+        folder / 'wrong',
+        '--cfg-options',
+        'model.head.in_channels=99',
+    )
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert 'write head=dict(in_channels=64)' in output
@@ -92,13 +122,19 @@ test_dataloader = dict(dataset=dict(data_root='{root}', checkpoint='{checkpoint}
 train_cfg = dict(max_epochs=3, val_interval=1)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(interval=1, save_best=None, max_keep_ckpts=-1))
 """
-SCORES_BASE = {'morn': ROOT / 'configs/morn/morn_scores_1xb32-50e_openclipart-mini.py',
-               'cnn-rnn': ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'}
+SCORES_BASE = {
+    'morn': ROOT / 'configs/morn/morn_scores_1xb32-50e_openclipart-mini.py',
+    'cnn-rnn': ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py',
+}
 
 
 def write_scores_config(folder, kind, checkpoint):
     path = folder / f'{kind}_scores.py'
-    path.write_text(SCORES_CONFIG.format(base=SCORES_BASE[kind], head=SMALL_HEAD[kind], root=folder, checkpoint=checkpoint))
+    path.write_text(
+        SCORES_CONFIG.format(
+            base=SCORES_BASE[kind], head=SMALL_HEAD[kind], root=folder, checkpoint=checkpoint
+        )
+    )
     return path
 
 
@@ -108,16 +144,36 @@ def cached(trained, folder):
     _, checkpoint, _ = trained
     cnn = write_config(folder / 'cnn.py', 'cnn')
     for split in ('train', 'test'):
-        run_tool('extract_scores.py', cnn, checkpoint, folder / f'scores_{split}.safetensors', '--split', split,
-                 '--work-dir', folder / 'extract')
+        run_tool(
+            'extract_scores.py',
+            cnn,
+            checkpoint,
+            folder / f'scores_{split}.safetensors',
+            '--split',
+            split,
+            '--work-dir',
+            folder / 'extract',
+        )
     return cnn, checkpoint, write_scores_config(folder, 'morn', checkpoint)
 
 
 def test_two_processes_extract_the_file_of_one(cached, folder):
     cnn, checkpoint, _ = cached
-    run_tool('extract_scores.py', cnn, checkpoint, folder / 'twice.safetensors', '--split', 'test', '--work-dir',
-             folder / 'extract', processes=2)
-    one, two = load_scores(folder / 'scores_test.safetensors'), load_scores(folder / 'twice.safetensors')
+    run_tool(
+        'extract_scores.py',
+        cnn,
+        checkpoint,
+        folder / 'twice.safetensors',
+        '--split',
+        'test',
+        '--work-dir',
+        folder / 'extract',
+        processes=2,
+    )
+    one, two = (
+        load_scores(folder / 'scores_test.safetensors'),
+        load_scores(folder / 'twice.safetensors'),
+    )
     assert one.annotations == two.annotations
     assert one.provenance == two.provenance
     assert len(one.scores) == 37
@@ -134,54 +190,99 @@ print('Threads before:', name())
 """
 
 
-@pytest.mark.skipif(not Path('/proc/self/task').exists(), reason='the names of threads are read from /proc')
+@pytest.mark.skipif(
+    not Path('/proc/self/task').exists(), reason='the names of threads are read from /proc'
+)
 @pytest.mark.parametrize('tool', ['train.py', 'test.py', 'extract_scores.py'])
 def test_no_thread_of_the_process_group_outlives_a_tool(tool, cached, folder, monkeypatch):
     """One that lets go of an exchanged tensor while the interpreter shuts down would abort the process."""
     cnn, checkpoint, _ = cached
-    arguments = {'train.py': [folder / 'morn.py', '--cfg-options', 'train_cfg.max_epochs=1'],
-                 'test.py': [folder / 'morn.py', checkpoint],
-                 'extract_scores.py': [cnn, checkpoint, folder / 'once.safetensors']}[tool]
-    for name, value in dict(RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0').items():
+    arguments = {
+        'train.py': [folder / 'morn.py', '--cfg-options', 'train_cfg.max_epochs=1'],
+        'test.py': [folder / 'morn.py', checkpoint],
+        'extract_scores.py': [cnn, checkpoint, folder / 'once.safetensors'],
+    }[tool]
+    for name, value in dict(
+        RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0'
+    ).items():
         monkeypatch.setenv(name, value)
     script = folder / 'name_threads.py'
     script.write_text(NAME_THREADS)
-    output = run_tool(script, ROOT / 'tools' / tool, *arguments, '--work-dir', folder / f'threads_{tool[:-3]}',
-                      '--launcher', 'pytorch')
+    output = run_tool(
+        script,
+        ROOT / 'tools' / tool,
+        *arguments,
+        '--work-dir',
+        folder / f'threads_{tool[:-3]}',
+        '--launcher',
+        'pytorch',
+    )
     before, after = (line.split(': ') for line in output.splitlines()[-2:])
     assert (before[0], after[0]) == ('Threads before', 'Threads after the group was left')
     assert 'gloo' in before[1]
     assert 'gloo' not in after[1]
 
 
-@pytest.mark.parametrize(('kind', 'loss'), [('morn', 'loss_multi_order'), ('cnn-rnn', 'loss_sequence')])
+@pytest.mark.parametrize(
+    ('kind', 'loss'), [('morn', 'loss_multi_order'), ('cnn-rnn', 'loss_sequence')]
+)
 def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
     _, checkpoint, _ = cached
     place = folder / kind
     place.mkdir()
     scores_config = write_scores_config(folder, kind, checkpoint)
-    image_config, rate = write_config(place / 'frozen.py', kind, frozen=True), 'optim_wrapper.optimizer.lr=1e-3'
+    image_config, rate = (
+        write_config(place / 'frozen.py', kind, frozen=True),
+        'optim_wrapper.optimizer.lr=1e-3',
+    )
     # The same start for both: the CNN, and a decoder with random weights.
     decoder = MODELS.build(Config.fromfile(scores_config).model).state_dict()
-    cnn = {name: value for name, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()
-           if not name.startswith('head.decoder.')}
+    cnn = {
+        name: value
+        for name, value in torch.load(checkpoint, weights_only=True)['state_dict'].items()
+        if not name.startswith('head.decoder.')
+    }
     for name, weights in (('decoder', decoder), ('both', cnn | decoder)):
         torch.save(dict(state_dict=weights, meta={}), place / f'{name}.pth')
-    run_tool('train.py', image_config, '--work-dir', place / 'on_images', '--cfg-options', f'load_from={place / "both.pth"}',
-             rate)
-    run_tool('train.py', scores_config, '--work-dir', place / 'on_scores', '--cfg-options',
-             f'load_from={place / "decoder.pth"}', rate)
-    curve = [[entry[loss] for entry in read_scalars(place / name)] for name in ('on_images', 'on_scores')]
+    run_tool(
+        'train.py',
+        image_config,
+        '--work-dir',
+        place / 'on_images',
+        '--cfg-options',
+        f'load_from={place / "both.pth"}',
+        rate,
+    )
+    run_tool(
+        'train.py',
+        scores_config,
+        '--work-dir',
+        place / 'on_scores',
+        '--cfg-options',
+        f'load_from={place / "decoder.pth"}',
+        rate,
+    )
+    curve = [
+        [entry[loss] for entry in read_scalars(place / name)] for name in ('on_images', 'on_scores')
+    ]
     assert len(curve[0]) == len(curve[1]) == 12  # 3 epochs of 4 batches
     assert curve[0][0] > 1.05 * curve[0][-1]  # it learns
     torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
 
     merged, predictions = place / 'merged.pth', {}
-    run_tool('model_converters/merge_decoder.py', checkpoint, place / 'on_scores' / 'epoch_3.pth', merged, '--config',
-             image_config)
+    run_tool(
+        'model_converters/merge_decoder.py',
+        checkpoint,
+        place / 'on_scores' / 'epoch_3.pth',
+        merged,
+        '--config',
+        image_config,
+    )
     assert find_model(merged)[0].model.head.num_classes == 41, 'the config is in the checkpoint'
-    for name, config, weights in (('images', image_config, merged),
-                                  ('scores', scores_config, place / 'on_scores' / 'epoch_3.pth')):
+    for name, config, weights in (
+        ('images', image_config, merged),
+        ('scores', scores_config, place / 'on_scores' / 'epoch_3.pth'),
+    ):
         out = place / f'{name}.pkl'
         run_tool('test.py', config, weights, '--work-dir', place / f'test_{name}', '--out', out)
         predictions[name] = mmengine.load(out)
@@ -194,7 +295,12 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
 
 def test_killed_and_resumed_on_scores_ends_the_same(cached, folder):
     _, _, config = cached
-    options = ('--cfg-options', 'train_cfg.max_epochs=60', 'train_cfg.val_interval=60', 'default_hooks.logger.interval=100')
+    options = (
+        '--cfg-options',
+        'train_cfg.max_epochs=60',
+        'train_cfg.val_interval=60',
+        'default_hooks.logger.interval=100',
+    )
     run_tool('train.py', config, '--work-dir', folder / 'whole', *options)
     process = start_tool('train.py', config, '--work-dir', folder / 'killed', *options)
     _wait_for(folder / 'killed' / 'epoch_3.pth', process)
@@ -202,16 +308,33 @@ def test_killed_and_resumed_on_scores_ends_the_same(cached, folder):
     process.communicate()
     assert not (folder / 'killed' / 'epoch_60.pth').exists()
     run_tool('train.py', config, '--work-dir', folder / 'killed', '--resume', *options)
-    whole, killed = (torch.load(folder / name / 'epoch_60.pth', weights_only=True) for name in ('whole', 'killed'))
+    whole, killed = (
+        torch.load(folder / name / 'epoch_60.pth', weights_only=True)
+        for name in ('whole', 'killed')
+    )
     assert whole['state_dict'].keys() == killed['state_dict'].keys()
-    assert all(torch.equal(value, killed['state_dict'][name]) for name, value in whole['state_dict'].items())
+    assert all(
+        torch.equal(value, killed['state_dict'][name])
+        for name, value in whole['state_dict'].items()
+    )
 
 
 def test_merging_with_another_cnn_is_refused(cached, folder):
     _, _, scores_config = cached
-    run_tool('train.py', scores_config, '--work-dir', folder / 'other', '--cfg-options', 'train_cfg.max_epochs=1')
-    process = start_tool('model_converters/merge_decoder.py', folder / 'run' / 'epoch_1.pth',
-                         folder / 'other' / 'epoch_1.pth', folder / 'bad.pth')
+    run_tool(
+        'train.py',
+        scores_config,
+        '--work-dir',
+        folder / 'other',
+        '--cfg-options',
+        'train_cfg.max_epochs=1',
+    )
+    process = start_tool(
+        'model_converters/merge_decoder.py',
+        folder / 'run' / 'epoch_1.pth',
+        folder / 'other' / 'epoch_1.pth',
+        folder / 'bad.pth',
+    )
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert 'the scores came from another checkpoint' in output

@@ -28,7 +28,7 @@ def test_report_holds_the_figures_and_nothing_foreign(report, work_dir, tmp_path
     assert not re.findall(r'(?:src|href)="(?!data:)|url\(|@import|https?://', page)
     assert page.count('<img ') == 3  # best, worst, supports; there is no log of a training
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
-    rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"'):])
+    rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"') :])
     cells = [re.sub('<.*?>', ' ', row).split() for row in rows[1:]]
     assert [row[0] for row in cells] == data.classes
     assert [int(row[1]) for row in cells] == (data.targets > 0).sum(0).tolist()
@@ -36,43 +36,78 @@ def test_report_holds_the_figures_and_nothing_foreign(report, work_dir, tmp_path
 
 def test_report_says_what_a_test_says(report, work_dir, tmp_path):
     config = write_config(tmp_path / 'morn.py')
-    run_tool('test.py', config, work_dir / 'epoch_1.pth', '--work-dir', tmp_path, '--out', tmp_path / 'm.json')
+    run_tool(
+        'test.py',
+        config,
+        work_dir / 'epoch_1.pth',
+        '--work-dir',
+        tmp_path,
+        '--out',
+        tmp_path / 'm.json',
+    )
     metrics = json.loads((tmp_path / 'm.json').read_text())
     page = report.read_text(encoding='utf-8')
     for title, prefix in (('CNN', 'cnn/'), ('Multi-order RNN', '')):
         row = re.search(rf'<td class="text">{title}</td>(.*?)</tr>', page).group(1)
         found = [float(value) for value in re.findall(r'data-value="(.*?)"', row)]
-        keys = [f'per-{kind}/{name}' for kind in ('label', 'image') for name in ('precision', 'recall', 'f1-score')]
-        np.testing.assert_allclose(found, [metrics[prefix + key] for key in (*keys, 'one-step/top-1')], atol=1e-6)
+        keys = [
+            f'per-{kind}/{name}'
+            for kind in ('label', 'image')
+            for name in ('precision', 'recall', 'f1-score')
+        ]
+        np.testing.assert_allclose(
+            found, [metrics[prefix + key] for key in (*keys, 'one-step/top-1')], atol=1e-6
+        )
 
 
 def test_names_are_escaped_and_undefined_is_a_dash():
-    page = make_page('<script>', 'a & b', [('T', make_table(('x',), [['<b>'], [float('nan')], [None], [3], [2.5]]))])
+    page = make_page(
+        '<script>',
+        'a & b',
+        [('T', make_table(('x',), [['<b>'], [float('nan')], [None], [3], [2.5]]))],
+    )
     assert '<script>alert' not in page
     assert '<h1>&lt;script&gt;</h1>' in page
     assert re.findall(r'<td.*?>(.*?)</td>', page) == ['&lt;b&gt;', '-', '-', '3', '2.5']
 
 
 def test_curves_take_what_the_log_has():
-    log = [dict(step=1, loss=2.0, loss_cnn=1.0), dict(step=2, loss=1.0, loss_cnn=0.5),
-           {'step': 1, 'per-image/f1-score': 40.0, 'cnn/per-image/f1-score': 30.0}]
+    log = [
+        dict(step=1, loss=2.0, loss_cnn=1.0),
+        dict(step=2, loss=1.0, loss_cnn=0.5),
+        {'step': 1, 'per-image/f1-score': 40.0, 'cnn/per-image/f1-score': 30.0},
+    ]
     left, right = draw_curves(log).axes
-    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == dict(loss=[2.0, 1.0], loss_cnn=[1.0, 0.5])
+    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == dict(
+        loss=[2.0, 1.0], loss_cnn=[1.0, 0.5]
+    )
     assert [line.get_ydata().tolist() for line in right.lines] == [[40.0], [30.0]]
 
 
 def test_a_loss_of_one_part_is_drawn_once():
-    left, _ = draw_curves([dict(step=step, loss=2.0 / step, loss_multi_order=2.0 / step) for step in (1, 2)]).axes
-    assert [(line.get_label(), line.get_ydata().tolist()) for line in left.lines] == [('loss_multi_order', [2.0, 1.0])]
+    left, _ = draw_curves(
+        [dict(step=step, loss=2.0 / step, loss_multi_order=2.0 / step) for step in (1, 2)]
+    ).axes
+    assert [(line.get_label(), line.get_ydata().tolist()) for line in left.lines] == [
+        ('loss_multi_order', [2.0, 1.0])
+    ]
 
 
 def test_a_click_sorts(report, tmp_path):
     with open_browser(tmp_path) as browser:
         from selenium.webdriver.common.by import By
+
         browser.get(report.as_uri())
-        column = lambda: [int(cell.text) for cell in browser.find_elements(
-            By.CSS_SELECTOR, 'table.sortable tbody td:nth-child(2)')]
-        before, button = column(), browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
+        column = lambda: [
+            int(cell.text)
+            for cell in browser.find_elements(
+                By.CSS_SELECTOR, 'table.sortable tbody td:nth-child(2)'
+            )
+        ]
+        before, button = (
+            column(),
+            browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1],
+        )
         for order in (True, False):
             browser.execute_script('arguments[0].click()', button)
             assert column() == sorted(before, reverse=order)
@@ -81,16 +116,24 @@ def test_a_click_sorts(report, tmp_path):
 
 def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
     run_tool('analysis/label_graph.py', work_dir, '--out-dir', tmp_path, '--min-count', 1)
-    rows = list(csv.DictReader((tmp_path / 'transitions.csv').read_text(encoding='utf-8').splitlines()))
+    rows = list(
+        csv.DictReader((tmp_path / 'transitions.csv').read_text(encoding='utf-8').splitlines())
+    )
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
     counted = {}
     for path in data.paths:
         for a, b in pairwise(path.tolist()):
-            counted[data.classes[a], data.classes[b]] = counted.get((data.classes[a], data.classes[b]), 0) + 1
+            counted[data.classes[a], data.classes[b]] = (
+                counted.get((data.classes[a], data.classes[b]), 0) + 1
+            )
     assert {(row['label'], row['next']): int(row['count']) for row in rows} == counted
     links = json.loads((tmp_path / 'graph.json').read_text())['edges']
     assert {(edge['source'], edge['target']): edge['count'] for edge in links} == counted
-    edges = ElementTree.parse(tmp_path / 'graph.graphml').getroot().iter('{http://graphml.graphdrawing.org/xmlns}edge')
+    edges = (
+        ElementTree.parse(tmp_path / 'graph.graphml')
+        .getroot()
+        .iter('{http://graphml.graphdrawing.org/xmlns}edge')
+    )
     assert {(edge.get('source'), edge.get('target')) for edge in edges} == set(counted)
     assert (tmp_path / 'heat_map.png').stat().st_size > 10_000
     assert (tmp_path / 'graph.png').stat().st_size > 10_000
@@ -99,27 +142,40 @@ def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
 def test_the_graph_draws_what_stands_out_from_co_occurrence(tmp_path):
     tool = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'label_graph.py'))
     row = lambda label, following, count, probability, expected: dict(
-        zip(tool['COLUMNS'], (label, following, count, probability, expected, None), strict=True))
-    rows = [row('a', 'a', 50, 1.0, 0.0), row('b', 'c', 20, 0.5, 0.6), row('c', 'b', 10, 0.4, 0.3),
-            row('b', 'a', 9, 0.9, None), row('a', 'b', 8, 1.0, 0.5)]
-    assert [(item['label'], item['next']) for item in tool['choose_edges'](rows, 2)] == [('b', 'a'), ('a', 'b')]
+        zip(tool['COLUMNS'], (label, following, count, probability, expected, None), strict=True)
+    )
+    rows = [
+        row('a', 'a', 50, 1.0, 0.0),
+        row('b', 'c', 20, 0.5, 0.6),
+        row('c', 'b', 10, 0.4, 0.3),
+        row('b', 'a', 9, 0.9, None),
+        row('a', 'b', 8, 1.0, 0.5),
+    ]
+    assert [(item['label'], item['next']) for item in tool['choose_edges'](rows, 2)] == [
+        ('b', 'a'),
+        ('a', 'b'),
+    ]
     assert len(tool['choose_edges'](rows, 9)) == 3
     tool['write_graph'](rows[:1], tmp_path, 9)  # nothing stands out: a picture without arrows
     assert (tmp_path / 'graph.png').is_file()
 
 
 def test_pictures_reach_tensorboard_while_training(tmp_path):
-    event_accumulator = pytest.importorskip('tensorboard.backend.event_processing.event_accumulator')
+    event_accumulator = pytest.importorskip(
+        'tensorboard.backend.event_processing.event_accumulator'
+    )
     config = write_config(tmp_path / 'morn.py')
-    config.write_text(config.read_text() + """
+    config.write_text(
+        config.read_text()
+        + """
 train_cfg = dict(max_epochs=2)
 custom_hooks = [dict(type='PredictionVisualizationHook', overview=2, val_interval=2)]
 visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
-""")
+"""
+    )
     run_tool('train.py', config, '--work-dir', tmp_path / 'run')
     assert len(list((tmp_path / 'run').glob('*/vis_data/vis_image/predictions_*.png'))) == 1
-    folder, = (tmp_path / 'run').glob('*/vis_data')
+    (folder,) = (tmp_path / 'run').glob('*/vis_data')
     events = event_accumulator.EventAccumulator(str(folder)).Reload()
     assert events.Tags()['images'] == ['predictions']
     assert [image.step for image in events.Images('predictions')] == [2]
-

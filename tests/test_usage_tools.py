@@ -19,7 +19,10 @@ from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.finding import find_model
 from morn_plugin.deploy.labels import Thresholds
 
-IMAGES = [str(SLICE / item['img_path']) for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]]
+IMAGES = [
+    str(SLICE / item['img_path'])
+    for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]
+]
 
 
 def read_lines(path):
@@ -29,8 +32,21 @@ def read_lines(path):
 def test_predict_goes_on_and_fails_in_the_end(work_dir, tmp_path):
     bad = tmp_path / 'bad.jpg'
     bad.write_bytes(b'')
-    output = run_failing('predict.py', IMAGES[0], bad, IMAGES[1], '--model', work_dir, '--out', tmp_path / 'o.jsonl',
-                         '--batch-size', 2, '--device', 'cpu', cwd=tmp_path)
+    output = run_failing(
+        'predict.py',
+        IMAGES[0],
+        bad,
+        IMAGES[1],
+        '--model',
+        work_dir,
+        '--out',
+        tmp_path / 'o.jsonl',
+        '--batch-size',
+        2,
+        '--device',
+        'cpu',
+        cwd=tmp_path,
+    )
     assert f'Not read: {bad}' in output
     assert '1 of 3 images could not be read' in output
     assert '3/3' in output
@@ -42,13 +58,26 @@ def test_predict_goes_on_and_fails_in_the_end(work_dir, tmp_path):
 
 
 def test_predict_writes_csv_and_all_scores(work_dir, tmp_path):
-    run_tool('predict.py', *IMAGES[:2], '--model', work_dir / 'epoch_1.pth', '--topk', 2, '--out', tmp_path / 'o.csv')
+    run_tool(
+        'predict.py',
+        *IMAGES[:2],
+        '--model',
+        work_dir / 'epoch_1.pth',
+        '--topk',
+        2,
+        '--out',
+        tmp_path / 'o.csv',
+    )
     rows = list(csv.DictReader((tmp_path / 'o.csv').read_text(encoding='utf-8').splitlines()))
     assert [row['img_path'] for row in rows] == IMAGES[:2]
     assert all(len(row['names'].split(';')) == 2 for row in rows)
-    run_tool('predict.py', IMAGES[0], '--model', work_dir, '--all-scores', '--out', tmp_path / 'o.jsonl')
+    run_tool(
+        'predict.py', IMAGES[0], '--model', work_dir, '--all-scores', '--out', tmp_path / 'o.jsonl'
+    )
     assert np.shape(read_lines(tmp_path / 'o.jsonl')[0]['step_scores']) == (3, 41)
-    assert 'give one of' in run_failing('predict.py', 'x', '--model', 'y', '--thr', 0.5, '--topk', 2)
+    assert 'give one of' in run_failing(
+        'predict.py', 'x', '--model', 'y', '--thr', 0.5, '--topk', 2
+    )
     assert 'does not exist' in run_failing('predict.py', IMAGES[0], '--model', tmp_path / 'none')
 
 
@@ -60,12 +89,25 @@ def test_records_alone_go_to_the_screen(work_dir, tmp_path):
     cfg, _, _ = find_model(work_dir)
     cfg.custom_imports = dict(imports=['talking'], allow_failed_imports=False)
     cfg.dump(config)
-    (tmp_path / 'talking.py').write_text("from mmengine.logging import MMLogger\nprint('hello')\n"
-                                         "MMLogger.get_instance('talking').info('hello')\n")
+    (tmp_path / 'talking.py').write_text(
+        "from mmengine.logging import MMLogger\nprint('hello')\n"
+        "MMLogger.get_instance('talking').info('hello')\n"
+    )
     environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}{os.pathsep}{tmp_path}')
     script = str(ROOT / 'tools' / 'predict.py')
-    command = [sys.executable, script, IMAGES[0], odd, '--model', str(work_dir), '--config', str(config)]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=True)
+    command = [
+        sys.executable,
+        script,
+        IMAGES[0],
+        odd,
+        '--model',
+        str(work_dir),
+        '--config',
+        str(config),
+    ]
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=120, check=True
+    )
     records = list(map(json.loads, done.stdout.splitlines()))
     assert [os.fsencode(record['img_path']) for record in records] == [IMAGES[0].encode(), odd]
     assert records[0]['labels'] == records[1]['labels']
@@ -73,36 +115,71 @@ def test_records_alone_go_to_the_screen(work_dir, tmp_path):
 
 
 def test_flags_that_would_change_nothing_are_refused(tmp_path):
-    assert 'for checkpoints' in run_failing('predict.py', 'x', '--model', 'm.onnx', '--device', 'cuda:9')
+    assert 'for checkpoints' in run_failing(
+        'predict.py', 'x', '--model', 'm.onnx', '--device', 'cuda:9'
+    )
     assert '--floor belongs to' in run_failing('analysis/calibrate.py', 'x', '--floor', 0.5)
     (tmp_path / 'm.onnx').write_bytes(b'garbage')
-    assert 'm.onnx cannot be loaded' in run_failing('predict.py', IMAGES[0], '--model', tmp_path / 'm.onnx')
+    assert 'm.onnx cannot be loaded' in run_failing(
+        'predict.py', IMAGES[0], '--model', tmp_path / 'm.onnx'
+    )
 
 
 def test_thresholds_reach_every_metric_that_decides(tmp_path):
     use_thresholds = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['use_thresholds']
-    metrics = [dict(type='PerLabelF1'), dict(type='PerImageF1', topk=3), dict(type='PerLabelF1', item='cnn_score'),
-               dict(type='TopOneAccuracy'), dict(type='PerLabelF1', use_pred_label=True)]
+    metrics = [
+        dict(type='PerLabelF1'),
+        dict(type='PerImageF1', topk=3),
+        dict(type='PerLabelF1', item='cnn_score'),
+        dict(type='TopOneAccuracy'),
+        dict(type='PerLabelF1', use_pred_label=True),
+    ]
     cfg = Config(dict(model=dict(head=dict(type='MultiOrderLSTMHead')), test_evaluator=metrics))
     Thresholds([0.2, 0.3], ['a', 'b'], 'x', 'y').save(tmp_path / 't.json')
     use_thresholds(cfg, tmp_path / 't.json')
     assert cfg.model.head.thr == [0.2, 0.3]
-    assert [metric.get('thr') for metric in cfg.test_evaluator] == [[0.2, 0.3], [0.2, 0.3], None, None, None]
+    assert [metric.get('thr') for metric in cfg.test_evaluator] == [
+        [0.2, 0.3],
+        [0.2, 0.3],
+        None,
+        None,
+        None,
+    ]
     assert cfg.test_evaluator[1].topk is None
-    for other in (dict(model=dict(head=dict(type='MultiLabelLinearClsHead')), test_evaluator=[]),
-                  dict(model=dict(head=dict(type='MultiOrderLSTMHead')), test_evaluator=dict(type='MultiLabelMetric'))):
-        with pytest.raises(ValueError, match=r't\.json: holds a threshold for each label, but MultiLabel'):
+    for other in (
+        dict(model=dict(head=dict(type='MultiLabelLinearClsHead')), test_evaluator=[]),
+        dict(
+            model=dict(head=dict(type='MultiOrderLSTMHead')),
+            test_evaluator=dict(type='MultiLabelMetric'),
+        ),
+    ):
+        with pytest.raises(
+            ValueError, match=r't\.json: holds a threshold for each label, but MultiLabel'
+        ):
             use_thresholds(Config(other), tmp_path / 't.json')
 
 
 @pytest.fixture(scope='module')
 def thresholds(work_dir, tmp_path_factory):
     out = tmp_path_factory.mktemp('calibrate')
-    output = run_tool('analysis/calibrate.py', work_dir, '--measure', 'per-image-f1', '--out', out / 't.json',
-                      '--plot', out / 'r.png')
+    output = run_tool(
+        'analysis/calibrate.py',
+        work_dir,
+        '--measure',
+        'per-image-f1',
+        '--out',
+        out / 't.json',
+        '--plot',
+        out / 'r.png',
+    )
     assert (out / 'r.png').stat().st_size > 10_000
-    return out / 't.json', {line.rsplit(',', 1)[0] + line.rsplit(',', 1)[1].split()[0]: list(map(float, line.split()[2:]))
-                            for line in output.splitlines() if line.startswith(('validation,', 'test,'))}
+    return out / 't.json', {
+        line.rsplit(',', 1)[0] + line.rsplit(',', 1)[1].split()[0]: list(
+            map(float, line.split()[2:])
+        )
+        for line in output.splitlines()
+        if line.startswith(('validation,', 'test,'))
+    }
 
 
 def test_calibrated_figures_are_those_of_a_test_with_the_thresholds(thresholds, work_dir, tmp_path):
@@ -112,11 +189,22 @@ def test_calibrated_figures_are_those_of_a_test_with_the_thresholds(thresholds, 
     cfg, _, _ = find_model(work_dir)
     cfg.dump(tmp_path / 'config.py')
     for options, key in (([], 'testbefore'), (['--thresholds', path], 'testcalibrated')):
-        run_tool('test.py', tmp_path / 'config.py', work_dir / 'epoch_1.pth', '--work-dir', tmp_path / 'w',
-                 '--out', tmp_path / 'm.json', *options)
+        run_tool(
+            'test.py',
+            tmp_path / 'config.py',
+            work_dir / 'epoch_1.pth',
+            '--work-dir',
+            tmp_path / 'w',
+            '--out',
+            tmp_path / 'm.json',
+            *options,
+        )
         metrics = json.loads((tmp_path / 'm.json').read_text())
-        found = [metrics[f'per-{kind}/{name}']
-                 for kind in ('label', 'image') for name in ('precision', 'recall', 'f1-score')]
+        found = [
+            metrics[f'per-{kind}/{name}']
+            for kind in ('label', 'image')
+            for name in ('precision', 'recall', 'f1-score')
+        ]
         np.testing.assert_allclose(found, figures[key], atol=0.006)
 
 
@@ -125,7 +213,9 @@ def exported(work_dir, thresholds, tmp_path_factory):
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
     out = tmp_path_factory.mktemp('export') / 'model.onnx'
-    output = run_tool('export.py', work_dir, '--out', out, '--thresholds', thresholds[0], '--num-images', 8)
+    output = run_tool(
+        'export.py', work_dir, '--out', out, '--thresholds', thresholds[0], '--num-images', 8
+    )
     assert 'Done: ' in output
     return out
 
@@ -146,15 +236,37 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
     site.mkdir()
     for name in ('numpy', 'PIL', 'onnxruntime', 'flatbuffers', 'google'):
         module = __import__(name)
-        folder = Path(module.__file__).parent if getattr(module, '__file__', None) else Path(next(iter(module.__path__)))
+        folder = (
+            Path(module.__file__).parent
+            if getattr(module, '__file__', None)
+            else Path(next(iter(module.__path__)))
+        )
         for item in (folder, *folder.parent.glob(f'{"pillow" if name == "PIL" else name}.libs')):
             (site / item.name).symlink_to(item)
     out = tmp_path / 'o.jsonl'
-    argv = ['predict.py', *IMAGES, '--model', str(exported), '--all-scores', '--out', str(out), '--batch-size', '4']
-    code = BLOCK.format(paths=[str(site), str(ROOT)], argv=argv, script=str(ROOT / 'tools' / 'predict.py'))
+    argv = [
+        'predict.py',
+        *IMAGES,
+        '--model',
+        str(exported),
+        '--all-scores',
+        '--out',
+        str(out),
+        '--batch-size',
+        '4',
+    ]
+    code = BLOCK.format(
+        paths=[str(site), str(ROOT)], argv=argv, script=str(ROOT / 'tools' / 'predict.py')
+    )
     environment = {key: value for key, value in os.environ.items() if key != 'PYTHONPATH'}
-    done = subprocess.run([sys.executable, '-S', '-I', '-c', code], env=environment, capture_output=True, text=True,
-                          timeout=120, check=False)
+    done = subprocess.run(
+        [sys.executable, '-S', '-I', '-c', code],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     thr = json.loads(thresholds[0].read_text())['thr']
     expected = MultiLabelInferencer(work_dir, device='cpu')(IMAGES, thr=thr)['predictions']
@@ -168,13 +280,20 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
 def test_export_writes_what_a_user_of_onnx_needs(exported):
     onnx = pytest.importorskip('onnx')
     model = onnx.load(exported)
-    assert [item.name for item in model.graph.output] == ['scores', 'cnn_scores', 'step_scores', 'step_labels']
+    assert [item.name for item in model.graph.output] == [
+        'scores',
+        'cnn_scores',
+        'step_scores',
+        'step_labels',
+    ]
     assert model.graph.input[0].type.tensor_type.shape.dim[0].dim_param
     metadata = json.loads({item.key: item.value for item in model.metadata_props}['morn_plugin'])
     assert len(metadata['classes']) == len(metadata['thr']) == 41
     assert metadata['preprocessing']['mean'] == pytest.approx([123.675, 116.28, 103.53])
     assert metadata['preprocessing']['channels'] == 'RGB'
-    assert metadata['preprocessing']['transforms'] == [dict(type='resize', scale=[32, 32], backend='cv2')]
+    assert metadata['preprocessing']['transforms'] == [
+        dict(type='resize', scale=[32, 32], backend='cv2')
+    ]
 
 
 def test_export_to_a_program(work_dir, tmp_path):
@@ -204,6 +323,8 @@ def test_pipeline_that_cannot_be_exported_is_named(work_dir, tmp_path):
     cfg, _, _ = find_model(work_dir)
     cfg.test_dataloader.dataset.pipeline.insert(1, dict(type='Pad', size=(64, 64)))
     cfg.dump(tmp_path / 'c.py')
-    output = run_failing('export.py', work_dir, '--config', tmp_path / 'c.py', '--out', tmp_path / 'm.onnx')
+    output = run_failing(
+        'export.py', work_dir, '--config', tmp_path / 'c.py', '--out', tmp_path / 'm.onnx'
+    )
     assert "'Pad'" in output
     assert 'could not repeat it' in output

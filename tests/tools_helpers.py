@@ -33,41 +33,79 @@ test_dataloader = dict(num_workers=0, persistent_workers=False, batch_size=8, da
 train_cfg = dict(max_epochs=3)
 default_hooks = dict(logger=dict(interval=1), checkpoint=dict(save_best=None, max_keep_ckpts=-1){hooks})
 """
-BROWSER_FLAGS = ('--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-sync',
-                 '--disable-background-networking', '--disable-component-update', '--disable-dev-shm-usage')
+BROWSER_FLAGS = (
+    '--headless',
+    '--no-sandbox',
+    '--disable-gpu',
+    '--disable-quic',
+    '--no-first-run',
+    '--disable-sync',
+    '--disable-background-networking',
+    '--disable-component-update',
+    '--disable-dev-shm-usage',
+)
 EVALUATION = {'cnn': 'cnn', 'morn': 'decoder', 'cnn-rnn': 'sequence'}
-SMALL_HEAD = {'cnn': '', 'morn': ', embed_dims=8, hidden_dims=16, num_steps=3',
-              'cnn-rnn': ', decoder=dict(embed_dims=8, hidden_dims=16)'}
-HOOKS = {'cnn-rnn': ", paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN': ''}))"}
+SMALL_HEAD = {
+    'cnn': '',
+    'morn': ', embed_dims=8, hidden_dims=16, num_steps=3',
+    'cnn-rnn': ', decoder=dict(embed_dims=8, hidden_dims=16)',
+}
+HOOKS = {
+    'cnn-rnn': ", paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN': ''}))"
+}
 
 
 def write_config(path, kind='morn', frozen=False):
     """Write a config of a tiny model on a part of the slice; ``kind`` is 'morn', 'cnn-rnn' or 'cnn'."""
     extra = '' if frozen or kind == 'cnn' else 'frozen=(),'
-    path.write_text(MODEL.format(configs=ROOT / 'configs', kind=kind, extra=extra, evaluation=EVALUATION[kind],
-                                 head=SMALL_HEAD[kind], hooks=HOOKS.get(kind, '')))
+    path.write_text(
+        MODEL.format(
+            configs=ROOT / 'configs',
+            kind=kind,
+            extra=extra,
+            evaluation=EVALUATION[kind],
+            head=SMALL_HEAD[kind],
+            hooks=HOOKS.get(kind, ''),
+        )
+    )
     return path
 
 
 def make_work_dir(folder, kind='morn'):
-    """Leave in a folder what a training run of the tiny model would: a checkpoint with the config's text in it.
+    """Leave in a folder what a training run of the tiny model would: a checkpoint with the config's
+    text in it.
 
-    The weights are random and far from zero, so that scores spread and labels differ from image to image.
+    The weights are random and far from zero, so that scores spread and labels differ from image to
+    image.
     """
     torch.manual_seed(0)
     cfg = Config.fromfile(write_config(folder / 'config.txt.py', kind))
     (folder / 'config.txt.py').unlink()
     model = MODELS.build(cfg.model)
     decoder = model.head.decoder
-    for layer, std in ((model.head.fc, 20), (decoder.init_h, 1), (decoder.init_c, 1), (decoder.output, 1)):
+    for layer, std in (
+        (model.head.fc, 20),
+        (decoder.init_h, 1),
+        (decoder.init_c, 1),
+        (decoder.output, 1),
+    ):
         torch.nn.init.normal_(layer.weight, std=std)
     classes = tuple(json.loads((SLICE / 'test.json').read_text())['metainfo']['classes'])
     if decoder.needs_training_labels:
         decoder.prepare(classes, load_annotations(SLICE / 'train_fit.json').targets())
-        torch.nn.init.constant_(decoder.output.bias[-1:], 0.8)  # END, so that sequences differ in length
-    torch.save(dict(state_dict=model.state_dict(), meta=dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes))),
-               folder / 'epoch_1.pth')
-    (folder / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')  # as after the folder was moved
+        torch.nn.init.constant_(
+            decoder.output.bias[-1:], 0.8
+        )  # END, so that sequences differ in length
+    torch.save(
+        dict(
+            state_dict=model.state_dict(),
+            meta=dict(cfg=cfg.pretty_text, dataset_meta=dict(classes=classes)),
+        ),
+        folder / 'epoch_1.pth',
+    )
+    (folder / 'last_checkpoint').write_text(
+        '/elsewhere/epoch_1.pth'
+    )  # as after the folder was moved
     return folder
 
 
@@ -76,10 +114,30 @@ def start_tool(name, *args, processes=1, cwd=None):
     script = str(ROOT / 'tools' / name)
     command = [sys.executable, script, *map(str, args)]
     if processes > 1:
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}',
-                   script, *map(str, args), '--launcher', 'pytorch']
-    environment = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}')
-    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        command = [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            f'--nproc_per_node={processes}',
+            script,
+            *map(str, args),
+            '--launcher',
+            'pytorch',
+        ]
+    environment = dict(
+        os.environ,
+        OMP_NUM_THREADS='1',
+        PYTHONPATH=f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}',
+    )
+    return subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
 
 
 def run_tool(name, *args, processes=1, cwd=None):
@@ -101,11 +159,17 @@ def run_failing(*args, **kwargs):
 @contextmanager
 def open_browser(profile, width=1300, height=1500):
     """Start a headless Chromium that keeps its files in the folder ``profile``; skips the test where there is none."""
-    binary, driver = shutil.which('chromium') or shutil.which('google-chrome'), shutil.which('chromedriver')
+    binary, driver = (
+        shutil.which('chromium') or shutil.which('google-chrome'),
+        shutil.which('chromedriver'),
+    )
     if not (binary and driver):
-        pytest.skip('chromium and chromedriver are not installed (apt-get install chromium chromium-driver)')
+        pytest.skip(
+            'chromium and chromedriver are not installed (apt-get install chromium chromium-driver)'
+        )
     webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
     from selenium.webdriver.chrome.service import Service
+
     options = webdriver.ChromeOptions()
     options.binary_location = binary
     for flag in (*BROWSER_FLAGS, f'--user-data-dir={profile}'):
@@ -113,8 +177,10 @@ def open_browser(profile, width=1300, height=1500):
     options.set_capability('goog:loggingPrefs', {'performance': 'ALL'})
     browser = webdriver.Chrome(options=options, service=Service(driver))
     try:
-        browser.execute_cdp_cmd('Emulation.setDeviceMetricsOverride',
-                                dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500))
+        browser.execute_cdp_cmd(
+            'Emulation.setDeviceMetricsOverride',
+            dict(width=width, height=height, deviceScaleFactor=1, mobile=width < 500),
+        )
         yield browser
     finally:
         browser.quit()

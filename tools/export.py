@@ -1,4 +1,7 @@
-"""Export a model to ONNX, or to a torch.export program (.pt2), and check it on real images before it counts as done."""
+"""Export a model to ONNX, or to a torch.export program (.pt2).
+
+And check it on real images before it counts as done.
+"""
 
 import argparse
 import json
@@ -20,7 +23,8 @@ from morn_plugin.utils.extras import require_extra
 from morn_plugin.utils.spacing import evenly_spaced
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
-FILE_TOLERANCE = 0.02  # of a score, from image files, on average over labels: Pillow and OpenCV may decode a file otherwise
+# Of a score, from image files, on average over labels: Pillow and OpenCV may decode differently.
+FILE_TOLERANCE = 0.02
 METADATA = 'morn_plugin.json'  # in a .pt2
 MIN_IMAGES = 3  # so that batches of several sizes can be checked
 
@@ -30,9 +34,19 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('model', help='work folder or checkpoint')
     parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
     parser.add_argument('--out', required=True, metavar='FILE', help='.onnx or .pt2 to write')
-    parser.add_argument('--images', nargs='+', help='images to check on (default: those of the config that are tested)')
-    parser.add_argument('--num-images', type=at_least(MIN_IMAGES), default=16, help='how many of them (default: 16)')
-    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose, to put into the file')
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        help='images to check on (default: those of the config that are tested)',
+    )
+    parser.add_argument(
+        '--num-images', type=at_least(MIN_IMAGES), default=16, help='how many of them (default: 16)'
+    )
+    parser.add_argument(
+        '--thresholds',
+        metavar='FILE',
+        help='what tools/analysis/calibrate.py chose, to put into the file',
+    )
     args = parser.parse_args()
     if not args.out.endswith(('.onnx', '.pt2')):
         parser.error(f'--out {args.out}: expected a name that ends in .onnx or .pt2')
@@ -46,22 +60,34 @@ def find_images(inferencer: MultiLabelInferencer, args: argparse.Namespace) -> l
     else:
         paths = list_tested_images(inferencer.cfg, args.num_images)
     if len(paths) < MIN_IMAGES:
-        raise ValueError(f'Expected at least {MIN_IMAGES} images to check on, but got {len(paths)}: name more by --images.')
+        raise ValueError(
+            f'Expected at least {MIN_IMAGES} images to check on, but got {len(paths)}: name more '
+            'by --images.'
+        )
     return paths
 
 
 def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
     onnx = require_extra('onnx', 'export')
     require_extra('onnxscript', 'export')
-    program = torch.onnx.export(model, (example, ), dynamo=True, input_names=['images'], output_names=list(model.outputs),
-                                dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}}, verbose=False)
+    program = torch.onnx.export(
+        model,
+        (example,),
+        dynamo=True,
+        input_names=['images'],
+        output_names=list(model.outputs),
+        dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}},
+        verbose=False,
+    )
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
     onnx.save(proto, str(path))
 
 
 def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
-    torch.export.save(export_program(model, example), path, extra_files={METADATA: json.dumps(metadata)})
+    torch.export.save(
+        export_program(model, example), path, extra_files={METADATA: json.dumps(metadata)}
+    )
 
 
 def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -72,15 +98,30 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
-def expected_outputs(inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+def expected_outputs(
+    inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
+) -> dict[str, np.ndarray]:
     """Give what the model itself says of images, the way it is tested."""
-    fields = dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', step_labels='step_labels')
-    samples = [sample for batch in inferencer.preprocess(paths, len(paths)) for sample in inferencer.forward(batch)]
-    return {name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs}
+    fields = dict(
+        scores='pred_score',
+        cnn_scores='cnn_score',
+        step_scores='step_scores',
+        step_labels='step_labels',
+    )
+    samples = [
+        sample
+        for batch in inferencer.preprocess(paths, len(paths))
+        for sample in inferencer.forward(batch)
+    ]
+    return {
+        name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs
+    }
 
 
 def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
-    """Compare with the model itself, whole batch and in parts, and give the largest difference of a score.
+    """Compare with the model itself, whole batch and in parts.
+
+    And give the largest difference of a score.
 
     Raises:
         ValueError: If a score differs by more than the tolerance, or a step picks another label.
@@ -95,8 +136,10 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
             if name != 'step_labels':
                 largest = max(largest, difference)
                 if not difference <= TOLERANCE:
-                    raise ValueError(f'{path.name}: `{name}` differ from those of PyTorch by up to {difference:.2g}; '
-                                     f'expected at most {TOLERANCE}.')
+                    raise ValueError(
+                        f'{path.name}: `{name}` differ from those of PyTorch by up to '
+                        f'{difference:.2g}; expected at most {TOLERANCE}.'
+                    )
     return largest
 
 
@@ -106,17 +149,23 @@ def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: lis
     Raises:
         ValueError: If they do not.
     """
-    ours, theirs = (np.array([record['scores'] for record in model.predict(images)], dtype=np.float32)
-                    for model in (inferencer, OnnxModel(path)))
+    ours, theirs = (
+        np.array([record['scores'] for record in model.predict(images)], dtype=np.float32)
+        for model in (inferencer, OnnxModel(path))
+    )
     difference = np.abs(ours - theirs)
     if not difference.mean(1).max() <= FILE_TOLERANCE:
         worst = images[int(difference.mean(1).argmax())]
-        raise ValueError(f'{path.name}: scores from image files differ from those of PyTorch by '
-                         f'{difference.mean(1).max():.2g} on average over the labels of {worst}; expected at most '
-                         f'{FILE_TOLERANCE}.')
+        raise ValueError(
+            f'{path.name}: scores from image files differ from those of PyTorch by '
+            f'{difference.mean(1).max():.2g} on average over the labels of {worst}; expected at '
+            f'most {FILE_TOLERANCE}.'
+        )
     same = int(((ours > 0.5) == (theirs > 0.5)).all(1).sum())
-    return (f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at most, with the same '
-            f'labels at 0.5 for {same} of {len(images)}')
+    return (
+        f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at '
+        f'most, with the same labels at 0.5 for {same} of {len(images)}'
+    )
 
 
 def main() -> None:
@@ -129,17 +178,25 @@ def main() -> None:
         metadata = describe_model(inferencer, thr)
         paths = find_images(inferencer, args)
         images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
-        with tempfile.TemporaryDirectory(dir=out.parent) as folder:  # nothing appears under its name unchecked
+        with tempfile.TemporaryDirectory(
+            dir=out.parent
+        ) as folder:  # nothing appears under its name unchecked
             draft = Path(folder, out.name)
             write = write_onnx if out.suffix == '.onnx' else write_program
             write(model, images[:2], metadata, draft)
-            difference = check_file(draft, expected_outputs(inferencer, paths, model.outputs), images.numpy())
-            extra = f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
+            difference = check_file(
+                draft, expected_outputs(inferencer, paths, model.outputs), images.numpy()
+            )
+            extra = (
+                f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
+            )
             draft.replace(out)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
-    print(f'Done: {out} ({out.stat().st_size / 1e6:.1f} MB). Checked on {len(paths)} images: with the same pixels scores '
-          f'differ from those of PyTorch by at most {difference:.2g}{extra}.')
+    print(
+        f'Done: {out} ({out.stat().st_size / 1e6:.1f} MB). Checked on {len(paths)} images: with '
+        f'the same pixels scores differ from those of PyTorch by at most {difference:.2g}{extra}.'
+    )
 
 
 if __name__ == '__main__':

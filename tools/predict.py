@@ -1,4 +1,7 @@
-"""Predict the labels of images, by a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain)."""
+"""Predict the labels of images.
+
+By a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain).
+"""
 
 import argparse
 import csv
@@ -20,17 +23,34 @@ COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('images', nargs='+', help='files, folders, patterns such as "photos/**/*.jpg", URLs')
-    parser.add_argument('--model', required=True, metavar='PATH', help='work folder, checkpoint, or .onnx file')
+    parser.add_argument(
+        'images', nargs='+', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
+    )
+    parser.add_argument(
+        '--model', required=True, metavar='PATH', help='work folder, checkpoint, or .onnx file'
+    )
     parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
-    parser.add_argument('--out', metavar='FILE', help='write here: .jsonl or .csv (default: JSON lines on the screen)')
+    parser.add_argument(
+        '--out',
+        metavar='FILE',
+        help='write here: .jsonl or .csv (default: JSON lines on the screen)',
+    )
     parser.add_argument('--thr', type=float, help='predict labels with a score above this, 0-1')
     parser.add_argument('--topk', type=int, help='predict this many best labels')
-    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose')
-    parser.add_argument('--all-scores', action='store_true', help='write the scores of all labels and steps (.jsonl)')
+    parser.add_argument(
+        '--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose'
+    )
+    parser.add_argument(
+        '--all-scores',
+        action='store_true',
+        help='write the scores of all labels and steps (.jsonl)',
+    )
     parser.add_argument('--batch-size', type=at_least(1), default=32)
-    parser.add_argument('--num-workers', type=at_least(0),
-                        help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)')
+    parser.add_argument(
+        '--num-workers',
+        type=at_least(0),
+        help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)',
+    )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
     args = parser.parse_args()
     if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
@@ -38,7 +58,9 @@ def parse_args() -> argparse.Namespace:
     if args.out and not args.out.endswith(('.jsonl', '.csv')):
         parser.error(f'--out {args.out}: expected a name that ends in .jsonl or .csv')
     if args.model.endswith('.onnx') and (args.config or args.device):
-        parser.error('--config and --device are for checkpoints: an .onnx file runs where onnxruntime can')
+        parser.error(
+            '--config and --device are for checkpoints: an .onnx file runs where onnxruntime can'
+        )
     if args.all_scores and str(args.out).endswith('.csv'):
         parser.error('--all-scores is for JSON lines')
     return args
@@ -47,9 +69,11 @@ def parse_args() -> argparse.Namespace:
 def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
+
         return OnnxModel(args.model)
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
         from morn_plugin.apis import MultiLabelInferencer
+
         return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
 
 
@@ -64,8 +88,12 @@ def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]
         if path and path.endswith('.csv'):
             table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
             table.writeheader()
-            yield lambda record: table.writerow({
-                key: ';'.join(map(str, value)) if isinstance(value, list) else value for key, value in record.items()})
+            yield lambda record: table.writerow(
+                {
+                    key: ';'.join(map(str, value)) if isinstance(value, list) else value
+                    for key, value in record.items()
+                }
+            )
         else:
             yield lambda record: file.write(json.dumps(record, ensure_ascii=False) + '\n')
 
@@ -77,7 +105,9 @@ def _stdout(options: dict[str, str]) -> Iterator[IO[str]]:
     yield sys.stdout
 
 
-def write_records(records: Iterable[dict[str, Any]], path: str | None, all_scores: bool) -> list[dict[str, Any]]:
+def write_records(
+    records: Iterable[dict[str, Any]], path: str | None, all_scores: bool
+) -> list[dict[str, Any]]:
     """Write every record and give back those of images that could not be read."""
     failed = []
     with open_writer(path) as write:

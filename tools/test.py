@@ -23,23 +23,43 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', metavar='FILE', help='write the figures here (.json), or the predictions (.pkl)')
-    parser.add_argument('--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)')
-    parser.add_argument('--show-dir', metavar='DIR', help='draw tested images with labels and steps here')
-    parser.add_argument('--interval', type=int, default=1, help='draw every so manieth image (default: 1)')
-    parser.add_argument('--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose; for the decoder, '
-                        'the CNN alone keeps its own')
-    parser.add_argument('--tta', action='store_true',
-                        help='test-time augmentation by tta_model and tta_pipeline of the config (default: flip)')
+    parser.add_argument(
+        '--out', metavar='FILE', help='write the figures here (.json), or the predictions (.pkl)'
+    )
+    parser.add_argument(
+        '--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)'
+    )
+    parser.add_argument(
+        '--show-dir', metavar='DIR', help='draw tested images with labels and steps here'
+    )
+    parser.add_argument(
+        '--interval', type=int, default=1, help='draw every so manieth image (default: 1)'
+    )
+    parser.add_argument(
+        '--thresholds',
+        metavar='FILE',
+        help='what tools/analysis/calibrate.py chose; for the decoder, the CNN alone keeps its own',
+    )
+    parser.add_argument(
+        '--tta',
+        action='store_true',
+        help='test-time augmentation by tta_model and tta_pipeline of the config (default: flip)',
+    )
     return parser.parse_args()
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     if args.show_dir:
-        hooks = [hook for hook in cfg.get('custom_hooks', []) if hook['type'] != 'PredictionVisualizationHook']
+        hooks = [
+            hook
+            for hook in cfg.get('custom_hooks', [])
+            if hook['type'] != 'PredictionVisualizationHook'
+        ]
         cfg.custom_hooks = [
-            *hooks, dict(type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval)]
+            *hooks,
+            dict(type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval),
+        ]
     if args.thresholds:
         use_thresholds(cfg, args.thresholds)
     if args.amp:
@@ -55,16 +75,23 @@ def use_thresholds(cfg: Config, path: str) -> None:
         ValueError: If there is one a label, and the head or a metric takes one number alone.
     """
     thr = load_thresholds(path).thr
-    evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    deciding = [(METRICS, LabelSetMetric, metric) for metric in evaluators if not metric.get('use_pred_label')
-                and metric.get('item', 'pred_score') == 'pred_score']
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
+    deciding = [
+        (METRICS, LabelSetMetric, metric)
+        for metric in evaluators
+        if not metric.get('use_pred_label') and metric.get('item', 'pred_score') == 'pred_score'
+    ]
     for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
         kind = node['type'] if inspect.isclass(node['type']) else registry.get(node['type'])
         if kind is None or 'thr' not in find_parameters(kind)[0]:
             continue  # an unknown name is for check_config
         if isinstance(thr, list) and not issubclass(kind, ours):
-            raise ValueError(f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: calibrate '
-                             f'with --scope global, or use a {ours.__name__}.')
+            raise ValueError(
+                f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '
+                f'calibrate with --scope global, or use a {ours.__name__}.'
+            )
         node.update(thr=thr)
         if node.get('topk') is not None:
             node.update(topk=None)
@@ -75,15 +102,23 @@ def use_flip_tta(cfg: Config) -> None:
     dataset = cfg.test_dataloader.dataset
     pipeline = cfg.get('tta_pipeline') or [
         *dataset.pipeline[:-1],
-        dict(type='TestTimeAug',
-             transforms=[[dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)], [dataset.pipeline[-1]]])]
+        dict(
+            type='TestTimeAug',
+            transforms=[
+                [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)],
+                [dataset.pipeline[-1]],
+            ],
+        ),
+    ]
     dataset.pipeline = pipeline
     cfg.model = dict(cfg.get('tta_model') or dict(type='AverageScoresTTA'), module=cfg.model)
 
 
 def main() -> None:
     args = parse_args()
-    out_item = args.out_item or ('pred' if str(args.out).endswith(('.pkl', '.pickle')) else 'metrics')
+    out_item = args.out_item or (
+        'pred' if str(args.out).endswith(('.pkl', '.pickle')) else 'metrics'
+    )
     if args.out and out_item == 'pred' and not args.out.endswith(('.pkl', '.pickle')):
         sys.exit(f'--out {args.out}: predictions are written as .pkl or .pickle.')
     cfg = load_config(args)
@@ -95,7 +130,9 @@ def main() -> None:
     runner = Runner.from_cfg(cfg)
     build_early(runner)
     if args.thresholds:
-        load_thresholds(args.thresholds, runner.test_dataloader.dataset.metainfo['classes'])  # of the same classes?
+        load_thresholds(
+            args.thresholds, runner.test_dataloader.dataset.metainfo['classes']
+        )  # of the same classes?
     if args.out and out_item == 'pred':
         runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
     metrics = runner.test()

@@ -13,12 +13,19 @@ from morn_plugin.apis import add_common_arguments, build_early, check_config, lo
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
-    parser.add_argument('--resume', nargs='?', const='auto',
-                        help='resume from this checkpoint, or from the newest intact one of the work folder if none is '
-                        'named; start from the beginning if it has none')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='resume from this checkpoint, or from the newest intact one of the work folder if '
+        'none is named; start from the beginning if it has none',
+    )
     parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
-    parser.add_argument('--auto-scale-lr', action='store_true',
-                        help='scale the learning rate with the batch size, from auto_scale_lr.base_batch_size')
+    parser.add_argument(
+        '--auto-scale-lr',
+        action='store_true',
+        help='scale the learning rate with the batch size, from auto_scale_lr.base_batch_size',
+    )
     return parser.parse_args()
 
 
@@ -37,7 +44,10 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.resume, cfg.load_from = True, args.resume
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
-            sys.exit(f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in the config.')
+            sys.exit(
+                f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in '
+                'the config.'
+            )
         cfg.auto_scale_lr.enable = True
 
 

@@ -11,7 +11,8 @@ default_hooks = dict(
         interval=1,
         max_keep_ckpts=2,
         save_best='per-image/f1-score',
-        rule='greater'),
+        rule='greater',
+    ),
     sampler_seed=dict(type='DistSamplerSeedHook'),
     exact_resume=dict(type='ExactResumeHook'),
     prepare_decoder=dict(type='PrepareDecoderHook'),
@@ -20,11 +21,8 @@ default_hooks = dict(
     checkpoint_check=dict(type='CheckpointCheckHook'),
     paper_table=dict(
         type='PaperTableHook',
-        rows={
-            'Best constant answer': 'constant/',
-            'CNN': 'cnn/',
-            'Multi-order RNN': ''
-        }),
+        rows={'Best constant answer': 'constant/', 'CNN': 'cnn/', 'Multi-order RNN': ''},
+    ),
 )
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))

@@ -8,8 +8,8 @@ _base_ = [
 ]
 
 model = dict(channels_last=True, head=dict(num_classes=72))
-# The rate is the best of 2e-3, 4e-3 and 8e-3 on the validation side, where the last of the 6 epochs no longer gain
-# (configs/benchmark).
+# The rate is the best of 2e-3, 4e-3 and 8e-3 on the validation side, where the last of the 6 epochs
+# no longer gain (configs/benchmark).
 optim_wrapper = dict(optimizer=dict(lr=4e-3))
 train_cfg = dict(max_epochs=6)
 default_hooks = dict(checkpoint=dict(save_best='cnn/per-image/f1-score'))

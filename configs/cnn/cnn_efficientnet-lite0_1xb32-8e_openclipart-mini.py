@@ -8,4 +8,6 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=41))
-default_hooks = dict(logger=dict(interval=5), checkpoint=dict(interval=8, save_best='cnn/per-image/f1-score'))
+default_hooks = dict(
+    logger=dict(interval=5), checkpoint=dict(interval=8, save_best='cnn/per-image/f1-score')
+)

@@ -9,4 +9,6 @@ _base_ = [
 
 model = dict(head=dict(num_classes=20))
 train_dataloader = dict(batch_size=16)
-optim_wrapper = dict(optimizer=dict(lr=0.01 / 20, weight_decay=1e-4 * 20))  # for 20 labels: see the schedule
+optim_wrapper = dict(
+    optimizer=dict(lr=0.01 / 20, weight_decay=1e-4 * 20)
+)  # for 20 labels: see the schedule

@@ -2,4 +2,5 @@ _base_ = ['./cnn_resnet101_1xb16-100e_coco-448px.py', '../_base_/backbones/resne
 
 model = dict(
     backbone=dict(_delete_=True, init_cfg=_base_.pretrained, **_base_.backbone),
-    head=dict(in_channels=_base_.in_channels))
+    head=dict(in_channels=_base_.in_channels),
+)

@@ -10,5 +10,9 @@ model = dict(
         init_state='tanh',
         output_layer='mlp',
         forget_bias=1.0,
-        sparse_embedding=True))
-optim_wrapper = dict(optimizer=dict(_delete_=True, type='TFRMSprop', lr=1e-4, alpha=0.9, momentum=0.9, eps=1.0))
+        sparse_embedding=True,
+    )
+)
+optim_wrapper = dict(
+    optimizer=dict(_delete_=True, type='TFRMSprop', lr=1e-4, alpha=0.9, momentum=0.9, eps=1.0)
+)

@@ -3,4 +3,5 @@ _base_ = ['./morn_resnet101_1xb32-50e_coco-448px.py', '../_base_/backbones/deit-
 model = dict(
     backbone=dict(_delete_=True, **_base_.backbone),
     neck=_base_.neck,
-    head=dict(in_channels=_base_.in_channels))
+    head=dict(in_channels=_base_.in_channels),
+)

@@ -1,4 +1,5 @@
-# The demo's model on images: tests and predicts with the decoder that was trained on scores and merged; trains as well.
+# The demo's model on images: tests and predicts with the decoder that was trained on scores and
+# merged; trains as well.
 _base_ = [
     '../_base_/models/efficientnet-lite0_morn.py',
     '../_base_/datasets/openclipart_mini.py',

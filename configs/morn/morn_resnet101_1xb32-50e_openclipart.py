@@ -1,4 +1,5 @@
-# Second stage at the paper's settings. Name the first stage's checkpoint: --cfg-options load_from=...
+# Second stage at the paper's settings. Name the first stage's checkpoint: --cfg-options
+# load_from=...
 _base_ = [
     '../_base_/models/resnet101_morn.py',
     '../_base_/datasets/openclipart.py',

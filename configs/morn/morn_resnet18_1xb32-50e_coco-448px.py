@@ -1,5 +1,5 @@
 _base_ = ['./morn_resnet101_1xb32-50e_coco-448px.py', '../_base_/backbones/resnet18.py']
 
 model = dict(
-    backbone=dict(_delete_=True, **_base_.backbone),
-    head=dict(in_channels=_base_.in_channels))
+    backbone=dict(_delete_=True, **_base_.backbone), head=dict(in_channels=_base_.in_channels)
+)

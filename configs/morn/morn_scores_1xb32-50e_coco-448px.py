@@ -1,4 +1,5 @@
-# Second stage on the scores of the first, cached by tools/extract_scores.py as scores_{train,test}.safetensors.
+# Second stage on the scores of the first, cached by tools/extract_scores.py as
+# scores_{train,test}.safetensors.
 _base_ = [
     '../_base_/models/scores_morn.py',
     '../_base_/datasets/scores_test_only.py',

@@ -8,4 +8,6 @@ _base_ = [
 ]
 
 train_dataloader = dict(batch_size=16)
-default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'SR-CNN-RNN': ''})))
+default_hooks = dict(
+    paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'SR-CNN-RNN': ''}))
+)

@@ -45,54 +45,83 @@ class PredictionSet:
     paths: np.ndarray | None = None
 
 
-def collect_predictions(inferencer: MultiLabelInferencer, loader: str = 'test_dataloader',
-                        track: Callable[[Iterable, int], Iterable] | None = None) -> PredictionSet:
+def collect_predictions(
+    inferencer: MultiLabelInferencer,
+    loader: str = 'test_dataloader',
+    track: Callable[[Iterable, int], Iterable] | None = None,
+) -> PredictionSet:
     """Predict the data set of one of the config's loaders.
 
     Args:
         inferencer: The model.
-        loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Images of the training set pass the
-            test pipeline.
+        loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Images of the
+            training set pass the test pipeline.
         track: Shows progress: maps batches and their number to the batches.
 
     Raises:
         ValueError: If the data set is empty, or of other classes than the model.
     """
     config = find_dataset(inferencer.cfg, loader)
-    dataset = DATASETS.build(dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True))
+    dataset = DATASETS.build(
+        dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True)
+    )
     classes = list(dataset.metainfo.get('classes') or inferencer.classes)
     if classes != inferencer.classes:
-        raise ValueError(f'{config.get("ann_file")}: its classes are not those of the model {inferencer.checkpoint_path}.')
-    batches: Any = DataLoader(dataset, batch_size=inferencer.cfg[loader].get('batch_size', 32), collate_fn=default_collate,
-                              num_workers=inferencer.cfg[loader].get('num_workers', 0))
-    rows = [_as_arrays(sample, len(classes)) for batch in (track(batches, len(batches)) if track else batches)
-            for sample in inferencer.forward(batch)]
+        raise ValueError(
+            f'{config.get("ann_file")}: its classes are not those of the model '
+            f'{inferencer.checkpoint_path}.'
+        )
+    batches: Any = DataLoader(
+        dataset,
+        batch_size=inferencer.cfg[loader].get('batch_size', 32),
+        collate_fn=default_collate,
+        num_workers=inferencer.cfg[loader].get('num_workers', 0),
+    )
+    rows = [
+        _as_arrays(sample, len(classes))
+        for batch in (track(batches, len(batches)) if track else batches)
+        for sample in inferencer.forward(batch)
+    ]
     if not rows:
         raise ValueError(f'{config.get("ann_file")}: expected at least one image.')
     stacked = {key: [row[key] for row in rows] for key in rows[0]}
-    return PredictionSet(classes, str(dataset.ann_file), stacked.pop('img_paths'),
-                         **{key: np.stack(values) for key, values in stacked.items()})
+    return PredictionSet(
+        classes,
+        str(dataset.ann_file),
+        stacked.pop('img_paths'),
+        **{key: np.stack(values) for key, values in stacked.items()},
+    )
 
 
 def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
     predicted = torch.zeros(num_classes, dtype=torch.bool)
     predicted[sample.pred_label.cpu()] = True
-    fields = dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', paths='step_labels')
+    fields = dict(
+        scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', paths='step_labels'
+    )
     arrays = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
-    return dict(arrays, img_paths=sample.get('img_path'), predicted=predicted.numpy(),
-                targets=stack_targets([sample], num_classes)[0].numpy().astype(np.int8))
+    return dict(
+        arrays,
+        img_paths=sample.get('img_path'),
+        predicted=predicted.numpy(),
+        targets=stack_targets([sample], num_classes)[0].numpy().astype(np.int8),
+    )
 
 
 def list_tested_images(cfg: Any, number: int) -> list[str]:
     """Give images that a config tests, evenly spaced.
 
     Raises:
-        ValueError: If the config has no test data set, or it is empty; others as the data set raises them.
+        ValueError: If the config has no test data set, or it is empty; others as the data set
+            raises them.
     """
     dataset = DATASETS.build(dict(find_dataset(cfg), pipeline=[], test_mode=True))
     if not len(dataset):
         raise ValueError(f'{find_dataset(cfg).get("ann_file")}: expected at least one image.')
-    return [dataset.get_data_info(place)['img_path'] for place in evenly_spaced(range(len(dataset)), number)]
+    return [
+        dataset.get_data_info(place)['img_path']
+        for place in evenly_spaced(range(len(dataset)), number)
+    ]
 
 
 def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
@@ -101,4 +130,6 @@ def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
     Returns:
         Class names and the targets (N, C).
     """
-    return training_targets(DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False)))
+    return training_targets(
+        DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False))
+    )

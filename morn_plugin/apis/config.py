@@ -1,4 +1,7 @@
-"""From command line to a ready config: what ``tools/train.py`` and ``tools/test.py`` have in common."""
+"""From command line to a ready config.
+
+What ``tools/train.py`` and ``tools/test.py`` have in common.
+"""
 
 import argparse
 import os
@@ -16,15 +19,35 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every run of a config takes, named as MMPretrain names them."""
     parser.add_argument('config', help='config file')
-    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<name of the config>)')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints (default: work_dirs/<name of the config>)',
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
-    parser.add_argument('--no-pin-memory', action='store_true', help='do not pin memory in the data loaders')
-    parser.add_argument('--no-persistent-workers', action='store_true', help='start data loader workers anew each epoch')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
-                        help='override settings of the config, e.g. model.head.num_steps=3; lists as a=[1,2]')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none',
-                        help='how the processes were launched')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help='set by the launcher')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin memory in the data loaders'
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start data loader workers anew each epoch',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. model.head.num_steps=3; lists as a=[1,2]',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were launched',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by the launcher'
+    )
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -60,5 +83,7 @@ def load_config(args: argparse.Namespace) -> Config:
 
 def _set_loader_defaults(loader: ConfigDict, args: argparse.Namespace) -> None:
     loader.setdefault('collate_fn', dict(type='default_collate'))
-    loader.pin_memory = loader.get('pin_memory', torch.cuda.is_available()) and not args.no_pin_memory
+    loader.pin_memory = (
+        loader.get('pin_memory', torch.cuda.is_available()) and not args.no_pin_memory
+    )
     loader.persistent_workers = loader.get('num_workers', 0) > 0 and not args.no_persistent_workers

@@ -1,8 +1,9 @@
 """Finds mistakes in a config before anything is loaded.
 
-MMEngine builds the data before the optimizer, the schedulers and the metrics, so that a misspelt setting of these shows
-after minutes; and some misspelt ones never show. Here the arguments of everything that has a ``type`` are compared with
-the signature of what is registered under that name.
+MMEngine builds the data before the optimizer, the schedulers and the metrics, so that a misspelt
+setting of these shows after minutes; and some misspelt ones never show. Here the arguments of
+everything that has a ``type`` are compared with the signature of what is registered under that
+name.
 """
 
 import difflib
@@ -18,20 +19,43 @@ from mmpretrain import registry
 from torch.utils.data import DataLoader
 
 REGISTRIES: dict[str, Registry] = dict(
-    model=registry.MODELS, tta_model=registry.MODELS, data_preprocessor=registry.MODELS,
-    dataset=registry.DATASETS, datasets=registry.DATASETS, pipeline=registry.TRANSFORMS, tta_pipeline=registry.TRANSFORMS,
-    transforms=registry.TRANSFORMS, sampler=registry.DATA_SAMPLERS, batch_sampler=registry.DATA_SAMPLERS,
-    val_evaluator=registry.METRICS, test_evaluator=registry.METRICS, optim_wrapper=registry.OPTIM_WRAPPERS,
-    optimizer=registry.OPTIMIZERS, param_scheduler=registry.PARAM_SCHEDULERS, default_hooks=registry.HOOKS,
-    custom_hooks=registry.HOOKS, visualizer=registry.VISUALIZERS, vis_backends=registry.VISBACKENDS,
-    init_cfg=registry.WEIGHT_INITIALIZERS, log_processor=registry.LOG_PROCESSORS)
+    model=registry.MODELS,
+    tta_model=registry.MODELS,
+    data_preprocessor=registry.MODELS,
+    dataset=registry.DATASETS,
+    datasets=registry.DATASETS,
+    pipeline=registry.TRANSFORMS,
+    tta_pipeline=registry.TRANSFORMS,
+    transforms=registry.TRANSFORMS,
+    sampler=registry.DATA_SAMPLERS,
+    batch_sampler=registry.DATA_SAMPLERS,
+    val_evaluator=registry.METRICS,
+    test_evaluator=registry.METRICS,
+    optim_wrapper=registry.OPTIM_WRAPPERS,
+    optimizer=registry.OPTIMIZERS,
+    param_scheduler=registry.PARAM_SCHEDULERS,
+    default_hooks=registry.HOOKS,
+    custom_hooks=registry.HOOKS,
+    visualizer=registry.VISUALIZERS,
+    vis_backends=registry.VISBACKENDS,
+    init_cfg=registry.WEIGHT_INITIALIZERS,
+    log_processor=registry.LOG_PROCESSORS,
+)
 LOOPS: dict[str, Any] = dict(val_cfg=ValLoop, test_cfg=TestLoop)
 # What MMEngine takes out of a config before it calls the class, or adds.
 EXTRA = {
-    'hook': {'priority'}, 'parameter scheduler': {'convert_to_iter_based'},
-    'optimizer_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'}, 'weight initializer': {'layer', 'override'}}
+    'hook': {'priority'},
+    'parameter scheduler': {'convert_to_iter_based'},
+    'optimizer_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
+    'weight initializer': {'layer', 'override'},
+}
 LOADER_KEYS = {*inspect.signature(DataLoader).parameters, 'num_batch_per_epoch'}
-TOP_LEVEL = {*inspect.signature(Runner).parameters, 'auto_scale_lr', 'custom_imports', 'optim_wrapper'} - {'cfg'}
+TOP_LEVEL = {
+    *inspect.signature(Runner).parameters,
+    'auto_scale_lr',
+    'custom_imports',
+    'optim_wrapper',
+} - {'cfg'}
 
 
 class ConfigError(ValueError):
@@ -72,9 +96,14 @@ def build_early(runner: Runner) -> None:
 
 
 def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
-    # Any name is allowed there, as a variable: only those that look like a misspelt setting are mistakes.
+    # Any name is allowed there, as a variable: only those that look like a misspelt setting are
+    # mistakes.
     for key in set(cfg) - TOP_LEVEL:
-        close = [name for name in difflib.get_close_matches(key, TOP_LEVEL, cutoff=0.87) if cfg.get(name) is None]
+        close = [
+            name
+            for name in difflib.get_close_matches(key, TOP_LEVEL, cutoff=0.87)
+            if cfg.get(name) is None
+        ]
         if close:
             yield f'`{key}` is no setting. Did you mean `{close[0]}`?'
 
@@ -82,10 +111,16 @@ def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
 def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
     train = cfg.get('train_cfg')
     by_epoch = isinstance(train, Mapping) and train.get('by_epoch', True)
-    for key, loop in dict(LOOPS, train_cfg=EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop).items():
+    for key, loop in dict(
+        LOOPS, train_cfg=EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+    ).items():
         value = cfg.get(key)
         if isinstance(value, Mapping):
-            loop = registry.LOOPS.get(value['type']) if isinstance(value.get('type'), str) else value.get('type', loop)
+            loop = (
+                registry.LOOPS.get(value['type'])
+                if isinstance(value.get('type'), str)
+                else value.get('type', loop)
+            )
             if loop is None:
                 yield f'`{key}.type`: there is no loop {value["type"]!r}.'
             else:
@@ -100,7 +135,11 @@ def _check(node: Any, path: str, kind: Registry | None) -> Iterator[str]:
             yield from _check_typed(node, path, kind)
         for key, value in node.items():
             # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
-            yield from _check(value, f'{path}.{key}', kind if path == 'default_hooks' else REGISTRIES.get(key, kind))
+            yield from _check(
+                value,
+                f'{path}.{key}',
+                kind if path == 'default_hooks' else REGISTRIES.get(key, kind),
+            )
     elif isinstance(node, Sequence) and not isinstance(node, str):
         for index, value in enumerate(node):
             yield from _check(value, f'{path}[{index}]', kind)
@@ -115,14 +154,22 @@ def _check_typed(node: Mapping[str, Any], path: str, kind: Registry) -> Iterator
             return
     else:
         found = name
-    if not re.search(r'(?<!init)_cfg$', path) and callable(found):  # norm_cfg and the like are not calls of their type
-        yield from _check_arguments(node, found, path, {'type', '_scope_', *EXTRA.get(kind.name, ())})
+    if not re.search(r'(?<!init)_cfg$', path) and callable(
+        found
+    ):  # norm_cfg and the like are not calls of their type
+        yield from _check_arguments(
+            node, found, path, {'type', '_scope_', *EXTRA.get(kind.name, ())}
+        )
 
 
-def _check_arguments(node: Mapping[str, Any], function: Callable, path: str, extra: set[str]) -> Iterator[str]:
+def _check_arguments(
+    node: Mapping[str, Any], function: Callable, path: str, extra: set[str]
+) -> Iterator[str]:
     known, is_open = find_parameters(function)
     if not is_open:
-        yield from _unknown_keys(set(node), {*known, *extra}, path, getattr(function, '__name__', str(function)))
+        yield from _unknown_keys(
+            set(node), {*known, *extra}, path, getattr(function, '__name__', str(function))
+        )
     for key, value in node.items():
         if key in known and key not in extra and not _fits(value, known[key]):
             expected = inspect.formatannotation(known[key].annotation)
@@ -148,14 +195,19 @@ def _names(kind: Registry | None) -> set[str]:
 
 
 def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Find what a class or function can be called with, through ``**kwargs`` handed on to base classes.
+    """Find what a class or function can be called with.
+
+    Through ``**kwargs`` handed on to base classes.
 
     Returns:
-        The parameters by name, their annotations resolved where possible; and whether it takes any other as well.
+        The parameters by name, their annotations resolved where possible; and whether it takes any
+        other as well.
     """
     functions = [function]
     if inspect.isclass(function):
-        functions = [vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base)]
+        functions = [
+            vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base)
+        ]
     found: dict[str, inspect.Parameter] = {}
     for function in functions:
         try:
@@ -168,7 +220,9 @@ def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], b
             if parameter.kind is parameter.VAR_KEYWORD:
                 is_open = True
             elif parameter.kind is not parameter.VAR_POSITIONAL and name != 'self':
-                found.setdefault(name, parameter.replace(annotation=hints.get(name, parameter.empty)))
+                found.setdefault(
+                    name, parameter.replace(annotation=hints.get(name, parameter.empty))
+                )
         if not is_open or not _hands_on(function):
             return found, is_open
     return found, False
@@ -191,11 +245,16 @@ def _hands_on(function: Callable) -> bool:
 
 
 def _fits(value: Any, parameter: inspect.Parameter) -> bool:
-    """Compare a value with plain annotations; others, and those that their own default contradicts, say nothing."""
+    """Compare a value with plain annotations.
+
+    Others, and those that their own default contradicts, say nothing.
+    """
     allowed = _plain_types(parameter.annotation)
     if allowed is None or value is None or value == parameter.default:
         return True
-    if parameter.default not in (None, parameter.empty) and not _is_one_of(parameter.default, allowed):
+    if parameter.default not in (None, parameter.empty) and not _is_one_of(
+        parameter.default, allowed
+    ):
         return True
     return _is_one_of(value, allowed)
 
@@ -207,7 +266,10 @@ def _is_one_of(value: Any, allowed: set[type]) -> bool:
 
 
 def _plain_types(annotation: Any) -> set[type] | None:
-    """Give the types of an annotation made of int, float, bool, str and None; None for any other."""
+    """Give the types of an annotation made of int, float, bool, str and None.
+
+    None for any other.
+    """
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [_plain_types(part) for part in get_args(annotation)]
         return None if None in parts else set().union(*filter(None, parts))

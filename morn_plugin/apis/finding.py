@@ -13,12 +13,15 @@ from ..engine.checkpoints import CheckpointError, load_checkpoint
 HELP = 'Name the config as well: --config FILE.'
 
 
-def find_model(path: str | Path, config: str | Path | None = None) -> tuple[Config, dict[str, Any], str]:
+def find_model(
+    path: str | Path, config: str | Path | None = None
+) -> tuple[Config, dict[str, Any], str]:
     """Find what belongs together.
 
     Args:
         path: A work folder, of which the best checkpoint is taken, else the last; or a checkpoint.
-        config: The config. Defaults to None: the text in the checkpoint, else the one config file beside it.
+        config: The config. Defaults to None: the text in the checkpoint, else the one config file
+            beside it.
 
     Returns:
         Config, the loaded checkpoint and its path.
@@ -32,7 +35,9 @@ def find_model(path: str | Path, config: str | Path | None = None) -> tuple[Conf
         checkpoint = load_checkpoint(checkpoint_path)
     except CheckpointError as error:
         raise ValueError(str(error)) from error
-    if not isinstance(checkpoint, dict) or not any(key in checkpoint for key in ('state_dict', 'model')):
+    if not isinstance(checkpoint, dict) or not any(
+        key in checkpoint for key in ('state_dict', 'model')
+    ):
         checkpoint = dict(state_dict=checkpoint)
     text = (checkpoint.get('meta') or {}).get('cfg')
     if config is not None:
@@ -47,16 +52,21 @@ def find_model(path: str | Path, config: str | Path | None = None) -> tuple[Conf
 def find_checkpoint(path: str | Path) -> str:
     """Give the checkpoint of a work folder, or the path itself if it is a file.
 
-    MMEngine writes absolute paths into ``last_checkpoint``: only the name counts, so that a folder can be moved.
+    MMEngine writes absolute paths into ``last_checkpoint``: only the name counts, so that a folder
+    can be moved.
     """
     path = Path(path)
     if path.is_file():
         return str(path)
     if not path.is_dir():
-        raise FileNotFoundError(f'{path} is neither a checkpoint nor a work folder: it does not exist.')
+        raise FileNotFoundError(
+            f'{path} is neither a checkpoint nor a work folder: it does not exist.'
+        )
     best = sorted(path.glob('best_*.pth'))
     if len(best) > 1:
-        raise ValueError(f'{path} holds several best checkpoints: name one of {[item.name for item in best]}.')
+        raise ValueError(
+            f'{path} holds several best checkpoints: name one of {[item.name for item in best]}.'
+        )
     if best:
         return str(best[0])
     last = path / 'last_checkpoint'
@@ -68,8 +78,10 @@ def find_checkpoint(path: str | Path) -> str:
     if not others:
         raise FileNotFoundError(f'{path} holds no checkpoint (*.pth).')
     if len(others) > 1:
-        raise ValueError(f'{path} holds several checkpoints and none is the best or the last: name one of '
-                         f'{sorted(item.name for item in others)}.')
+        raise ValueError(
+            f'{path} holds several checkpoints and none is the best or the last: name one of '
+            f'{sorted(item.name for item in others)}.'
+        )
     return str(others[0])
 
 
@@ -77,16 +89,21 @@ def find_config(folder: Path) -> Path:
     """Give the one config file of a folder."""
     found = sorted(folder.glob('*.py'))
     if not found:
-        raise FileNotFoundError(f'The checkpoint has no config in it and {folder} holds none (*.py). {HELP}')
+        raise FileNotFoundError(
+            f'The checkpoint has no config in it and {folder} holds none (*.py). {HELP}'
+        )
     if len(found) > 1:
         raise ValueError(f'{folder} holds several configs: {[item.name for item in found]}. {HELP}')
     return found[0]
 
 
 def parse_config(text: str, source: str) -> Config:
-    """Read the config text that MMEngine wrote into a checkpoint, as data: nothing of it is executed.
+    """Read the config text that MMEngine wrote into a checkpoint, as data.
 
-    MMEngine itself would run it as a Python file. What it names in ``custom_imports`` is imported, if it is installed.
+    Nothing of it is executed.
+
+    MMEngine itself would run it as a Python file. What it names in ``custom_imports`` is imported,
+    if it is installed.
 
     Raises:
         ValueError: If it is more than assignments of plain values.
@@ -101,12 +118,16 @@ def parse_config(text: str, source: str) -> Config:
     values = {}
     for statement in ast.parse(text).body:
         try:
-            if not isinstance(statement, ast.Assign) or not isinstance(statement.targets[0], ast.Name):
+            if not isinstance(statement, ast.Assign) or not isinstance(
+                statement.targets[0], ast.Name
+            ):
                 raise ValueError('not an assignment')
             values[statement.targets[0].id] = _evaluate(statement.value)
         except ValueError as error:
-            raise ValueError(f'{source}: expected assignments of plain values, but line {statement.lineno} is: '
-                             f'{ast.unparse(statement)[:80]}') from error
+            raise ValueError(
+                f'{source}: expected assignments of plain values, but line {statement.lineno} is: '
+                f'{ast.unparse(statement)[:80]}'
+            ) from error
     if values.get('custom_imports'):
         import_modules_from_strings(**values['custom_imports'])
     return Config(values)
@@ -117,7 +138,11 @@ def _evaluate(node: ast.AST) -> Any:
         merged = {key: value for part in node.args for key, value in dict(_evaluate(part)).items()}
         return merged | {str(keyword.arg): _evaluate(keyword.value) for keyword in node.keywords}
     if isinstance(node, ast.Dict):
-        return {_evaluate(key): _evaluate(value) for key, value in zip(node.keys, node.values, strict=True) if key}
+        return {
+            _evaluate(key): _evaluate(value)
+            for key, value in zip(node.keys, node.values, strict=True)
+            if key
+        }
     if isinstance(node, (ast.List, ast.Tuple)):
         values = [_evaluate(item) for item in node.elts]
         return values if isinstance(node, ast.List) else tuple(values)

@@ -39,8 +39,8 @@ class MultiLabelInferencer(BaseInferencer):
         model: A work folder or a checkpoint.
         config: The config. Defaults to None: found by :func:`~morn_plugin.apis.finding.find_model`.
         device: Where to run, such as ``'cuda:0'``. Defaults to None, the best there is.
-        num_workers: Threads that read and transform the next two batches while the model runs; 0 for none. Defaults to
-            None, 2 beside a GPU and none on a CPU.
+        num_workers: Threads that read and transform the next two batches while the model runs; 0
+            for none. Defaults to None, 2 beside a GPU and none on a CPU.
         show_progress: Show MMEngine's progress bar in calls.
 
     Raises:
@@ -48,39 +48,58 @@ class MultiLabelInferencer(BaseInferencer):
         ValueError: If the model is no multi-label classifier of images.
 
     Example:
-        ``MultiLabelInferencer('work_dirs/morn')(['a.jpg', 'photos/'], batch_size=64, thr=0.3)['predictions']`` gives a
-        list of dicts with ``img_path``, ``labels``, ``names``, ``scores`` (C,), and for a model that has them
-        ``cnn_scores`` (C,), ``step_scores`` (T, C), ``path`` (T,), the labels picked step by step, and ``path_names``.
+        ``MultiLabelInferencer('work_dirs/morn')(['a.jpg', 'photos/'], batch_size=64,
+        thr=0.3)['predictions']`` gives a list of dicts with ``img_path``, ``labels``, ``names``,
+        ``scores`` (C,), and for a model that has them ``cnn_scores`` (C,), ``step_scores`` (T, C),
+        ``path`` (T,), the labels picked step by step, and ``path_names``.
     """
 
     forward_kwargs = {'thr', 'topk'}
     visualize_kwargs = {'out_dir'}
 
-    def __init__(self, model: str | Path, config: str | Path | None = None, device: str | None = None,
-                 num_workers: int | None = None, show_progress: bool = False) -> None:
+    def __init__(
+        self,
+        model: str | Path,
+        config: str | Path | None = None,
+        device: str | None = None,
+        num_workers: int | None = None,
+        show_progress: bool = False,
+    ) -> None:
         cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
         if 'model' not in cfg:
-            raise ValueError(f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
-                             f'{sorted(cfg)}.')
+            raise ValueError(
+                f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
+                f'{sorted(cfg)}.'
+            )
         super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
-        self.num_workers = count_readers(num_workers, next(self.model.parameters()).device.type == 'cpu')
+        self.num_workers = count_readers(
+            num_workers, next(self.model.parameters()).device.type == 'cpu'
+        )
         self.classes = self._find_classes(cfg)
         del self._checkpoint
 
-    def __call__(self, inputs: Source | Sequence[Source], return_datasamples: bool = False,
-                 batch_size: int = 32, **kwargs: Any) -> dict[str, Any]:
+    def __call__(
+        self,
+        inputs: Source | Sequence[Source],
+        return_datasamples: bool = False,
+        batch_size: int = 32,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
         """Predict.
 
         Args:
-            inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8 BGR as OpenCV reads.
+            inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8
+                BGR as OpenCV reads.
             return_datasamples: Give MMPretrain's data samples in place of dicts.
             batch_size: Images at once.
-            **kwargs: ``thr`` (one number, or one a label, or the file that ``tools/analysis/calibrate.py`` wrote; of models
-                that have a threshold) or ``topk``; by default the model's own labels are kept.
+            **kwargs: ``thr`` (one number, or one a label, or the file that
+                ``tools/analysis/calibrate.py`` wrote; of models that have a threshold) or ``topk``;
+                by default the model's own labels are kept.
                 ``out_dir``: draw every image into this folder.
 
         Returns:
-            ``predictions``, one an image in the order of the inputs, and ``visualization``, the files drawn.
+            ``predictions``, one an image in the order of the inputs, and ``visualization``, the
+            files drawn.
 
         Raises:
             ImageError: If an image cannot be decoded. :meth:`predict` goes on instead.
@@ -92,7 +111,10 @@ class MultiLabelInferencer(BaseInferencer):
 
     @property
     def has_threshold(self) -> bool:
-        """Whether labels are those with a score above a threshold; otherwise the decoder decides itself."""
+        """Whether labels are those with a score above a threshold.
+
+        Otherwise the decoder decides itself.
+        """
         decoder = getattr(self.model.head, 'decoder', None)
         return decoder is None or decoder.has_threshold
 
@@ -106,11 +128,18 @@ class MultiLabelInferencer(BaseInferencer):
             ValueError: If the decoder decides itself; names it.
         """
         if not self.has_threshold:
-            raise ValueError(f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself which labels '
-                             f'an image has, so that there is no threshold {purpose}.')
+            raise ValueError(
+                f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself '
+                f'which labels an image has, so that there is no threshold {purpose}.'
+            )
 
-    def predict(self, inputs: Source | Sequence[Source], batch_size: int = 32, thr: Thr | str | Path = None,
-                topk: int | None = None) -> Iterator[dict[str, Any]]:
+    def predict(
+        self,
+        inputs: Source | Sequence[Source],
+        batch_size: int = 32,
+        thr: Thr | str | Path = None,
+        topk: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Predict one after the other, and go on past images that cannot be read.
 
         Yields:
@@ -118,17 +147,26 @@ class MultiLabelInferencer(BaseInferencer):
         """
         check_positive(batch_size=batch_size)
         thr = self._read_thr(thr)
-        loaded = read_ahead(self.prepare, self._inputs_to_list(inputs), self.num_workers, 2 * batch_size)
+        loaded = read_ahead(
+            self.prepare, self._inputs_to_list(inputs), self.num_workers, 2 * batch_size
+        )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
     def prepare(self, source: str | np.ndarray) -> dict[str, Any]:
-        """Read and transform one image by the config's test pipeline, to the ``inputs`` and ``data_samples`` of a batch."""
+        """Read and transform one image by the config's test pipeline.
+
+        To the ``inputs`` and ``data_samples`` of a batch.
+        """
         if isinstance(source, str) and '://' not in source:
             results = self._load(dict(img_path=source))
         else:
             image = source if isinstance(source, np.ndarray) else self._fetch(source)[..., ::-1]
             _check_array(image)
-            results = dict(img=np.ascontiguousarray(image), img_shape=image.shape[:2], ori_shape=image.shape[:2])
+            results = dict(
+                img=np.ascontiguousarray(image),
+                img_shape=image.shape[:2],
+                ori_shape=image.shape[:2],
+            )
             if isinstance(source, str):
                 results['img_path'] = source
         return self.pipeline(results)
@@ -137,22 +175,36 @@ class MultiLabelInferencer(BaseInferencer):
         """Read a path or URL by MMEngine's file backends, (H, W, 3) uint8 RGB."""
         try:
             content = fileio.get(source)
-        except (KeyError, ImportError) as error:  # MMEngine knows no such scheme, or its client is not installed
-            raise ImageError(f'Image {source} cannot be fetched: {type(error).__name__}: {error}.') from error
-        options = {name: getattr(self._load, name) for name in ('background', 'max_pixels') if hasattr(self._load, name)}
+        except (
+            KeyError,
+            ImportError,
+        ) as error:  # MMEngine knows no such scheme, or its client is not installed
+            raise ImageError(
+                f'Image {source} cannot be fetched: {type(error).__name__}: {error}.'
+            ) from error
+        options = {
+            name: getattr(self._load, name)
+            for name in ('background', 'max_pixels')
+            if hasattr(self._load, name)
+        }
         return decode_image(content, source, **options)
 
-    def preprocess(self, inputs: Sequence[str | np.ndarray], batch_size: int = 1,
-                   **kwargs: Any) -> Iterator[dict[str, Any]]:
+    def preprocess(
+        self, inputs: Sequence[str | np.ndarray], batch_size: int = 1, **kwargs: Any
+    ) -> Iterator[dict[str, Any]]:
         """Yield collated batches."""
-        for batch in batched(read_ahead(self.prepare, inputs, self.num_workers, 2 * batch_size), batch_size):
+        for batch in batched(
+            read_ahead(self.prepare, inputs, self.num_workers, 2 * batch_size), batch_size
+        ):
             for _, item in batch:
                 if isinstance(item, Exception):
                     raise item
             yield self.collate_fn([item for _, item in batch])
 
     @torch.inference_mode()
-    def forward(self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None) -> list[DataSample]:
+    def forward(
+        self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None
+    ) -> list[DataSample]:
         """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given.
 
         Raises:
@@ -164,43 +216,80 @@ class MultiLabelInferencer(BaseInferencer):
         samples = self.model.test_step(inputs)
         if thr is not None or topk is not None:
             for sample in samples:
-                sample.set_pred_label(select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0])
+                sample.set_pred_label(
+                    select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0]
+                )
         return samples
 
-    def visualize(self, inputs: list, preds: list[DataSample], out_dir: str | None = None,
-                  show: bool = False) -> list[str]:
+    def visualize(
+        self, inputs: list, preds: list[DataSample], out_dir: str | None = None, show: bool = False
+    ) -> list[str]:
         """Draw every image into ``out_dir``."""
         files = []
-        for index, (source, sample) in enumerate(zip(inputs, preds, strict=True) if out_dir else ()):
-            stem = 'array' if isinstance(source, np.ndarray) else osp.splitext(osp.basename(source))[0]
+        for index, (source, sample) in enumerate(
+            zip(inputs, preds, strict=True) if out_dir else ()
+        ):
+            stem = (
+                'array' if isinstance(source, np.ndarray) else osp.splitext(osp.basename(source))[0]
+            )
             files.append(osp.join(str(out_dir), f'{index:06d}_{stem}.png'))
             image = source[..., ::-1] if isinstance(source, np.ndarray) else self._fetch(source)
             record = self._make_record(sample)
             steps = record.get('step_scores')
-            draw_predictions([Prediction(image, stem, None, record['labels'], np.asarray(record['scores']),
-                                         None if steps is None else np.asarray(steps), record.get('path'))],
-                             self.classes, files[-1])
+            draw_predictions(
+                [
+                    Prediction(
+                        image,
+                        stem,
+                        None,
+                        record['labels'],
+                        np.asarray(record['scores']),
+                        None if steps is None else np.asarray(steps),
+                        record.get('path'),
+                    )
+                ],
+                self.classes,
+                files[-1],
+            )
         return files
 
-    def postprocess(self, preds: list[DataSample], visualization: list[str],
-                    return_datasamples: bool = False, **kwargs: Any) -> dict[str, Any]:
+    def postprocess(
+        self,
+        preds: list[DataSample],
+        visualization: list[str],
+        return_datasamples: bool = False,
+        **kwargs: Any,
+    ) -> dict[str, Any]:
         """Turn data samples into dicts of plain values."""
-        predictions = preds if return_datasamples else [self._make_record(sample) for sample in preds]
+        predictions = (
+            preds if return_datasamples else [self._make_record(sample) for sample in preds]
+        )
         return dict(predictions=predictions, visualization=visualization)
 
     def _read_thr(self, thr: Thr | str | Path) -> Thr:
         return load_thresholds(thr, self.classes).thr if isinstance(thr, (str, Path)) else thr
 
-    def _predict_batch(self, batch: list[dict[str, Any]], thr: Thr, topk: int | None) -> list[dict[str, Any]]:
-        return [self._make_record(sample) for sample in self.forward(self.collate_fn(batch), thr, topk)]
+    def _predict_batch(
+        self, batch: list[dict[str, Any]], thr: Thr, topk: int | None
+    ) -> list[dict[str, Any]]:
+        return [
+            self._make_record(sample) for sample in self.forward(self.collate_fn(batch), thr, topk)
+        ]
 
     def _make_record(self, sample: DataSample) -> dict[str, Any]:
         scores = sample.pred_score.float().cpu().numpy()
         labels = sample.pred_label.cpu().numpy()
         fields = dict(cnn_scores='cnn_score', step_scores='step_scores', path='step_labels')
-        extra = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
-        return make_record(sample.get('img_path', None), self.classes, scores,
-                           labels[np.argsort(-scores[labels], kind='stable')], **extra)
+        extra = {
+            name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample
+        }
+        return make_record(
+            sample.get('img_path', None),
+            self.classes,
+            scores,
+            labels[np.argsort(-scores[labels], kind='stable')],
+            **extra,
+        )
 
     def _inputs_to_list(self, inputs: Source | Sequence[Source]) -> list[str | np.ndarray]:
         found: list[str | np.ndarray] = []
@@ -219,8 +308,10 @@ class MultiLabelInferencer(BaseInferencer):
         model = MODELS.build(cfg.model)
         head = getattr(model, 'head', None)
         if head is None or isinstance(head, ClsHead):
-            raise ValueError(f'{weights}: expected a multi-label classifier, but got {type(model).__name__} with the head '
-                             f'{type(head).__name__}, which gives no set of labels.')
+            raise ValueError(
+                f'{weights}: expected a multi-label classifier, but got {type(model).__name__} '
+                f'with the head {type(head).__name__}, which gives no set of labels.'
+            )
         try:
             _load_checkpoint_to_model(model, self._checkpoint, strict=True)
         except RuntimeError as error:
@@ -228,12 +319,17 @@ class MultiLabelInferencer(BaseInferencer):
         try:
             return model.to(device).eval()
         except (AssertionError, RuntimeError) as error:
-            raise ValueError(f'Device {device!r} cannot be used: {str(error).splitlines()[0]}') from error
+            raise ValueError(
+                f'Device {device!r} cannot be used: {str(error).splitlines()[0]}'
+            ) from error
 
     def _init_pipeline(self, cfg: Config) -> Compose:
         first, *rest = [TRANSFORMS.build(item) for item in find_pipeline(cfg)]
         if not type(first).__name__.startswith('Load'):
-            raise ValueError(f'Expected the test pipeline to start with a transform that loads an image, but got {first}.')
+            raise ValueError(
+                'Expected the test pipeline to start with a transform that loads an image, but '
+                f'got {first}.'
+            )
         self._load = first
         return Compose(rest)
 
@@ -248,11 +344,19 @@ class MultiLabelInferencer(BaseInferencer):
         classes = meta.get('classes') or find_dataset(cfg).get('metainfo', {}).get('classes')
         number = getattr(self.model.head, 'num_classes', None)
         if classes and number not in (None, len(classes)):
-            raise ValueError(f'{self.checkpoint_path}: the model has {number} labels, but its class list {len(classes)}.')
+            raise ValueError(
+                f'{self.checkpoint_path}: the model has {number} labels, but its class list '
+                f'{len(classes)}.'
+            )
         if not classes:
             if number is None:
-                raise ValueError(f'{self.checkpoint_path} holds no class list, and neither does its config.')
-            warnings.warn(f'{self.checkpoint_path} holds no class list: labels are called by their number.', stacklevel=2)
+                raise ValueError(
+                    f'{self.checkpoint_path} holds no class list, and neither does its config.'
+                )
+            warnings.warn(
+                f'{self.checkpoint_path} holds no class list: labels are called by their number.',
+                stacklevel=2,
+            )
             classes = [f'label {index}' for index in range(number)]
         return list(classes)
 
@@ -279,8 +383,11 @@ def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
     """
     dataset = find_dataset(cfg)
     if 'pipeline' not in dataset:
-        raise ValueError(f'Expected a model of images, but it is tested on a {dataset.get("type")}. A decoder trained on '
-                         'cached scores is put behind its CNN by tools/model_converters/merge_decoder.py.')
+        raise ValueError(
+            f'Expected a model of images, but it is tested on a {dataset.get("type")}. A decoder '
+            'trained on cached scores is put behind its CNN by '
+            'tools/model_converters/merge_decoder.py.'
+        )
     return list(dataset.pipeline)
 
 
@@ -290,12 +397,16 @@ def _list_remote(item: str) -> list[str]:
     except (KeyError, ImportError):
         return [item]  # named when it is read, so that the others go on
     if hasattr(backend, 'isdir') and backend.isdir(item):
-        names: Iterable[str] = backend.list_dir_or_file(item, list_dir=False, suffix=SUFFIXES, recursive=True)
+        names: Iterable[str] = backend.list_dir_or_file(
+            item, list_dir=False, suffix=SUFFIXES, recursive=True
+        )
         return [backend.join_path(item, name) for name in sorted(names)]
     return [item]
 
 
 def _check_array(image: np.ndarray) -> None:
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(f'Expected an image array of shape (H, W, 3) and type uint8, but got {image.shape} and '
-                         f'{image.dtype}.')
+        raise ValueError(
+            f'Expected an image array of shape (H, W, 3) and type uint8, but got {image.shape} and '
+            f'{image.dtype}.'
+        )

@@ -97,21 +97,26 @@ def check_classes(classes: Any, source: str) -> list[str]:
     if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
         raise AnnotationError(
             f'{source}: expected `metainfo.classes` to be a non-empty list of class names, '
-            f'but got {_shorten(classes)}.')
+            f'but got {_shorten(classes)}.'
+        )
     seen: set[str] = set()
     for index, name in enumerate(classes):
         if not isinstance(name, str) or not name.strip():
             raise AnnotationError(
                 f'{source}: expected `metainfo.classes[{index}]` to be a non-empty string, '
-                f'but got {_shorten(name)}.')
+                f'but got {_shorten(name)}.'
+            )
         if name in seen:
             raise AnnotationError(
-                f'{source}: `metainfo.classes[{index}]` repeats the class name {name!r}.')
+                f'{source}: `metainfo.classes[{index}]` repeats the class name {name!r}.'
+            )
         seen.add(name)
     return list(classes)
 
 
-def check_annotations(content: Any, source: str, classes: Sequence[str] | None = None) -> Annotations:
+def check_annotations(
+    content: Any, source: str, classes: Sequence[str] | None = None
+) -> Annotations:
     """Check the decoded JSON of an annotation file.
 
     Args:
@@ -129,13 +134,19 @@ def check_annotations(content: Any, source: str, classes: Sequence[str] | None =
     """
     if not isinstance(content, dict):
         raise AnnotationError(
-            f'{source}: expected a JSON object with `metainfo` and `data_list`, but got {_shorten(content)}.')
+            f'{source}: expected a JSON object with `metainfo` and `data_list`, but got '
+            f'{_shorten(content)}.'
+        )
     metainfo = content.get('metainfo', {} if classes is not None else None)
     if not isinstance(metainfo, dict):
-        raise AnnotationError(f'{source}: expected `metainfo` to be an object, but got {_shorten(metainfo)}.')
+        raise AnnotationError(
+            f'{source}: expected `metainfo` to be an object, but got {_shorten(metainfo)}.'
+        )
     data_list = content.get('data_list')
     if not isinstance(data_list, list):
-        raise AnnotationError(f'{source}: expected `data_list` to be a list, but got {_shorten(data_list)}.')
+        raise AnnotationError(
+            f'{source}: expected `data_list` to be a list, but got {_shorten(data_list)}.'
+        )
     if not data_list:
         raise AnnotationError(f'{source}: `data_list` is empty: expected at least one image.')
     own = check_classes(metainfo.get('classes', classes), source)
@@ -145,7 +156,9 @@ def check_annotations(content: Any, source: str, classes: Sequence[str] | None =
     return Annotations(own, items, {k: v for k, v in metainfo.items() if k != 'classes'})
 
 
-def compare_classes(found: Sequence[str], expected: Sequence[str], found_in: str, expected_by: str) -> None:
+def compare_classes(
+    found: Sequence[str], expected: Sequence[str], found_in: str, expected_by: str
+) -> None:
     """Require two class lists to be equal, in names and in order.
 
     Raises:
@@ -158,12 +171,15 @@ def compare_classes(found: Sequence[str], expected: Sequence[str], found_in: str
         kind = 'the same names in another order'
     else:
         kind = f'{len(found)} classes against {len(expected)}'
-    where = next((i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
-                 min(len(found), len(expected)))
+    where = next(
+        (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
+        min(len(found), len(expected)),
+    )
     first = [names[where] if where < len(names) else 'nothing' for names in (found, expected)]
     raise AnnotationError(
         f'{found_in} differ from {expected_by} ({kind}): at index {where} {first[0]!r} was found '
-        f'and {first[1]!r} expected. A label is an index into this list, so both must agree.')
+        f'and {first[1]!r} expected. A label is an index into this list, so both must agree.'
+    )
 
 
 def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> Annotations:
@@ -183,7 +199,9 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
     try:
         content = json.loads(path.read_bytes().decode('utf-8'))
     except UnicodeDecodeError as error:
-        raise AnnotationError(f'{path}: expected UTF-8 text, but byte {error.start} is not.') from error
+        raise AnnotationError(
+            f'{path}: expected UTF-8 text, but byte {error.start} is not.'
+        ) from error
     except (json.JSONDecodeError, RecursionError) as error:
         raise AnnotationError(f'{path}: expected JSON, but {error}.') from error
     return check_annotations(content, str(path), classes)
@@ -193,15 +211,18 @@ def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
     """Collect the labels of a data set that is built.
 
     Args:
-        dataset: Has ``metainfo``, and ``get_cat_ids`` (MMPretrain's data sets, :class:`ScoreDataset`) or ``get_data_info``
-            (MMEngine's wrappers). A wrapper that repeats images counts them as often.
+        dataset: Has ``metainfo``, and ``get_cat_ids`` (MMPretrain's data sets,
+            :class:`ScoreDataset`) or ``get_data_info`` (MMEngine's wrappers). A wrapper that
+            repeats images counts them as often.
 
     Returns:
         Class names, and int8 targets (N, C) in {0, 1}.
     """
     classes = list(dataset.metainfo['classes'])
     targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
-    labels_of = getattr(dataset, 'get_cat_ids', None) or (lambda index: dataset.get_data_info(index)['gt_label'])
+    labels_of = getattr(dataset, 'get_cat_ids', None) or (
+        lambda index: dataset.get_data_info(index)['gt_label']
+    )
     for index, row in enumerate(targets):
         row[list(labels_of(index))] = 1
     return classes, targets
@@ -216,12 +237,17 @@ def save_annotations(path: PathLike, annotations: Annotations) -> None:
     Raises:
         AnnotationError: If the content would not be read back.
     """
-    content = dict(metainfo=dict(annotations.metainfo, classes=annotations.classes), data_list=annotations.data_list)
+    content = dict(
+        metainfo=dict(annotations.metainfo, classes=annotations.classes),
+        data_list=annotations.data_list,
+    )
     check_annotations(content, str(path))
     dump = lambda value: json.dumps(value, ensure_ascii=False)
     lines = ',\n'.join(dump(item) for item in annotations.data_list)
     with atomic_write(path) as file:
-        file.write(f'{{"metainfo": {dump(content["metainfo"])},\n"data_list": [\n{lines}\n]}}\n'.encode())
+        file.write(
+            f'{{"metainfo": {dump(content["metainfo"])},\n"data_list": [\n{lines}\n]}}\n'.encode()
+        )
 
 
 @contextmanager
@@ -255,32 +281,52 @@ def _umask() -> int:
 def _check_item(item: Any, index: int, num_classes: int, source: str) -> dict[str, Any]:
     where = f'{source}: `data_list[{index}]'
     if not isinstance(item, dict):
-        raise AnnotationError(f'{where}` should be an object with `img_path` and `gt_label`, but got {_shorten(item)}.')
+        raise AnnotationError(
+            f'{where}` should be an object with `img_path` and `gt_label`, but got '
+            f'{_shorten(item)}.'
+        )
     img_path = item.get('img_path')
     if not isinstance(img_path, str) or not img_path or '\0' in img_path:
-        raise AnnotationError(f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.')
-    checked = dict(item, gt_label=_check_labels(item.get('gt_label'), f'{where}.gt_label`', img_path, num_classes))
+        raise AnnotationError(
+            f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.'
+        )
+    checked = dict(
+        item,
+        gt_label=_check_labels(item.get('gt_label'), f'{where}.gt_label`', img_path, num_classes),
+    )
     if 'gt_label_difficult' in item:
-        difficult = _check_labels(item['gt_label_difficult'], f'{where}.gt_label_difficult`', img_path, num_classes)
+        difficult = _check_labels(
+            item['gt_label_difficult'], f'{where}.gt_label_difficult`', img_path, num_classes
+        )
         both = sorted(set(difficult) & set(checked['gt_label']))
         if both:
-            raise AnnotationError(f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.')
+            raise AnnotationError(
+                f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.'
+            )
         checked['gt_label_difficult'] = difficult
     return checked
 
 
 def _check_labels(labels: Any, where: str, img_path: str, num_classes: int) -> list[int]:
     if not isinstance(labels, list):
-        raise AnnotationError(f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.')
+        raise AnnotationError(
+            f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.'
+        )
     for label in labels:
         if isinstance(label, bool) or not isinstance(label, int):
-            raise AnnotationError(f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.')
+            raise AnnotationError(
+                f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.'
+            )
         if not 0 <= label < num_classes:
             raise AnnotationError(
-                f'{where} ({img_path}) should hold class indices in 0..{num_classes - 1}, but got {label}.')
+                f'{where} ({img_path}) should hold class indices in 0..{num_classes - 1}, but got '
+                f'{label}.'
+            )
     if len(set(labels)) != len(labels):
         repeated = sorted({label for label in labels if labels.count(label) > 1})
-        raise AnnotationError(f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.')
+        raise AnnotationError(
+            f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.'
+        )
     return list(labels)
 
 

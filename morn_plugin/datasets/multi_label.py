@@ -20,16 +20,17 @@ from .transforms.loading import ImageError, LoadCheckedImage
 class CheckedMultiLabelDataset(MultiLabelDataset):
     """A ``MultiLabelDataset`` that trusts no annotation file.
 
-    Every label must be an integer in range and stand once in an image; the class list must be that of the config where
-    the config has one (``metainfo=dict(classes=[...])``). Difficult labels (``gt_label_difficult``) become -1 in
-    ``gt_score``. See :mod:`morn_plugin.datasets.annotations` for the layout.
+    Every label must be an integer in range and stand once in an image; the class list must be that
+    of the config where the config has one (``metainfo=dict(classes=[...])``). Difficult labels
+    (``gt_label_difficult``) become -1 in ``gt_score``. See :mod:`morn_plugin.datasets.annotations`
+    for the layout.
 
     Args:
         *args: Those of ``MultiLabelDataset``.
-        corrupt_images: What to do about images that are missing or cannot be read. ``'error'``: stop at the first one.
-            ``'skip'``: read every image once when the data set is built, and leave those out, with their number and
-            names in the log; :class:`DataCheckHook` repeats them at the end. Test figures then are those of the
-            remaining images.
+        corrupt_images: What to do about images that are missing or cannot be read. ``'error'``:
+            stop at the first one. ``'skip'``: read every image once when the data set is built, and
+            leave those out, with their number and names in the log; :class:`DataCheckHook` repeats
+            them at the end. Test figures then are those of the remaining images.
         **kwargs: Those of ``MultiLabelDataset``.
 
     Attributes:
@@ -51,7 +52,9 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
     def load_data_list(self) -> list[dict[str, Any]]:
         """Read and check the annotation file."""
         annotations = load_annotations(self.ann_file, classes=self._metainfo.get('classes'))
-        self._metainfo = dict({**annotations.metainfo, **self._metainfo}, classes=tuple(annotations.classes))
+        self._metainfo = dict(
+            {**annotations.metainfo, **self._metainfo}, classes=tuple(annotations.classes)
+        )
         data_list = []
         has_difficult = any(item.get('gt_label_difficult') for item in annotations.data_list)
         for item, target in zip(annotations.data_list, annotations.targets(), strict=True):
@@ -69,19 +72,30 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
         problems = self._find_corrupt([item['img_path'] for item in data_list])
         self.skipped = list(problems.values())
         if len(problems) == len(data_list):
-            raise ImageError(f'{self.ann_file}: none of its {len(data_list)} images can be read. The first: '
-                             f'{self.skipped[0]}')
+            raise ImageError(
+                f'{self.ann_file}: none of its {len(data_list)} images can be read. The first: '
+                f'{self.skipped[0]}'
+            )
         if problems:
-            print_log(f'{self.ann_file}: {len(problems)} of {len(data_list)} images are skipped:\n  '
-                      + '\n  '.join(self.skipped), logger='current', level=logging.WARNING)
+            print_log(
+                f'{self.ann_file}: {len(problems)} of {len(data_list)} images are skipped:\n  '
+                + '\n  '.join(self.skipped),
+                logger='current',
+                level=logging.WARNING,
+            )
         return [item for item in data_list if item['img_path'] not in problems]
 
     def _find_corrupt(self, paths: list[str]) -> dict[str, str]:
-        """Read all images as the pipeline would, shared out over the processes and over threads (Pillow lets them run)."""
+        """Read all images as the pipeline would.
+
+        Shared out over the processes and over threads (Pillow lets them run).
+        """
         load = self.pipeline.transforms[0] if self.pipeline.transforms else None
         if not isinstance(load, LoadCheckedImage):
-            raise ValueError(f"{self.ann_file}: corrupt_images='skip' needs a pipeline that begins with "
-                             f'LoadCheckedImage, but got {load!r}.')
+            raise ValueError(
+                f"{self.ann_file}: corrupt_images='skip' needs a pipeline that begins with "
+                f'LoadCheckedImage, but got {load!r}.'
+            )
 
         def find_problem(path: str) -> str | None:
             try:
@@ -90,7 +104,11 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
                 return str(error)
             return None
 
-        mine = paths[get_rank()::get_world_size()]
+        mine = paths[get_rank() :: get_world_size()]
         with ThreadPoolExecutor(max_workers=4) as pool:
-            found = [(path, problem) for path, problem in zip(mine, pool.map(find_problem, mine), strict=True) if problem]
+            found = [
+                (path, problem)
+                for path, problem in zip(mine, pool.map(find_problem, mine), strict=True)
+                if problem
+            ]
         return dict(sorted(pair for part in all_gather_object(found) for pair in part))

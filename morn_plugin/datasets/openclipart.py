@@ -43,40 +43,108 @@ STOP_KEYWORDS = {
 }
 
 ALIASES = {
-    # Spelling twins only (plural, hyphen, missing underscore): pairs of keywords that differ in nothing else and
-    # are on at least 15 pictures together. Words of like meaning (transport, transportation) stay apart.
-    'animals': 'animal', 'arrows': 'arrow', 'books': 'book', 'buildings': 'building', 'buttons': 'button',
-    'clouds': 'cloud', 'containers': 'container', 'decorations': 'decoration', 'desserts': 'dessert',
-    'flags': 'flag', 'flowers': 'flower', 'fruits': 'fruit', 'games': 'game', 'holidays': 'holiday',
-    'houses': 'house', 'icons': 'icon', 'latinamerica': 'latin_america', 'logos': 'logo', 'mammals': 'mammal',
-    'maps': 'map', 'mime-types': 'mimetypes', 'networks': 'network', 'northamerica': 'north_america',
-    'plants': 'plant', 'shapes': 'shape', 'signs': 'sign', 'southamerica': 'south_america', 'sport': 'sports',
-    'state': 'states', 'symbols': 'symbol', 'tools': 'tool', 'toys': 'toy', 'trees': 'tree',
-    'vegetables': 'vegetable', 'vehicles': 'vehicle', 'weapons': 'weapon',
+    # Spelling twins only (plural, hyphen, missing underscore): pairs of keywords that differ in
+    # nothing else and are on at least 15 pictures together. Words of like meaning (transport,
+    # transportation) stay apart.
+    'animals': 'animal',
+    'arrows': 'arrow',
+    'books': 'book',
+    'buildings': 'building',
+    'buttons': 'button',
+    'clouds': 'cloud',
+    'containers': 'container',
+    'decorations': 'decoration',
+    'desserts': 'dessert',
+    'flags': 'flag',
+    'flowers': 'flower',
+    'fruits': 'fruit',
+    'games': 'game',
+    'holidays': 'holiday',
+    'houses': 'house',
+    'icons': 'icon',
+    'latinamerica': 'latin_america',
+    'logos': 'logo',
+    'mammals': 'mammal',
+    'maps': 'map',
+    'mime-types': 'mimetypes',
+    'networks': 'network',
+    'northamerica': 'north_america',
+    'plants': 'plant',
+    'shapes': 'shape',
+    'signs': 'sign',
+    'southamerica': 'south_america',
+    'sport': 'sports',
+    'state': 'states',
+    'symbols': 'symbol',
+    'tools': 'tool',
+    'toys': 'toy',
+    'trees': 'tree',
+    'vegetables': 'vegetable',
+    'vehicles': 'vehicle',
+    'weapons': 'weapon',
 }
 
-# Things that one can see, with many that entail each other (mammal and animal, sailing and boat and transport).
+# Things that one can see, with many that entail each other (mammal and animal, sailing and boat and
+# transport).
 MINI_CLASSES = (
-    'africa', 'america', 'animal', 'asia', 'beverage', 'bird', 'boat', 'building', 'clothing', 'dessert',
-    'equipment', 'europe', 'fish', 'flag', 'flower', 'food', 'fruit', 'geography', 'holiday', 'house', 'insect',
-    'mammal', 'map', 'menu', 'music', 'north_america', 'people', 'plant', 'recreation', 'sailing', 'sign',
-    'signalflag', 'sports', 'stickmen', 'tool', 'transport', 'transportation', 'tree', 'united_nations_member',
-    'vehicle', 'work',
+    'africa',
+    'america',
+    'animal',
+    'asia',
+    'beverage',
+    'bird',
+    'boat',
+    'building',
+    'clothing',
+    'dessert',
+    'equipment',
+    'europe',
+    'fish',
+    'flag',
+    'flower',
+    'food',
+    'fruit',
+    'geography',
+    'holiday',
+    'house',
+    'insect',
+    'mammal',
+    'map',
+    'menu',
+    'music',
+    'north_america',
+    'people',
+    'plant',
+    'recreation',
+    'sailing',
+    'sign',
+    'signalflag',
+    'sports',
+    'stickmen',
+    'tool',
+    'transport',
+    'transportation',
+    'tree',
+    'united_nations_member',
+    'vehicle',
+    'work',
 )
 
 MAX_PIXELS = 89_478_485  # where Pillow starts to warn of a decompression bomb: 1 GiB / 4 / 3 bytes
 MIN_SIDE = 8  # a few flags are rendered at 6 x 3 pixels
-MAX_SVG_BYTES = 64 * 2 ** 20  # 38 times the largest SVG of the collection
+MAX_SVG_BYTES = 64 * 2**20  # 38 times the largest SVG of the collection
 MAX_ENTITY_CHARS = 256  # real ones hold a namespace URL of at most 47
 HASH_SIZE = 16  # 2 * 16 * 16 bits
 HASH_MARGIN = 2  # of 255 grey levels, hardly to be seen: what differs by no more is alike
 HASH_LUMA = (299, 587, 114)  # of red, green and blue, in thousandths (ITU-R BT.601)
-# Pairs up to 0.3 are variants of one drawing (recoloured, another sign in the same triangle, cards of one deck). The
-# largest chain is then of 48 out of 5,244 distinct pictures, the cards of one deck; at 0.35 it is of 168, of several decks.
+# Pairs up to 0.3 are variants of one drawing (recoloured, another sign in the same triangle, cards
+# of one deck). The largest chain is then of 48 out of 5,244 distinct pictures, the cards of one
+# deck; at 0.35 it is of 168, of several decks.
 NEAR_DISTANCE = 0.3
 TRAIN_SHARE = 0.7
-# Large groups make the draw lumpy. Of all pairs of draws 0-299 that leave every label in every part of the full set and of
-# the slice, this one leaves them closest to their expected shares; label counts alone decided.
+# Large groups make the draw lumpy. Of all pairs of draws 0-299 that leave every label in every part
+# of the full set and of the slice, this one leaves them closest to their expected shares; label
+# counts alone decided.
 TRAIN_DRAW = 'train284'
 VAL_DRAW = 'val295'
 VAL_SHARE = 0.15  # of the training side
@@ -182,11 +250,16 @@ def read_svg(path: Path) -> Svg:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MalformedSvgError(f'{path}: expected a gzipped SVG, but {error}.') from error
     if len(text) > MAX_SVG_BYTES:
-        raise UnsafeSvgError(f'{path}: expected at most {MAX_SVG_BYTES} bytes of XML, but got more.')
+        raise UnsafeSvgError(
+            f'{path}: expected at most {MAX_SVG_BYTES} bytes of XML, but got more.'
+        )
     reader = _SubjectReader(path)
     try:
         reader.parser.Parse(text, True)
-    except (expat.ExpatError, LookupError) as error:  # LookupError: an encoding that Python does not know
+    except (
+        expat.ExpatError,
+        LookupError,
+    ) as error:  # LookupError: an encoding that Python does not know
         raise MalformedSvgError(f'{path}: expected well-formed XML, but {error}.') from error
     return Svg(tuple(reader.keywords), gzipped, reader.num_entities)
 
@@ -221,11 +294,20 @@ class _SubjectReader:
         if self._item is not None:
             self._item.append(text)
 
-    def _entity(self, name: str, is_parameter: bool, value: str | None, *external: str | None) -> None:
-        if is_parameter or value is None or '&' in value or '%' in value or len(value) > MAX_ENTITY_CHARS:
+    def _entity(
+        self, name: str, is_parameter: bool, value: str | None, *external: str | None
+    ) -> None:
+        if (
+            is_parameter
+            or value is None
+            or '&' in value
+            or '%' in value
+            or len(value) > MAX_ENTITY_CHARS
+        ):
             raise UnsafeSvgError(
-                f'{self.path}: expected entities to be plain internal texts of at most {MAX_ENTITY_CHARS} characters, '
-                f'but {name!r} is not.')
+                f'{self.path}: expected entities to be plain internal texts of at most '
+                f'{MAX_ENTITY_CHARS} characters, but {name!r} is not.'
+            )
         self.num_entities += 1
 
 
@@ -271,8 +353,10 @@ def find_collection(folder: Path) -> Path:
         if (root / 'png').is_dir() and (root / 'svg').is_dir():
             return root
     raise FileNotFoundError(
-        f'{folder}: expected the folders png/ and svg/ (or usr/share/openclipart/ with both in it). '
-        f'Both packages are needed, openclipart-png and openclipart-svg, unpacked into one folder.')
+        f'{folder}: expected the folders png/ and svg/ (or usr/share/openclipart/ with both in '
+        'it). Both packages are needed, openclipart-png and openclipart-svg, unpacked into one '
+        'folder.'
+    )
 
 
 def excluded_folder(name: str) -> str | None:
@@ -283,8 +367,11 @@ def excluded_folder(name: str) -> str | None:
 def list_pngs(root: Path) -> list[str]:
     """List the PNG files below ``root/png``: relative, without suffix, sorted."""
     folder = root / 'png'
-    return sorted(path.relative_to(folder).with_suffix('').as_posix()
-                  for path in folder.rglob('*.png') if path.is_symlink() or path.is_file())
+    return sorted(
+        path.relative_to(folder).with_suffix('').as_posix()
+        for path in folder.rglob('*.png')
+        if path.is_symlink() or path.is_file()
+    )
 
 
 def collect(root: Path, names: Iterable[str]) -> Collected:
@@ -306,7 +393,9 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
             result.problems.setdefault('dangling_link', []).append(name)
             continue
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
-        result.pictures.append(Picture(name, file, digest, frozenset(_keywords_of(root, name, result))))
+        result.pictures.append(
+            Picture(name, file, digest, frozenset(_keywords_of(root, name, result)))
+        )
     return result
 
 
@@ -353,7 +442,9 @@ def png_size(path: Path) -> tuple[int, int]:
     with path.open('rb') as file:
         header = file.read(24)
     if len(header) < 24 or header[:8] != b'\x89PNG\r\n\x1a\n' or header[12:16] != b'IHDR':
-        raise BrokenPictureError(f'{path}: expected a PNG file, but its first bytes are {header[:8]!r}.')
+        raise BrokenPictureError(
+            f'{path}: expected a PNG file, but its first bytes are {header[:8]!r}.'
+        )
     width, height = struct.unpack('>II', header[16:24])
     return width, height
 
@@ -375,18 +466,26 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
     """
     width, height = png_size(path)
     if width * height > max_pixels:
-        raise TooManyPixelsError(f'{path}: expected at most {max_pixels} pixels, but got {width} x {height}.')
+        raise TooManyPixelsError(
+            f'{path}: expected at most {max_pixels} pixels, but got {width} x {height}.'
+        )
     if min(width, height) < MIN_SIDE:
-        raise TooSmallError(f'{path}: expected sides of at least {MIN_SIDE} pixels, but got {width} x {height}.')
+        raise TooSmallError(
+            f'{path}: expected sides of at least {MIN_SIDE} pixels, but got {width} x {height}.'
+        )
     try:
         with Image.open(path, formats=['PNG']) as file:
             if file.mode not in PNG_MODES:
-                raise BrokenPictureError(f'{path}: expected one of the modes {PNG_MODES}, but got {file.mode!r}.')
+                raise BrokenPictureError(
+                    f'{path}: expected one of the modes {PNG_MODES}, but got {file.mode!r}.'
+                )
             return file.convert('RGBA'), file.mode
     except (OSError, SyntaxError, ValueError, zlib.error) as error:
         if isinstance(error, BrokenPictureError):
             raise
-        raise BrokenPictureError(f'{path}: expected a PNG file that can be decoded, but {error}.') from error
+        raise BrokenPictureError(
+            f'{path}: expected a PNG file that can be decoded, but {error}.'
+        ) from error
 
 
 def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
@@ -403,14 +502,17 @@ def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
     Raises:
         BlankPictureError: If nothing can be seen on it.
     """
-    # Shrinking comes first, since compositing needs two more copies; Pillow weighs colours by alpha in doing so.
+    # Shrinking comes first, since compositing needs two more copies; Pillow weighs colours by alpha
+    # in doing so.
     small = picture.copy()
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     canvas = Image.new('RGBA', small.size, 'white')
     canvas.alpha_composite(small)
     flat = canvas.convert('RGB')
     if all(low == high for low, high in _extrema(flat)):
-        raise BlankPictureError(f'{path}: expected a picture, but on white all its pixels are alike.')
+        raise BlankPictureError(
+            f'{path}: expected a picture, but on white all its pixels are alike.'
+        )
     return flat
 
 
@@ -441,10 +543,12 @@ def fingerprint(picture: Image.Image) -> np.ndarray:
 
 
 def _cell_sums(pixels: np.ndarray, *grids: tuple[int, int]) -> list[np.ndarray]:
-    """Sum the grey values of (H, W, 4) pixels over equal cells, each H times W parts of pixels large.
+    """Sum the grey values of (H, W, 4) pixels over equal cells.
 
-    All numbers are integers and, with ``MAX_PIXELS``, below 2 ** 53, so that float64 holds each of them and no order
-    of adding them makes a difference.
+    Each H times W parts of pixels large.
+
+    All numbers are integers and, with ``MAX_PIXELS``, below 2 ** 53, so that float64 holds each of
+    them and no order of adding them makes a difference.
 
     Returns:
         The sums of each grid, (rows, columns).
@@ -453,21 +557,27 @@ def _cell_sums(pixels: np.ndarray, *grids: tuple[int, int]) -> list[np.ndarray]:
     overlaps = [(_overlaps(rows, height), _overlaps(columns, width)) for rows, columns in grids]
     sums = [np.zeros(grid) for grid in grids]
     for top in range(0, height, 512):  # bounds the memory
-        grey = _grey_on_white(pixels[top:top + 512])
+        grey = _grey_on_white(pixels[top : top + 512])
         for total, (down, across) in zip(sums, overlaps, strict=True):
-            total += down[:, top:top + 512] @ (grey @ across.T)
+            total += down[:, top : top + 512] @ (grey @ across.T)
     return sums
 
 
 def _overlaps(cells: int, side: int) -> np.ndarray:
-    """Give how far each of ``cells`` equal cells lies over each of ``side`` pixels, in parts of 1 / cells of a pixel."""
+    """Give how far each of ``cells`` equal cells lies over each of ``side`` pixels.
+
+    In parts of 1 / cells of a pixel.
+    """
     pixel, cell = np.arange(side) * cells, np.arange(cells)[:, None] * side
     overlap = np.minimum(pixel + cells, cell + side) - np.maximum(pixel, cell)  # (cells, side)
     return overlap.clip(min=0).astype(np.float64)
 
 
 def _grey_on_white(pixels: np.ndarray) -> np.ndarray:
-    """Lay (H, W, 4) pixels on white; give their grey values, whole numbers 0-255,000, float64 (H, W)."""
+    """Lay (H, W, 4) pixels on white.
+
+    Give their grey values, whole numbers 0-255,000, float64 (H, W).
+    """
     alpha = pixels[..., 3].astype(np.int32)
     grey = np.zeros(alpha.shape, dtype=np.int32)
     for channel, weight in enumerate(HASH_LUMA):
@@ -494,9 +604,11 @@ def near_duplicates(hashes: np.ndarray, distance: float = NEAR_DISTANCE) -> np.n
     ones = bits.sum(axis=1)  # (N,)
     pairs = []
     for start in range(0, len(bits), 1024):
-        both = bits[start:start + 1024] @ bits.T  # (chunk, N)
-        either = ones[start:start + 1024, None] + ones[None] - both  # (chunk, N)
-        first, second = np.nonzero(either - both <= distance * either)  # no bits at all: nothing differs
+        both = bits[start : start + 1024] @ bits.T  # (chunk, N)
+        either = ones[start : start + 1024, None] + ones[None] - both  # (chunk, N)
+        first, second = np.nonzero(
+            either - both <= distance * either
+        )  # no bits at all: nothing differs
         pairs.append(np.stack([first + start, second], axis=1))
     found = np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
     return found[found[:, 0] < found[:, 1]]
@@ -513,11 +625,15 @@ def group_near_duplicates(hashes: np.ndarray, distance: float = NEAR_DISTANCE) -
         Integer array (N,), the group of every picture.
     """
     pairs = near_duplicates(hashes, distance)
-    graph = coo_matrix((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes)))
+    graph = coo_matrix(
+        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes))
+    )
     return connected_components(graph, directed=False)[1]
 
 
-def assign_sides(digests: Sequence[str], groups: Sequence[int], salt: str, share: float) -> list[bool]:
+def assign_sides(
+    digests: Sequence[str], groups: Sequence[int], salt: str, share: float
+) -> list[bool]:
     """Draw a side for every group from nothing but its content.
 
     Args:
@@ -532,10 +648,13 @@ def assign_sides(digests: Sequence[str], groups: Sequence[int], salt: str, share
     members: dict[int, set[str]] = {}
     for digest, group in zip(digests, groups, strict=True):
         members.setdefault(group, set()).add(digest)
-    sides = {group: _fraction(salt + ''.join(sorted(content))) < share for group, content in members.items()}
+    sides = {
+        group: _fraction(salt + ''.join(sorted(content))) < share
+        for group, content in members.items()
+    }
     return [sides[group] for group in groups]
 
 
 def _fraction(text: str) -> float:
     """Spread texts evenly over 0 (with it) to 1 (without it)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big') / 2 ** 48
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big') / 2**48

@@ -1,12 +1,15 @@
 """Score files: the CNN's label probabilities of a data set, cached.
 
-One safetensors file holds scores, labels, image paths, class names and where they came from. safetensors, because it is a
-plain header and plain arrays: loading executes nothing, a truncated file is noticed from its header, and the arrays are
-mapped, not parsed (HDF5 and Arrow are larger dependencies that offer nothing more here).
+One safetensors file holds scores, labels, image paths, class names and where they came from.
+safetensors, because it is a
+plain header and plain arrays: loading executes nothing, a truncated file is noticed from its
+header, and the arrays are mapped, not parsed (HDF5 and Arrow are larger dependencies that offer
+nothing more here).
 
-Arrays, N images and C classes: ``scores`` (N, C) float32; ``labels`` and ``difficult`` int32, the class indices of all
-images one after the other, with ``labels_start`` and ``difficult_start`` (N + 1,) int64 saying where each image begins;
-``img_paths`` uint8, UTF-8 with a line feed after each path. Header: ``format``, ``classes`` (JSON), and the provenance.
+Arrays, N images and C classes: ``scores`` (N, C) float32; ``labels`` and ``difficult`` int32, the
+class indices of all images one after the other, with ``labels_start`` and ``difficult_start`` (N +
+1,) int64 saying where each image begins; ``img_paths`` uint8, UTF-8 with a line feed after each
+path. Header: ``format``, ``classes`` (JSON), and the provenance.
 """
 
 import hashlib
@@ -20,7 +23,14 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from .annotations import AnnotationError, Annotations, PathLike, atomic_write, check_annotations, compare_classes
+from .annotations import (
+    AnnotationError,
+    Annotations,
+    PathLike,
+    atomic_write,
+    check_annotations,
+    compare_classes,
+)
 
 FORMAT = 'morn_plugin scores 1'
 
@@ -36,7 +46,8 @@ class ScoreFile:
     Attributes:
         scores: (N, C) float32, 0-1.
         annotations: Classes, labels and image paths, in the order of the rows.
-        provenance: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``transforms``, ``ann_file``, ...
+        provenance: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``transforms``, ``ann_file``,
+            ...
     """
 
     scores: np.ndarray
@@ -54,9 +65,13 @@ def save_scores(path: PathLike, file: ScoreFile) -> None:
     _check_scores(file.scores, len(data_list), len(file.annotations.classes), str(path))
     names = [item['img_path'] for item in data_list]
     if any('\n' in name for name in names):
-        raise ScoreFileError(f'{path}: an image path has a line feed: {next(n for n in names if chr(10) in n)!r}.')
-    arrays = dict(scores=np.ascontiguousarray(file.scores),
-                  img_paths=np.frombuffer('\n'.join([*names, '']).encode(), dtype=np.uint8))
+        raise ScoreFileError(
+            f'{path}: an image path has a line feed: {next(n for n in names if chr(10) in n)!r}.'
+        )
+    arrays = dict(
+        scores=np.ascontiguousarray(file.scores),
+        img_paths=np.frombuffer('\n'.join([*names, '']).encode(), dtype=np.uint8),
+    )
     for key, source in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
         lists = [item.get(source, []) for item in data_list]
         arrays[key] = np.array([label for labels in lists for label in labels], dtype=np.int32)
@@ -66,7 +81,9 @@ def save_scores(path: PathLike, file: ScoreFile) -> None:
         handle.write(save(arrays, metadata=header))
 
 
-def load_scores(path: PathLike, classes: Sequence[str] | None = None, checkpoint: PathLike | None = None) -> ScoreFile:
+def load_scores(
+    path: PathLike, classes: Sequence[str] | None = None, checkpoint: PathLike | None = None
+) -> ScoreFile:
     """Read and check a score file.
 
     Args:
@@ -76,14 +93,19 @@ def load_scores(path: PathLike, classes: Sequence[str] | None = None, checkpoint
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ScoreFileError: If it is truncated, of another format, or holds anything that is not as it should be.
+        ScoreFileError: If it is truncated, of another format, or holds anything that is not as it
+            should be.
         AnnotationError: If its classes are not those expected, or its labels not valid.
     """
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'Score file {path} does not exist. tools/extract_scores.py makes it.')
+        raise FileNotFoundError(
+            f'Score file {path} does not exist. tools/extract_scores.py makes it.'
+        )
     header, arrays = _read(path)
     if header.get('format') != FORMAT:
-        raise ScoreFileError(f'{path}: expected `format` {FORMAT!r}, but got {header.get("format")!r}.')
+        raise ScoreFileError(
+            f'{path}: expected `format` {FORMAT!r}, but got {header.get("format")!r}.'
+        )
     own = _read_classes(header, path)
     if classes is not None:
         compare_classes(own, classes, f'{path}: `classes`', 'the data set')
@@ -104,8 +126,10 @@ def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) 
     recorded, found = provenance.get('checkpoint_sha256'), sha256(checkpoint)
     if recorded != found:
         raise ScoreFileError(
-            f'{source}: `checkpoint_sha256` is {recorded}, but {checkpoint} has {found}: the scores came from another '
-            f'checkpoint ({provenance.get("checkpoint")}). Extract them again with tools/extract_scores.py.')
+            f'{source}: `checkpoint_sha256` is {recorded}, but {checkpoint} has {found}: the '
+            f'scores came from another checkpoint ({provenance.get("checkpoint")}). Extract them '
+            'again with tools/extract_scores.py.'
+        )
 
 
 def sha256(path: PathLike) -> str:
@@ -120,33 +144,57 @@ def sha256(path: PathLike) -> str:
 def _read(path: PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     try:
         with safe_open(Path(path), framework='numpy') as file:
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+            return dict(file.metadata() or {}), {
+                name: file.get_tensor(name)
+                for name in file.keys()  # noqa: SIM118  not a dict
+            }
     except (SafetensorError, UnicodeDecodeError) as error:
-        raise ScoreFileError(f'{path}: expected a whole safetensors file ({os.path.getsize(path)} bytes found), but '
-                             f'{error}.') from error
+        raise ScoreFileError(
+            f'{path}: expected a whole safetensors file ({os.path.getsize(path)} bytes found), but '
+            f'{error}.'
+        ) from error
 
 
 def _read_classes(header: dict[str, str], path: PathLike) -> list[str]:
     try:
         return list(json.loads(header.get('classes', '')))
     except (json.JSONDecodeError, TypeError) as error:
-        raise ScoreFileError(f'{path}: expected `classes` in the header to be a JSON list, but {error}.') from error
+        raise ScoreFileError(
+            f'{path}: expected `classes` in the header to be a JSON list, but {error}.'
+        ) from error
 
 
-def _read_annotations(arrays: dict[str, np.ndarray], classes: list[str], source: str) -> Annotations:
-    for name, dtype in (('scores', 'float32'), ('img_paths', 'uint8'), ('labels', 'int32'), ('labels_start', 'int64'),
-                        ('difficult', 'int32'), ('difficult_start', 'int64')):
+def _read_annotations(
+    arrays: dict[str, np.ndarray], classes: list[str], source: str
+) -> Annotations:
+    for name, dtype in (
+        ('scores', 'float32'),
+        ('img_paths', 'uint8'),
+        ('labels', 'int32'),
+        ('labels_start', 'int64'),
+        ('difficult', 'int32'),
+        ('difficult_start', 'int64'),
+    ):
         if name not in arrays:
             raise ScoreFileError(f'{source}: the array `{name}` is missing; got {sorted(arrays)}.')
         if arrays[name].dtype != dtype:
-            raise ScoreFileError(f'{source}: expected `{name}` of {dtype}, but got {arrays[name].dtype}.')
+            raise ScoreFileError(
+                f'{source}: expected `{name}` of {dtype}, but got {arrays[name].dtype}.'
+            )
     names = arrays['img_paths'].tobytes().decode().split('\n')[:-1]
     data_list = [dict(img_path=name) for name in names]
     for key, target in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
         start = arrays[f'{key}_start']
-        if len(start) != len(names) + 1 or start[0] != 0 or start[-1] != len(arrays[key]) or (np.diff(start) < 0).any():
-            raise ScoreFileError(f'{source}: `{key}_start` does not divide {len(arrays[key])} labels among '
-                                 f'{len(names)} images.')
+        if (
+            len(start) != len(names) + 1
+            or start[0] != 0
+            or start[-1] != len(arrays[key])
+            or (np.diff(start) < 0).any()
+        ):
+            raise ScoreFileError(
+                f'{source}: `{key}_start` does not divide {len(arrays[key])} labels among '
+                f'{len(names)} images.'
+            )
         for item, labels in zip(data_list, np.split(arrays[key], start[1:-1]), strict=True):
             if target == 'gt_label' or len(labels):
                 item[target] = labels.tolist()
@@ -157,12 +205,24 @@ def _check_scores(scores: np.ndarray, num_images: int, num_classes: int, source:
     if scores.dtype != np.float32:
         raise ScoreFileError(f'{source}: expected `scores` of float32, but got {scores.dtype}.')
     if scores.shape != (num_images, num_classes):
-        raise ScoreFileError(f'{source}: expected `scores` of shape {(num_images, num_classes)}, images by classes, but '
-                             f'got {scores.shape}.')
+        raise ScoreFileError(
+            f'{source}: expected `scores` of shape {(num_images, num_classes)}, images by classes, '
+            f'but got {scores.shape}.'
+        )
     if not (scores.min() >= 0 and scores.max() <= 1):  # NaN fails as well
         wrong = np.argwhere(~((scores >= 0) & (scores <= 1)))[0]
-        raise ScoreFileError(f'{source}: expected `scores` to be probabilities in 0-1, but row {wrong[0]}, class '
-                             f'{wrong[1]} is {scores[tuple(wrong)]}.')
+        raise ScoreFileError(
+            f'{source}: expected `scores` to be probabilities in 0-1, but row {wrong[0]}, class '
+            f'{wrong[1]} is {scores[tuple(wrong)]}.'
+        )
 
 
-__all__ = ['AnnotationError', 'ScoreFile', 'ScoreFileError', 'check_origin', 'load_scores', 'save_scores', 'sha256']
+__all__ = [
+    'AnnotationError',
+    'ScoreFile',
+    'ScoreFileError',
+    'check_origin',
+    'load_scores',
+    'save_scores',
+    'sha256',
+]

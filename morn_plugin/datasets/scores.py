@@ -17,8 +17,10 @@ from .score_file import load_scores
 class ScoreDataset(Dataset):
     """A data set of cached scores that hands out whole batches.
 
-    A data loader asks for the samples of a batch at once (``__getitems__``), and gets them as slices of one tensor in
-    memory: no per-image objects while training. The loader's ``collate_fn`` is ``dict(type='take_whole_batch')``.
+    A data loader asks for the samples of a batch at once (``__getitems__``), and gets them as
+    slices of one tensor in
+    memory: no per-image objects while training. The loader's ``collate_fn`` is
+    ``dict(type='take_whole_batch')``.
 
     Args:
         ann_file: The score file, relative to ``data_root``.
@@ -33,13 +35,25 @@ class ScoreDataset(Dataset):
         AnnotationError: If its classes or labels cannot.
     """
 
-    def __init__(self, ann_file: str, data_root: str = '', test_mode: bool = False,
-                 metainfo: dict[str, Any] | None = None, checkpoint: str | None = None) -> None:
-        self.ann_file, self.data_root, self.test_mode = osp.join(data_root, ann_file), data_root, test_mode
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        test_mode: bool = False,
+        metainfo: dict[str, Any] | None = None,
+        checkpoint: str | None = None,
+    ) -> None:
+        self.ann_file, self.data_root, self.test_mode = (
+            osp.join(data_root, ann_file),
+            data_root,
+            test_mode,
+        )
         file = load_scores(self.ann_file, (metainfo or {}).get('classes'), checkpoint)
         self.metainfo = {
-            **(metainfo or {}), 'classes': tuple(file.annotations.classes),
-            'cnn_checkpoint_sha256': file.provenance.get('checkpoint_sha256', '')}
+            **(metainfo or {}),
+            'classes': tuple(file.annotations.classes),
+            'cnn_checkpoint_sha256': file.provenance.get('checkpoint_sha256', ''),
+        }
         self.data_list = file.annotations.data_list
         self.scores = torch.from_numpy(file.scores)  # (N, C)
         self.targets = torch.from_numpy(file.annotations.targets())  # (N, C) int8
@@ -55,11 +69,14 @@ class ScoreDataset(Dataset):
         """Give a batch.
 
         Returns:
-            ``inputs``, the scores (N, C), with ``target`` (N, C) float for training, or ``data_samples`` for testing.
+            ``inputs``, the scores (N, C), with ``target`` (N, C) float for training, or
+            ``data_samples`` for testing.
         """
         rows = torch.as_tensor(indices)
         if self.test_mode:
-            return dict(inputs=self.scores[rows], data_samples=[self._sample(index) for index in indices])
+            return dict(
+                inputs=self.scores[rows], data_samples=[self._sample(index) for index in indices]
+            )
         return dict(inputs=self.scores[rows], target=self.targets[rows].float())
 
     def get_cat_ids(self, index: int) -> list[int]:
@@ -68,7 +85,9 @@ class ScoreDataset(Dataset):
 
     def _sample(self, index: int) -> DataSample:
         item = self.data_list[index]
-        sample = DataSample(metainfo=dict(sample_idx=index, img_path=osp.join(self.data_root, item['img_path'])))
+        sample = DataSample(
+            metainfo=dict(sample_idx=index, img_path=osp.join(self.data_root, item['img_path']))
+        )
         sample.set_gt_label(item['gt_label'])
         if item.get('gt_label_difficult'):
             sample.set_field(self.targets[index].float(), 'gt_score')

@@ -1,1 +1,4 @@
-"""What an exported model needs, and nothing more: NumPy, Pillow and onnxruntime; neither torch nor MMPretrain."""
+"""What an exported model needs, and nothing more: NumPy, Pillow and onnxruntime.
+
+Neither torch nor MMPretrain.
+"""

@@ -31,7 +31,9 @@ class Thresholds:
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file."""
-        Path(path).write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
+        Path(path).write_text(
+            json.dumps(asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
+        )
 
 
 def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> Thresholds:
@@ -48,23 +50,36 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
         content = json.loads(Path(path).read_text(encoding='utf-8'))
         found = Thresholds(**content)
         if found.thr is None or not isinstance(found.classes, list):
-            raise ValueError(f'expected numbers in `thr` and names in `classes`, but got {found.thr!r}, {found.classes!r}')
+            raise ValueError(
+                f'expected numbers in `thr` and names in `classes`, but got {found.thr!r}, '
+                f'{found.classes!r}'
+            )
         check_thr_topk(found.thr, None)
     except (TypeError, ValueError) as error:
-        raise ValueError(f'{path}: expected thresholds as tools/analysis/calibrate.py writes them, but: {error}') from error
+        raise ValueError(
+            f'{path}: expected thresholds as tools/analysis/calibrate.py writes them, but: {error}'
+        ) from error
     if isinstance(found.thr, list) and len(found.thr) != len(found.classes):
-        raise ValueError(f'{path}: expected `thr` to hold one number for each of the {len(found.classes)} `classes`, '
-                         f'but got {len(found.thr)}.')
+        raise ValueError(
+            f'{path}: expected `thr` to hold one number for each of the {len(found.classes)} '
+            f'`classes`, but got {len(found.thr)}.'
+        )
     if classes is not None and list(classes) != list(found.classes):
-        raise ValueError(f'{path}: `classes` are not those of the model, in its order: expected {list(classes)[:5]}... '
-                         f'({len(classes)}), but got {found.classes[:5]}... ({len(found.classes)}).')
+        raise ValueError(
+            f'{path}: `classes` are not those of the model, in its order: expected '
+            f'{list(classes)[:5]}... ({len(classes)}), but got {found.classes[:5]}... '
+            f'({len(found.classes)}).'
+        )
     return found
 
 
 def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
-    """Give the labels of one image, best first: score strictly greater than ``thr``, or the ``topk`` best.
+    """Give the labels of one image, best first.
 
-    The same labels as :func:`morn_plugin.models.heads.label_decoder_head.select_labels` marks in tensors.
+    Score strictly greater than ``thr``, or the ``topk`` best.
+
+    The same labels as :func:`morn_plugin.models.heads.label_decoder_head.select_labels` marks in
+    tensors.
 
     Args:
         scores: (C,), 0-1.
@@ -84,17 +99,28 @@ def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
     order = np.argsort(-scores, kind='stable')
     if topk is not None:
         if topk > len(scores):
-            raise ValueError(f'Expected `topk` to be at most the number of classes, {len(scores)}, but got {topk}.')
+            raise ValueError(
+                f'Expected `topk` to be at most the number of classes, {len(scores)}, but got '
+                f'{topk}.'
+            )
         return order[:topk]
     if isinstance(thr, Sequence) and len(thr) != len(scores):
-        raise ValueError(f'Expected one threshold for each of {len(scores)} labels, but got {len(thr)}.')
+        raise ValueError(
+            f'Expected one threshold for each of {len(scores)} labels, but got {len(thr)}.'
+        )
     limit = np.asarray(0.5 if thr is None else thr, dtype=scores.dtype)
     return order[(scores > limit)[order]]
 
 
-def make_record(img_path: str | None, classes: Sequence[str], scores: np.ndarray, labels: np.ndarray,
-                cnn_scores: np.ndarray | None = None, step_scores: np.ndarray | None = None,
-                path: np.ndarray | None = None) -> dict[str, Any]:
+def make_record(
+    img_path: str | None,
+    classes: Sequence[str],
+    scores: np.ndarray,
+    labels: np.ndarray,
+    cnn_scores: np.ndarray | None = None,
+    step_scores: np.ndarray | None = None,
+    path: np.ndarray | None = None,
+) -> dict[str, Any]:
     """Collect what is known of one image as plain values.
 
     Args:
@@ -107,12 +133,16 @@ def make_record(img_path: str | None, classes: Sequence[str], scores: np.ndarray
         path: (T,), the label picked at each step, -1 after the end of a sequence.
 
     Returns:
-        ``img_path``, ``labels``, ``names``, ``scores``, and where the model gives them ``cnn_scores``, ``step_scores``,
-        ``path`` and ``path_names``.
+        ``img_path``, ``labels``, ``names``, ``scores``, and where the model gives them
+        ``cnn_scores``, ``step_scores``, ``path`` and ``path_names``.
     """
     path, step_scores = cut_at_end(path, step_scores)
-    record: dict[str, Any] = dict(img_path=img_path, labels=labels.tolist(), names=[classes[i] for i in labels],
-                                  scores=scores.tolist())
+    record: dict[str, Any] = dict(
+        img_path=img_path,
+        labels=labels.tolist(),
+        names=[classes[i] for i in labels],
+        scores=scores.tolist(),
+    )
     if cnn_scores is not None:
         record['cnn_scores'] = cnn_scores.tolist()
     if step_scores is not None:
@@ -122,7 +152,9 @@ def make_record(img_path: str | None, classes: Sequence[str], scores: np.ndarray
     return record
 
 
-def cut_at_end(path: np.ndarray | None, step_scores: np.ndarray | None) -> tuple[np.ndarray | None, np.ndarray | None]:
+def cut_at_end(
+    path: np.ndarray | None, step_scores: np.ndarray | None
+) -> tuple[np.ndarray | None, np.ndarray | None]:
     """Cut a path that ended early: the steps up to the one that said END, and the labels before it.
 
     Args:
@@ -138,13 +170,17 @@ def cut_at_end(path: np.ndarray | None, step_scores: np.ndarray | None) -> tuple
         return path, step_scores
     labels = np.asarray(path)
     labels = labels[labels >= 0]
-    return labels, None if step_scores is None else step_scores[:len(labels) + 1]
+    return labels, None if step_scores is None else step_scores[: len(labels) + 1]
 
 
 def shorten_record(record: dict[str, Any]) -> dict[str, Any]:
     """Leave the scores of the predicted labels alone, rounded: what a person reads."""
     labels = record['labels']
-    short = {key: value for key, value in record.items() if key not in ('scores', 'cnn_scores', 'step_scores')}
+    short = {
+        key: value
+        for key, value in record.items()
+        if key not in ('scores', 'cnn_scores', 'step_scores')
+    }
     for key in ('scores', 'cnn_scores'):
         if key in record:
             short[key] = [round(record[key][label], 4) for label in labels]

@@ -39,55 +39,84 @@ class OnnxModel:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
         try:
-            self.session = runtime.InferenceSession(str(path), options, providers=runtime.get_available_providers())
-        except Exception as error:  # onnxruntime's own kinds, which differ from one release to the next
-            raise ValueError(f'{path} cannot be loaded as an ONNX model: {str(error).splitlines()[0]}') from error
+            self.session = runtime.InferenceSession(
+                str(path), options, providers=runtime.get_available_providers()
+            )
+        except (
+            Exception
+        ) as error:  # onnxruntime's own kinds, which differ from one release to the next
+            raise ValueError(
+                f'{path} cannot be loaded as an ONNX model: {str(error).splitlines()[0]}'
+            ) from error
         metadata = self.session.get_modelmeta().custom_metadata_map
         if KEY not in metadata:
-            raise ValueError(f'{path}: expected metadata under {KEY!r}, as tools/export.py writes, but got '
-                             f'{sorted(metadata)}.')
+            raise ValueError(
+                f'{path}: expected metadata under {KEY!r}, as tools/export.py writes, but got '
+                f'{sorted(metadata)}.'
+            )
         self.metadata: dict[str, Any] = json.loads(metadata[KEY])
         self.classes: list[str] = self.metadata['classes']
         self.preprocessing: dict[str, Any] = self.metadata['preprocessing']
         self.outputs = [output.name for output in self.session.get_outputs()]
 
     def prepare(self, source: str | np.ndarray) -> tuple[str | None, np.ndarray]:
-        """Read and prepare one image, a path, URL or (H, W, 3) uint8 RGB array, to (3, h, w) float32."""
+        """Read and prepare one image, a path, URL or (H, W, 3) uint8 RGB array.
+
+        To (3, h, w) float32.
+        """
         if isinstance(source, np.ndarray):
             return None, prepare_image(source, self.preprocessing)
-        image = read_image(source, self.preprocessing['background'], self.preprocessing['max_pixels'])
+        image = read_image(
+            source, self.preprocessing['background'], self.preprocessing['max_pixels']
+        )
         return source, prepare_image(image, self.preprocessing)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and what else the model gives."""
         return dict(zip(self.outputs, self.session.run(None, {'images': images}), strict=True))
 
-    def predict(self, inputs: Iterable[str | Path], batch_size: int = 32, thr: Thr = None, topk: int | None = None,
-                num_workers: int | None = None) -> Iterator[dict[str, Any]]:
+    def predict(
+        self,
+        inputs: Iterable[str | Path],
+        batch_size: int = 32,
+        thr: Thr = None,
+        topk: int | None = None,
+        num_workers: int | None = None,
+    ) -> Iterator[dict[str, Any]]:
         """Predict files.
 
         Args:
-            inputs: Files, folders, patterns and URLs, see :func:`~morn_plugin.deploy.images.list_images`.
+            inputs: Files, folders, patterns and URLs, see
+                :func:`~morn_plugin.deploy.images.list_images`.
             batch_size: Images at once.
             thr: Overrides the thresholds of the export.
             topk: Give this many best labels instead.
             num_workers: Threads that read ahead; None for 2 beside a GPU and none on a CPU.
 
         Yields:
-            A record an image (:func:`~morn_plugin.deploy.labels.make_record`), or ``dict(img_path, error)``.
+            A record an image (:func:`~morn_plugin.deploy.labels.make_record`), or ``dict(img_path,
+            error)``.
         """
         check_positive(batch_size=batch_size)
         check_thr_topk(thr, topk)
         on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
-        loaded = read_ahead(self.prepare, list_images(inputs), count_readers(num_workers, on_cpu), 2 * batch_size)
+        loaded = read_ahead(
+            self.prepare, list_images(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
+        )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
-    def _predict_batch(self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr,
-                       topk: int | None) -> list[dict[str, Any]]:
+    def _predict_batch(
+        self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr, topk: int | None
+    ) -> list[dict[str, Any]]:
         if thr is None and topk is None:
             thr, topk = self.metadata['thr'], self.metadata['topk']
         outputs = self.run(np.stack([image for _, image in batch]))
-        names = {'scores': 'scores', 'cnn_scores': 'cnn_scores', 'step_scores': 'step_scores', 'step_labels': 'path'}
+        names = {
+            'scores': 'scores',
+            'cnn_scores': 'cnn_scores',
+            'step_scores': 'step_scores',
+            'step_labels': 'path',
+        }
         records = []
         for row, (path, _) in enumerate(batch):
             values = {names[name]: array[row] for name, array in outputs.items()}

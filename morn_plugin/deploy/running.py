@@ -22,14 +22,16 @@ def count_readers(num_workers: int | None, on_cpu: bool) -> int:
     return num_workers if num_workers is not None else 0 if on_cpu else 2
 
 
-def read_ahead(function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int,
-               ahead: int) -> Generator[tuple[Source, Result | Exception], None, None]:
+def read_ahead(
+    function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int, ahead: int
+) -> Generator[tuple[Source, Result | Exception], None, None]:
     """Apply a function in threads, in order, while the results are used.
 
     Closed early, it drops what has not begun and waits for what has, so that no thread outlives it.
 
     Args:
-        function: Reads and prepares one image; Pillow, OpenCV and NumPy let go of the interpreter while they work.
+        function: Reads and prepares one image; Pillow, OpenCV and NumPy let go of the interpreter
+            while they work.
         sources: Its arguments, taken from an iterator only as they are needed.
         num_workers: Threads; 0 reads when the result is wanted.
         ahead: Results to hold ready at most.
@@ -65,13 +67,17 @@ def batched(items: Iterable[Source], size: int) -> Iterator[list[Source]]:
         yield batch
 
 
-def run_batches(function: Callable[[list[Any]], list[dict[str, Any]]],
-                loaded: Generator[tuple[Any, Any], None, None], size: int) -> Iterator[dict[str, Any]]:
+def run_batches(
+    function: Callable[[list[Any]], list[dict[str, Any]]],
+    loaded: Generator[tuple[Any, Any], None, None],
+    size: int,
+) -> Iterator[dict[str, Any]]:
     """Predict in batches of readable images, and keep the order.
 
     Args:
         function: Maps what was loaded of a batch to records.
-        loaded: What :func:`read_ahead` gives; closed in the end, also after an error of the function.
+        loaded: What :func:`read_ahead` gives; closed in the end, also after an error of the
+            function.
         size: Images in a batch.
 
     Yields:
@@ -82,7 +88,11 @@ def run_batches(function: Callable[[list[Any]], list[dict[str, Any]]],
             good = [item for _, item in batch if not isinstance(item, Exception)]
             records = iter(function(good) if good else ())
             for source, item in batch:
-                yield dict(img_path=str(source), error=str(item)) if isinstance(item, Exception) else next(records)
+                yield (
+                    dict(img_path=str(source), error=str(item))
+                    if isinstance(item, Exception)
+                    else next(records)
+                )
 
 
 def show_progress(items: Iterable[Source], total: int, unit: str = 'images') -> Iterator[Source]:

@@ -1,6 +1,9 @@
-"""Checkpoint files: written whole or not at all, verified before they are trusted, found again after a crash.
+"""Checkpoint files: written whole or not at all, verified before they are trusted.
 
-torch.save writes a zip archive with a CRC-32 of every record, but torch.load does not look at them. Here it is looked at.
+Found again after a crash.
+
+torch.save writes a zip archive with a CRC-32 of every record, but torch.load does not look at them.
+Here it is looked at.
 """
 
 import os
@@ -28,24 +31,35 @@ class CheckpointError(RuntimeError):
 
 @register_backend('atomic')
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's backend for local files, whose files appear under their names only when whole and on disk.
+    """MMEngine's backend for local files.
 
-    Switch it on with ``backend_args=dict(backend='atomic')``; :class:`ResumableCheckpointHook` does.
+    Whose files appear under their names only when whole and on disk.
+
+    Switch it on with ``backend_args=dict(backend='atomic')``; :class:`ResumableCheckpointHook`
+    does.
     """
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes to a file.
 
         Raises:
-            OSError: If they cannot be written, of a full disk for example; the file is as it was before.
+            OSError: If they cannot be written, of a full disk for example; the file is as it was
+                before.
         """
         try:
             with atomic_write(filepath) as file:
                 file.write(obj)
         except OSError as error:
-            before = 'the one before under this name is' if osp.exists(filepath) else 'the checkpoints before are'
-            raise OSError(error.errno, f'{error.strerror}: {filepath} ({len(obj)} bytes) could not be written; '
-                                       f'{before} intact') from error
+            before = (
+                'the one before under this name is'
+                if osp.exists(filepath)
+                else 'the checkpoints before are'
+            )
+            raise OSError(
+                error.errno,
+                f'{error.strerror}: {filepath} ({len(obj)} bytes) could not be written; '
+                f'{before} intact',
+            ) from error
 
     def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
         """Write text to a file, as :meth:`put` does."""
@@ -53,7 +67,9 @@ class AtomicLocalBackend(LocalBackend):
 
 
 def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
-    """Verify and load a checkpoint; nothing but tensors, plain containers and the allow-list comes out of it.
+    """Verify and load a checkpoint.
+
+    Nothing but tensors, plain containers and the allow-list comes out of it.
 
     Args:
         path: A local file.
@@ -72,17 +88,21 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        raise CheckpointError(f'Checkpoint {path} is refused: {_first_reason(error)} It may be crafted to run code when '
-                              'it is loaded; nothing of it was run.') from error
+        raise CheckpointError(
+            f'Checkpoint {path} is refused: {_first_reason(error)} It may be crafted to run code '
+            'when it is loaded; nothing of it was run.'
+        ) from error
     except Exception as error:  # a damaged or crafted file can make torch raise anything
-        raise CheckpointError(f'Checkpoint {path} cannot be loaded: {type(error).__name__}: '
-                              f'{_first_reason(error)}') from error
+        raise CheckpointError(
+            f'Checkpoint {path} cannot be loaded: {type(error).__name__}: {_first_reason(error)}'
+        ) from error
 
 
 def find_damage(path: str | os.PathLike) -> str | None:
     """Look for damage without loading: every record of the archive must have its CRC-32.
 
-    Files in torch's format from before 1.6 have no checksum, of these only the beginning is looked at.
+    Files in torch's format from before 1.6 have no checksum, of these only the beginning is looked
+    at.
 
     Returns:
         What is wrong, or None.
@@ -101,8 +121,16 @@ def find_damage(path: str | os.PathLike) -> str | None:
     try:
         with zipfile.ZipFile(path) as archive:
             return _find_archive_damage(archive)
-    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError, RuntimeError, NotImplementedError, ValueError,
-            UnicodeDecodeError) as error:
+    except (
+        zipfile.BadZipFile,
+        zipfile.LargeZipFile,
+        EOFError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+        UnicodeDecodeError,
+    ) as error:
         return f'it is not a whole archive ({error})'
 
 
@@ -110,8 +138,15 @@ def _find_archive_damage(archive: zipfile.ZipFile) -> str | None:
     names = set()
     for record in archive.infolist():
         parts = PurePosixPath(record.filename).parts
-        if record.filename.startswith('/') or '..' in parts or '\\' in record.filename or len(parts) < 2:
-            return f'its record {record.filename!r} is not inside the one folder that torch.save makes'
+        if (
+            record.filename.startswith('/')
+            or '..' in parts
+            or '\\' in record.filename
+            or len(parts) < 2
+        ):
+            return (
+                f'its record {record.filename!r} is not inside the one folder that torch.save makes'
+            )
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             return f'its record {record.filename!r} is compressed, which torch.save never does'
         if record.filename in names:
@@ -124,19 +159,28 @@ def _find_archive_damage(archive: zipfile.ZipFile) -> str | None:
 
 
 def _first_reason(error: BaseException) -> str:
-    """Take what torch's unpickler said, without the advice put around it, of which one half is to switch it off."""
+    """Take what torch's unpickler said, without the advice put around it.
+
+    Of which one half is to switch it off.
+    """
     while isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
         error = error.__context__
     lines = str(error).strip().split('\n')
-    return re.split(' was not an allowed global|, please check| Please use', lines[0])[0].rstrip('. ') + '.'
+    return (
+        re.split(' was not an allowed global|, please check| Please use', lines[0])[0].rstrip('. ')
+        + '.'
+    )
 
 
-def find_resumable(folder: str, filename_tmpl: str = 'epoch_{}.pth') -> tuple[str | None, list[str]]:
+def find_resumable(
+    folder: str, filename_tmpl: str = 'epoch_{}.pth'
+) -> tuple[str | None, list[str]]:
     """Find the newest intact checkpoint of a run.
 
-    The file ``last_checkpoint`` names the newest. Where that one is damaged or missing, older ones of the folder follow;
-    where nothing names one, the one with the highest number comes first. Files outside of the folder are never followed,
-    so that a copied folder does not lead back to the original.
+    The file ``last_checkpoint`` names the newest. Where that one is damaged or missing, older ones
+    of the folder follow; where nothing names one, the one with the highest number comes first.
+    Files outside of the folder are never followed, so that a copied folder does not lead back to
+    the original.
 
     Args:
         folder: The run's ``work_dir``, or wherever its checkpoints are.
@@ -171,7 +215,9 @@ def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator
     if named is not None:
         yield named
         # Ones with higher numbers are not of this run: whatever it wrote last is named.
-        numbers = {name: number for name, number in numbers.items() if number < numbers.get(named, 1 << 62)}
+        numbers = {
+            name: number for name, number in numbers.items() if number < numbers.get(named, 1 << 62)
+        }
     yield from sorted(numbers, key=lambda name: -numbers[name])
 
 
@@ -189,20 +235,29 @@ def _read_last_checkpoint(folder: str, skipped: list[str]) -> str | None:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Remove what a killed process left of checkpoints that it was writing; they never had their names."""
+    """Remove what a killed process left of checkpoints that it was writing.
+
+    They never had their names.
+    """
     for path in Path(folder).glob('.*.pth.*.tmp'):
         path.unlink(missing_ok=True)
 
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """Load a local checkpoint for MMEngine, in place of its own loader: verified, and with errors that name the file."""
+    """Load a local checkpoint for MMEngine, in place of its own loader.
+
+    Verified, and with errors that name the file.
+    """
     return load_checkpoint(filename, map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_http(filename: str, map_location: Any = None, model_dir: str | None = None) -> Any:
-    """Download a checkpoint once and load it as a local one; MMEngine's own loader would unpickle anything."""
+    """Download a checkpoint once and load it as a local one.
+
+    MMEngine's own loader would unpickle anything.
+    """
     folder = model_dir or osp.join(torch.hub.get_dir(), 'checkpoints')
     path = osp.join(folder, osp.basename(filename.split('?')[0]))
     if is_main_process() and not osp.isfile(path):

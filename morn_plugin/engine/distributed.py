@@ -1,6 +1,7 @@
 """Distributed runs where there is no GPU.
 
-MMEngine's own start-up picks a CUDA device whatever the backend. So the process group is made here, before the Runner.
+MMEngine's own start-up picks a CUDA device whatever the backend. So the process group is made here,
+before the Runner.
 """
 
 import atexit
@@ -16,11 +17,13 @@ from torch.distributed.rendezvous import rendezvous
 
 
 def init_cpu_process_group(timeout: int | None = None) -> bool:
-    """Join the gloo group that torchrun set up, if there is no GPU and no group yet; it is left when the process ends.
+    """Join the gloo group that torchrun set up, if there is no GPU and no group yet.
+
+    It is left when the process ends.
 
     Args:
-        timeout: Seconds after which a process that waits for a silent one gives up. Defaults to torch's 1800. A dead one
-            is noticed at once.
+        timeout: Seconds after which a process that waits for a silent one gives up. Defaults to
+            torch's 1800. A dead one is noticed at once.
 
     Returns:
         Whether the process now is in a gloo group of ours.
@@ -29,7 +32,8 @@ def init_cpu_process_group(timeout: int | None = None) -> bool:
         return False
     limit = timedelta(seconds=timeout or 1800)
     store, rank, world_size = next(rendezvous('env://', timeout=limit))
-    # torchrun may keep its store over a restart, with the addresses of the dead processes in it, which new ones would wait
+    # torchrun may keep its store over a restart, with the addresses of the dead processes in it,
+    # which new ones would wait
     # for: each attempt gets a part of its own.
     store = dist.PrefixStore(f'attempt_{os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=world_size, timeout=limit)
@@ -46,10 +50,11 @@ def use_cpu_model_wrapper(cfg: ConfigDict) -> None:
 def leave_process_group() -> None:
     """Leave the group once its threads have ended, while Python still runs.
 
-    A gloo thread that lets go of an exchanged tensor while the interpreter shuts down aborts the process ("terminate called
-    without an active exception", exit code -6), and torchrun then fails a job that is complete. The group waits for its
-    threads when nothing holds it any more; a finished Runner's model does until it is collected. After an error nothing is
-    waited for, since a thread may be in an exchange that the other processes never come to.
+    A gloo thread that lets go of an exchanged tensor while the interpreter shuts down aborts the
+    process ("terminate called without an active exception", exit code -6), and torchrun then fails
+    a job that is complete. The group waits for its threads when nothing holds it any more; a
+    finished Runner's model does until it is collected. After an error nothing is waited for, since
+    a thread may be in an exchange that the other processes never come to.
     """
     if dist.is_initialized() and not hasattr(sys, 'last_type'):
         gc.collect()

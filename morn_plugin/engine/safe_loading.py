@@ -1,8 +1,9 @@
 """The allow-list with which MMEngine's checkpoints load while torch's ``weights_only`` stays on.
 
-torch refuses every global that is not listed. MMEngine's checkpoints hold its ``HistoryBuffer``s and a few NumPy objects
-in the message hub, and name methods of ``HistoryBuffer`` through ``builtins.getattr``. The real ``getattr`` would let a
-crafted file reach any attribute, so a guarded one answers to its name.
+torch refuses every global that is not listed. MMEngine's checkpoints hold its ``HistoryBuffer``s
+and a few NumPy objects in the message hub, and name methods of ``HistoryBuffer`` through
+``builtins.getattr``. The real ``getattr`` would let a crafted file reach any attribute, so a
+guarded one answers to its name.
 """
 
 import os
@@ -23,22 +24,36 @@ def guarded_getattr(obj: Any, name: str) -> Any:
         TypeError: If a file asks for anything else.
     """
     if obj is not HistoryBuffer or name not in HISTORY_METHODS:
-        raise TypeError(f'A checkpoint asked for the attribute {name!r} of {obj!r}; allowed are '
-                        f'{", ".join(HISTORY_METHODS)} of HistoryBuffer. It may be crafted: do not trust it.')
+        raise TypeError(
+            f'A checkpoint asked for the attribute {name!r} of {obj!r}; allowed are '
+            f'{", ".join(HISTORY_METHODS)} of HistoryBuffer. It may be crafted: do not trust it.'
+        )
     return getattr(obj, name)
 
 
 def allow_checkpoint_globals() -> None:
     """Register the allow-list with torch, once for the process."""
-    multiarray = import_module('numpy._core.multiarray' if np.__version__ >= '2' else 'numpy.core.multiarray')
+    multiarray = import_module(
+        'numpy._core.multiarray' if np.__version__ >= '2' else 'numpy.core.multiarray'
+    )
     numpy_functions = {name: getattr(multiarray, name) for name in ('_reconstruct', 'scalar')}
-    torch.serialization.add_safe_globals([
-        HistoryBuffer, np.ndarray, np.dtype,
-        *(getattr(np.dtypes, name) for name in ('Float64DType', 'Int64DType', 'UInt32DType', 'Float32DType')),
-        *((function, f'numpy.{core}.multiarray.{name}')  # NumPy 2 and 1
-          for name, function in numpy_functions.items() for core in ('_core', 'core')),
-        (guarded_getattr, 'builtins.getattr'),
-    ])
+    torch.serialization.add_safe_globals(
+        [
+            HistoryBuffer,
+            np.ndarray,
+            np.dtype,
+            *(
+                getattr(np.dtypes, name)
+                for name in ('Float64DType', 'Int64DType', 'UInt32DType', 'Float32DType')
+            ),
+            *(
+                (function, f'numpy.{core}.multiarray.{name}')  # NumPy 2 and 1
+                for name, function in numpy_functions.items()
+                for core in ('_core', 'core')
+            ),
+            (guarded_getattr, 'builtins.getattr'),
+        ]
+    )
 
 
 def force_weights_only() -> None:

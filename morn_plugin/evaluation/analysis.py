@@ -48,10 +48,22 @@ def label_figures(scores: np.ndarray, predicted: np.ndarray, targets: np.ndarray
     true, given = targets > 0, predicted & (targets >= 0)
     support, number, right = true.sum(0), given.sum(0), (true & given).sum(0)
     with np.errstate(invalid='ignore'):
-        precision, recall, f1 = (100 * a / b for a, b in ((right, number), (right, support), (2 * right, support + number)))
-    average = [100 * metrics.average_precision_score(true[targets[:, c] >= 0, c], scores[targets[:, c] >= 0, c])
-               if support[c] else np.nan for c in range(scores.shape[1])]
-    return LabelFigures(support, precision, recall, f1, np.array(average), support - right, number - right)
+        precision, recall, f1 = (
+            100 * a / b
+            for a, b in ((right, number), (right, support), (2 * right, support + number))
+        )
+    average = [
+        100
+        * metrics.average_precision_score(
+            true[targets[:, c] >= 0, c], scores[targets[:, c] >= 0, c]
+        )
+        if support[c]
+        else np.nan
+        for c in range(scores.shape[1])
+    ]
+    return LabelFigures(
+        support, precision, recall, f1, np.array(average), support - right, number - right
+    )
 
 
 def confused_labels(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -72,7 +84,8 @@ def image_f1(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
     """Give the F1 of each image (N,), 0-1; 1 where nothing is true and nothing predicted.
 
     Examples:
-        >>> image_f1(np.array([[True, True], [False, False]]), np.array([[1, 0], [0, 0]])).round(3).tolist()
+        >>> predicted = np.array([[True, True], [False, False]])
+        >>> image_f1(predicted, np.array([[1, 0], [0, 0]])).round(3).tolist()
         [0.667, 1.0]
     """
     true, given = targets > 0, predicted & (targets >= 0)

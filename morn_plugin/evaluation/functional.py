@@ -1,11 +1,12 @@
 """Counts to precision, recall and F1 (paper, Sec. 4.2). No MMEngine here.
 
-N images, C labels. ``Counts`` hold, one entry a label or one an image, how often it is true (a1, b1), predicted (a2, b2)
-and both (a3, b3). All figures are in percent.
+N images, C labels. ``Counts`` hold, one entry a label or one an image, how often it is true (a1,
+b1), predicted (a2, b2) and both (a3, b3). All figures are in percent.
 
-Undefined ratios: a label that is never predicted has no precision and one without an image no recall; likewise an image
-with nothing predicted, and one without true labels. ``undefined='zero'``, the authors' convention and the default, counts
-them as 0 in the mean; ``'skip'`` leaves them out of it.
+Undefined ratios: a label that is never predicted has no precision and one without an image no
+recall; likewise an image with nothing predicted, and one without true labels. ``undefined='zero'``,
+the authors' convention and the default, counts them as 0 in the mean; ``'skip'`` leaves them out of
+it.
 """
 
 from collections.abc import Iterable
@@ -54,7 +55,9 @@ def pack_labels(predicted: np.ndarray, target: np.ndarray) -> list[bytes]:
     return [row.tobytes() for row in np.packbits(sets, axis=2)]
 
 
-def unpack_labels(packed: Iterable[bytes], num_classes: int, chunk: int = 4096) -> Iterable[tuple[np.ndarray, np.ndarray]]:
+def unpack_labels(
+    packed: Iterable[bytes], num_classes: int, chunk: int = 4096
+) -> Iterable[tuple[np.ndarray, np.ndarray]]:
     """Give back what :func:`pack_labels` packed, a chunk of images at a time.
 
     Yields:
@@ -62,7 +65,7 @@ def unpack_labels(packed: Iterable[bytes], num_classes: int, chunk: int = 4096) 
     """
     packed = list(packed)
     for start in range(0, len(packed), chunk):
-        part = packed[start:start + chunk]
+        part = packed[start : start + chunk]
         bits = np.frombuffer(b''.join(part), dtype=np.uint8).reshape(len(part), 2, -1)
         sets = np.unpackbits(bits, axis=2, count=num_classes).astype(bool)
         yield sets[:, 0], sets[:, 1]
@@ -86,8 +89,10 @@ def count_images(packed: Iterable[bytes], num_classes: int) -> Counts:
     Returns:
         Arrays (N,).
     """
-    parts = [np.stack([true.sum(1), predicted.sum(1), (true & predicted).sum(1)])
-             for predicted, true in unpack_labels(packed, num_classes)]
+    parts = [
+        np.stack([true.sum(1), predicted.sum(1), (true & predicted).sum(1)])
+        for predicted, true in unpack_labels(packed, num_classes)
+    ]
     return Counts(*np.concatenate(parts, axis=1))
 
 
@@ -128,12 +133,17 @@ def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
         [50.0, 50.0, 50.0]
     """
     packed, number = pack_labels(predicted, target), target.shape[1]
-    return [value for counts in (count_labels(packed, number), count_images(packed, number))
-            for value in mean_precision_recall_f1(counts)]
+    return [
+        value
+        for counts in (count_labels(packed, number), count_images(packed, number))
+        for value in mean_precision_recall_f1(counts)
+    ]
 
 
 def top_one(scores: np.ndarray, target: np.ndarray) -> float:
-    """Give the share of images whose best label is a true one (paper, Table 4), ignored labels left out.
+    """Give the share of images whose best label is a true one (paper, Table 4).
+
+    Ignored labels left out.
 
     Args:
         scores: (N, C), 0-1, of one step.

@@ -1,7 +1,9 @@
-"""Which label follows which on a model's paths, against what co-occurrence alone predicts. No MMEngine here.
+"""Which label follows which on a model's paths.
 
-N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, -1 where a path has ended; ``targets``
-(M, C) training labels in {0, 1, -1}.
+Against what co-occurrence alone predicts. No MMEngine here.
+
+N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, -1 where a path
+has ended; ``targets`` (M, C) training labels in {0, 1, -1}.
 """
 
 from dataclasses import dataclass
@@ -11,13 +13,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class LabelGraph:
-    """Transitions between labels, arrays (C, C) from rows a to columns b; NaN rows where nothing is known of a.
+    """Transitions between labels, arrays (C, C) from rows a to columns b.
+
+    NaN rows where nothing is known of a.
 
     Attributes:
         count: How often b directly follows a.
         probability: P(l_t = b | l_{t-1} = a), rows sum to 1.
-        expected: The same if the next label were drawn from those that share a training image with a, as often as they do.
-        lift: probability / expected; infinite where b follows a but never shares an image with it, NaN where both are 0.
+        expected: The same if the next label were drawn from those that share a training image with
+            a, as often as they do.
+        lift: probability / expected; infinite where b follows a but never shares an image with it,
+            NaN where both are 0.
     """
 
     count: np.ndarray
@@ -27,7 +33,9 @@ class LabelGraph:
 
 
 def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count how often label b directly follows label a; -1, where a path has ended, follows nothing.
+    """Count how often label b directly follows label a.
+
+    -1, where a path has ended, follows nothing.
 
     Returns:
         Integer (C, C).
@@ -44,7 +52,9 @@ def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def expected_transitions(targets: np.ndarray) -> np.ndarray:
-    """Give n_ab / sum over b' != a of n_ab', n_ab being the training images with both; the diagonal is 0.
+    """Give n_ab / sum over b' != a of n_ab', n_ab being the training images with both.
+
+    The diagonal is 0.
 
     Returns:
         (C, C), rows that sum to 1, NaN for a label that never shares an image.
@@ -66,20 +76,28 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
         ValueError: If there is no transition, or a path has a label that is none of the C.
     """
     if paths.ndim != 2 or paths.shape[1] < 2:
-        raise ValueError(f'Expected paths of at least 2 steps, (N, T), but got shape {paths.shape}.')
+        raise ValueError(
+            f'Expected paths of at least 2 steps, (N, T), but got shape {paths.shape}.'
+        )
     if paths.min() < -1 or paths.max() >= targets.shape[1]:
-        raise ValueError(f'Expected labels in 0..{targets.shape[1] - 1}, or -1 after the end of a path, but got '
-                         f'{paths.min()}..{paths.max()}.')
+        raise ValueError(
+            f'Expected labels in 0..{targets.shape[1] - 1}, or -1 after the end of a path, but got '
+            f'{paths.min()}..{paths.max()}.'
+        )
     count = count_transitions(paths, targets.shape[1])
     if not count.any():
-        raise ValueError(f'Expected a path of at least 2 labels, but each of the {len(paths)} ended before.')
+        raise ValueError(
+            f'Expected a path of at least 2 labels, but each of the {len(paths)} ended before.'
+        )
     probability, expected = _normalise(count), expected_transitions(targets)
     with np.errstate(divide='ignore', invalid='ignore'):
         return LabelGraph(count, probability, expected, probability / expected)
 
 
 def structure_share(graph: LabelGraph) -> float:
-    """Say how far transitions are from co-occurrence: the mean distance of the two rows in total variation, 0-1.
+    """Say how far transitions are from co-occurrence.
+
+    The mean distance of the two rows in total variation, 0-1.
 
     Averaged over transitions that leave a label with a known row on both sides.
     """

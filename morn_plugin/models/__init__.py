@@ -13,6 +13,14 @@ for _decoder in (LabelSequenceLSTM, MultiOrderLSTM):  # decoders know nothing of
 
 __all__ = [
     'AverageScoresTTA',
-    'LabelDecoder', 'LabelDecoderHead', 'LabelSequenceLSTM', 'MaskedStepwiseBCELoss', 'MultiLabelClassifier',
-    'MultiOrderLSTM', 'MultiOrderLSTMHead', 'ScoreClassifier', 'decoder_from_release', 'masked_stepwise_bce'
+    'LabelDecoder',
+    'LabelDecoderHead',
+    'LabelSequenceLSTM',
+    'MaskedStepwiseBCELoss',
+    'MultiLabelClassifier',
+    'MultiOrderLSTM',
+    'MultiOrderLSTMHead',
+    'ScoreClassifier',
+    'decoder_from_release',
+    'masked_stepwise_bce',
 ]

@@ -1,4 +1,7 @@
-"""ImageNet weights for a backbone: every parameter is filled, or there is an error that says what to do."""
+"""ImageNet weights for a backbone.
+
+Every parameter is filled, or there is an error that says what to do.
+"""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -9,10 +12,20 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 OPTION = '--cfg-options model.backbone.init_cfg.checkpoint=FILE'
-# How a file's keys become the backbone's: (prefix to take away, prefix to add). OpenMMLab's classifiers, torchvision's
-# and timm's plain models, and those saved from DataParallel.
-RENAMINGS = (('', ''), ('backbone.', ''), ('module.', ''), ('module.backbone.', ''), ('', 'timm_model.'))
-DERIVED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')  # buffers that weights need not bring
+# How a file's keys become the backbone's: (prefix to take away, prefix to add). OpenMMLab's
+# classifiers, torchvision's and timm's plain models, and those saved from DataParallel.
+RENAMINGS = (
+    ('', ''),
+    ('backbone.', ''),
+    ('module.', ''),
+    ('module.backbone.', ''),
+    ('', 'timm_model.'),
+)
+DERIVED = (
+    'num_batches_tracked',
+    'relative_position_index',
+    'attn_mask',
+)  # buffers that weights need not bring
 
 
 def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
@@ -25,34 +38,47 @@ def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
     return taken
 
 
-def load_pretrained(backbone: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu') -> None:
+def load_pretrained(
+    backbone: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu'
+) -> None:
     """Fill a backbone with weights in torchvision's, timm's or OpenMMLab's naming.
 
     Args:
         backbone: The module to fill.
         checkpoint: A file, a URL, or ``torchvision://resnet101`` and the like.
-        prefix: Take the keys that start with this. Defaults to None: whatever fits most keys of the backbone.
+        prefix: Take the keys that start with this. Defaults to None: whatever fits most keys of the
+            backbone.
         map_location: Where the tensors are loaded to.
 
     Raises:
-        ValueError: If the weights cannot be had, or leave a parameter of the backbone unset; names checkpoint and option.
+        ValueError: If the weights cannot be had, or leave a parameter of the backbone unset; names
+            checkpoint and option.
     """
     state = read_state_dict(checkpoint, map_location)
-    renamings: Iterable[tuple[str, str]] = RENAMINGS if prefix is None else ((prefix.rstrip('.') + '.', ''),)
+    renamings: Iterable[tuple[str, str]] = (
+        RENAMINGS if prefix is None else ((prefix.rstrip('.') + '.', ''),)
+    )
     wanted = backbone.state_dict().keys()
     candidates = [_rename(state, *renaming) for renaming in renamings]
     best = max(candidates, key=lambda candidate: len(wanted & candidate.keys()))
     try:
         missing, unexpected = backbone.load_state_dict(best, strict=False)
     except RuntimeError as error:
-        raise ValueError(f'The weights of {checkpoint} do not fit {type(backbone).__name__}: {error}') from error
+        raise ValueError(
+            f'The weights of {checkpoint} do not fit {type(backbone).__name__}: {error}'
+        ) from error
     missing = [name for name in missing if not name.endswith(DERIVED)]
     if missing:
         raise ValueError(
-            f'{checkpoint} does not hold the weights of this {type(backbone).__name__}: {len(missing)} of its '
-            f'{len(wanted)} tensors are not there, such as {missing[0]!r}; the file has keys such as '
-            f'{next(iter(state), None)!r}. Name a checkpoint of the same architecture: {OPTION}')
-    print_log(f'Backbone filled from {checkpoint}; keys that it has no use for: {unexpected or "none"}.', 'current')
+            f'{checkpoint} does not hold the weights of this {type(backbone).__name__}: '
+            f'{len(missing)} of its {len(wanted)} tensors are not there, such as {missing[0]!r}; '
+            f'the file has keys such as {next(iter(state), None)!r}. Name a checkpoint of the same '
+            f'architecture: {OPTION}'
+        )
+    print_log(
+        f'Backbone filled from {checkpoint}; keys that it has no use for: {unexpected or "none"}.',
+        'current',
+    )
 
 
 def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Tensor]:
@@ -63,19 +89,28 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
     """
     try:
         content = CheckpointLoader.load_checkpoint(checkpoint, map_location)
-    except Exception as error:  # no network, no file, a proxy's error page, a truncated file: many kinds
+    except (
+        Exception
+    ) as error:  # no network, no file, a proxy's error page, a truncated file: many kinds
         remote = '://' in checkpoint
         raise ValueError(
-            f"Cannot {'download' if remote else 'read'} the backbone's pretrained weights {checkpoint} "
-            f'({type(error).__name__}: {error}). Give a local file with {OPTION}'
+            f"Cannot {'download' if remote else 'read'} the backbone's pretrained weights "
+            f'{checkpoint} ({type(error).__name__}: {error}). Give a local file with {OPTION}'
             + (' (download it where there is a network)' if remote else '')
-            + ', or start from random weights with --cfg-options model.backbone.init_cfg=None') from error
+            + ', or start from random weights with --cfg-options model.backbone.init_cfg=None'
+        ) from error
     state = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ValueError(f'Expected {checkpoint} to be a state dict or a checkpoint with a `state_dict`, but got '
-                         f'{type(content).__name__}. Give another file with {OPTION}')
+        raise ValueError(
+            f'Expected {checkpoint} to be a state dict or a checkpoint with a `state_dict`, but '
+            f'got {type(content).__name__}. Give another file with {OPTION}'
+        )
     return dict(state)
 
 
 def _rename(state: Mapping[str, Tensor], take_away: str, add: str) -> dict[str, Tensor]:
-    return {add + name[len(take_away):]: value for name, value in state.items() if name.startswith(take_away)}
+    return {
+        add + name[len(take_away) :]: value
+        for name, value in state.items()
+        if name.startswith(take_away)
+    }

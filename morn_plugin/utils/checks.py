@@ -25,10 +25,14 @@ def at_least(least: int) -> Callable[[str], int]:
         Traceback (most recent call last):
         argparse.ArgumentTypeError: expected a whole number of at least 1, but got '0'
     """
+
     def convert(text: str) -> int:
         if not text.strip().lstrip('-').isdigit() or int(text) < least:
-            raise argparse.ArgumentTypeError(f'expected a whole number of at least {least}, but got {text!r}')
+            raise argparse.ArgumentTypeError(
+                f'expected a whole number of at least {least}, but got {text!r}'
+            )
         return int(text)
+
     return convert
 
 
@@ -41,7 +45,9 @@ def check_choice(name: str, value: object, choices: tuple) -> None:
         ValueError: Expected `mask` to be one of 'previous', 'none', but got 'prev'.
     """
     if value not in choices:
-        raise ValueError(f'Expected `{name}` to be one of {", ".join(map(repr, choices))}, but got {value!r}.')
+        raise ValueError(
+            f'Expected `{name}` to be one of {", ".join(map(repr, choices))}, but got {value!r}.'
+        )
 
 
 def check_probability(name: str, value: object) -> None:
@@ -57,7 +63,9 @@ def check_probability(name: str, value: object) -> None:
 
 
 def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> None:
-    """Raise unless at most one of ``thr`` (0-1, or one such number a label) and ``topk`` (positive) is set, and valid.
+    """Raise unless at most one of ``thr`` and ``topk`` is set, and valid.
+
+    ``thr`` is a number 0-1 or one such number a label, ``topk`` a positive integer.
 
     Examples:
         >>> check_thr_topk([0.5, 1.5], None)
@@ -65,7 +73,9 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
         ValueError: Expected `thr[1]` to be a number between 0 and 1, but got 1.5.
     """
     if thr is not None and topk is not None:
-        raise ValueError(f'Expected either `thr` or `topk`, but got both: thr={thr!r}, topk={topk!r}.')
+        raise ValueError(
+            f'Expected either `thr` or `topk`, but got both: thr={thr!r}, topk={topk!r}.'
+        )
     if isinstance(thr, Sequence) and not isinstance(thr, str):
         if not thr:
             raise ValueError('Expected `thr` to be a number or one number a label, but got none.')

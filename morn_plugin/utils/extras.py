@@ -17,7 +17,8 @@ def require_extra(module: str, extra: str) -> ModuleType:
     Examples:
         >>> require_extra('no_such_module', 'demo')
         Traceback (most recent call last):
-        ImportError: no_such_module is not installed. It comes with an extra: pip install 'morn-plugin[demo]'
+        ImportError: no_such_module is not installed. It comes with an extra: pip install
+        'morn-plugin[demo]'
     """
     try:
         return import_module(module)
@@ -25,4 +26,5 @@ def require_extra(module: str, extra: str) -> ModuleType:
         if error.name != module.split('.')[0]:
             raise
         raise ImportError(
-            f"{module} is not installed. It comes with an extra: pip install 'morn-plugin[{extra}]'") from error
+            f"{module} is not installed. It comes with an extra: pip install 'morn-plugin[{extra}]'"
+        ) from error

@@ -9,7 +9,9 @@ Item = TypeVar('Item')
 
 
 def evenly_spaced(items: Sequence[Item], number: int) -> list[Item]:
-    """Give ``number`` of the items, evenly spaced, the first and the last among them; all where there are fewer.
+    """Give ``number`` of the items, evenly spaced, the first and the last among them.
+
+    All where there are fewer.
 
     Examples:
         >>> evenly_spaced('abcdefg', 3)

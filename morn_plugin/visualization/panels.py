@@ -1,6 +1,7 @@
 """Pictures of predictions: image, labels, and the steps as in the paper's Fig. 3.
 
-Colours are of the Okabe-Ito set, which colour-blind readers tell apart; shape and words say the same once more.
+Colours are of the Okabe-Ito set, which colour-blind readers tell apart; shape and words say the
+same once more.
 """
 
 from collections.abc import Sequence
@@ -26,7 +27,11 @@ STEP_HEIGHT = 0.4  # inches
 MAX_LINES = 40  # labels written beside an image
 MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
-NAME_ROOM, CELL_ROOM, TITLE_ROOM = 110, 84, 145  # points: a name beside mark and score, in a cell, below the image
+NAME_ROOM, CELL_ROOM, TITLE_ROOM = (
+    110,
+    84,
+    145,
+)  # points: a name beside mark and score, in a cell, below the image
 NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 
@@ -41,7 +46,8 @@ class Prediction:
         predicted: Indices of the predicted labels.
         step_scores: (T, C), 0-1; None for a model without steps.
         scores: (C,), 0-1.
-        path: (T,), the label picked at each step, -1 after the end of a sequence; None for a model without steps.
+        path: (T,), the label picked at each step, -1 after the end of a sequence; None for a model
+            without steps.
     """
 
     image: np.ndarray
@@ -57,8 +63,12 @@ class Prediction:
         self.path, self.step_scores = cut_at_end(path, self.step_scores)
 
 
-def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], path: str | Path | IO[bytes],
-                     heading: str = '') -> None:
+def draw_predictions(
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    path: str | Path | IO[bytes],
+    heading: str = '',
+) -> None:
     """Draw one row an image into a picture file: image, labels, steps.
 
     Args:
@@ -73,7 +83,9 @@ def draw_predictions(predictions: Sequence[Prediction], classes: Sequence[str], 
     figure.savefig(path)
 
 
-def render_predictions(predictions: Sequence[Prediction], classes: Sequence[str], heading: str = '') -> np.ndarray:
+def render_predictions(
+    predictions: Sequence[Prediction], classes: Sequence[str], heading: str = ''
+) -> np.ndarray:
     """Draw as :func:`draw_predictions` does, into an array (H, W, 3) uint8, RGB."""
     canvas = FigureCanvasAgg(_make_figure(predictions, classes, heading))
     canvas.draw()
@@ -84,7 +96,9 @@ def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], head
     steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
     lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
     height = max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
-    figure = Figure(figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained')
+    figure = Figure(
+        figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained'
+    )
     axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
     for row, item in zip(axes, predictions, strict=True):
         _draw_image(row[0], item)
@@ -92,7 +106,9 @@ def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], head
         _draw_steps(row[2], item, classes, height)
     kinds = KINDS if any(item.true is not None for item in predictions) else ()
     with_steps = any(item.step_scores is not None for item in predictions)
-    legend = '    '.join([f'{mark} {kind}' for kind, _, mark in kinds] + ['★ score kept by max-pooling'] * with_steps)
+    legend = '    '.join(
+        [f'{mark} {kind}' for kind, _, mark in kinds] + ['★ score kept by max-pooling'] * with_steps
+    )
     figure.suptitle('\n'.join(filter(None, (heading, legend))), fontsize=10, parse_math=False)
     return figure
 
@@ -105,7 +121,9 @@ def split_labels(true: Sequence[int], predicted: Sequence[int]) -> dict[str, lis
         {'right': [2], 'missed': [1], 'extra': [3]}
     """
     truth, guess = set(true), set(predicted)
-    return dict(right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth))
+    return dict(
+        right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth)
+    )
 
 
 def kept_by_max_pooling(step_scores: np.ndarray, predicted: Sequence[int]) -> np.ndarray:
@@ -130,23 +148,41 @@ def _draw_image(axes: Axes, item: Prediction) -> None:
     axes.set_anchor('N')
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(_shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False)
+    axes.set_xlabel(
+        _shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False
+    )
 
 
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
     axes.axis('off')
     if item.true is None:
-        chosen = [(label, 'black', '•') for label in sorted(item.predicted, key=lambda label: -item.scores[label])]
+        chosen = [
+            (label, 'black', '•')
+            for label in sorted(item.predicted, key=lambda label: -item.scores[label])
+        ]
     else:
         kinds = split_labels(item.true, item.predicted)
         chosen = [(label, colour, mark) for kind, colour, mark in KINDS for label in kinds[kind]]
-    lines = [(f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}', colour)
-             for label, colour, mark in chosen]
+    lines = [
+        (
+            f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}',
+            colour,
+        )
+        for label, colour, mark in chosen
+    ]
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [(f'… and {len(lines) - MAX_LINES} more', 'grey')]
     for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
-        axes.text(0, 1 - (number + 0.5) / max(len(lines), 7), text, color=colour, va='center', fontsize=NAME_SIZE,
-                  parse_math=False, transform=axes.transAxes)
+        axes.text(
+            0,
+            1 - (number + 0.5) / max(len(lines), 7),
+            text,
+            color=colour,
+            va='center',
+            fontsize=NAME_SIZE,
+            parse_math=False,
+            transform=axes.transAxes,
+        )
 
 
 def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: float) -> None:
@@ -159,16 +195,36 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
     text, colours = [], []
     for step, labels in enumerate(best):
         scores = item.step_scores[step, labels]
-        text.append([f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}{" ★" if kept[step, label] else ""}'
-                     for label, score in zip(labels, scores, strict=True)])
+        text.append(
+            [
+                f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}'
+                + (' ★' if kept[step, label] else '')
+                for label, score in zip(labels, scores, strict=True)
+            ]
+        )
         colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
-    table = axes.table(text, cellColours=colours, rowLabels=[f't={step + 1}' for step in range(len(best))],
-                       cellLoc='center', loc='center', bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall))
+    table = axes.table(
+        text,
+        cellColours=colours,
+        rowLabels=[f't={step + 1}' for step in range(len(best))],
+        cellLoc='center',
+        loc='center',
+        bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall),
+    )
     if item.path is not None:
         names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:5])
         more = '  → …' if len(item.path) > 5 else ''
-        axes.text(0.04, 1 - tall - 0.05, f'path: {names}{more}', fontsize=CELL_SIZE, va='top', color='0.3', clip_on=False,
-                  transform=axes.transAxes, parse_math=False)
+        axes.text(
+            0.04,
+            1 - tall - 0.05,
+            f'path: {names}{more}',
+            fontsize=CELL_SIZE,
+            va='top',
+            color='0.3',
+            clip_on=False,
+            transform=axes.transAxes,
+            parse_math=False,
+        )
     table.auto_set_font_size(False)
     table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():
@@ -179,10 +235,16 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
 
 
 def _shorten(text: str, room: float, size: float) -> str:
-    """Cut text that is wider than ``room`` points, as measured in bold, from the middle: names often differ at the end."""
+    """Cut text that is wider than ``room`` points, as measured in bold, from the middle.
+
+    Names often differ at the end.
+    """
     font = FontProperties(size=size, weight='bold')
     width = lambda part: text_to_path.get_text_width_height_descent(part, font, ismath=False)[0]
     if width(text) <= room:
         return text
-    cuts = (f'{text[:kept - kept // 3]}…{text[len(text) - kept // 3:]}' for kept in range(len(text) - 1, 0, -1))
+    cuts = (
+        f'{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}'
+        for kept in range(len(text) - 1, 0, -1)
+    )
     return next((cut for cut in cuts if width(cut) <= room), '…')

@@ -15,7 +15,8 @@ Cell = str | float | int | None
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; }
-body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px; padding: 0 16px 48px; }
+body { font: 15px/1.5 system-ui, sans-serif; margin: 0 auto; max-width: 1200px;
+  padding: 0 16px 48px; }
 h1 { font-size: 1.6em; margin-bottom: 0; }
 h2 { margin-top: 2em; font-size: 1.2em; }
 .note { opacity: .75; margin-top: .2em; }
@@ -23,7 +24,8 @@ h2 { margin-top: 2em; font-size: 1.2em; }
 .two { display: flex; flex-wrap: wrap; gap: 0 48px; }
 .two > div { max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right; white-space: nowrap; }
+th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right;
+  white-space: nowrap; }
 th:first-child, td:first-child, th.text, td.text { text-align: left; }
 tbody tr:hover { background: var(--soft); }
 th button { all: unset; cursor: pointer; }
@@ -38,12 +40,14 @@ SCRIPT = """
 for (const table of document.querySelectorAll('table.sortable')) {
   const heads = [...table.tHead.rows[0].cells];
   heads.forEach((head, column) => head.querySelector('button').addEventListener('click', () => {
-    const down = head.getAttribute('aria-sort') !== 'descending' && (column > 0 || head.hasAttribute('aria-sort'));
+    const down = head.getAttribute('aria-sort') !== 'descending'
+      && (column > 0 || head.hasAttribute('aria-sort'));
     heads.forEach(other => other.removeAttribute('aria-sort'));
     head.setAttribute('aria-sort', down ? 'descending' : 'ascending');
     const value = row => row.cells[column].dataset.value ?? row.cells[column].textContent;
     const number = row => value(row) === '' ? -Infinity : Number(value(row));
-    const compare = column ? (a, b) => number(a) - number(b) : (a, b) => value(a).localeCompare(value(b));
+    const compare = column ? (a, b) => number(a) - number(b)
+      : (a, b) => value(a).localeCompare(value(b));
     const body = table.tBodies[0];
     body.append(...[...body.rows].sort((a, b) => (down ? -1 : 1) * compare(a, b)));
   }));
@@ -62,14 +66,22 @@ def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str
         note: Plain text below it.
         sections: Heading (plain text) and content (HTML) of each.
     """
-    body = ''.join(f'<section><h2>{escape(heading)}</h2>{content}</section>' for heading, content in sections)
-    return (f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
-            f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-            f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{STYLE}</style></head><body>'
-            f'<h1>{escape(title)}</h1><p class="note">{escape(note)}</p>{body}<script>{SCRIPT}</script></body></html>\n')
+    body = ''.join(
+        f'<section><h2>{escape(heading)}</h2>{content}</section>' for heading, content in sections
+    )
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+        '<meta name="viewport" content="width=device-width, '
+        f'initial-scale=1"><style>{STYLE}</style></head><body>'
+        f'<h1>{escape(title)}</h1><p '
+        f'class="note">{escape(note)}</p>{body}<script>{SCRIPT}</script></body></html>\n'
+    )
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable: bool = False, note: str = '') -> str:
+def make_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable: bool = False, note: str = ''
+) -> str:
     """Lay out a table.
 
     Args:
@@ -80,12 +92,21 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable:
     """
     button = lambda name: f'<button>{escape(name)}</button>' if sortable else escape(name)
     lines = list(rows)
-    kinds = [' class="text"' if lines and isinstance(cell, str) else '' for cell in (lines or [columns])[0]]
-    head = ''.join(f'<th scope="col"{kind}>{button(name)}</th>' for name, kind in zip(columns, kinds, strict=True))
+    kinds = [
+        ' class="text"' if lines and isinstance(cell, str) else ''
+        for cell in (lines or [columns])[0]
+    ]
+    head = ''.join(
+        f'<th scope="col"{kind}>{button(name)}</th>'
+        for name, kind in zip(columns, kinds, strict=True)
+    )
     body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in lines)
     kind = ' class="sortable"' if sortable else ''
-    return (f'{make_note(note)}<div class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-            '</div>')
+    return (
+        f'{make_note(note)}<div '
+        f'class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+        '</div>'
+    )
 
 
 def make_note(text: str) -> str:
@@ -103,7 +124,8 @@ def embed_figure(figure: Figure, description: str) -> str:
 def embed_png(content: bytes, description: str) -> str:
     """Put the bytes of a PNG file into the page."""
     data = base64.b64encode(content).decode()
-    return f'<div class="wide"><img alt="{escape(description)}" src="data:image/png;base64,{data}"></div>'
+    image = f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
+    return f'<div class="wide">{image}</div>'
 
 
 def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
@@ -114,17 +136,33 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
     left, right = figure.subplots(1, 2)
-    curves = {name: [(line['step'], line[name]) for line in log if name in line]
-              for name in sorted({key for line in log for key in line if key.startswith('loss')})}
+    curves = {
+        name: [(line['step'], line[name]) for line in log if name in line]
+        for name in sorted({key for line in log for key in line if key.startswith('loss')})
+    }
     for name, points in curves.items():
-        if name != 'loss' or list(curves.values()).count(points) == 1:  # the sum of one part would cover it
+        if (
+            name != 'loss' or list(curves.values()).count(points) == 1
+        ):  # the sum of one part would cover it
             left.plot(*zip(*points, strict=True), label=name)
-    styles = dict(zip(('per-label/f1-score', 'per-image/f1-score'), ((RIGHT, 'o'), (EXTRA, 's')), strict=True))
+    styles = dict(
+        zip(('per-label/f1-score', 'per-image/f1-score'), ((RIGHT, 'o'), (EXTRA, 's')), strict=True)
+    )
     for prefix, dashes in (('', '-'), ('cnn/', ':')):
         for name, (colour, mark) in styles.items():
-            points = [(line['step'], line[prefix + name]) for line in log if prefix + name in line and 'loss' not in line]
+            points = [
+                (line['step'], line[prefix + name])
+                for line in log
+                if prefix + name in line and 'loss' not in line
+            ]
             if points:
-                right.plot(*zip(*points, strict=True), label=prefix + name, color=colour, marker=mark, linestyle=dashes)
+                right.plot(
+                    *zip(*points, strict=True),
+                    label=prefix + name,
+                    color=colour,
+                    marker=mark,
+                    linestyle=dashes,
+                )
     left.set(xlabel='iteration', title='Training losses')
     right.set(xlabel='epoch', title='Validation, percent')
     for axes in (left, right):
@@ -139,7 +177,12 @@ def draw_supports(support: np.ndarray, f1: np.ndarray) -> Figure:
     figure = Figure(figsize=(6, 3.2), dpi=110, layout='constrained')
     axes = figure.subplots()
     axes.scatter(support, np.nan_to_num(f1), color=RIGHT, edgecolors='white')
-    axes.set(xlabel='images with the label', ylabel='F1, percent', ylim=(-4, 104), title='Frequent and rare labels')
+    axes.set(
+        xlabel='images with the label',
+        ylabel='F1, percent',
+        ylim=(-4, 104),
+        title='Frequent and rare labels',
+    )
     if support.max() > 0:
         axes.set_xscale('symlog', linthresh=10)
     axes.grid(alpha=0.3)

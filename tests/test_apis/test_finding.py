@@ -47,11 +47,16 @@ def test_config_beside_a_checkpoint_without_one(tmp_path):
 
 
 def test_text_of_a_config_is_read_as_mmengine_would():
-    cfg = Config(dict(a={'x/y': 1, 'z': [1, -2.5, (3, )]}, b=dict(c=None, d=True), e=float('inf'), f='it\'s'))
+    cfg = Config(
+        dict(a={'x/y': 1, 'z': [1, -2.5, (3,)]}, b=dict(c=None, d=True), e=float('inf'), f="it's")
+    )
     assert parse_config(cfg.pretty_text, 'text').to_dict() == cfg.to_dict()
 
 
-@pytest.mark.parametrize('text', ['import os', 'a = open("x", "w")', 'a = [__import__("os").getcwd()]', 'a = b', 'a.b = 1'])
+@pytest.mark.parametrize(
+    'text',
+    ['import os', 'a = open("x", "w")', 'a = [__import__("os").getcwd()]', 'a = b', 'a.b = 1'],
+)
 def test_text_of_a_config_is_never_executed(text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match='expected assignments of plain values, but line 1'):

@@ -51,22 +51,29 @@ def expected(work_dir):
 def test_agrees_with_the_test_loop(inferencer, expected, files):
     found = inferencer(files, batch_size=4)['predictions']
     assert len(found) == len(files)
-    assert len({tuple(sorted(record['labels'])) for record in found}) > 1  # or the rest would show nothing
+    assert (
+        len({tuple(sorted(record['labels'])) for record in found}) > 1
+    )  # or the rest would show nothing
     for record, sample, path in zip(found, expected, files, strict=False):
         assert record['img_path'] == path
         assert sorted(record['labels']) == sample.pred_label.tolist()
         assert record['path'] == sample.step_labels.tolist()
         assert record['names'] == [inferencer.classes[label] for label in record['labels']]
-        for name, key in dict(scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores').items():
+        for name, key in dict(
+            scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores'
+        ).items():
             np.testing.assert_allclose(record[name], sample.get(key).numpy(), atol=1e-5)
         assert [record['scores'][label] for label in record['labels']] == sorted(
-            (record['scores'][label] for label in record['labels']), reverse=True)
+            (record['scores'][label] for label in record['labels']), reverse=True
+        )
 
 
 def test_a_data_set_as_arrays(inferencer, expected):
     found = collect_predictions(inferencer)
     assert found.scores.shape == (37, 41)
-    np.testing.assert_allclose(found.scores, torch.stack([sample.pred_score for sample in expected]).numpy(), atol=1e-5)
+    np.testing.assert_allclose(
+        found.scores, torch.stack([sample.pred_score for sample in expected]).numpy(), atol=1e-5
+    )
     for row, sample in zip(found.targets, expected, strict=True):
         assert np.flatnonzero(row > 0).tolist() == sample.gt_label.tolist()
     for row, sample in zip(found.predicted, expected, strict=True):
@@ -77,12 +84,19 @@ def test_a_data_set_as_arrays(inferencer, expected):
 def test_thr_topk_and_thresholds_of_each_label(inferencer, files):
     scores = np.float32([record['scores'] for record in inferencer(files)['predictions']])
     per_label = np.linspace(0.1, 0.9, 41).tolist()
-    cases = (dict(thr=0.3), scores > np.float32(0.3)), (dict(thr=per_label), scores > np.float32(per_label))
+    cases = (
+        (dict(thr=0.3), scores > np.float32(0.3)),
+        (dict(thr=per_label), scores > np.float32(per_label)),
+    )
     for options, wanted in cases:
         records = inferencer(files, **options)['predictions']
-        assert [sorted(record['labels']) for record in records] == [np.flatnonzero(row).tolist() for row in wanted]
+        assert [sorted(record['labels']) for record in records] == [
+            np.flatnonzero(row).tolist() for row in wanted
+        ]
     records = inferencer(files, topk=3)['predictions']
-    assert [record['labels'] for record in records] == np.argsort(-scores, axis=1, kind='stable')[:, :3].tolist()
+    assert [record['labels'] for record in records] == np.argsort(-scores, axis=1, kind='stable')[
+        :, :3
+    ].tolist()
     with pytest.raises(ValueError, match='one threshold for each of 41'):
         inferencer(files, thr=[0.5, 0.5])
     with pytest.raises(ValueError, match=r'`thr` to be a number between 0 and 1'):
@@ -97,7 +111,13 @@ def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
         picture.save(tmp_path / name)
     (tmp_path / 'notes.txt').write_text('not an image')
     array = np.asarray(picture)[..., ::-1]
-    inputs = [tmp_path / 'a.png', str(tmp_path), str(tmp_path / '*.png'), [str(tmp_path / 'a.png'), array], array]
+    inputs = [
+        tmp_path / 'a.png',
+        str(tmp_path),
+        str(tmp_path / '*.png'),
+        [str(tmp_path / 'a.png'), array],
+        array,
+    ]
     handler = lambda *args: http.server.SimpleHTTPRequestHandler(*args, directory=str(tmp_path))
     server = http.server.HTTPServer(('127.0.0.1', 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -106,7 +126,11 @@ def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
     server.shutdown()
     server.server_close()
     assert [len(records) for records in found] == [1, 3, 2, 2, 1, 1]
-    assert [record['img_path'].rsplit('/', 1)[1] for record in found[1]] == ['a.png', 'b.png', 'c.PNG']
+    assert [record['img_path'].rsplit('/', 1)[1] for record in found[1]] == [
+        'a.png',
+        'b.png',
+        'c.PNG',
+    ]
     for record in (record for records in found for record in records):
         np.testing.assert_allclose(record['scores'], found[0][0]['scores'], atol=1e-5)
 
@@ -137,7 +161,12 @@ def test_reading_ahead_changes_nothing(inferencer, files, tmp_path, monkeypatch)
     found = []
     for num_workers in (0, 1, 4):
         monkeypatch.setattr(inferencer, 'num_workers', num_workers)
-        found.append([*inferencer.predict(iter(inputs), batch_size=3), *inferencer(files, batch_size=3)['predictions']])
+        found.append(
+            [
+                *inferencer.predict(iter(inputs), batch_size=3),
+                *inferencer(files, batch_size=3)['predictions'],
+            ]
+        )
     assert [record['img_path'] for record in found[0]] == inputs + files
     assert ['error' in record for record in found[0]].count(True) == 1
     assert found[0] == found[1] == found[2]
@@ -173,7 +202,9 @@ def test_the_next_batch_is_loaded_while_the_model_runs(inferencer, files, run, m
 def test_reads_no_more_than_two_batches_ahead(inferencer, files):
     taken = []
     batches = inferencer.preprocess((taken.append(path) or path for path in files), batch_size=2)
-    counts = [(len(taken), [sample.img_path for sample in batch['data_samples']]) for batch in batches]
+    counts = [
+        (len(taken), [sample.img_path for sample in batch['data_samples']]) for batch in batches
+    ]
     assert [number for number, _ in counts] == [6, 8, 10, 11, 11, 11]
     assert [path for _, paths in counts for path in paths] == files
 
@@ -198,7 +229,9 @@ def test_a_failing_transform_comes_to_light_in_its_place(inferencer, files, monk
     assert caught.value is failure
     assert batches == [files[:2], files[2:4]]
     records = list(inferencer.predict(files, batch_size=2))
-    assert [record.get('error') for record in records] == [None] * 5 + ['no such channel'] + [None] * 5
+    assert [record.get('error') for record in records] == [None] * 5 + ['no such channel'] + [
+        None
+    ] * 5
 
 
 @pytest.mark.parametrize('end', ['close', 'error'])
@@ -250,40 +283,65 @@ def test_pictures_and_data_samples(inferencer, files, tmp_path):
             assert picture.width > 300
 
 
-PLAIN = dict(type='ImageClassifier', backbone=dict(type='ResNet', depth=18, base_channels=8),
-             neck=dict(type='GlobalAveragePooling'),
-             head=dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64))
+PLAIN = dict(
+    type='ImageClassifier',
+    backbone=dict(type='ResNet', depth=18, base_channels=8),
+    neck=dict(type='GlobalAveragePooling'),
+    head=dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64),
+)
 
 
 def test_a_model_of_mmpretrain_alone(files, tmp_path):
     """open-mmlab/mmpretrain#1911: all labels of a multi-label model, none of ours in it."""
     torch.save(dict(state_dict=MODELS.build(PLAIN).state_dict()), tmp_path / 'plain.pth')
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
-    (tmp_path / 'plain.py').write_text(f'model = {PLAIN}\ntest_dataloader = dict(dataset=dict(pipeline={pipeline}))')
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(32, 32)),
+        dict(type='PackInputs'),
+    ]
+    (tmp_path / 'plain.py').write_text(
+        f'model = {PLAIN}\ntest_dataloader = dict(dataset=dict(pipeline={pipeline}))'
+    )
     with pytest.warns(UserWarning, match='holds no class list'):
         inferencer = MultiLabelInferencer(tmp_path, device='cpu')
-    record, = inferencer(files[0], thr=0.0)['predictions']
+    (record,) = inferencer(files[0], thr=0.0)['predictions']
     assert sorted(record['names']) == ['label 0', 'label 1', 'label 2', 'label 3']
     assert set(record) == {'img_path', 'labels', 'names', 'scores'}
 
 
 def write_plain(folder, head):
     model = PLAIN | dict(head=head)
-    torch.save(dict(state_dict=MODELS.build(model).state_dict(), meta=dict(dataset_meta=dict(classes=list('abcd')))),
-               folder / 'plain.pth')
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(32, 32)), dict(type='PackInputs')]
-    (folder / 'plain.py').write_text(f'model = {model}\ntest_dataloader = dict(dataset=dict(type="X", pipeline={pipeline}))')
+    torch.save(
+        dict(
+            state_dict=MODELS.build(model).state_dict(),
+            meta=dict(dataset_meta=dict(classes=list('abcd'))),
+        ),
+        folder / 'plain.pth',
+    )
+    pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(32, 32)),
+        dict(type='PackInputs'),
+    ]
+    (folder / 'plain.py').write_text(
+        f'model = {model}\ntest_dataloader = dict(dataset=dict(type="X", pipeline={pipeline}))'
+    )
     return folder
 
 
 def test_a_model_of_one_label_is_refused(tmp_path):
     write_plain(tmp_path, dict(type='LinearClsHead', num_classes=4, in_channels=64))
-    with pytest.raises(ValueError, match=r'plain\.pth: expected a multi-label classifier, .* LinearClsHead'):
+    with pytest.raises(
+        ValueError, match=r'plain\.pth: expected a multi-label classifier, .* LinearClsHead'
+    ):
         MultiLabelInferencer(tmp_path, device='cpu')
 
 
 def test_an_export_decides_as_a_head_of_mmpretrain_with_both_settings(tmp_path):
-    write_plain(tmp_path, dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64, thr=0.9, topk=2))
+    write_plain(
+        tmp_path,
+        dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64, thr=0.9, topk=2),
+    )
     described = describe_model(MultiLabelInferencer(tmp_path, device='cpu'))
     assert (described['thr'], described['topk']) == (0.9, None)
 
@@ -295,7 +353,9 @@ def test_what_cannot_be_used_is_named(work_dir, tmp_path):
     with pytest.raises(ValueError, match=r'model\.pth'):
         MultiLabelInferencer(tmp_path)
     (tmp_path / 'settings.py').write_text('log_level = "INFO"')
-    with pytest.raises(ValueError, match=r'settings\.py: expected a config with `model`, but got .*log_level'):
+    with pytest.raises(
+        ValueError, match=r'settings\.py: expected a config with `model`, but got .*log_level'
+    ):
         MultiLabelInferencer(work_dir, tmp_path / 'settings.py')
 
 

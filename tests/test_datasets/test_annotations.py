@@ -15,8 +15,13 @@ from morn_plugin.datasets.annotations import (
 
 
 def content(**item):
-    return dict(metainfo=dict(classes=['cat', 'dog', 'cow']), data_list=[dict(img_path='a.jpg', gt_label=[0]),
-                                                                         dict(img_path='b.jpg', gt_label=[1, 2]) | item])
+    return dict(
+        metainfo=dict(classes=['cat', 'dog', 'cow']),
+        data_list=[
+            dict(img_path='a.jpg', gt_label=[0]),
+            dict(img_path='b.jpg', gt_label=[1, 2]) | item,
+        ],
+    )
 
 
 def write(tmp_path, value):
@@ -65,9 +70,15 @@ BAD = {
     'a label too large': (content(gt_label=[0, 3]), r'data_list\[1\].gt_label.*0\.\.2.*3'),
     'a label negative': (content(gt_label=[-1]), r'data_list\[1\].gt_label.*0\.\.2.*-1'),
     'a label twice': (content(gt_label=[2, 1, 2]), r'data_list\[1\].gt_label.*\[2\]'),
-    'difficult too large': (content(gt_label_difficult=[3]), r'data_list\[1\].gt_label_difficult.*0\.\.2'),
+    'difficult too large': (
+        content(gt_label_difficult=[3]),
+        r'data_list\[1\].gt_label_difficult.*0\.\.2',
+    ),
     'difficult null': (content(gt_label_difficult=None), r'data_list\[1\].gt_label_difficult'),
-    'difficult and true': (content(gt_label_difficult=[2, 0]), r'data_list\[1\].*\[2\] are in both'),
+    'difficult and true': (
+        content(gt_label_difficult=[2, 0]),
+        r'data_list\[1\].*\[2\] are in both',
+    ),
     'no JSON': (b'{"metainfo": ', 'expected JSON'),
     'an empty file': (b'', 'expected JSON'),
     'no UTF-8': (b'{"metainfo": "\xff"}', 'UTF-8.*byte 14'),
@@ -93,13 +104,20 @@ def test_long_values_are_shortened_in_messages():
 
 
 def test_what_was_saved_is_read_back(tmp_path):
-    annotations = Annotations(['Katze', '犬', 'a "b"'], [
-        dict(img_path='ü/a.jpg', gt_label=[]), dict(img_path='b.jpg', gt_label=[2, 0], gt_label_difficult=[1], width=640)],
-        dict(source='hand'))
+    annotations = Annotations(
+        ['Katze', '犬', 'a "b"'],
+        [
+            dict(img_path='ü/a.jpg', gt_label=[]),
+            dict(img_path='b.jpg', gt_label=[2, 0], gt_label_difficult=[1], width=640),
+        ],
+        dict(source='hand'),
+    )
     path = tmp_path / 'sub' / 'ann.json'
     save_annotations(path, annotations)
     assert load_annotations(path) == annotations
-    assert json.loads(path.read_text(encoding='utf-8'))['metainfo'] == dict(source='hand', classes=annotations.classes)
+    assert json.loads(path.read_text(encoding='utf-8'))['metainfo'] == dict(
+        source='hand', classes=annotations.classes
+    )
     first = path.read_bytes()
     save_annotations(path, load_annotations(path))
     assert path.read_bytes() == first
@@ -124,10 +142,17 @@ def test_classes_of_the_config_stand_in_for_missing_ones(tmp_path):
     assert load_annotations(path, ['x', 'y', 'z']).classes == ['x', 'y', 'z']
 
 
-@pytest.mark.parametrize(('expected', 'match'), [
-    (['cat', 'cow', 'dog'], r"another order.*index 1 'dog' was found and 'cow' expected"),
-    (['cat', 'dog'], r"3 classes against 2.*index 2 'cow' was found and 'nothing'"),
-    (['cat', 'dog', 'cow', 'pig'], r"3 classes against 4.*index 3 'nothing' was found and 'pig'")])
+@pytest.mark.parametrize(
+    ('expected', 'match'),
+    [
+        (['cat', 'cow', 'dog'], r"another order.*index 1 'dog' was found and 'cow' expected"),
+        (['cat', 'dog'], r"3 classes against 2.*index 2 'cow' was found and 'nothing'"),
+        (
+            ['cat', 'dog', 'cow', 'pig'],
+            r"3 classes against 4.*index 3 'nothing' was found and 'pig'",
+        ),
+    ],
+)
 def test_other_classes_than_the_config_are_refused(tmp_path, expected, match):
     with pytest.raises(AnnotationError, match=rf'ann\.json.*{match}'):
         load_annotations(write(tmp_path, content()), expected)

@@ -9,8 +9,13 @@ from morn_plugin.datasets.annotations import AnnotationError, Annotations, save_
 
 @pytest.fixture
 def root(tmp_path):
-    data = [dict(img_path='a.png', gt_label=[0, 2]), dict(img_path='b.png', gt_label=[], gt_label_difficult=[1])]
-    save_annotations(tmp_path / 'plain.json', Annotations(['cat', 'dog', 'cow'], data[:1], dict(source='hand')))
+    data = [
+        dict(img_path='a.png', gt_label=[0, 2]),
+        dict(img_path='b.png', gt_label=[], gt_label_difficult=[1]),
+    ]
+    save_annotations(
+        tmp_path / 'plain.json', Annotations(['cat', 'dog', 'cow'], data[:1], dict(source='hand'))
+    )
     save_annotations(tmp_path / 'difficult.json', Annotations(['cat', 'dog', 'cow'], data))
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (5, 4), (10, 20, 30)).save(tmp_path / name)
@@ -18,8 +23,18 @@ def root(tmp_path):
 
 
 def build(root, ann_file, **options):
-    return DATASETS.build(dict(type='CheckedMultiLabelDataset', data_root=str(root), ann_file=ann_file, pipeline=[
-        TRANSFORMS.build(dict(type='LoadCheckedImage')), TRANSFORMS.build(dict(type='PackInputs'))], **options))
+    return DATASETS.build(
+        dict(
+            type='CheckedMultiLabelDataset',
+            data_root=str(root),
+            ann_file=ann_file,
+            pipeline=[
+                TRANSFORMS.build(dict(type='LoadCheckedImage')),
+                TRANSFORMS.build(dict(type='PackInputs')),
+            ],
+            **options,
+        )
+    )
 
 
 def test_labels_reach_the_samples(root):
@@ -35,15 +50,19 @@ def test_labels_reach_the_samples(root):
 
 def test_difficult_labels_become_minus_one(root):
     dataset = build(root, 'difficult.json')
-    assert [dataset[i]['data_samples'].gt_score.tolist() for i in range(2)] == [[1, 0, 1], [0, -1, 0]]
+    assert [dataset[i]['data_samples'].gt_score.tolist() for i in range(2)] == [
+        [1, 0, 1],
+        [0, -1, 0],
+    ]
 
 
 def test_samples_go_from_data_set_to_loss(root):
     from morn_plugin.models import LabelDecoderHead
+
     dataset = build(root, 'difficult.json')
     batch = pseudo_collate([dataset[0], dataset[1]])
     head = LabelDecoderHead(3, 2, None)
-    assert head.loss((torch.randn(2, 2), ), batch['data_samples'])['loss_cnn'].isfinite()
+    assert head.loss((torch.randn(2, 2),), batch['data_samples'])['loss_cnn'].isfinite()
 
 
 def test_classes_of_the_config_must_agree(root):
@@ -53,12 +72,16 @@ def test_classes_of_the_config_must_agree(root):
 
 
 def test_two_data_sets_do_not_share_their_classes(root):
-    save_annotations(root / 'other.json', Annotations(['x'], [dict(img_path='a.png', gt_label=[0])]))
+    save_annotations(
+        root / 'other.json', Annotations(['x'], [dict(img_path='a.png', gt_label=[0])])
+    )
     first, second = build(root, 'plain.json'), build(root, 'other.json')
-    assert (len(first.metainfo['classes']), second.metainfo['classes']) == (3, ('x', ))
+    assert (len(first.metainfo['classes']), second.metainfo['classes']) == (3, ('x',))
 
 
 def test_a_broken_file_is_named(root):
-    (root / 'bad.json').write_text('{"metainfo": {"classes": ["a"]}, "data_list": [{"img_path": "a.png", "gt_label": [1]}]}')
+    (root / 'bad.json').write_text(
+        '{"metainfo": {"classes": ["a"]}, "data_list": [{"img_path": "a.png", "gt_label": [1]}]}'
+    )
     with pytest.raises(AnnotationError, match=r'bad\.json.*data_list\[0\]\.gt_label'):
         build(root, 'bad.json')

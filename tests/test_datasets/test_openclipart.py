@@ -20,7 +20,8 @@ MINI = ROOT / 'tests' / 'data' / 'openclipart_mini'
 
 def load_tool():
     spec = importlib.util.spec_from_file_location(
-        'openclipart_tool', ROOT / 'tools' / 'dataset_converters' / 'openclipart.py')
+        'openclipart_tool', ROOT / 'tools' / 'dataset_converters' / 'openclipart.py'
+    )
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
@@ -31,10 +32,13 @@ tool = load_tool()
 
 def svg(*keywords, prolog=''):
     items = ''.join(f'<rdf:li>{keyword}</rdf:li>' for keyword in keywords)
-    return (f'<?xml version="1.0" encoding="UTF-8"?>\n{prolog}<svg xmlns="http://www.w3.org/2000/svg" '
-            'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" xmlns:dc="http://purl.org/dc/elements/1.1/">'
-            '<metadata><rdf:RDF><dc:creator><rdf:Bag><rdf:li>nobody</rdf:li></rdf:Bag></dc:creator>'
-            f'<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject></rdf:RDF></metadata></svg>')
+    return (
+        f'<?xml version="1.0" encoding="UTF-8"?>\n{prolog}<svg xmlns="http://www.w3.org/2000/svg" '
+        'xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#" '
+        'xmlns:dc="http://purl.org/dc/elements/1.1/">'
+        '<metadata><rdf:RDF><dc:creator><rdf:Bag><rdf:li>nobody</rdf:li></rdf:Bag></dc:creator>'
+        f'<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject></rdf:RDF></metadata></svg>'
+    )
 
 
 def noise(seed, cells=10, side=80):
@@ -81,18 +85,30 @@ def library(tmp_path):
     """Every trap once or twice, between plain pictures with `bird` and `animal`."""
     library = Library(tmp_path / 'unpacked')
     for seed in range(40):
-        library.add(f'animals/plain_{seed:02}', noise(seed), svg('bird' if seed % 2 else 'Animal ', 'rare'[:seed]))
+        library.add(
+            f'animals/plain_{seed:02}',
+            noise(seed),
+            svg('bird' if seed % 2 else 'Animal ', 'rare'[:seed]),
+        )
     library.add('modes/palette', noise(100).convert('P'), svg('animals'))  # alias
     library.add('modes/grey_alpha', with_alpha(noise(101), 'L'), svg('animal'))
     library.add('modes/rgba', with_alpha(noise(102)), svg('hash', ' BIRD', ''))
     library.add('modes/zipped', noise(103), gzip.compress(svg('bird', 'animal').encode()), '.svgz')
-    library.add('modes/entity', noise(104), svg('&b;', prolog='<!DOCTYPE svg [<!ENTITY b "bird">]>'))
-    library.add('odd/stopped', noise(105), svg('Architetto  Francesco Rollandin', 'unsorted', 'special'))
+    library.add(
+        'modes/entity', noise(104), svg('&b;', prolog='<!DOCTYPE svg [<!ENTITY b "bird">]>')
+    )
+    library.add(
+        'odd/stopped', noise(105), svg('Architetto  Francesco Rollandin', 'unsorted', 'special')
+    )
     library.add('odd/no_keywords', noise(106), svg())
     library.add('odd/no_svg', noise(107))
     library.add('odd/malformed', noise(108), '<svg><dc:subject>')
     library.add('odd/laughs', noise(109), svg('bird', '&b;', prolog=BILLION_LAUGHS))
-    library.add('odd/external', noise(110), svg('bird', prolog='<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/x">]>'))
+    library.add(
+        'odd/external',
+        noise(110),
+        svg('bird', prolog='<!DOCTYPE svg [<!ENTITY x SYSTEM "file:///etc/x">]>'),
+    )
     library.add('odd/huge', noise(111, side=400), svg('bird'))
     library.add('odd/tiny', noise(112, side=6), svg('bird'))
     library.add('odd/blank', Image.new('RGBA', (60, 60), (0, 0, 0, 0)), svg('bird'))
@@ -119,23 +135,46 @@ def convert(library, out, plan=PLAN):
 
 
 def content(folder):
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in folder.rglob('*')
+        if path.is_file()
+    }
 
 
 def test_report_counts_every_trap(library, tmp_path):
     report = convert(library, tmp_path / 'out')
     assert report['files'] == {
-        'png': 62, 'excluded_folders': {'shapes/stars': 1, 'special': 1, 'unsorted': 1}, 'considered': 58,
-        'svg_gzipped': 1, 'svg_with_entities': 1, 'svg_without_keywords': 1, 'copies': 1,
-        'pictures_with_copies_of_other_keywords': 1, 'merged': False}
+        'png': 62,
+        'excluded_folders': {'shapes/stars': 1, 'special': 1, 'unsorted': 1},
+        'considered': 58,
+        'svg_gzipped': 1,
+        'svg_with_entities': 1,
+        'svg_without_keywords': 1,
+        'copies': 1,
+        'pictures_with_copies_of_other_keywords': 1,
+        'merged': False,
+    }
     assert report['problems'] == {
-        'dangling_link': ['odd/dangling'], 'svg_malformed': ['odd/malformed'], 'svg_missing': ['odd/no_svg'],
-        'svg_unsafe': ['odd/external', 'odd/laughs']}
+        'dangling_link': ['odd/dangling'],
+        'svg_malformed': ['odd/malformed'],
+        'svg_missing': ['odd/no_svg'],
+        'svg_unsafe': ['odd/external', 'odd/laughs'],
+    }
     assert report['unusable'] == {
-        'too_many_pixels': ['odd/huge'], 'too_small': ['odd/tiny'], 'broken': ['odd/broken'], 'blank': ['odd/blank']}
+        'too_many_pixels': ['odd/huge'],
+        'too_small': ['odd/tiny'],
+        'broken': ['odd/broken'],
+        'blank': ['odd/blank'],
+    }
     assert report['modes'] == {'LA': 1, 'P': 1, 'RGB': 51, 'RGBA': 1}
     assert {key: n for key, n in report['stop_keywords'].items() if n} == {
-        '': 2, 'hash': 1, 'unsorted': 1, 'special': 1, 'architetto francesco rollandin': 1}
+        '': 2,
+        'hash': 1,
+        'unsorted': 1,
+        'special': 1,
+        'architetto francesco rollandin': 1,
+    }
     assert {key: n for key, n in report['aliases'].items() if n} == {'animals': 1}
     # The twins are the only near-duplicates: plain_01 and its link, plain_03 and its enlargement.
     assert report['near_duplicates']['groups_by_size'] == {'1': 50, '2': 2}
@@ -146,7 +185,9 @@ def test_report_counts_every_trap(library, tmp_path):
 
 def test_labels_are_clean_and_sorted(library, tmp_path):
     convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=2))
-    train, test = (load_annotations(tmp_path / 'out' / f'{side}.json') for side in ('train', 'test'))
+    train, test = (
+        load_annotations(tmp_path / 'out' / f'{side}.json') for side in ('train', 'test')
+    )
     # 'rare'[:seed] gives 'r' to one picture, 'ra' and 'rar' to one each, 'rare' to 36.
     assert train.classes == test.classes == ['animal', 'bird', 'rare']
     labels = {item['img_path']: item['gt_label'] for item in train.data_list + test.data_list}
@@ -157,14 +198,18 @@ def test_labels_are_clean_and_sorted(library, tmp_path):
     assert labels['images/animals/plain_04.png'] == [0, 2]
     assert labels['images/animals/plain_01.png'] == [1]
     assert labels['images/twin/linked.png'] == [0]
-    # animal: 20 plain, palette, grey_alpha, zipped, linked; bird: 20 plain, rgba, zipped, entity, larger, stays.
+    # animal: 20 plain, palette, grey_alpha, zipped, linked; bird: 20 plain, rgba, zipped, entity,
+    # larger, stays.
     assert (train.label_counts() + test.label_counts()).tolist() == [24, 25, 36]
 
 
 def test_merged_copies_have_the_keywords_of_all(library, tmp_path):
     report = convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=10, merge_copies=True))
-    labels = {item['img_path']: item['gt_label'] for side in ('train', 'test')
-              for item in load_annotations(tmp_path / 'out' / f'{side}.json').data_list}
+    labels = {
+        item['img_path']: item['gt_label']
+        for side in ('train', 'test')
+        for item in load_annotations(tmp_path / 'out' / f'{side}.json').data_list
+    }
     assert labels['images/animals/plain_01.png'] == [0, 1]
     assert 'images/twin/linked.png' not in labels
     assert report['chosen']['pictures'] == 47
@@ -172,13 +217,19 @@ def test_merged_copies_have_the_keywords_of_all(library, tmp_path):
 
 def test_sides_partition_and_keep_twins_together(library, tmp_path):
     convert(library, tmp_path / 'out')
-    sides = {name: {item['img_path'] for item in load_annotations(tmp_path / 'out' / f'{name}.json').data_list}
-             for name in ('train', 'test', 'train_fit', 'val')}
+    sides = {
+        name: {
+            item['img_path']
+            for item in load_annotations(tmp_path / 'out' / f'{name}.json').data_list
+        }
+        for name in ('train', 'test', 'train_fit', 'val')
+    }
     assert not sides['train'] & sides['test']
     assert not sides['train_fit'] & sides['val']
     assert sides['train_fit'] | sides['val'] == sides['train']
     assert sorted(sides['train'] | sides['test']) == sorted(
-        path for path in content(tmp_path / 'out') if path.startswith('images/'))
+        path for path in content(tmp_path / 'out') if path.startswith('images/')
+    )
     for twins in (('animals/plain_01', 'twin/linked'), ('animals/plain_03', 'twin/larger')):
         for paths in sides.values():
             assert len({f'images/{name}.png' in paths for name in twins}) == 1
@@ -205,8 +256,13 @@ def test_a_label_threshold_moves_no_picture_across(library, tmp_path):
     sides = []
     for count in (2, 25):
         convert(library, tmp_path / str(count), tool.Plan(size=32, min_count=count))
-        sides.append({item['img_path']: side for side in ('train', 'test')
-                      for item in load_annotations(tmp_path / str(count) / f'{side}.json').data_list})
+        sides.append(
+            {
+                item['img_path']: side
+                for side in ('train', 'test')
+                for item in load_annotations(tmp_path / str(count) / f'{side}.json').data_list
+            }
+        )
     assert 0 < len(sides[1]) < len(sides[0])
     assert sides[1].items() <= sides[0].items()
 
@@ -256,19 +312,27 @@ def test_small_images_are_not_enlarged(tmp_path):
 
 def test_size_is_known_without_decoding(tmp_path):
     header = b'\x89PNG\r\n\x1a\n' + (13).to_bytes(4, 'big') + b'IHDR'
-    (tmp_path / 'bomb.png').write_bytes(header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big'))
+    (tmp_path / 'bomb.png').write_bytes(
+        header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big')
+    )
     assert oc.png_size(tmp_path / 'bomb.png') == (20990, 29700)
-    with pytest.raises(oc.TooManyPixelsError, match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700'):
+    with pytest.raises(
+        oc.TooManyPixelsError,
+        match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700',
+    ):
         oc.decode(tmp_path / 'bomb.png')
 
 
-@pytest.mark.parametrize(('prolog', 'error'), [
-    (BILLION_LAUGHS, oc.UnsafeSvgError),
-    ('<!DOCTYPE svg [<!ENTITY % p "text">]>', oc.UnsafeSvgError),
-    ('<!DOCTYPE svg [<!ENTITY x SYSTEM "http://localhost/x">]>', oc.UnsafeSvgError),
-    (f'<!DOCTYPE svg [<!ENTITY x "{"x" * 257}">]>', oc.UnsafeSvgError),
-    ('<', oc.MalformedSvgError),
-])
+@pytest.mark.parametrize(
+    ('prolog', 'error'),
+    [
+        (BILLION_LAUGHS, oc.UnsafeSvgError),
+        ('<!DOCTYPE svg [<!ENTITY % p "text">]>', oc.UnsafeSvgError),
+        ('<!DOCTYPE svg [<!ENTITY x SYSTEM "http://localhost/x">]>', oc.UnsafeSvgError),
+        (f'<!DOCTYPE svg [<!ENTITY x "{"x" * 257}">]>', oc.UnsafeSvgError),
+        ('<', oc.MalformedSvgError),
+    ],
+)
 def test_unsafe_and_malformed_svg(tmp_path, prolog, error):
     (tmp_path / 'a.svg').write_text(svg('bird', prolog=prolog))
     with pytest.raises(error, match=r'a\.svg: expected'):
@@ -310,7 +374,9 @@ def test_near_duplicates_are_what_sets_say():
     rng = np.random.default_rng(0)
     hashes = rng.random((60, 30)) < rng.random((60, 1))
     hashes[:2] = False  # two without any bit
-    expected = [[i, j] for i in range(60) for j in range(i + 1, 60) if jaccard(hashes[i], hashes[j]) <= 0.5]
+    expected = [
+        [i, j] for i in range(60) for j in range(i + 1, 60) if jaccard(hashes[i], hashes[j]) <= 0.5
+    ]
     assert len(expected) > 10
     assert [0, 1] in expected
     assert oc.near_duplicates(hashes, 0.5).tolist() == expected
@@ -343,7 +409,8 @@ def test_recoloured_and_rescaled_are_near_duplicates():
 
 @pytest.mark.parametrize('size', [(34, 51), (40, 23), (9, 11)])
 def test_fingerprint_compares_exact_means_of_equal_cells(size):
-    # By naive sums of fractions, on sides that the cells divide, do not divide, and that have fewer pixels than cells.
+    # By naive sums of fractions, on sides that the cells divide, do not divide, and that have fewer
+    # pixels than cells.
     pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4)).astype(np.uint8)
 
     def grey(x, y):
@@ -358,16 +425,22 @@ def test_fingerprint_compares_exact_means_of_equal_cells(size):
     def mean(column, columns, row, rows):
         across = [(x, share(column, columns, size[0], x)) for x in range(size[0])]
         down = [(y, share(row, rows, size[1], y)) for y in range(size[1])]
-        return sum(part * other * grey(x, y) for x, part in across if part for y, other in down if other)
+        return sum(
+            part * other * grey(x, y) for x, part in across if part for y, other in down if other
+        )
 
-    expected = [mean(x + 1, 17, y, 16) - mean(x, 17, y, 16) > 2 for y in range(16) for x in range(16)]
-    expected += [mean(x, 16, y + 1, 17) - mean(x, 16, y, 17) > 2 for y in range(16) for x in range(16)]
+    expected = [
+        mean(x + 1, 17, y, 16) - mean(x, 17, y, 16) > 2 for y in range(16) for x in range(16)
+    ]
+    expected += [
+        mean(x, 16, y + 1, 17) - mean(x, 16, y, 17) > 2 for y in range(16) for x in range(16)
+    ]
     assert oc.fingerprint(Image.fromarray(pixels)).tolist() == expected
 
 
 def test_fingerprint_is_exact_up_to_the_largest_picture():
     # Sums of whole numbers below 2 ** 53 are exact in float64.
-    assert 255 * sum(oc.HASH_LUMA) * (oc.HASH_SIZE + 1) * oc.HASH_SIZE * oc.MAX_PIXELS < 2 ** 53
+    assert 255 * sum(oc.HASH_LUMA) * (oc.HASH_SIZE + 1) * oc.HASH_SIZE * oc.MAX_PIXELS < 2**53
 
 
 def test_sides_follow_the_content():
@@ -385,13 +458,20 @@ def test_sides_follow_the_content():
 
 def test_pictures_that_encoding_brings_together_do_not_cross():
     def entry(name, seed, in_train):
-        return tool.Entry(oc.Picture(name, Path(name), name, frozenset()), set(), encoded(seed), in_train=in_train)
+        return tool.Entry(
+            oc.Picture(name, Path(name), name, frozenset()), set(), encoded(seed), in_train=in_train
+        )
 
     def encoded(seed):
         noise(seed).save(buffer := io.BytesIO(), 'PNG')
         return buffer.getvalue()
 
-    entries = [entry('a', 1, True), entry('b', 1, False), entry('c', 2, False), entry('d', 2, False)]
+    entries = [
+        entry('a', 1, True),
+        entry('b', 1, False),
+        entry('c', 2, False),
+        entry('d', 2, False),
+    ]
     assert [e.picture.name for e in tool.drop_crossing(entries)] == ['a', 'c', 'd']
 
 
@@ -427,7 +507,10 @@ def test_missing_programs_are_named(tmp_path, monkeypatch, capsys):
 
 def test_command_line_end_to_end(library, tmp_path, capsys):
     out = tmp_path / 'out'
-    assert tool.main([str(out), '--unpacked', str(library.root), '--min-count', '10', '--size', '48']) == 0
+    assert (
+        tool.main([str(out), '--unpacked', str(library.root), '--min-count', '10', '--size', '48'])
+        == 0
+    )
     report = json.loads((out / 'report.json').read_text())
     assert report['command'].endswith('openclipart.py OUT --download --size 48 --min-count 10')
     assert str(tmp_path) not in (out / 'report.json').read_text() + (out / 'README.md').read_text()
@@ -443,7 +526,10 @@ def test_command_line_end_to_end(library, tmp_path, capsys):
 
 @pytest.fixture(scope='module')
 def mini():
-    return {side: load_annotations(MINI / f'{side}.json') for side in ('train', 'test', 'train_fit', 'val')}
+    return {
+        side: load_annotations(MINI / f'{side}.json')
+        for side in ('train', 'test', 'train_fit', 'val')
+    }
 
 
 @pytest.fixture(scope='module')

@@ -7,12 +7,22 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from morn_plugin.datasets.annotations import AnnotationError, Annotations
-from morn_plugin.datasets.score_file import FORMAT, ScoreFile, ScoreFileError, load_scores, save_scores, sha256
+from morn_plugin.datasets.score_file import (
+    FORMAT,
+    ScoreFile,
+    ScoreFileError,
+    load_scores,
+    save_scores,
+    sha256,
+)
 from morn_plugin.datasets.scores import ScoreDataset
 
 CLASSES = ['cat', 'dog', 'tree']
-DATA = [dict(img_path='a/1.jpg', gt_label=[0, 2]), dict(img_path='ä 2.jpg', gt_label=[]),
-        dict(img_path='3.jpg', gt_label=[1], gt_label_difficult=[0])]
+DATA = [
+    dict(img_path='a/1.jpg', gt_label=[0, 2]),
+    dict(img_path='ä 2.jpg', gt_label=[]),
+    dict(img_path='3.jpg', gt_label=[1], gt_label_difficult=[0]),
+]
 
 
 def make_file(**provenance):
@@ -29,7 +39,9 @@ def path(tmp_path):
 
 def rewrite(path, header=None, **arrays):
     """Change arrays or header of a written file; an array that is None goes."""
-    kept = {name: array for name, array in {**load_file(path), **arrays}.items() if array is not None}
+    kept = {
+        name: array for name, array in {**load_file(path), **arrays}.items() if array is not None
+    }
     save_file(kept, path, {'format': FORMAT, 'classes': json.dumps(CLASSES), **(header or {})})
 
 
@@ -45,7 +57,9 @@ def test_whole_batches(path):
     batch = ScoreDataset(str(path)).__getitems__([2, 0])
     assert np.array_equal(batch['inputs'], expected.scores[[2, 0]])
     assert batch['target'].tolist() == [[-1, 1, 0], [1, 0, 1]]
-    samples = ScoreDataset(path.name, data_root=str(path.parent), test_mode=True).__getitems__([1, 2])['data_samples']
+    samples = ScoreDataset(path.name, data_root=str(path.parent), test_mode=True).__getitems__(
+        [1, 2]
+    )['data_samples']
     assert [sample.gt_label.tolist() for sample in samples] == [[], [1]]
     assert samples[1].gt_score.tolist() == [-1, 1, 0]
     assert samples[0].img_path == str(path.parent / 'ä 2.jpg')
@@ -57,14 +71,26 @@ def test_checkpoint_is_checked(tmp_path):
     save_scores(path, make_file(checkpoint='cnn.pth', checkpoint_sha256=sha256(checkpoint)))
     load_scores(path, checkpoint=checkpoint)
     checkpoint.write_bytes(b'other weights')
-    with pytest.raises(ScoreFileError, match=r'scores\.safetensors: `checkpoint_sha256` .*came from another checkpoint'):
+    with pytest.raises(
+        ScoreFileError,
+        match=r'scores\.safetensors: `checkpoint_sha256` .*came from another checkpoint',
+    ):
         load_scores(path, checkpoint=checkpoint)
 
 
-@pytest.mark.parametrize(('classes', 'message'), [
-    (['cat', 'tree', 'dog'], "the same names in another order.* at index 1 'dog' was found and 'tree' expected"),
-    (['cat', 'dog'], "3 classes against 2.* at index 2 'tree' was found and 'nothing' expected"),
-])
+@pytest.mark.parametrize(
+    ('classes', 'message'),
+    [
+        (
+            ['cat', 'tree', 'dog'],
+            "the same names in another order.* at index 1 'dog' was found and 'tree' expected",
+        ),
+        (
+            ['cat', 'dog'],
+            "3 classes against 2.* at index 2 'tree' was found and 'nothing' expected",
+        ),
+    ],
+)
 def test_other_classes(path, classes, message):
     with pytest.raises(AnnotationError, match=message):
         load_scores(path, classes)
@@ -73,25 +99,45 @@ def test_other_classes(path, classes, message):
 @pytest.mark.parametrize('size', [0, 4, 60, -1])
 def test_truncated(path, size):
     path.write_bytes(path.read_bytes()[:size])
-    with pytest.raises(ScoreFileError, match=r'scores\.safetensors: expected a whole safetensors file'):
+    with pytest.raises(
+        ScoreFileError, match=r'scores\.safetensors: expected a whole safetensors file'
+    ):
         load_scores(path)
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(scores=np.full((3, 3), np.nan, np.float32)), 'row 0, class 0 is nan'),
-    (dict(scores=np.array([[0, 0, 0], [0, 0, 1.5], [0, 0, 0]], np.float32)), 'row 1, class 2 is 1.5'),
-    (dict(scores=np.full((3, 3), -0.1, np.float32)), 'row 0, class 0 is -0.1'),
-    (dict(scores=np.zeros((3, 3))), '`scores` of float32, but got float64'),
-    (dict(scores=np.zeros((2, 3), np.float32)), r'shape \(3, 3\), images by classes, but got \(2, 3\)'),
-    (dict(scores=None), 'the array `scores` is missing'),
-    (dict(labels=np.array([0, 2, 7], np.int32)), r'data_list\[2\]\.gt_label.* 0\.\.2, but got 7'),
-    (dict(labels=np.array([0, 0, 1], np.int32)), r'repeats the labels \[0\]'),
-    (dict(labels_start=np.array([0, 2, 1, 3])), '`labels_start` does not divide 3 labels among 3 images'),
-    (dict(labels_start=np.array([0, 3])), '`labels_start` does not divide'),
-    (dict(header=dict(format='else')), "expected `format` 'morn_plugin scores 1', but got 'else'"),
-    (dict(header=dict(classes='[')), 'expected `classes` in the header to be a JSON list'),
-    (dict(header=dict(classes='["a", "a", "b"]')), 'repeats the class name'),
-])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(scores=np.full((3, 3), np.nan, np.float32)), 'row 0, class 0 is nan'),
+        (
+            dict(scores=np.array([[0, 0, 0], [0, 0, 1.5], [0, 0, 0]], np.float32)),
+            'row 1, class 2 is 1.5',
+        ),
+        (dict(scores=np.full((3, 3), -0.1, np.float32)), 'row 0, class 0 is -0.1'),
+        (dict(scores=np.zeros((3, 3))), '`scores` of float32, but got float64'),
+        (
+            dict(scores=np.zeros((2, 3), np.float32)),
+            r'shape \(3, 3\), images by classes, but got \(2, 3\)',
+        ),
+        (dict(scores=None), 'the array `scores` is missing'),
+        (
+            dict(labels=np.array([0, 2, 7], np.int32)),
+            r'data_list\[2\]\.gt_label.* 0\.\.2, but got 7',
+        ),
+        (dict(labels=np.array([0, 0, 1], np.int32)), r'repeats the labels \[0\]'),
+        (
+            dict(labels_start=np.array([0, 2, 1, 3])),
+            '`labels_start` does not divide 3 labels among 3 images',
+        ),
+        (dict(labels_start=np.array([0, 3])), '`labels_start` does not divide'),
+        (
+            dict(header=dict(format='else')),
+            "expected `format` 'morn_plugin scores 1', but got 'else'",
+        ),
+        (dict(header=dict(classes='[')), 'expected `classes` in the header to be a JSON list'),
+        (dict(header=dict(classes='["a", "a", "b"]')), 'repeats the class name'),
+    ],
+)
 def test_malformed(path, change, message):
     rewrite(path, **change)
     with pytest.raises(ValueError, match=message) as error:

@@ -32,14 +32,22 @@ def test_transforms_are_those_of_the_pipeline(shape, backend):
     init_default_scope('mmpretrain')
     image = make_image(*shape)
     results = dict(img=image[..., ::-1].copy())
-    for config in (dict(type='ResizeEdge', scale=32, backend=backend), dict(type='CenterCrop', crop_size=(28, 24)),
-                   dict(type='Resize', scale=(20, 16), backend=backend)):
+    for config in (
+        dict(type='ResizeEdge', scale=32, backend=backend),
+        dict(type='CenterCrop', crop_size=(28, 24)),
+        dict(type='Resize', scale=(20, 16), backend=backend),
+    ):
         results = TRANSFORMS.build(config).transform(results)
     expected = results['img'].astype(np.float32)  # BGR
-    steps = [dict(type='resize_edge', scale=32, backend=backend), dict(type='center_crop', size=[28, 24]),
-             dict(type='resize', scale=[20, 16], backend=backend)]
+    steps = [
+        dict(type='resize_edge', scale=32, backend=backend),
+        dict(type='center_crop', size=[28, 24]),
+        dict(type='resize', scale=[20, 16], backend=backend),
+    ]
     for channels, wanted in (('BGR', expected), ('RGB', expected[..., ::-1])):
-        found = prepare_image(image, dict(transforms=steps, channels=channels, mean=[10, 20, 30], std=[2, 4, 5]))
+        found = prepare_image(
+            image, dict(transforms=steps, channels=channels, mean=[10, 20, 30], std=[2, 4, 5])
+        )
         values = found.transpose(1, 2, 0) * [2, 4, 5] + [10, 20, 30]
         assert np.abs(values - wanted).max() <= 1e-3
 
@@ -47,8 +55,15 @@ def test_transforms_are_those_of_the_pipeline(shape, backend):
 def test_a_file_meant_twice_comes_once(tmp_path):
     for name in ('b.jpg', 'a.png', 'note.txt'):
         (tmp_path / name).write_text('')
-    files = list_images([tmp_path / 'b.jpg', tmp_path, str(tmp_path / '*.png'), 'missing.png', 's3://bucket/x'])
-    assert files == [str(tmp_path / 'b.jpg'), str(tmp_path / 'a.png'), 'missing.png', 's3://bucket/x']
+    files = list_images(
+        [tmp_path / 'b.jpg', tmp_path, str(tmp_path / '*.png'), 'missing.png', 's3://bucket/x']
+    )
+    assert files == [
+        str(tmp_path / 'b.jpg'),
+        str(tmp_path / 'a.png'),
+        'missing.png',
+        's3://bucket/x',
+    ]
     (tmp_path / 'album.jpg').mkdir()
     assert len(list_images([tmp_path])) == 2
     (tmp_path / 'empty').mkdir()

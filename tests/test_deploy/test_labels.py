@@ -11,9 +11,13 @@ from morn_plugin.evaluation.metrics import PerLabelF1
 from morn_plugin.models.heads.label_decoder_head import select_labels
 
 
-@pytest.mark.parametrize(('thr', 'topk'), [(None, None), (0.3, None), ([0.1, 0.5, 0.3, 0.7, 0.9, 0.2], None), (None, 4)])
+@pytest.mark.parametrize(
+    ('thr', 'topk'), [(None, None), (0.3, None), ([0.1, 0.5, 0.3, 0.7, 0.9, 0.2], None), (None, 4)]
+)
 def test_the_same_labels_as_in_tensors(thr, topk):
-    scores = np.random.default_rng(0).integers(0, 11, (50, 6)).astype(np.float32) / 10  # ties, and equal to thresholds
+    scores = (
+        np.random.default_rng(0).integers(0, 11, (50, 6)).astype(np.float32) / 10
+    )  # ties, and equal to thresholds
     marked = select_labels(torch.from_numpy(scores), thr, topk).numpy()
     for row, mask in zip(scores, marked, strict=True):
         labels = choose_labels(row, thr, topk)
@@ -38,10 +42,17 @@ def test_thresholds_survive_the_file_to_the_last_bit(tmp_path):
     assert load_thresholds(tmp_path / 't.json', ['a', 'ü']).thr == thr
 
 
-@pytest.mark.parametrize(('change', 'message'), [
-    (dict(thr=[0.1]), '`thr` to hold one number for each of the 2'), (dict(thr=[0.1, 7]), r'thr\[1\]'),
-    (dict(classes=['b', 'a']), 'not those of the model'), (dict(odd=1), 'odd'),
-    (dict(thr=None), 'numbers in `thr`'), (dict(classes=5), 'names in `classes`')])
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        (dict(thr=[0.1]), '`thr` to hold one number for each of the 2'),
+        (dict(thr=[0.1, 7]), r'thr\[1\]'),
+        (dict(classes=['b', 'a']), 'not those of the model'),
+        (dict(odd=1), 'odd'),
+        (dict(thr=None), 'numbers in `thr`'),
+        (dict(classes=5), 'names in `classes`'),
+    ],
+)
 def test_bad_thresholds_name_the_file(tmp_path, change, message):
     content = dict(thr=[0.1, 0.2], classes=['a', 'b'], measure='x', chosen_on='y')
     (tmp_path / 't.json').write_text(json.dumps(content | change))
@@ -49,12 +60,20 @@ def test_bad_thresholds_name_the_file(tmp_path, change, message):
         load_thresholds(tmp_path / 't.json', ['a', 'b'])
 
 
-@pytest.mark.parametrize(('path', 'steps'), [([2, 0, -1, -1], 3), ([-1, -1, -1, -1], 1), ([2, 0, 1, 3], 4)])
+@pytest.mark.parametrize(
+    ('path', 'steps'), [([2, 0, -1, -1], 3), ([-1, -1, -1, -1], 1), ([2, 0, 1, 3], 4)]
+)
 def test_a_record_ends_where_the_path_does(path, steps):
     step_scores = np.random.default_rng(0).random((4, 4)).astype(np.float32)
     labels = np.array([label for label in path if label >= 0], dtype=int)
-    record = make_record('a.jpg', ['a', 'b', 'c', 'd'], step_scores.max(0), labels, step_scores=step_scores,
-                         path=np.array(path))
+    record = make_record(
+        'a.jpg',
+        ['a', 'b', 'c', 'd'],
+        step_scores.max(0),
+        labels,
+        step_scores=step_scores,
+        path=np.array(path),
+    )
     assert record['path'] == labels.tolist()
     assert record['path_names'] == ['abcd'[label] for label in labels]
     assert record['step_scores'] == step_scores[:steps].tolist()

@@ -27,8 +27,15 @@ class Data(list):
 
 def make_runner(labels=(), model=None, **fields):
     loop = SimpleNamespace(dataloader=SimpleNamespace(dataset=Data(labels)))
-    return SimpleNamespace(_train_loop=None, _val_loop={}, _test_loop=loop, test_dataloader=loop.dataloader,
-                           model=model or nn.Module(), logger=getLogger('test_hooks'), **fields)
+    return SimpleNamespace(
+        _train_loop=None,
+        _val_loop={},
+        _test_loop=loop,
+        test_dataloader=loop.dataloader,
+        model=model or nn.Module(),
+        logger=getLogger('test_hooks'),
+        **fields,
+    )
 
 
 class Frozen(nn.Module):
@@ -48,8 +55,15 @@ def test_a_checkpoint_of_other_classes_is_refused():
         hook.after_load_checkpoint(make_runner(), checkpoint_of(*map(str, range(1000))))
 
 
-@pytest.mark.parametrize('checkpoint', [dict(state_dict={}), dict(meta=None), dict(meta=dict(dataset_meta=None)),
-                                        dict(meta=dict(dataset_meta=dict(source='hand')))])
+@pytest.mark.parametrize(
+    'checkpoint',
+    [
+        dict(state_dict={}),
+        dict(meta=None),
+        dict(meta=dict(dataset_meta=None)),
+        dict(meta=dict(dataset_meta=dict(source='hand'))),
+    ],
+)
 def test_a_checkpoint_without_classes_is_accepted(checkpoint):
     HOOKS.build(dict(type='CheckpointCheckHook')).after_load_checkpoint(make_runner(), checkpoint)
 
@@ -63,16 +77,33 @@ def test_a_frozen_classifier_needs_a_checkpoint():
     HOOKS.build(dict(type='CheckpointCheckHook')).before_train(make_runner())  # nothing frozen
 
 
-METRICS = {'per-label/precision': 59.3, 'per-label/recall': 58.6, 'per-label/f1-score': 58.949,
-           'cnn/per-image/f1-score': 7.0, 'one-step/top-1': 100.0}
+METRICS = {
+    'per-label/precision': 59.3,
+    'per-label/recall': 58.6,
+    'per-label/f1-score': 58.949,
+    'cnn/per-image/f1-score': 7.0,
+    'one-step/top-1': 100.0,
+}
 
 
 def test_the_table_has_the_columns_of_the_paper():
-    header, cnn, ours = format_table({'CNN': 'cnn/', 'Multi-order RNN': ''}, METRICS).rstrip().splitlines()[-3:]
+    header, cnn, ours = (
+        format_table({'CNN': 'cnn/', 'Multi-order RNN': ''}, METRICS).rstrip().splitlines()[-3:]
+    )
     assert [*COLUMNS] == ['P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1']
     assert [name for name in COLUMNS if name in header] == [*COLUMNS]
     assert cnn.split() == ['CNN', '-', '-', '-', '-', '-', '7.00', '-']
-    assert ours.split() == ['Multi-order', 'RNN', '59.30', '58.60', '58.95', '-', '-', '-', '100.00']
+    assert ours.split() == [
+        'Multi-order',
+        'RNN',
+        '59.30',
+        '58.60',
+        '58.95',
+        '-',
+        '-',
+        '-',
+        '100.00',
+    ]
     assert header.index('F1_I') == cnn.index('7.00')  # right aligned, both of four characters
 
 
@@ -88,7 +119,9 @@ def test_the_table_goes_to_the_log(caplog):
 @pytest.mark.parametrize('metrics', [None, {}, {'accuracy': 3.0}])
 def test_without_figures_there_is_no_table(caplog, metrics):
     with caplog.at_level('INFO'):
-        HOOKS.build(dict(type='PaperTableHook', rows={'CNN': 'cnn/'})).after_test_epoch(make_runner(), metrics)
+        HOOKS.build(dict(type='PaperTableHook', rows={'CNN': 'cnn/'})).after_test_epoch(
+            make_runner(), metrics
+        )
     assert not caplog.text
 
 
@@ -96,8 +129,12 @@ def make_output(tmp_path, index, labels):
     path = tmp_path / 'images' / f'image{index}.png'
     path.parent.mkdir(exist_ok=True)
     Image.new('RGB', (30, 20), (index, 100, 200)).save(path)
-    sample = make_sample(labels, img_path=str(path), pred_score=torch.tensor([0.9, 0.1, 0.6]),
-                         step_scores=torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.1, 0.6]]))
+    sample = make_sample(
+        labels,
+        img_path=str(path),
+        pred_score=torch.tensor([0.9, 0.1, 0.6]),
+        step_scores=torch.tensor([[0.9, 0.1, 0.2], [0.3, 0.1, 0.6]]),
+    )
     sample.set_metainfo(dict(sample_idx=index))
     return sample.set_pred_label([0, 2])
 
@@ -117,7 +154,9 @@ def test_an_overview_of_images_with_several_labels(tmp_path):
     hook, pictures = run_test(tmp_path, labels, overview=3)
     assert pictures == ['overview.png']
     assert sorted(hook._drawn) == [0, 5, 8]  # evenly spaced among 0 1 2 5 6 7 8
-    picture = np.asarray(Image.open(tmp_path / 'log' / 'predictions' / 'overview.png').convert('RGB'))
+    picture = np.asarray(
+        Image.open(tmp_path / 'log' / 'predictions' / 'overview.png').convert('RGB')
+    )
     for index in hook._drawn:  # every image is in the picture
         assert (picture == (index, 100, 200)).all(axis=2).sum() > 1000
 

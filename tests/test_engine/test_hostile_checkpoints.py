@@ -15,7 +15,12 @@ import torch
 from mmengine.logging import HistoryBuffer
 from mmengine.runner.checkpoint import _load_checkpoint
 
-from morn_plugin.engine.checkpoints import CheckpointError, find_damage, find_resumable, load_checkpoint
+from morn_plugin.engine.checkpoints import (
+    CheckpointError,
+    find_damage,
+    find_resumable,
+    load_checkpoint,
+)
 
 MARK = 'MORN_HOSTILE_CHECKPOINT_RAN'
 
@@ -82,7 +87,7 @@ OBJECTS = {
     'operator.methodcaller': Calls(__import__('operator').methodcaller, 'system', 'true'),
     'functools.partial': Calls(__import__('functools').partial, os.system, 'true'),
     'functools.reduce': Calls(__import__('functools').reduce, os.system, ['true', 'true']),
-    'itertools.starmap': Calls(__import__('itertools').starmap, os.system, [('true', )]),
+    'itertools.starmap': Calls(__import__('itertools').starmap, os.system, [('true',)]),
     'shutil.rmtree': Calls(__import__('shutil').rmtree, 'keep'),
     'pickle.loads': Calls(pickle.loads, b'cos\nsystem\n(S"true"\ntR.'),
     'torch.load': Calls(torch.load, 'keep'),
@@ -91,7 +96,7 @@ OBJECTS = {
     'torch.classes': Calls(torch.package.PackageImporter, 'keep'),
     'numpy.load': Calls(np.load, 'keep'),
     'numpy.fromfile': Calls(np.fromfile, 'keep'),
-    'numpy.memmap': Calls(np.memmap, MARK, 'uint8', 'w+', 0, (10, )),
+    'numpy.memmap': Calls(np.memmap, MARK, 'uint8', 'w+', 0, (10,)),
     'logging config': Calls(__import__('logging.config').config.dictConfig, {'version': 1}),
     'code': Calls(__import__('code').interact),
     'ctypes': Calls(__import__('ctypes').CDLL, 'libc.so.6'),
@@ -104,8 +109,10 @@ OBJECTS = {
     'pathlib': Path('x'),
     'defaultdict of eval': collections.defaultdict(eval),
     'object array': np.array([Calls(os.system, f'touch {MARK}')], dtype=object),
-    'setstate of a dtype': SetsState(np.dtype, ('f8', ), Calls(os.system, f'touch {MARK}')),
-    'history buffer state': SetsState(HistoryBuffer, (), dict(_statistics_methods={'mean': Calls(os.system, 'true')})),
+    'setstate of a dtype': SetsState(np.dtype, ('f8',), Calls(os.system, f'touch {MARK}')),
+    'history buffer state': SetsState(
+        HistoryBuffer, (), dict(_statistics_methods={'mean': Calls(os.system, 'true')})
+    ),
     'mmengine Config': Calls(__import__('mmengine').Config.fromfile, 'keep'),
     'mmengine load': Calls(__import__('mmengine').load, 'keep'),
 }
@@ -125,7 +132,9 @@ STREAMS = {
 }
 
 
-def write_archive(path: Path, records: dict[str, bytes], compression: int = zipfile.ZIP_STORED) -> Path:
+def write_archive(
+    path: Path, records: dict[str, bytes], compression: int = zipfile.ZIP_STORED
+) -> Path:
     with zipfile.ZipFile(path, 'w', compression) as archive:
         for name, content in records.items():
             archive.writestr(name, content)
@@ -133,7 +142,10 @@ def write_archive(path: Path, records: dict[str, bytes], compression: int = zipf
 
 
 def write_pickle(path: Path, stream: bytes) -> Path:
-    return write_archive(path, {'archive/data.pkl': stream, 'archive/version': b'3\n', 'archive/byteorder': b'little'})
+    return write_archive(
+        path,
+        {'archive/data.pkl': stream, 'archive/version': b'3\n', 'archive/byteorder': b'little'},
+    )
 
 
 @pytest.fixture
@@ -149,7 +161,9 @@ def assert_refused(path: Path, folder: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     with pytest.raises(CheckpointError):
-        _load_checkpoint(str(path), map_location='cpu')  # MMEngine's way leads through the same loader
+        _load_checkpoint(
+            str(path), map_location='cpu'
+        )  # MMEngine's way leads through the same loader
     assert not (folder / MARK).exists()
     assert (folder / 'keep').read_bytes() == b'x'
     assert MARK not in os.environ
@@ -165,7 +179,9 @@ def assert_refused(path: Path, folder: Path) -> str:
 @pytest.mark.parametrize('legacy', [False, True], ids=['zip', 'legacy'])
 def test_crafted_object_is_refused(name: str, legacy: bool, guarded: Path) -> None:
     path = guarded / 'hostile.pth'
-    torch.save(dict(state_dict={}, meta=OBJECTS[name]), path, _use_new_zipfile_serialization=not legacy)
+    torch.save(
+        dict(state_dict={}, meta=OBJECTS[name]), path, _use_new_zipfile_serialization=not legacy
+    )
     assert 'refused' in assert_refused(path, guarded)
 
 
@@ -177,15 +193,23 @@ def test_crafted_stream_is_refused(name: str, guarded: Path) -> None:
 
 
 def test_the_reason_names_what_was_asked_for(guarded: Path) -> None:
-    for name, reason in (('os.system', 'posix.system'), ('eval', 'eval'), ('getattr __init__', '__init__')):
+    for name, reason in (
+        ('os.system', 'posix.system'),
+        ('eval', 'eval'),
+        ('getattr __init__', '__init__'),
+    ):
         path = guarded / 'hostile.pth'
         torch.save(dict(meta=OBJECTS[name]), path)
         assert reason in assert_refused(path, guarded)
 
 
-@pytest.mark.parametrize('name', ['../evil', '/tmp/evil', 'archive/../../evil', 'a\\..\\evil', 'data.pkl'])
+@pytest.mark.parametrize(
+    'name', ['../evil', '/tmp/evil', 'archive/../../evil', 'a\\..\\evil', 'data.pkl']
+)
 def test_record_outside_of_its_folder_is_refused(name: str, guarded: Path) -> None:
-    path = write_archive(guarded / 'hostile.pth', {'archive/data.pkl': pickle.dumps({}, 2), name: b'evil'})
+    path = write_archive(
+        guarded / 'hostile.pth', {'archive/data.pkl': pickle.dumps({}, 2), name: b'evil'}
+    )
     assert 'not inside the one folder' in assert_refused(path, guarded)
 
 
@@ -210,7 +234,14 @@ class Oversized:
         self.size = size
 
     def __reduce__(self) -> tuple:
-        return torch._utils._rebuild_tensor_v2, (torch.zeros(4).storage(), 0, (self.size, ), (1, ), False, {})
+        return torch._utils._rebuild_tensor_v2, (
+            torch.zeros(4).storage(),
+            0,
+            (self.size,),
+            (1,),
+            False,
+            {},
+        )
 
 
 @pytest.mark.parametrize('size', [5, 1 << 40, 1 << 62])
@@ -223,25 +254,39 @@ def test_oversized_tensor_is_refused(size: int, guarded: Path) -> None:
 @pytest.mark.parametrize('size', [1 << 50, -1])
 def test_oversized_array_is_refused(size: int, guarded: Path) -> None:
     path = guarded / 'hostile.pth'
-    torch.save(dict(meta=Calls(np._core.multiarray._reconstruct, np.ndarray, (size, ), b'f8')), path)
+    torch.save(dict(meta=Calls(np._core.multiarray._reconstruct, np.ndarray, (size,), b'f8')), path)
     assert_refused(path, guarded)
 
 
 def test_record_shorter_than_its_tensor_is_refused(guarded: Path) -> None:
-    torch.save(dict(weight=torch.arange(1000.)), guarded / 'whole.pth')
+    torch.save(dict(weight=torch.arange(1000.0)), guarded / 'whole.pth')
     with zipfile.ZipFile(guarded / 'whole.pth') as archive:
         records = {name: archive.read(name) for name in archive.namelist()}
-    records = {name: content[:100] if name.endswith('data/0') else content for name, content in records.items()}
+    records = {
+        name: content[:100] if name.endswith('data/0') else content
+        for name, content in records.items()
+    }
     assert_refused(write_archive(guarded / 'short.pth', records), guarded)
 
 
 def a_checkpoint() -> dict[str, Any]:
     buffer = HistoryBuffer([1.0, 2.0], [1, 1])
     return dict(
-        meta=dict(epoch=3, iter=30, time='Sat Jan  1 00:00:00 2022', mmcls_version='0.23.0', CLASSES=('cat', 'dog')),
-        state_dict=collections.OrderedDict(weight=torch.arange(300.)), optimizer=dict(state={}, param_groups=[]),
-        message_hub=dict(log_scalars=dict(loss=buffer), runtime_info=dict(best=np.float64(1.5), n=np.int64(3)),
-                         resumed_keys={}))
+        meta=dict(
+            epoch=3,
+            iter=30,
+            time='Sat Jan  1 00:00:00 2022',
+            mmcls_version='0.23.0',
+            CLASSES=('cat', 'dog'),
+        ),
+        state_dict=collections.OrderedDict(weight=torch.arange(300.0)),
+        optimizer=dict(state={}, param_groups=[]),
+        message_hub=dict(
+            log_scalars=dict(loss=buffer),
+            runtime_info=dict(best=np.float64(1.5), n=np.int64(3)),
+            resumed_keys={},
+        ),
+    )
 
 
 def assert_loaded(loaded: dict[str, Any]) -> None:
@@ -266,7 +311,9 @@ def test_numpy_1_and_2_names_load(core: bytes, tmp_path: Path) -> None:
         records = {name: archive.read(name) for name in archive.namelist()}
     key = next(name for name in records if name.endswith('data.pkl'))
     assert b'numpy._core.' in records[key] or b'numpy.core.' in records[key]
-    records[key] = records[key].replace(b'numpy._core.', b'numpy.core.').replace(b'numpy.core.', core)
+    records[key] = (
+        records[key].replace(b'numpy._core.', b'numpy.core.').replace(b'numpy.core.', core)
+    )
     assert_loaded(load_checkpoint(write_archive(tmp_path / 'other.pth', records)))
 
 
@@ -280,7 +327,9 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
         try:
-            assert_loaded(load_checkpoint(path))  # padding and dates in headers: what is loaded is right
+            assert_loaded(
+                load_checkpoint(path)
+            )  # padding and dates in headers: what is loaded is right
         except CheckpointError:
             found += 1
     assert found > 100
@@ -314,9 +363,14 @@ def test_resumable_is_found_by_name_number_and_state(tmp_path: Path) -> None:
     assert len(skipped) == 2
     assert 'epoch_13.pth' in skipped[0]
     assert 'no optimizer state' in skipped[1]
-    (tmp_path / 'last_checkpoint').write_text('/elsewhere/work_dirs/run/epoch_9.pth')  # as MMEngine writes it
+    (tmp_path / 'last_checkpoint').write_text(
+        '/elsewhere/work_dirs/run/epoch_9.pth'
+    )  # as MMEngine writes it
     assert find_resumable(str(tmp_path)) == (str(tmp_path / 'epoch_9.pth'), [])
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_7.pth')
     path, skipped = find_resumable(str(tmp_path))
     assert path == str(tmp_path / 'epoch_10.pth')
-    assert "last_checkpoint: it names '/elsewhere/epoch_7.pth', which is not in this folder" in skipped[0]
+    assert (
+        "last_checkpoint: it names '/elsewhere/epoch_7.pth', which is not in this folder"
+        in skipped[0]
+    )

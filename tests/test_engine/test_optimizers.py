@@ -17,8 +17,12 @@ STATISTICS = ('state_norm.running_mean', 'state_norm.running_var', 'state_norm.n
 
 def ours(variables):
     """Name and lay out arrays of the release as our parameters; statistics, which have no slots, are left out."""
-    absent = {f'cnn_rnn_att/init_prob_batch_norm/{name}': load_golden(RUN)[
-        f'var/cnn_rnn_att/init_prob_batch_norm/{name}'] for name in ('moving_mean', 'moving_variance')}
+    absent = {
+        f'cnn_rnn_att/init_prob_batch_norm/{name}': load_golden(RUN)[
+            f'var/cnn_rnn_att/init_prob_batch_norm/{name}'
+        ]
+        for name in ('moving_mean', 'moving_variance')
+    }
     state, _ = state_dict_from_release(absent | variables)
     return {name: tensor for name, tensor in state.items() if name not in STATISTICS}
 
@@ -27,10 +31,18 @@ def test_five_steps_of_the_release():
     """Weights after 1 and 5 steps, slots, losses and picks, to 1e-5 (relative above 1: losses are near 20)."""
     golden = load_golden(RUN)
     decoder = decoder_from_release(under(golden, 'var/')).train()
-    optimiser = TFRMSprop(decoder.parameters(), lr=float(golden['learning_rate']), alpha=float(golden['rms_decay']),
-                          momentum=float(golden['momentum']), eps=float(golden['epsilon']))
+    optimiser = TFRMSprop(
+        decoder.parameters(),
+        lr=float(golden['learning_rate']),
+        alpha=float(golden['rms_decay']),
+        momentum=float(golden['momentum']),
+        eps=float(golden['epsilon']),
+    )
     for step in range(int(golden['steps'])):
-        scores, target = torch.tensor(golden['init_prob'][step]), torch.tensor(golden['labels'][step])
+        scores, target = (
+            torch.tensor(golden['init_prob'][step]),
+            torch.tensor(golden['labels'][step]),
+        )
         with torch.no_grad():
             statistics = {name: decoder.state_dict()[name].clone() for name in STATISTICS}
             assert decoder(scores)[1].tolist() == golden['train_argmax'][step].tolist()
@@ -47,7 +59,13 @@ def test_five_steps_of_the_release():
                     close(tensor, expected[name])
     slots = under(golden, 'slots_after5/')
     for slot, key in (('RMSProp', 'mean_square'), ('RMSProp_1', 'momentum')):
-        expected = ours({name.removesuffix(f'/{slot}'): array for name, array in slots.items() if name.endswith(f'/{slot}')})
+        expected = ours(
+            {
+                name.removesuffix(f'/{slot}'): array
+                for name, array in slots.items()
+                if name.endswith(f'/{slot}')
+            }
+        )
         for name, parameter in decoder.named_parameters():
             close(optimiser.state[parameter][key], expected[name])
 
@@ -76,7 +94,7 @@ def test_two_steps_by_hand():
         weight.grad = torch.tensor([gradient], dtype=torch.float64)
         optimiser.step()
         s = 0.8 * s + 0.2 * gradient**2
-        m = 0.5 * m + 0.1 * gradient / (s + 2.0)**0.5
+        m = 0.5 * m + 0.1 * gradient / (s + 2.0) ** 0.5
         w = w - m
         assert weight.item() == pytest.approx(w, abs=1e-15)
 
@@ -84,7 +102,9 @@ def test_two_steps_by_hand():
 def test_repeated_rows_of_a_sparse_gradient_are_summed_first():
     """A square of a sum is not the sum of squares."""
     dense, sparse = (torch.zeros(3, 2, requires_grad=True) for _ in range(2))
-    sparse.grad = torch.sparse_coo_tensor([[1, 1]], [[1.0, 2.0], [3.0, 4.0]], (3, 2), check_invariants=True)
+    sparse.grad = torch.sparse_coo_tensor(
+        [[1, 1]], [[1.0, 2.0], [3.0, 4.0]], (3, 2), check_invariants=True
+    )
     dense.grad = torch.tensor([[0.0, 0.0], [4.0, 6.0], [0.0, 0.0]])
     TFRMSprop([sparse], lr=0.1).step()
     TFRMSprop([dense], lr=0.1).step()
@@ -141,8 +161,14 @@ def test_negative_options_are_named(name, value):
 
 def test_a_config_builds_it():
     from mmengine.optim import build_optim_wrapper
-    wrapper = build_optim_wrapper(torch.nn.Linear(2, 2), dict(
-        type=OPTIM_WRAPPERS.get('OptimWrapper'), optimizer=dict(type=TFRMSprop, lr=1e-4, eps=1.0)))
+
+    wrapper = build_optim_wrapper(
+        torch.nn.Linear(2, 2),
+        dict(
+            type=OPTIM_WRAPPERS.get('OptimWrapper'),
+            optimizer=dict(type=TFRMSprop, lr=1e-4, eps=1.0),
+        ),
+    )
     assert isinstance(wrapper.optimizer, TFRMSprop)
 
 
@@ -150,7 +176,10 @@ def test_a_config_builds_it():
 def test_fused_rmsprop_is_torchs(options):
     start = torch.randn(7, 5)
     ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
-    optimizers = (FusedRMSprop([ours], lr=0.01, **options), torch.optim.RMSprop([theirs], lr=0.01, **options))
+    optimizers = (
+        FusedRMSprop([ours], lr=0.01, **options),
+        torch.optim.RMSprop([theirs], lr=0.01, **options),
+    )
     for _ in range(20):
         grad = torch.randn(7, 5)
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):

@@ -20,8 +20,18 @@ ROOT = Path(__file__).parents[2]
 SLICE = ROOT / 'tests/data/openclipart_mini'
 CONFIG = ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'
 CLASSES = ['sky', 'sea', 'dog', 'cat', 'ant']
-LABELS = [[3, 1], [3, 2], [3, 1, 2], [3], [0, 3], [2, 1], []]  # images: sky 1, sea 3, dog 3, cat 5, ant 0
-ORDERS = dict(frequent_first=[3, 2, 1, 0, 4], rare_first=[4, 0, 2, 1, 3], lexicographic=[4, 3, 2, 1, 0])
+LABELS = [
+    [3, 1],
+    [3, 2],
+    [3, 1, 2],
+    [3],
+    [0, 3],
+    [2, 1],
+    [],
+]  # images: sky 1, sea 3, dog 3, cat 5, ant 0
+ORDERS = dict(
+    frequent_first=[3, 2, 1, 0, 4], rare_first=[4, 0, 2, 1, 3], lexicographic=[4, 3, 2, 1, 0]
+)
 
 
 @pytest.fixture
@@ -33,16 +43,29 @@ def folder(tmp_path):
 def write_scores(folder, labels):
     data = [dict(img_path=f'{index}.jpg', gt_label=row) for index, row in enumerate(labels)]
     scores = np.random.default_rng(0).random((len(labels), 5), dtype=np.float32)
-    save_scores(folder / 'scores_train.safetensors', ScoreFile(scores, Annotations(list(CLASSES), data), {}))
+    save_scores(
+        folder / 'scores_train.safetensors', ScoreFile(scores, Annotations(list(CLASSES), data), {})
+    )
 
 
 def run(folder, work_dir, epochs=3, order='frequent_first', **options):
     cfg = Config.fromfile(CONFIG)
-    cfg.merge_from_dict({
-        'model.head.num_classes': 5, 'model.head.decoder.hidden_dims': 8, 'model.head.decoder.order': order,
-        'train_dataloader.dataset.data_root': str(folder), 'train_dataloader.batch_size': 3, 'train_cfg.max_epochs': epochs,
-        'default_hooks.checkpoint.save_best': None, 'default_hooks.checkpoint.max_keep_ckpts': -1, 'visualizer': None,
-        'work_dir': str(folder / work_dir), 'experiment_name': f'{folder.name}_{work_dir}', **options})
+    cfg.merge_from_dict(
+        {
+            'model.head.num_classes': 5,
+            'model.head.decoder.hidden_dims': 8,
+            'model.head.decoder.order': order,
+            'train_dataloader.dataset.data_root': str(folder),
+            'train_dataloader.batch_size': 3,
+            'train_cfg.max_epochs': epochs,
+            'default_hooks.checkpoint.save_best': None,
+            'default_hooks.checkpoint.max_keep_ckpts': -1,
+            'visualizer': None,
+            'work_dir': str(folder / work_dir),
+            'experiment_name': f'{folder.name}_{work_dir}',
+            **options,
+        }
+    )
     for side in ('val', 'test'):
         for part in ('dataloader', 'evaluator', 'cfg'):
             cfg[f'{side}_{part}'] = None
@@ -84,26 +107,51 @@ def test_other_annotations_than_those_of_the_checkpoint_are_named(folder):
     run(folder, 'run', 1)
     write_scores(folder, [[4], [4, 0], *LABELS[2:]])
     weights = run(folder, 'other', 1, load_from=str(folder / 'run' / 'epoch_1.pth'))
-    assert weights['head.decoder.label_order'].tolist() == [3, 4, 2, 1, 0]  # 3 cats, 2 of each other
+    assert weights['head.decoder.label_order'].tolist() == [
+        3,
+        4,
+        2,
+        1,
+        0,
+    ]  # 3 cats, 2 of each other
     log = log_of(folder, 'other')
-    assert 'LabelSequenceLSTM took label_order from the training annotations; the checkpoint had none, or others.' in log
+    assert (
+        'LabelSequenceLSTM took label_order from the training annotations; the checkpoint had '
+        'none, or others.' in log
+    )
     assert 'took label_order' not in log_of(folder, 'run')  # nothing was loaded, nothing to say
 
 
-DATASET = dict(type='CheckedMultiLabelDataset', data_root=str(SLICE), ann_file='train_fit.json', pipeline=[])
+DATASET = dict(
+    type='CheckedMultiLabelDataset', data_root=str(SLICE), ann_file='train_fit.json', pipeline=[]
+)
 OTHER = dict(DATASET, ann_file='val.json')
-FIT, VAL = ([item['gt_label'] for item in load_annotations(SLICE / f'{name}.json').data_list]
-            for name in ('train_fit', 'val'))
+FIT, VAL = (
+    [item['gt_label'] for item in load_annotations(SLICE / f'{name}.json').data_list]
+    for name in ('train_fit', 'val')
+)
 
 
-@pytest.mark.parametrize(('config', 'labels'), [
-    (DATASET, FIT), (dict(DATASET, indices=10), FIT[:10]),
-    (dict(type='ConcatDataset', datasets=[DATASET, OTHER]), FIT + VAL),
-    (dict(type='RepeatDataset', times=2, dataset=DATASET), FIT + FIT),
-    (dict(type='RepeatDataset', times=2, dataset=dict(type='ConcatDataset', datasets=[OTHER, DATASET])), 2 * (VAL + FIT)),
-    (dict(type='KFoldDataset', num_splits=4, dataset=DATASET), FIT[len(FIT) // 4:]),
-    (dict(type='ClassBalancedDataset', oversample_thr=1e-9, dataset=DATASET), FIT),
-], ids=['plain', 'indices', 'concat', 'repeat', 'repeat-concat', 'fold', 'balanced'])
+@pytest.mark.parametrize(
+    ('config', 'labels'),
+    [
+        (DATASET, FIT),
+        (dict(DATASET, indices=10), FIT[:10]),
+        (dict(type='ConcatDataset', datasets=[DATASET, OTHER]), FIT + VAL),
+        (dict(type='RepeatDataset', times=2, dataset=DATASET), FIT + FIT),
+        (
+            dict(
+                type='RepeatDataset',
+                times=2,
+                dataset=dict(type='ConcatDataset', datasets=[OTHER, DATASET]),
+            ),
+            2 * (VAL + FIT),
+        ),
+        (dict(type='KFoldDataset', num_splits=4, dataset=DATASET), FIT[len(FIT) // 4 :]),
+        (dict(type='ClassBalancedDataset', oversample_thr=1e-9, dataset=DATASET), FIT),
+    ],
+    ids=['plain', 'indices', 'concat', 'repeat', 'repeat-concat', 'fold', 'balanced'],
+)
 def test_labels_are_read_through_wrappers(config, labels):
     init_default_scope('mmpretrain')
     dataset = DATASETS.build(config)
@@ -113,11 +161,18 @@ def test_labels_are_read_through_wrappers(config, labels):
     model = torch.nn.Module()
     model.head = torch.nn.Module()
     model.head.decoder = LabelSequenceLSTM(41, 'frequent_first', embed_dims=2, hidden_dims=2)
-    HOOKS.build(dict(type='PrepareDecoderHook')).before_train(SimpleNamespace(
-        model=torch.nn.DataParallel(model), train_dataloader=SimpleNamespace(dataset=dataset), _resume=False,
-        _load_from=None))
+    HOOKS.build(dict(type='PrepareDecoderHook')).before_train(
+        SimpleNamespace(
+            model=torch.nn.DataParallel(model),
+            train_dataloader=SimpleNamespace(dataset=dataset),
+            _resume=False,
+            _load_from=None,
+        )
+    )
     counts = [sum(k in row for row in labels) for k in range(41)]
-    assert model.head.decoder.label_order.tolist() == sorted(range(41), key=lambda k: (-counts[k], classes[k]))
+    assert model.head.decoder.label_order.tolist() == sorted(
+        range(41), key=lambda k: (-counts[k], classes[k])
+    )
     assert model.head.decoder.longest.item() == max(map(len, labels))
 
 
@@ -128,5 +183,7 @@ def test_a_decoder_that_needs_no_labels_gets_none(decoder):
 
     model = torch.nn.Module()
     if decoder:
-        model.head = SimpleNamespace(decoder=SimpleNamespace(needs_training_labels=False, prepare=prepare))
+        model.head = SimpleNamespace(
+            decoder=SimpleNamespace(needs_training_labels=False, prepare=prepare)
+        )
     HOOKS.build(dict(type='PrepareDecoderHook')).before_train(SimpleNamespace(model=model))

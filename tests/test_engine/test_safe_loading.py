@@ -31,9 +31,14 @@ def test_a_checkpoint_with_a_message_hub():
     optimiser = torch.optim.AdamW(linear.parameters())
     linear(torch.ones(1, 2)).sum().backward()
     optimiser.step()
-    checkpoint = load(dict(
-        meta=dict(epoch=1, dataset_meta=dict(classes=('cat', 'dog'))), state_dict=linear.state_dict(),
-        optimizer=optimiser.state_dict(), message_hub=hub.state_dict()))
+    checkpoint = load(
+        dict(
+            meta=dict(epoch=1, dataset_meta=dict(classes=('cat', 'dog'))),
+            state_dict=linear.state_dict(),
+            optimizer=optimiser.state_dict(),
+            message_hub=hub.state_dict(),
+        )
+    )
     scalars = checkpoint['message_hub']['log_scalars']
     assert scalars['train/loss'].mean() == 2
     assert scalars['train/loss'].min() == 1
@@ -41,8 +46,19 @@ def test_a_checkpoint_with_a_message_hub():
     assert torch.equal(checkpoint['state_dict']['weight'], linear.weight)
 
 
-@pytest.mark.parametrize('array', [np.arange(3.0), np.arange(3), np.float64(2), np.int64(2), np.uint32(2), np.float32(2),
-                                   np.random.RandomState(0).get_state()[1]], ids=repr)
+@pytest.mark.parametrize(
+    'array',
+    [
+        np.arange(3.0),
+        np.arange(3),
+        np.float64(2),
+        np.int64(2),
+        np.uint32(2),
+        np.float32(2),
+        np.random.RandomState(0).get_state()[1],
+    ],
+    ids=repr,
+)
 def test_numbers_of_numpy(array):
     assert np.array_equal(load(array), array)
 
@@ -58,11 +74,24 @@ class Reduced:
 
 
 HOSTILE = {
-    'os.system': Reduced(os.system, 'true'), 'eval': Reduced(eval, '1'), 'exec': Reduced(exec, '1'),
-    'open': Reduced(open, os.devnull), 'import': Reduced(__import__, 'os'),
-    **{f'getattr of HistoryBuffer {name}': Reduced(getattr, HistoryBuffer, name)
-       for name in ('__init__', '__globals__', '__class__', '__subclasses__', '__reduce_ex__', '_set_default_statistics',
-                    'register_statistics', 'min.__func__')},
+    'os.system': Reduced(os.system, 'true'),
+    'eval': Reduced(eval, '1'),
+    'exec': Reduced(exec, '1'),
+    'open': Reduced(open, os.devnull),
+    'import': Reduced(__import__, 'os'),
+    **{
+        f'getattr of HistoryBuffer {name}': Reduced(getattr, HistoryBuffer, name)
+        for name in (
+            '__init__',
+            '__globals__',
+            '__class__',
+            '__subclasses__',
+            '__reduce_ex__',
+            '_set_default_statistics',
+            'register_statistics',
+            'min.__func__',
+        )
+    },
     'getattr of another class': Reduced(getattr, np.ndarray, 'min'),
     'getattr of a method': Reduced(getattr, Reduced(getattr, HistoryBuffer, 'min'), '__globals__'),
 }
@@ -77,7 +106,10 @@ def test_hostile_content_is_refused(content):
 def test_the_hostile_content_is_hostile():
     """Plain pickle would run it: what is refused above is no empty shell."""
     assert pickle.loads(pickle.dumps(HOSTILE['eval'])) == 1  # noqa: S301
-    assert pickle.loads(pickle.dumps(HOSTILE['getattr of HistoryBuffer __init__'])) is HistoryBuffer.__init__  # noqa: S301
+    assert (
+        pickle.loads(pickle.dumps(HOSTILE['getattr of HistoryBuffer __init__']))  # noqa: S301
+        is HistoryBuffer.__init__
+    )
 
 
 def test_the_file_names_the_real_getattr():

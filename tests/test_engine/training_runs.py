@@ -57,10 +57,13 @@ custom_hooks = [dict(type='EMAHook', momentum=0.1)]
 visualizer = dict(_delete_=True, type='Visualizer')
 default_hooks = dict(logger=dict(interval=1))
 """
-BY_EPOCH = "train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)\n"
-MID_EPOCH = BY_EPOCH + """
+BY_EPOCH = 'train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)\n'
+MID_EPOCH = (
+    BY_EPOCH
+    + """
 default_hooks['checkpoint'] = dict(by_epoch=False, interval=2, max_keep_ckpts=2)
 """
+)
 BY_ITER = """
 train_cfg = dict(by_epoch=False, max_iters=40, val_interval=8)
 default_hooks['checkpoint'] = dict(by_epoch=False, interval=3, max_keep_ckpts=2)
@@ -86,11 +89,19 @@ def write_config(path: Path, data: Path, workers: int = 0, extra: str = BY_EPOCH
 
 def _context() -> Any:
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['tiny_cnn', 'morn_plugin.apis', 'mmengine.runner', 'mmpretrain.datasets'])
+    context.set_forkserver_preload(
+        ['tiny_cnn', 'morn_plugin.apis', 'mmengine.runner', 'mmpretrain.datasets']
+    )
     return context
 
 
-def _main(tool: str, arguments: list[str], environment: dict[str, str], log: str, crash: tuple[str, int] | None) -> None:
+def _main(
+    tool: str,
+    arguments: list[str],
+    environment: dict[str, str],
+    log: str,
+    crash: tuple[str, int] | None,
+) -> None:
     os.environ.update(environment)
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(descriptor, 1)
@@ -103,10 +114,12 @@ def _main(tool: str, arguments: list[str], environment: dict[str, str], log: str
 
 
 def _crash_at(function: str, call: int) -> None:
-    """Fail in a given call of a function of ``os`` that saving goes through, before it does its work.
+    """Fail in a given call of a function of ``os`` that saving goes through, before it does its
+    work.
 
     Args:
-        function: 'fsync', 'replace' or 'remove': the process is killed there. 'full disk': fsync says so.
+        function: 'fsync', 'replace' or 'remove': the process is killed there. 'full disk': fsync
+            says so.
         call: Which call of it, from 1.
     """
     name = 'fsync' if function == 'full disk' else function
@@ -126,21 +139,31 @@ def _crash_at(function: str, call: int) -> None:
 class Run:
     """One run of a tool with one or more processes in one gloo group."""
 
-    def __init__(self, tool: str, arguments: list[str], log: Path, processes: int = 1,
-                 crash: tuple[str, int] | None = None) -> None:
+    def __init__(
+        self,
+        tool: str,
+        arguments: list[str],
+        log: Path,
+        processes: int = 1,
+        crash: tuple[str, int] | None = None,
+    ) -> None:
         self.log = log
         environment = {}
         if processes > 1:
             arguments = [*arguments, '--launcher', 'pytorch']
             with socket.socket() as probe:
                 probe.bind(('127.0.0.1', 0))
-                environment = dict(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(probe.getsockname()[1]),
-                                   WORLD_SIZE=str(processes))
+                environment = dict(
+                    MASTER_ADDR='127.0.0.1',
+                    MASTER_PORT=str(probe.getsockname()[1]),
+                    WORLD_SIZE=str(processes),
+                )
         self.processes: list[BaseProcess] = []
         for rank in range(processes):
             ranks = dict(environment, RANK=str(rank), LOCAL_RANK=str(rank)) if processes > 1 else {}
             process = _context().Process(
-                target=_main, args=(tool, arguments, ranks, str(log), crash if rank == 0 else None))
+                target=_main, args=(tool, arguments, ranks, str(log), crash if rank == 0 else None)
+            )
             process.start()
             self.processes.append(process)
 
@@ -152,7 +175,9 @@ class Run:
                 self.kill()
             if time.monotonic() > end:
                 self.kill()
-                raise TimeoutError(f'Still running after {timeout} s:\n{self.log.read_text()[-3000:]}')
+                raise TimeoutError(
+                    f'Still running after {timeout} s:\n{self.log.read_text()[-3000:]}'
+                )
             time.sleep(0.01)
         return [process.exitcode for process in self.processes]
 
@@ -167,22 +192,37 @@ class Run:
         assert not any(codes), f'exit codes {codes}:\n{self.log.read_text()[-5000:]}'
 
 
-def train(config: Path, work_dir: Path, *flags: str, processes: int = 1, crash: tuple[str, int] | None = None) -> Run:
+def train(
+    config: Path,
+    work_dir: Path,
+    *flags: str,
+    processes: int = 1,
+    crash: tuple[str, int] | None = None,
+) -> Run:
     work_dir.parent.mkdir(exist_ok=True, parents=True)
     log = work_dir.parent / f'{work_dir.name}.log'
-    return Run('train.py', [str(config), '--work-dir', str(work_dir), '--resume', '--no-pin-memory', *flags], log,
-               processes, crash)
+    return Run(
+        'train.py',
+        [str(config), '--work-dir', str(work_dir), '--resume', '--no-pin-memory', *flags],
+        log,
+        processes,
+        crash,
+    )
 
 
-def train_with_kills(config: Path, work_dir: Path, kills: int, seed: int, seconds: float, processes: int = 1) -> int:
-    """Train to the end through so many kills, half of them at random times and half inside of a save.
+def train_with_kills(
+    config: Path, work_dir: Path, kills: int, seed: int, seconds: float, processes: int = 1
+) -> int:
+    """Train to the end through so many kills, half of them at random times and half inside of a
+    save.
 
     Args:
         config: The config.
         work_dir: Its folder.
         kills: How often to kill; a run that ended before is not counted.
         seed: Of the random moments.
-        seconds: How long a whole run takes; killed at random times are runs between a tenth and two fifths of it.
+        seconds: How long a whole run takes; killed at random times are runs between a tenth and two
+            fifths of it.
         processes: Number of processes.
 
     Returns:
@@ -193,7 +233,8 @@ def train_with_kills(config: Path, work_dir: Path, kills: int, seed: int, second
     for attempt in range(kills):
         crash = None
         if attempt % 2 == 0:
-            # fsync, replace and remove are where a save can be cut; early enough for the runs to come.
+            # fsync, replace and remove are where a save can be cut; early enough for the runs to
+            # come.
             crash = (rng.choice(['fsync', 'replace', 'remove']), rng.randint(1, 2))
         run = train(config, work_dir, processes=processes, crash=crash)
         if crash is None:
@@ -218,18 +259,40 @@ def final_state(work_dir: Path) -> dict[str, Any]:
 def differences(one: Any, other: Any, path: str = '') -> list[str]:
     """Name every place where two checkpoints are not equal to the bit; wall-clock times and logs' texts aside."""
     if isinstance(one, torch.Tensor):
-        same = one.dtype == other.dtype and one.shape == other.shape and bool((one.view(-1) == other.view(-1)).all())
+        same = (
+            one.dtype == other.dtype
+            and one.shape == other.shape
+            and bool((one.view(-1) == other.view(-1)).all())
+        )
         return [] if same else [path]
     if isinstance(one, dict):
         if one.keys() != other.keys():
             return [f'{path}: keys {sorted(map(str, one.keys() ^ other.keys()))}']
-        return [found for key in one for found in differences(one[key], other[key], f'{path}/{key}')
-                if key not in ('cfg', 'experiment_name', 'time', 'data_time', 'eta', 'train/time', 'train/data_time',
-                               'val/time', 'val/data_time')]
+        return [
+            found
+            for key in one
+            for found in differences(one[key], other[key], f'{path}/{key}')
+            if key
+            not in (
+                'cfg',
+                'experiment_name',
+                'time',
+                'data_time',
+                'eta',
+                'train/time',
+                'train/data_time',
+                'val/time',
+                'val/data_time',
+            )
+        ]
     if isinstance(one, (list, tuple)):
         if len(one) != len(other):
             return [f'{path}: length {len(one)} and {len(other)}']
-        return [found for i, pair in enumerate(zip(one, other, strict=True)) for found in differences(*pair, f'{path}/{i}')]
+        return [
+            found
+            for i, pair in enumerate(zip(one, other, strict=True))
+            for found in differences(*pair, f'{path}/{i}')
+        ]
     if type(one).__name__ == 'HistoryBuffer':
         return [] if (one.data[0].tolist() == other.data[0].tolist()) else [path]
     return [] if one == other else [f'{path}: {one!r} and {other!r}']

@@ -7,7 +7,12 @@ import pytest
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import f1_score
 
-from morn_plugin.evaluation.calibration import MEASURES, global_threshold, label_thresholds, reliability_curve
+from morn_plugin.evaluation.calibration import (
+    MEASURES,
+    global_threshold,
+    label_thresholds,
+    reliability_curve,
+)
 
 
 def make_data(seed, levels=12, size=(30, 4)):
@@ -26,10 +31,15 @@ def every_threshold(scores):
 def naive(scores, targets, thresholds, measure, floor):
     """The objective by loops over images and labels."""
     n, c = scores.shape
-    hit = [[targets[i, j] >= 0 and scores[i, j] > thresholds[j] for j in range(c)] for i in range(n)]
+    hit = [
+        [targets[i, j] >= 0 and scores[i, j] > thresholds[j] for j in range(c)] for i in range(n)
+    ]
     true = [[targets[i, j] > 0 for j in range(c)] for i in range(n)]
-    pairs = ([[(i, j) for i in range(n)] for j in range(c)] if measure == 'per-label-f1'
-             else [[(i, j) for j in range(c)] for i in range(n)])
+    pairs = (
+        [[(i, j) for i in range(n)] for j in range(c)]
+        if measure == 'per-label-f1'
+        else [[(i, j) for j in range(c)] for i in range(n)]
+    )
     if measure == 'precision':
         given = sum(map(sum, hit))
         right = sum(hit[i][j] and true[i][j] for i in range(n) for j in range(c))
@@ -45,7 +55,9 @@ def naive(scores, targets, thresholds, measure, floor):
 
 
 @pytest.mark.parametrize('measure', MEASURES)
-@pytest.mark.parametrize(('seed', 'levels'), [(0, 12), (1, 12), (2, 12), (3, 12), (4, 10**6), (5, 10**6)])
+@pytest.mark.parametrize(
+    ('seed', 'levels'), [(0, 12), (1, 12), (2, 12), (3, 12), (4, 10**6), (5, 10**6)]
+)
 def test_no_global_threshold_is_better(measure, seed, levels):
     scores, targets = make_data(seed, levels, size=(60, 4))
     found = global_threshold(scores, targets, measure, 0.8)
@@ -73,10 +85,15 @@ def test_per_image_climb_ends_where_no_single_label_helps(seed, levels):
     scores, targets = make_data(seed, levels)
     found = label_thresholds(scores, targets, 'per-image-f1')
     value = naive(scores, targets, found, 'per-image-f1', 0)
-    assert value >= naive(scores, targets, [global_threshold(scores, targets, 'per-image-f1')] * 4, 'per-image-f1', 0)
+    assert value >= naive(
+        scores, targets, [global_threshold(scores, targets, 'per-image-f1')] * 4, 'per-image-f1', 0
+    )
     for c in range(4):
         for cut in every_threshold(scores):
-            assert naive(scores, targets, [*found[:c], cut, *found[c + 1:]], 'per-image-f1', 0) <= value + 1e-9
+            assert (
+                naive(scores, targets, [*found[:c], cut, *found[c + 1 :]], 'per-image-f1', 0)
+                <= value + 1e-9
+            )
 
 
 def test_scores_of_zero_exceed_no_threshold():
@@ -89,7 +106,7 @@ def test_scores_of_zero_exceed_no_threshold():
 def test_neighbouring_scores_are_parted():
     low = np.float32(0.3)
     scores = np.array([[low], [np.nextafter(low, np.float32(1))]])
-    thr, = label_thresholds(scores, np.array([[0], [1]]), 'per-label-f1')
+    (thr,) = label_thresholds(scores, np.array([[0], [1]]), 'per-label-f1')
     assert (scores[:, 0] > np.float32(thr)).tolist() == [False, True]
 
 

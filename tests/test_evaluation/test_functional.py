@@ -27,7 +27,9 @@ def random_sets(seed, num_images=30, num_classes=11, ignored=False):
 
 
 @pytest.mark.parametrize('undefined', ['zero', 'skip'])
-@pytest.mark.parametrize(('count', 'axis'), [(count_labels, 0), (count_images, 1)], ids=['labels', 'images'])
+@pytest.mark.parametrize(
+    ('count', 'axis'), [(count_labels, 0), (count_images, 1)], ids=['labels', 'images']
+)
 @pytest.mark.parametrize('ignored', [False, True])
 def test_means_are_those_of_scikit_learn(count, axis, undefined, ignored):
     predicted, target = random_sets(0, ignored=ignored)
@@ -37,7 +39,9 @@ def test_means_are_those_of_scikit_learn(count, axis, undefined, ignored):
         truth, guess = np.take(target, index, 1 - axis), np.take(predicted, index, 1 - axis)
         valid = truth >= 0
         zero = 0 if undefined == 'zero' else np.nan
-        precisions.append(precision_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero))
+        precisions.append(
+            precision_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero)
+        )
         recalls.append(recall_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero))
     precision, recall = np.nanmean(precisions), np.nanmean(recalls)
     expected = [100 * precision, 100 * recall, 100 * 2 * precision * recall / (precision + recall)]
@@ -50,7 +54,9 @@ def test_the_harmonic_mean_is_not_the_mean_of_f1s():
     assert mean_precision_recall_f1(counts) == pytest.approx((55, 55, 55))
 
 
-@pytest.mark.parametrize(('precision', 'recall', 'f1'), [(0, 0, 0), (50, 0, 0), (100, 100, 100), (20, 60, 30)])
+@pytest.mark.parametrize(
+    ('precision', 'recall', 'f1'), [(0, 0, 0), (50, 0, 0), (100, 100, 100), (20, 60, 30)]
+)
 def test_harmonic_mean(precision, recall, f1):
     assert harmonic_mean(precision, recall) == pytest.approx(f1)
 
@@ -64,7 +70,10 @@ def test_nothing_at_all_is_zero(undefined):
 @given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 20))
 def test_packing_gives_back_all_but_the_ignored(seed, num_images, num_classes):
     rng = np.random.default_rng(seed)
-    predicted, target = rng.random((num_images, num_classes)) < 0.5, rng.integers(-1, 2, (num_images, num_classes))
+    predicted, target = (
+        rng.random((num_images, num_classes)) < 0.5,
+        rng.integers(-1, 2, (num_images, num_classes)),
+    )
     packed = pack_labels(predicted, target)
     assert {len(row) for row in packed} == {2 * ((num_classes + 7) // 8)}
     parts = list(unpack_labels(packed, num_classes, chunk=7))

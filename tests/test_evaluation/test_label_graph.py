@@ -21,9 +21,17 @@ def speak(number, steps, seed=0):
 
 def naive_graph(paths, targets):
     classes = range(targets.shape[1])
-    count = [[sum(row[t - 1] == a and row[t] == b for row in paths for t in range(1, len(row))) for b in classes]
-             for a in classes]
-    shared = [[sum(row[a] > 0 and row[b] > 0 for row in targets) if a != b else 0 for b in classes] for a in classes]
+    count = [
+        [
+            sum(row[t - 1] == a and row[t] == b for row in paths for t in range(1, len(row)))
+            for b in classes
+        ]
+        for a in classes
+    ]
+    shared = [
+        [sum(row[a] > 0 and row[b] > 0 for row in targets) if a != b else 0 for b in classes]
+        for a in classes
+    ]
     return count, shared
 
 

@@ -16,7 +16,7 @@ def evaluate(target, scores, type, batch=7, item='pred_score', **options):
     metric = METRICS.build(dict(type=type, item=item, **options))
     samples = samples_of(target, **{item: scores})
     for start in range(0, len(samples), batch):
-        metric.process(None, samples[start:start + batch])
+        metric.process(None, samples[start : start + batch])
     return metric.evaluate(size=len(samples))
 
 
@@ -49,15 +49,23 @@ def test_figures_of_the_authors(case, kind, chosen, options):
 def test_top_one_of_the_authors(case):
     golden = load_golden('metrics')
     figures = evaluate(golden[f'{case}/gt'], golden[f'{case}/scores'], 'TopOneAccuracy')
-    assert figures['one-step/top-1'] == pytest.approx(100 * float(golden[f'{case}/prob/image/acc_top1']))
+    assert figures['one-step/top-1'] == pytest.approx(
+        100 * float(golden[f'{case}/prob/image/acc_top1'])
+    )
 
 
 def test_the_contract_of_names():
     target, scores = make_case()
     names = {'precision', 'recall', 'f1-score'}
-    assert set(evaluate(target, scores, 'PerLabelF1', thr=0.5)) == {f'per-label/{name}' for name in names | {'n-plus'}}
-    assert set(evaluate(target, scores, 'PerImageF1', thr=0.5)) == {f'per-image/{name}' for name in names}
-    assert set(evaluate(target, scores, 'PerImageF1', prefix='cnn/per-image')) == {f'cnn/per-image/{n}' for n in names}
+    assert set(evaluate(target, scores, 'PerLabelF1', thr=0.5)) == {
+        f'per-label/{name}' for name in names | {'n-plus'}
+    }
+    assert set(evaluate(target, scores, 'PerImageF1', thr=0.5)) == {
+        f'per-image/{name}' for name in names
+    }
+    assert set(evaluate(target, scores, 'PerImageF1', prefix='cnn/per-image')) == {
+        f'cnn/per-image/{n}' for n in names
+    }
 
 
 @pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1'])
@@ -66,8 +74,13 @@ def test_precision_and_recall_agree_with_mmpretrain(type):
     target, scores = make_case()
     transpose = (lambda array: array) if type == 'PerLabelF1' else np.transpose
     theirs = METRICS.get('MultiLabelMetric').calculate(
-        torch.tensor(transpose((scores > 0.5).astype(int)).copy()), torch.tensor(transpose(target).copy()),
-        pred_indices=False, target_indices=False, num_classes=transpose(target).shape[1], average='macro')
+        torch.tensor(transpose((scores > 0.5).astype(int)).copy()),
+        torch.tensor(transpose(target).copy()),
+        pred_indices=False,
+        target_indices=False,
+        num_classes=transpose(target).shape[1],
+        average='macro',
+    )
     precision, recall, *_ = theirs
     figures = list(evaluate(target, scores, type).values())
     assert figures[:2] == pytest.approx([precision.item(), recall.item()], abs=1e-4)
@@ -79,7 +92,10 @@ def test_exactly_the_threshold_is_not_predicted():
 
 
 def test_topk_breaks_ties_by_the_lower_class():
-    assert evaluate([[1, 1, 0, 0]], np.full((1, 4), 0.3), 'PerImageF1', topk=2)['per-image/f1-score'] == 100
+    assert (
+        evaluate([[1, 1, 0, 0]], np.full((1, 4), 0.3), 'PerImageF1', topk=2)['per-image/f1-score']
+        == 100
+    )
 
 
 def test_undefined_and_unlabelled_by_hand():
@@ -107,8 +123,13 @@ def test_ignored_labels_are_left_out_of_every_count():
 def test_score_vectors_and_label_lists_give_the_same():
     target, scores = make_case()
     metric = METRICS.build(dict(type='PerLabelF1'))
-    metric.process(None, [dict(gt_label=torch.tensor(row).nonzero()[:, 0], pred_score=torch.tensor(score))
-                          for row, score in zip(target, scores, strict=True)])
+    metric.process(
+        None,
+        [
+            dict(gt_label=torch.tensor(row).nonzero()[:, 0], pred_score=torch.tensor(score))
+            for row, score in zip(target, scores, strict=True)
+        ],
+    )
     assert metric.evaluate(len(target)) == evaluate(target, scores, 'PerLabelF1')
 
 
@@ -126,25 +147,49 @@ def test_labels_that_the_decoder_chose():
 def test_labels_of_a_sequence():
     """A decoder without threshold behind its head: figures of the labels it named, not of its scores."""
     target, scores = make_case()
-    head = MODELS.build(dict(type='LabelDecoderHead', num_classes=9, in_channels=None, decoder=dict(
-        type='LabelSequenceLSTM', order='frequent_first', embed_dims=4, hidden_dims=6, init_state='linear')))
+    head = MODELS.build(
+        dict(
+            type='LabelDecoderHead',
+            num_classes=9,
+            in_channels=None,
+            decoder=dict(
+                type='LabelSequenceLSTM',
+                order='frequent_first',
+                embed_dims=4,
+                hidden_dims=6,
+                init_state='linear',
+            ),
+        )
+    )
     torch.nn.init.normal_(head.decoder.output.weight, std=9)
     head.decoder.prepare([*'abcdefghi'], target.astype(np.int8))
     with torch.no_grad():
         predictions = head.predict_scores(torch.tensor(scores))
-    named = np.array([[label in sample.step_labels for label in range(9)] for sample in predictions])
+    named = np.array(
+        [[label in sample.step_labels for label in range(9)] for sample in predictions]
+    )
     assert len(np.unique(named.sum(1))) > 1
-    samples = samples_of(target, **{name: torch.stack([sample.get(name) for sample in predictions])
-                                    for name in ('pred_score', 'step_scores')})
+    samples = samples_of(
+        target,
+        **{
+            name: torch.stack([sample.get(name) for sample in predictions])
+            for name in ('pred_score', 'step_scores')
+        },
+    )
     for sample, prediction in zip(samples, predictions, strict=True):
         sample['pred_label'] = prediction.pred_label
     for type in KINDS.values():
         metric = METRICS.build(dict(type=type, use_pred_label=True))
         metric.process(None, samples)
-        assert metric.evaluate(len(samples)) == evaluate(target, named.astype(np.float32), type, thr=0.5)
+        assert metric.evaluate(len(samples)) == evaluate(
+            target, named.astype(np.float32), type, thr=0.5
+        )
     metric = METRICS.build(dict(type='TopOneAccuracy'))
     metric.process(None, samples)
-    right = [row[sample.step_scores[0].argmax()] > 0 for row, sample in zip(target, predictions, strict=True)]
+    right = [
+        row[sample.step_scores[0].argmax()] > 0
+        for row, sample in zip(target, predictions, strict=True)
+    ]
     assert metric.evaluate(len(samples))['one-step/top-1'] == pytest.approx(100 * np.mean(right))
 
 
@@ -152,7 +197,10 @@ def test_labels_of_a_sequence():
 def ann_file(tmp_path):
     """Training labels in which class k is in 9 - k images, but for two that are equally frequent."""
     path = tmp_path / 'train.json'
-    data = [dict(img_path=f'{i}.jpg', gt_label=[k for k in range(9) if i < 9 - max(k, 1)]) for i in range(9)]
+    data = [
+        dict(img_path=f'{i}.jpg', gt_label=[k for k in range(9) if i < 9 - max(k, 1)])
+        for i in range(9)
+    ]
     save_annotations(path, Annotations([*'abcdefghi'], data))
     return str(path)
 
@@ -165,14 +213,20 @@ def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
     target, scores = make_case(ignored=True)
     options = dict(ann_file=ann_file) if type == 'ConstantAnswer' else {}
     whole = evaluate(target, scores, type, batch=37, **options)
-    assert all(evaluate(target, scores, type, batch=batch, **options) == whole for batch in (1, 2, 36))
+    assert all(
+        evaluate(target, scores, type, batch=batch, **options) == whole for batch in (1, 2, 36)
+    )
     parts = []  # three processes: images dealt out in turn, as the sampler does
     for rank in range(3):
         part = METRICS.build(dict(type=type, item='pred_score', **options))
         part.process(None, samples_of(target[rank::3], pred_score=scores[rank::3]))
         parts.append(part)
     assert [len(part.results) for part in parts] == [13, 12, 12]  # one entry an image
-    dealt = [result for place in zip(*([*part.results, None] for part in parts), strict=False) for result in place]
+    dealt = [
+        result
+        for place in zip(*([*part.results, None] for part in parts), strict=False)
+        for result in place
+    ]
     parts[0].results = [result for result in dealt if result is not None][:37]
     together = parts[0].evaluate(size=len(parts[0].results))
     assert together == whole
@@ -185,7 +239,9 @@ def test_an_image_takes_few_bytes(type):
     metric.process(None, samples_of(target, pred_score=scores))
     assert len(metric.results) == 10
     assert max(len(result) for result in metric.results) == 22
-    assert max(map(sys.getsizeof, metric.results)) < 64  # 81 scores of 4 bytes and as many targets would be 648
+    assert (
+        max(map(sys.getsizeof, metric.results)) < 64
+    )  # 81 scores of 4 bytes and as many targets would be 648
 
 
 def brute_force(target, order):
@@ -195,7 +251,10 @@ def brute_force(target, order):
         scores = np.zeros(target.shape)
         scores[:, order[:k]] = 1
         image = evaluate(target, scores, 'PerImageF1', prefix='constant/per-image')
-        if best is None or image['constant/per-image/f1-score'] > best['constant/per-image/f1-score']:
+        if (
+            best is None
+            or image['constant/per-image/f1-score'] > best['constant/per-image/f1-score']
+        ):
             label = evaluate(target, scores, 'PerLabelF1', prefix='constant/per-label')
             label.pop('constant/per-label/n-plus')
             best = {**image, **label, 'constant/k': k}
@@ -208,7 +267,9 @@ def brute_force(target, order):
 def test_constant_answer_is_the_best_of_all(ann_file, ignored):
     target, scores = make_case(ignored=ignored)
     figures = evaluate(target, scores, 'ConstantAnswer', ann_file=ann_file)
-    assert figures == pytest.approx(brute_force(target, range(9)))  # the classes stand in order of frequency
+    assert figures == pytest.approx(
+        brute_force(target, range(9))
+    )  # the classes stand in order of frequency
 
 
 def test_constant_answer_needs_the_same_classes(ann_file):
@@ -220,7 +281,12 @@ def test_top_one_looks_at_the_first_step():
     steps = np.array([[[0.9, 0.8], [0.1, 0.9]], [[0.2, 0.3], [0.9, 0.1]], [[0.7, 0.3], [0.0, 0.9]]])
     figures = evaluate([[1, 0], [1, 0], [0, 0]], steps, 'TopOneAccuracy', item='step_scores')
     assert figures == {'one-step/top-1': pytest.approx(100 / 3)}
-    assert evaluate([[1, 0]], np.array([[0.6, 0.5]]), 'TopOneAccuracy', item='cnn_score')['one-step/top-1'] == 100
+    assert (
+        evaluate([[1, 0]], np.array([[0.6, 0.5]]), 'TopOneAccuracy', item='cnn_score')[
+            'one-step/top-1'
+        ]
+        == 100
+    )
 
 
 @pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
@@ -247,7 +313,9 @@ def test_an_empty_test_set_is_an_error(type):
         METRICS.build(dict(type=type)).evaluate(size=0)
 
 
-@pytest.mark.parametrize('options', [dict(thr=50), dict(topk=0), dict(undefined='nan'), dict(unlabelled='ignore')])
+@pytest.mark.parametrize(
+    'options', [dict(thr=50), dict(topk=0), dict(undefined='nan'), dict(unlabelled='ignore')]
+)
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=f'`{next(iter(options))}`'):
         METRICS.build(dict(type='PerImageF1', **options))

@@ -26,19 +26,27 @@ def theirs():
 
 
 def classifier(checkpoint):
-    return MODELS.build(dict(
-        type='MultiLabelClassifier',
-        backbone=dict(RESNET, init_cfg=dict(type='Pretrained', checkpoint=str(checkpoint))),
-        neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='LabelDecoderHead', num_classes=3, in_channels=512, decoder=None)))
+    return MODELS.build(
+        dict(
+            type='MultiLabelClassifier',
+            backbone=dict(RESNET, init_cfg=dict(type='Pretrained', checkpoint=str(checkpoint))),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(type='LabelDecoderHead', num_classes=3, in_channels=512, decoder=None),
+        )
+    )
 
 
 @pytest.mark.parametrize('layout', ['torchvision', 'openmmlab', 'data_parallel'])
 def test_local_file_gives_the_features_of_the_other_library(tmp_path, theirs, layout):
     state = theirs.state_dict()
     if layout == 'openmmlab':
-        state = dict(meta={}, state_dict={
-            (f'head.{k}' if k.startswith('fc.') else f'backbone.{k}'): v for k, v in state.items()})
+        state = dict(
+            meta={},
+            state_dict={
+                (f'head.{k}' if k.startswith('fc.') else f'backbone.{k}'): v
+                for k, v in state.items()
+            },
+        )
     elif layout == 'data_parallel':
         state = {f'module.{k}': v for k, v in state.items()}
     torch.save(state, tmp_path / 'weights.pth')
@@ -49,7 +57,9 @@ def test_local_file_gives_the_features_of_the_other_library(tmp_path, theirs, la
     body = torch.nn.Sequential(*list(theirs.children())[:-1])
     with torch.no_grad():
         torch.testing.assert_close(model.extract_feat(images)[-1], body(images).flatten(1))
-    assert model.head.fc.weight.std().item() == pytest.approx(0.01, rel=0.2)  # the classifier is its own
+    assert model.head.fc.weight.std().item() == pytest.approx(
+        0.01, rel=0.2
+    )  # the classifier is its own
 
 
 def test_timm_names(tmp_path):
@@ -64,18 +74,25 @@ def test_timm_names(tmp_path):
 def test_position_embedding_is_interpolated(tmp_path):
     vit = dict(type='VisionTransformer', arch='deit-tiny', patch_size=16)
     small, large = MODELS.build(dict(vit, img_size=32)), MODELS.build(dict(vit, img_size=64))
-    torch.save({f'backbone.{k}': v for k, v in small.state_dict().items()}, tmp_path / 'weights.pth')
+    torch.save(
+        {f'backbone.{k}': v for k, v in small.state_dict().items()}, tmp_path / 'weights.pth'
+    )
     load_pretrained(large, str(tmp_path / 'weights.pth'))
     torch.testing.assert_close(large.pos_embed[:, 0], small.pos_embed[:, 0])
     assert large.pos_embed.shape[1] == 1 + 16
 
 
 def test_prefix(tmp_path, theirs):
-    torch.save({f'teacher.{k}': v for k, v in theirs.state_dict().items()}, tmp_path / 'weights.pth')
+    torch.save(
+        {f'teacher.{k}': v for k, v in theirs.state_dict().items()}, tmp_path / 'weights.pth'
+    )
     backbone = MODELS.build(RESNET)
     load_pretrained(backbone, str(tmp_path / 'weights.pth'), prefix='teacher')
     torch.testing.assert_close(backbone.conv1.weight, theirs.conv1.weight)
-    with pytest.raises(ValueError, match=r"does not hold the weights of this ResNet: .* of its .*'teacher.conv1.weight'"):
+    with pytest.raises(
+        ValueError,
+        match=r"does not hold the weights of this ResNet: .* of its .*'teacher.conv1.weight'",
+    ):
         load_pretrained(backbone, str(tmp_path / 'weights.pth'))
 
 
@@ -85,16 +102,23 @@ def test_other_architecture(tmp_path, theirs):
         load_pretrained(MODELS.build(dict(RESNET, depth=50)), str(tmp_path / 'weights.pth'))
 
 
-@pytest.mark.parametrize('checkpoint', ['torchvision://resnet18', 'https://weights.invalid/resnet18.pth'])
+@pytest.mark.parametrize(
+    'checkpoint', ['torchvision://resnet18', 'https://weights.invalid/resnet18.pth']
+)
 def test_offline(monkeypatch, tmp_path, checkpoint):
     def refuse(*args, **kwargs):
         raise OSError('Network is unreachable')
+
     monkeypatch.setattr('urllib.request.urlopen', refuse)
     monkeypatch.setattr('torch.hub.urlopen', refuse)
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with pytest.raises(ValueError, match='Cannot download the backbone') as error:
         classifier(checkpoint).init_weights()
-    for part in (checkpoint, 'Network is unreachable', '--cfg-options model.backbone.init_cfg.checkpoint=FILE'):
+    for part in (
+        checkpoint,
+        'Network is unreachable',
+        '--cfg-options model.backbone.init_cfg.checkpoint=FILE',
+    ):
         assert part in str(error.value)
 
 

@@ -12,8 +12,14 @@ from PIL import Image
 from morn_plugin.visualization import Prediction, draw_predictions
 from morn_plugin.visualization.panels import EXTRA, MISSED, RIGHT, kept_by_max_pooling, split_labels
 
-CLASSES = ['person', 'a very long label name that goes on and on', 'W' * 30, '$x_1$ and $y$', 'miniature_schnauzer_breed',
-           *(f'class {k}' for k in range(5, 20))]
+CLASSES = [
+    'person',
+    'a very long label name that goes on and on',
+    'W' * 30,
+    '$x_1$ and $y$',
+    'miniature_schnauzer_breed',
+    *(f'class {k}' for k in range(5, 20)),
+]
 GREEN = (12, 200, 34)
 
 
@@ -33,7 +39,9 @@ def draw(path, *predictions, **options):
 
 def count(picture, colour):
     """Count pixels within a little of a colour."""
-    wanted = np.array(colour if isinstance(colour, tuple) else [255 * part for part in to_rgb(colour)])
+    wanted = np.array(
+        colour if isinstance(colour, tuple) else [255 * part for part in to_rgb(colour)]
+    )
     return int((np.abs(picture - wanted).max(axis=2) <= 8).sum())
 
 
@@ -51,7 +59,9 @@ def test_without_true_labels_no_guess_is_right_or_wrong(tmp_path):
     assert count(picture, 'black') > 20
 
 
-@pytest.mark.parametrize('size', [(40, 60), (400, 20), (20, 400), (1, 1)], ids=['usual', 'tall', 'wide', 'a-pixel'])
+@pytest.mark.parametrize(
+    'size', [(40, 60), (400, 20), (20, 400), (1, 1)], ids=['usual', 'tall', 'wide', 'a-pixel']
+)
 def test_the_image_is_shown_in_its_own_proportions(tmp_path, size):
     shown = np.abs(draw(tmp_path / 'a.png', predict([0], [0], size)) - GREEN).max(axis=2) <= 2
     rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
@@ -63,7 +73,9 @@ def test_the_image_is_shown_in_its_own_proportions(tmp_path, size):
 def test_surer_steps_are_darker(tmp_path):
     sure, unsure = (predict([], [], steps=1) for _ in range(2))
     sure.step_scores[:], unsure.step_scores[:] = 1, 0
-    dark, light = (draw(tmp_path / f'{name}.png', item) for name, item in dict(dark=sure, light=unsure).items())
+    dark, light = (
+        draw(tmp_path / f'{name}.png', item) for name, item in dict(dark=sure, light=unsure).items()
+    )
     steps = (slice(80, -20), slice(700, -20))
     share = lambda picture: (picture[steps][..., 0] < 128).mean()  # of pixels with little red
     assert share(dark) > share(light) + 0.02
@@ -77,8 +89,11 @@ def test_one_row_an_image(tmp_path):
 
 
 HARD = {
-    'no label': ([], []), 'one label': ([0], [0]), 'long names': ([1, 2], [2, 1, 3, 4]),
-    'twelve labels': (list(range(12)), list(range(12))), 'twenty labels': (list(range(10)), list(range(20))),
+    'no label': ([], []),
+    'one label': ([0], [0]),
+    'long names': ([1, 2], [2, 1, 3, 4]),
+    'twelve labels': (list(range(12)), list(range(12))),
+    'twenty labels': (list(range(10)), list(range(20))),
 }
 
 
@@ -88,10 +103,14 @@ def test_no_text_leaves_its_place(tmp_path, monkeypatch, true, predicted, steps)
     """Cells hold their text, labels stay between image and steps and do not touch, everything is on the page."""
     figures = []
     monkeypatch.setattr(Figure, 'savefig', lambda self, path: figures.append(self))
-    items = [predict(true, predicted, (300, 30), steps, 'a_very_long_name_of_a_photograph_0001_of_2019.jpg'),
-             predict(true, predicted, (30, 300), steps, '$a$_$b.jpg')]
+    items = [
+        predict(
+            true, predicted, (300, 30), steps, 'a_very_long_name_of_a_photograph_0001_of_2019.jpg'
+        ),
+        predict(true, predicted, (30, 300), steps, '$a$_$b.jpg'),
+    ]
     draw_predictions(items, CLASSES, tmp_path / 'a.png', heading='Test images')
-    figure, = figures
+    (figure,) = figures
     canvas = FigureCanvasAgg(figure)
     canvas.draw()
     renderer = canvas.get_renderer()
@@ -124,18 +143,25 @@ def test_dollars_are_no_formula(tmp_path):
 
 
 def test_fewer_labels_than_columns(tmp_path):
-    draw_predictions([predict([0], [0], classes=2)], ['a', 'b'], tmp_path / 'deep' / 'folder' / 'a.png')
+    draw_predictions(
+        [predict([0], [0], classes=2)], ['a', 'b'], tmp_path / 'deep' / 'folder' / 'a.png'
+    )
     assert (tmp_path / 'deep' / 'folder' / 'a.png').is_file()
 
 
 def test_the_first_best_step_of_each_predicted_label_is_kept():
     scores = np.array([[0.9, 0.2, 0.3], [0.9, 0.8, 0.1], [0.1, 0.8, 0.9]])
-    assert kept_by_max_pooling(scores, [0, 1]).tolist() == [[True, False, False], [False, True, False], [False] * 3]
+    assert kept_by_max_pooling(scores, [0, 1]).tolist() == [
+        [True, False, False],
+        [False, True, False],
+        [False] * 3,
+    ]
     assert not kept_by_max_pooling(scores, []).any()
 
 
-@pytest.mark.parametrize(('true', 'predicted', 'expected'), [
-    ([], [], ([], [], [])), ([3, 1], [1, 2], ([1], [3], [2]))])
+@pytest.mark.parametrize(
+    ('true', 'predicted', 'expected'), [([], [], ([], [], [])), ([3, 1], [1, 2], ([1], [3], [2]))]
+)
 def test_split_labels(true, predicted, expected):
     assert tuple(split_labels(true, predicted).values()) == expected
 
@@ -144,12 +170,30 @@ def test_split_labels(true, predicted, expected):
 def test_a_path_that_has_ended_shows_no_steps_after_it(tmp_path, labels, steps, monkeypatch):
     tables, texts = [], []
     table, text = Axes.table, Axes.text
-    monkeypatch.setattr(Axes, 'table', lambda self, rows, **kwargs: tables.append(rows) or table(self, rows, **kwargs))
-    monkeypatch.setattr(Axes, 'text', lambda self, x, y, s, **kwargs: texts.append(s) or text(self, x, y, s, **kwargs))
+    monkeypatch.setattr(
+        Axes,
+        'table',
+        lambda self, rows, **kwargs: tables.append(rows) or table(self, rows, **kwargs),
+    )
+    monkeypatch.setattr(
+        Axes,
+        'text',
+        lambda self, x, y, s, **kwargs: texts.append(s) or text(self, x, y, s, **kwargs),
+    )
     shown = predict([0], labels)
-    draw(tmp_path / 'a.png', Prediction(shown.image, 'image.jpg', shown.true, labels, shown.scores, shown.step_scores,
-                                        np.array(labels + [-1] * (5 - len(labels)))))
+    draw(
+        tmp_path / 'a.png',
+        Prediction(
+            shown.image,
+            'image.jpg',
+            shown.true,
+            labels,
+            shown.scores,
+            shown.step_scores,
+            np.array(labels + [-1] * (5 - len(labels))),
+        ),
+    )
     assert [len(rows) for rows in tables] == [steps]
-    path, = (s.removeprefix('path:').strip() for s in texts if s.startswith('path:'))
+    (path,) = (s.removeprefix('path:').strip() for s in texts if s.startswith('path:'))
     assert path.count('→') == max(len(labels) - 1, 0)
     assert bool(path) == bool(labels)

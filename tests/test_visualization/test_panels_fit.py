@@ -18,14 +18,25 @@ def make(height, width, num_true, num_predicted, steps=5):
     rng = np.random.default_rng(0)
     scores = rng.random((steps, 81))
     true = None if num_true is None else list(range(num_true))
-    return Prediction(rng.integers(0, 256, (height, width, 3), dtype=np.uint8), 'f' * 90 + '.png', true,
-                      list(range(5, 5 + num_predicted)), scores.max(0), scores, scores.argmax(1).tolist())
+    return Prediction(
+        rng.integers(0, 256, (height, width, 3), dtype=np.uint8),
+        'f' * 90 + '.png',
+        true,
+        list(range(5, 5 + num_predicted)),
+        scores.max(0),
+        scores,
+        scores.argmax(1).tolist(),
+    )
 
 
 CASES = {
-    'many labels, tiny image': [make(1, 1, 60, 70)], 'large image': [make(2000, 3000, 3, 3)],
-    'very wide, very high': [make(8, 900, 2, 0), make(900, 8, 0, 0)], 'no truth': [make(50, 50, None, 12)],
-    'many steps': [make(60, 60, 2, 4, steps=20)], 'one step': [make(60, 60, 2, 4, steps=1)]}
+    'many labels, tiny image': [make(1, 1, 60, 70)],
+    'large image': [make(2000, 3000, 3, 3)],
+    'very wide, very high': [make(8, 900, 2, 0), make(900, 8, 0, 0)],
+    'no truth': [make(50, 50, None, 12)],
+    'many steps': [make(60, 60, 2, 4, steps=20)],
+    'one step': [make(60, 60, 2, 4, steps=1)],
+}
 
 
 @pytest.mark.parametrize('predictions', CASES.values(), ids=CASES)
@@ -35,9 +46,13 @@ def test_everything_fits(predictions):
     canvas.draw()
     width, height = canvas.get_width_height()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
-    texts += [cell.get_text() for table in figure.findobj(Table) for cell in table.get_celld().values()]
+    texts += [
+        cell.get_text() for table in figure.findobj(Table) for cell in table.get_celld().values()
+    ]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
-    boxes = [(text, box) for text, box in boxes if box.width and not text.replace('.', '').isdigit()]  # no ticks
+    boxes = [
+        (text, box) for text, box in boxes if box.width and not text.replace('.', '').isdigit()
+    ]  # no ticks
     assert len(boxes) > 5 + 6 * sum(len(item.step_scores) for item in predictions)
     for text, box in boxes:
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1, text
@@ -47,15 +62,22 @@ def test_everything_fits(predictions):
     for table in figure.findobj(Table):
         for cell in table.get_celld().values():
             inner, outer = cell.get_text().get_window_extent(), cell.get_window_extent()
-            assert inner.width <= outer.width or not cell.get_text().get_text() or 't=' in cell.get_text().get_text()
+            assert (
+                inner.width <= outer.width
+                or not cell.get_text().get_text()
+                or 't=' in cell.get_text().get_text()
+            )
 
 
 def test_labels_are_written_in_their_colours():
     kinds = split_labels([1, 2], [2, 3])
     assert kinds == dict(right=[2], missed=[1], extra=[3])
     figure = _make_figure([make(20, 20, 7, 3)], CLASSES, '')  # true 0..6, predicted 5..7
-    colours = {text.get_text()[0]: text.get_color() for text in figure.findobj(Text)
-               if text.get_text()[:2] in ('✓ ', '○ ', '✗ ') and 'missed' not in text.get_text()}
+    colours = {
+        text.get_text()[0]: text.get_color()
+        for text in figure.findobj(Text)
+        if text.get_text()[:2] in ('✓ ', '○ ', '✗ ') and 'missed' not in text.get_text()
+    }
     assert len(set(colours.values())) == 3
     assert render_predictions([make(20, 20, 7, 3)], CLASSES).shape[2] == 3
 

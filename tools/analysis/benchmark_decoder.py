@@ -1,6 +1,9 @@
-"""Measure the label decoder, the loop around it and the metrics, each as a ratio against a stated peer in the same run.
+"""Measure the label decoder, the loop around it and the metrics.
 
-Prints Markdown tables. Run it on an idle machine: python tools/analysis/benchmark_decoder.py [--threads 2]
+Each as a ratio against a stated peer in the same run.
+
+Prints Markdown tables. Run it on an idle machine: python tools/analysis/benchmark_decoder.py
+[--threads 2]
 """
 
 import argparse
@@ -42,13 +45,20 @@ N, C, H, M, T = 32, 80, 512, 256, 5  # the paper's sizes on MS-COCO
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('--threads', type=int, default=2, help='threads of torch (default: 2)')
-    parser.add_argument('--rounds', type=int, default=7, help='rounds over which medians are taken (default: 7)')
+    parser.add_argument(
+        '--rounds', type=int, default=7, help='rounds over which medians are taken (default: 7)'
+    )
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     torch.manual_seed(0)
-    print(f'CPU: {cpu_name()}, {args.threads} threads; torch {torch.__version__}; medians of {args.rounds} rounds.\n')
+    print(
+        f'CPU: {cpu_name()}, {args.threads} threads; torch {torch.__version__}; medians of '
+        f'{args.rounds} rounds.\n'
+    )
     for section in (step_table, loop_table, metric_table, head_share_table, growth_table):
         section(args.rounds)
 
@@ -61,8 +71,10 @@ def cpu_name() -> str:
 
 def medians(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
     """Time functions in turn, so that all meet the same machine. Milliseconds."""
-    timers = {name: Timer('f()', globals=dict(f=function), num_threads=torch.get_num_threads())
-              for name, function in functions.items()}
+    timers = {
+        name: Timer('f()', globals=dict(f=function), num_threads=torch.get_num_threads())
+        for name, function in functions.items()
+    }
     times: dict[str, list[float]] = {name: [] for name in timers}
     for _ in range(rounds):
         for name, timer in timers.items():
@@ -79,7 +91,9 @@ def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
 
 def make_batch(num_images: int = N, num_classes: int = C) -> tuple[Tensor, Tensor]:
     """Draw scores (N, C) and targets with 2.9 labels an image."""
-    return torch.rand(num_images, num_classes), (torch.rand(num_images, num_classes) < 2.9 / num_classes).float()
+    return torch.rand(num_images, num_classes), (
+        torch.rand(num_images, num_classes) < 2.9 / num_classes
+    ).float()
 
 
 def make_step(num_classes: int = C, num_steps: int = T, num_images: int = N) -> Callable[[], None]:
@@ -89,7 +103,9 @@ def make_step(num_classes: int = C, num_steps: int = T, num_images: int = N) -> 
     return partial(train_step, decoder.loss, optimizer, *make_batch(num_images, num_classes))
 
 
-def train_step(loss: Callable, optimizer: torch.optim.Optimizer, scores: Tensor, target: Tensor) -> None:
+def train_step(
+    loss: Callable, optimizer: torch.optim.Optimizer, scores: Tensor, target: Tensor
+) -> None:
     optimizer.zero_grad()
     sum(loss(scores, target).values()).backward()
     optimizer.step()
@@ -105,7 +121,9 @@ def make_plain_step() -> Callable[[], None]:
         total = torch.zeros(())
         mask = torch.ones_like(target)
         for logits, labels in zip(step_logits.unbind(1), step_labels.unbind(1), strict=True):
-            total = total + F.binary_cross_entropy_with_logits(logits, target * mask, reduction='sum')
+            total = total + F.binary_cross_entropy_with_logits(
+                logits, target * mask, reduction='sum'
+            )
             mask = 1 - F.one_hot(labels, C)
         return dict(loss=total / len(scores))
 
@@ -113,30 +131,51 @@ def make_plain_step() -> Callable[[], None]:
 
 
 def make_products() -> Callable[[], None]:
-    """Give the matrix products of the step alone, forward and backward, none of which a formulation can avoid.
+    """Give the matrix products of the step alone, forward and backward.
 
-    Operands lie in memory as they do in the step: weights are (outputs, inputs), weight gradients are of transposed ones.
+    None of which a formulation can avoid.
+
+    Operands lie in memory as they do in the step: weights are (outputs, inputs), weight gradients
+    are of transposed ones.
     """
     state, table, recurrence, output = (H, C, N), (4 * H, M, C + 1), (4 * H, H, N), (C, H, N)
     layers = [state, state, table] + T * [recurrence, output]
-    pairs = [(torch.rand(rows, inputs), torch.rand(outputs, inputs).t()) for outputs, inputs, rows in layers]
+    pairs = [
+        (torch.rand(rows, inputs), torch.rand(outputs, inputs).t())
+        for outputs, inputs, rows in layers
+    ]
     back = [table, (C, H, N * T)] + T * [recurrence]  # to the inputs
-    pairs += [(torch.rand(rows, outputs), torch.rand(outputs, inputs)) for outputs, inputs, rows in back]
+    pairs += [
+        (torch.rand(rows, outputs), torch.rand(outputs, inputs)) for outputs, inputs, rows in back
+    ]
     weights = [state, state, table, (C, H, N * T), (4 * H, H, N * T)]  # of all steps at once
-    pairs += [(torch.rand(rows, outputs).t(), torch.rand(rows, inputs)) for outputs, inputs, rows in weights]
+    pairs += [
+        (torch.rand(rows, outputs).t(), torch.rand(rows, inputs))
+        for outputs, inputs, rows in weights
+    ]
 
     def products() -> None:
         for a, b in pairs:
             torch.mm(a, b)
+
     return products
 
 
 def step_table(rounds: int) -> None:
     times = medians(rounds, ours=make_step(), plain=make_plain_step(), products=make_products())
-    rows = [[title, f'{times[name]:.2f}', f'{times[name] / times["products"]:.2f}']
-            for title, name in (('the matrix products alone', 'products'), ('ours', 'ours'), ('plain PyTorch', 'plain'))]
-    print_table(f'One training step with optimiser, N = {N}, C = {C}, H = {H}, M = {M}, T = {T}',
-                ['', 'ms', 'against the products'], rows)
+    rows = [
+        [title, f'{times[name]:.2f}', f'{times[name] / times["products"]:.2f}']
+        for title, name in (
+            ('the matrix products alone', 'products'),
+            ('ours', 'ours'),
+            ('plain PyTorch', 'plain'),
+        )
+    ]
+    print_table(
+        f'One training step with optimiser, N = {N}, C = {C}, H = {H}, M = {M}, T = {T}',
+        ['', 'ms', 'against the products'],
+        rows,
+    )
 
 
 class _Clock(Hook):
@@ -154,16 +193,32 @@ class _Clock(Hook):
 def loop_table(rounds: int, num_images: int = 3200) -> None:
     """Compare an epoch by ``Runner.train`` on a score file with the bare step."""
     scores, target = make_batch(num_images)
-    data = [dict(img_path=f'{i}.jpg', gt_label=row.nonzero()[:, 0].tolist()) for i, row in enumerate(target)]
+    data = [
+        dict(img_path=f'{i}.jpg', gt_label=row.nonzero()[:, 0].tolist())
+        for i, row in enumerate(target)
+    ]
     with tempfile.TemporaryDirectory() as folder:
         path = f'{folder}/scores.safetensors'
-        save_scores(path, ScoreFile(scores.numpy(), Annotations([f'class {k}' for k in range(C)], data)))
+        save_scores(
+            path, ScoreFile(scores.numpy(), Annotations([f'class {k}' for k in range(C)], data))
+        )
         cfg = Config.fromfile(ROOT / 'configs' / 'morn' / 'morn_scores_1xb32-50e_openclipart.py')
-        cfg.merge_from_dict(dict(
-            model=dict(head=dict(num_classes=C)), work_dir=folder, log_level='WARNING', val_cfg=None,
-            val_dataloader=None, val_evaluator=None, test_cfg=None, test_dataloader=None, test_evaluator=None,
-            train_dataloader=dict(dataset=dict(data_root='', ann_file=path)),
-            train_cfg=dict(max_epochs=rounds), experiment_name='benchmark'))
+        cfg.merge_from_dict(
+            dict(
+                model=dict(head=dict(num_classes=C)),
+                work_dir=folder,
+                log_level='WARNING',
+                val_cfg=None,
+                val_dataloader=None,
+                val_evaluator=None,
+                test_cfg=None,
+                test_dataloader=None,
+                test_evaluator=None,
+                train_dataloader=dict(dataset=dict(data_root='', ann_file=path)),
+                train_cfg=dict(max_epochs=rounds),
+                experiment_name='benchmark',
+            )
+        )
         cfg.default_hooks.checkpoint = None
         clock = _Clock()
         runner = Runner.from_cfg(cfg)
@@ -175,39 +230,57 @@ def loop_table(rounds: int, num_images: int = 3200) -> None:
     epochs = np.array(clock.ends).reshape(rounds, -1)
     whole = 1e3 * float(np.median((epochs[:, -1] - epochs[:, 0]) / (epochs.shape[1] - 1)))
     step = (before + after) / 2
-    print_table('Training from a score file, batch 32', ['', 'ms an iteration', 'rate against the bare step'], [
-        ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
-        ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %']])
+    print_table(
+        'Training from a score file, batch 32',
+        ['', 'ms an iteration', 'rate against the bare step'],
+        [
+            ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
+            ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],
+        ],
+    )
 
 
 def metric_table(rounds: int, num_images: int = 40_504) -> None:
-    """Compare the paper's figures of MS-COCO's validation set with MMPretrain's metric and with loops."""
+    """Compare the paper's figures of MS-COCO's validation set with MMPretrain's and with loops."""
     scores, target = make_batch(num_images)
-    samples = [dict(pred_score=row, gt_label=true.nonzero()[:, 0]) for row, true in zip(scores, target, strict=True)]
+    samples = [
+        dict(pred_score=row, gt_label=true.nonzero()[:, 0])
+        for row, true in zip(scores, target, strict=True)
+    ]
     ours = [PerLabelF1(thr=0.5), PerImageF1(thr=0.5)]
     theirs = MultiLabelMetric(thr=0.5, average='macro')
     times: dict[str, list[float]] = {}
     for _ in range(min(rounds, 3)):
         for title, run in {
-                'ours, collecting (both metrics)': partial(process_all, ours, samples),
-                'ours, computing (both metrics)': lambda: [metric.compute_metrics(metric.results) for metric in ours],
-                "MMPretrain's MultiLabelMetric, collecting": partial(process_all, [theirs], samples),
-                "MMPretrain's MultiLabelMetric, computing": lambda: theirs.compute_metrics(theirs.results),
-                'loops over images and labels': lambda: loop_counts(scores.numpy() > 0.5, target.numpy() > 0)}.items():
+            'ours, collecting (both metrics)': partial(process_all, ours, samples),
+            'ours, computing (both metrics)': lambda: [
+                metric.compute_metrics(metric.results) for metric in ours
+            ],
+            "MMPretrain's MultiLabelMetric, collecting": partial(process_all, [theirs], samples),
+            "MMPretrain's MultiLabelMetric, computing": lambda: theirs.compute_metrics(
+                theirs.results
+            ),
+            'loops over images and labels': lambda: loop_counts(
+                scores.numpy() > 0.5, target.numpy() > 0
+            ),
+        }.items():
             start = time.perf_counter()
             run()
             times.setdefault(title, []).append(time.perf_counter() - start)
     values = {title: float(np.median(seconds)) for title, seconds in times.items()}
     base = values['ours, computing (both metrics)']
-    print_table(f"Metrics, {num_images:,} images by {C} labels", ['', 's', 'against ours, computing'],
-                [[title, f'{value:.3f}', f'{value / base:.1f}'] for title, value in values.items()])
+    print_table(
+        f'Metrics, {num_images:,} images by {C} labels',
+        ['', 's', 'against ours, computing'],
+        [[title, f'{value:.3f}', f'{value / base:.1f}'] for title, value in values.items()],
+    )
 
 
 def process_all(metrics: list, samples: list[dict]) -> None:
     for metric in metrics:
         metric.results = []
         for start in range(0, len(samples), 64):
-            metric.process(None, samples[start:start + 64])
+            metric.process(None, samples[start : start + 64])
 
 
 def loop_counts(predicted: np.ndarray, true: np.ndarray) -> None:
@@ -219,35 +292,73 @@ def loop_counts(predicted: np.ndarray, true: np.ndarray) -> None:
 
 
 def head_share_table(rounds: int) -> None:
-    cfg = Config.fromfile(ROOT / 'configs' / 'morn' / 'morn-joint_resnet101_1xb16-100e_coco-448px.py')
+    cfg = Config.fromfile(
+        ROOT / 'configs' / 'morn' / 'morn-joint_resnet101_1xb16-100e_coco-448px.py'
+    )
     cfg.model.backbone.init_cfg = None
     model: nn.Module = MODELS.build(cfg.model).train()
-    images, samples = torch.rand(8, 3, 224, 224), [DataSample().set_gt_label([k, k + 1]) for k in range(8)]
+    images, samples = (
+        torch.rand(8, 3, 224, 224),
+        [DataSample().set_gt_label([k, k + 1]) for k in range(8)],
+    )
     feats = (torch.rand(8, 2048, requires_grad=True),)
-    times = medians(min(rounds, 3), model=lambda: sum(model.loss(images, samples).values()).backward(),
-                    head=lambda: sum(model.head.loss(feats, samples).values()).backward())
-    print_table('Joint training, ResNet-101, 224 px, batch 8, without optimiser', ['', 'ms', 'share'], [
-        ['whole model', f'{times["model"]:.0f}', '100 %'],
-        ['head: classifier, decoder, losses', f'{times["head"]:.1f}', f'{100 * times["head"] / times["model"]:.1f} %']])
+    times = medians(
+        min(rounds, 3),
+        model=lambda: sum(model.loss(images, samples).values()).backward(),
+        head=lambda: sum(model.head.loss(feats, samples).values()).backward(),
+    )
+    print_table(
+        'Joint training, ResNet-101, 224 px, batch 8, without optimiser',
+        ['', 'ms', 'share'],
+        [
+            ['whole model', f'{times["model"]:.0f}', '100 %'],
+            [
+                'head: classifier, decoder, losses',
+                f'{times["head"]:.1f}',
+                f'{100 * times["head"] / times["model"]:.1f} %',
+            ],
+        ],
+    )
 
 
 def growth_table(rounds: int) -> None:
     rows = []
-    for num_classes, num_steps, num_images in ((80, 5, 32), (1_000, 5, 32), (10_000, 5, 32), (80, 1, 32), (80, 10, 32),
-                                               (80, 5, 8), (80, 5, 128), (80, 5, 512)):
+    for num_classes, num_steps, num_images in (
+        (80, 5, 32),
+        (1_000, 5, 32),
+        (10_000, 5, 32),
+        (80, 1, 32),
+        (80, 10, 32),
+        (80, 5, 8),
+        (80, 5, 128),
+        (80, 5, 512),
+    ):
         step = make_step(num_classes, num_steps, num_images)
         step()
-        rows.append([f'{num_classes:,}', str(num_steps), str(num_images),
-                     f'{medians(min(rounds, 3), step=step)["step"]:.1f}', f'{peak_mib(step):.0f}'])
+        rows.append(
+            [
+                f'{num_classes:,}',
+                str(num_steps),
+                str(num_images),
+                f'{medians(min(rounds, 3), step=step)["step"]:.1f}',
+                f'{peak_mib(step):.0f}',
+            ]
+        )
         del step
-    print_table('Growth of a training step with optimiser', ['labels C', 'steps T', 'batch N', 'ms', 'peak MiB'], rows)
+    print_table(
+        'Growth of a training step with optimiser',
+        ['labels C', 'steps T', 'batch N', 'ms', 'peak MiB'],
+        rows,
+    )
 
 
 def peak_mib(step: Callable[[], None]) -> float:
     """Give how far one call raises the memory of the process at its highest (Linux)."""
     status, clear = Path('/proc/self/status'), Path('/proc/self/clear_refs')
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # give back what earlier steps freed, or it would be used again unseen
+    ctypes.CDLL(None).malloc_trim(
+        0
+    )  # give back what earlier steps freed, or it would be used again unseen
     clear.write_text('5')  # sets the highest mark to the present
     read = lambda key: int(re.search(rf'{key}:\s*(\d+)', status.read_text())[1]) / 1024
     before = read('VmRSS')

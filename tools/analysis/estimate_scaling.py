@@ -1,7 +1,10 @@
-"""Estimate compute, memory and traffic on paper, from counted operations and bytes; runs on a CPU, times nothing.
+"""Estimate compute, memory and traffic on paper, from counted operations and bytes.
 
-A multiply-add counts as two operations. A backward pass is taken as twice its forward pass. Times are operations over
-what a device sustains and bytes over what a link sustains, both given as options, not measured.
+Runs on a CPU, times nothing.
+
+A multiply-add counts as two operations. A backward pass is taken as twice its forward pass. Times
+are operations over what a device sustains and bytes over what a link sustains, both given as
+options, not measured.
 """
 
 import argparse
@@ -49,34 +52,49 @@ def count_cnn(cfg: Config, size: int) -> Counts:
     with torch.no_grad():
         multiply_adds = quiet(FlopAnalyzer(backbone, image)).total()
         feature = neck(backbone(image))[-1]
-    return Counts(2 * multiply_adds, kept_bytes(backbone, image), count_parameters(backbone), feature.shape[1])
+    return Counts(
+        2 * multiply_adds, kept_bytes(backbone, image), count_parameters(backbone), feature.shape[1]
+    )
 
 
 def kept_bytes(module: nn.Module, image: Tensor) -> int:
-    """Count the bytes that autograd keeps for one more image: distinct storages, parameters aside."""
+    """Count the bytes that autograd keeps for one more image.
+
+    Distinct storages, parameters aside.
+    """
     own = {value.untyped_storage().data_ptr() for value in module.parameters()}
     totals = []
     for number in (1, 2):  # the difference leaves out what does not grow with the batch
         kept: dict[int, Tensor] = {}
         with torch.autograd.graph.saved_tensors_hooks(
-                lambda tensor, kept=kept: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor), lambda x: x):
+            lambda tensor, kept=kept: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor),
+            lambda x: x,
+        ):
             module.train()
             output = module(image.repeat(number, 1, 1, 1))
-        totals.append(sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own))
+        totals.append(
+            sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
+        )
         del output
     return totals[1] - totals[0]
 
 
-def count_head(cfg: Config, num_classes: int, feature_dims: int, batch: int) -> tuple[dict[str, int], dict[str, float]]:
+def count_head(
+    cfg: Config, num_classes: int, feature_dims: int, batch: int
+) -> tuple[dict[str, int], dict[str, float]]:
     """Count parameters, and operations an image, of classifier and decoder at a vocabulary."""
     head_cfg = copy.deepcopy(cfg.model.head)
     head_cfg.update(num_classes=num_classes, in_channels=feature_dims)
     head = MODELS.build(head_cfg).eval()
     with torch.no_grad():
-        operations = 2 * quiet(FlopAnalyzer(head, ((torch.zeros(batch, feature_dims),),))).total() / batch
+        operations = (
+            2 * quiet(FlopAnalyzer(head, ((torch.zeros(batch, feature_dims),),))).total() / batch
+        )
     classifier = 2 * feature_dims * num_classes
-    return (dict(classifier=count_parameters(head.fc), decoder=count_parameters(head.decoder)),
-            dict(classifier=classifier, decoder=operations - classifier))
+    return (
+        dict(classifier=count_parameters(head.fc), decoder=count_parameters(head.decoder)),
+        dict(classifier=classifier, decoder=operations - classifier),
+    )
 
 
 def quiet(analyzer: FlopAnalyzer) -> FlopAnalyzer:
@@ -100,19 +118,47 @@ def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
         print('| ' + ' | '.join(row) + ' |')
 
 
-def epoch_row(name: str, operations: float, kept: float, parameters: int, frozen: int, gpus: int,
-              args: argparse.Namespace, machine: Machine) -> list[str]:
-    """Lay out one epoch of a stage: ``operations`` an image, ``kept`` bytes an image, trained and frozen parameters."""
+def epoch_row(
+    name: str,
+    operations: float,
+    kept: float,
+    parameters: int,
+    frozen: int,
+    gpus: int,
+    args: argparse.Namespace,
+    machine: Machine,
+) -> list[str]:
+    """Lay out one epoch of a stage.
+
+    ``operations`` an image, ``kept`` bytes an image, trained and frozen parameters.
+    """
     images = args.images / gpus
     steps = images / args.batch
     link = machine.inside if gpus <= machine.per_node else machine.between
     traffic = all_reduce_bytes(parameters, gpus)
     compute, transfer = args.batch * operations / machine.operations, traffic / link
-    weights = (parameters * 3 + frozen) * FLOAT  # weight, gradient, one running average of the optimiser
+    weights = (
+        parameters * 3 + frozen
+    ) * FLOAT  # weight, gradient, one running average of the optimiser
     decoded = '-' if 'cached' in name else significant(args.batch / compute * gpus)
-    return [name, f'{gpus}', f'{args.batch * gpus:,}', f'{steps:,.0f}', *map(significant, (
-        args.images * operations / 1e12, steps * compute, (weights + args.batch * kept) / 1e9, traffic / 1e6,
-        steps * traffic / 1e9, 100 * transfer / compute)), decoded]
+    return [
+        name,
+        f'{gpus}',
+        f'{args.batch * gpus:,}',
+        f'{steps:,.0f}',
+        *map(
+            significant,
+            (
+                args.images * operations / 1e12,
+                steps * compute,
+                (weights + args.batch * kept) / 1e9,
+                traffic / 1e6,
+                steps * traffic / 1e9,
+                100 * transfer / compute,
+            ),
+        ),
+        decoded,
+    ]
 
 
 def significant(value: float) -> str:
@@ -127,16 +173,28 @@ def significant(value: float) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', nargs='?', default=CONFIG, type=Path, help='a second-stage config')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        'config', nargs='?', default=CONFIG, type=Path, help='a second-stage config'
+    )
     parser.add_argument('--size', type=int, default=448, help='pixels a side')
-    parser.add_argument('--images', type=int, default=82_783, help='of an epoch (default: MS-COCO 2014, train)')
+    parser.add_argument(
+        '--images', type=int, default=82_783, help='of an epoch (default: MS-COCO 2014, train)'
+    )
     parser.add_argument('--batch', type=int, default=32, help='images a GPU and step')
     parser.add_argument('--gpus', type=int, nargs='+', default=[1, 8, 64])
     parser.add_argument('--labels', type=int, nargs='+', default=[80, 10_000, 100_000])
-    parser.add_argument('--tflops', type=float, default=50, help='1e12 operations a second that one GPU sustains')
-    parser.add_argument('--inside', type=float, default=100, help='GB a second between GPUs of one machine')
-    parser.add_argument('--between', type=float, default=10, help='GB a second between machines, for each GPU')
+    parser.add_argument(
+        '--tflops', type=float, default=50, help='1e12 operations a second that one GPU sustains'
+    )
+    parser.add_argument(
+        '--inside', type=float, default=100, help='GB a second between GPUs of one machine'
+    )
+    parser.add_argument(
+        '--between', type=float, default=10, help='GB a second between machines, for each GPU'
+    )
     parser.add_argument('--per-node', type=int, default=8, help='GPUs in a machine')
     args = parser.parse_args()
     machine = Machine(args.tflops * 1e12, args.inside * 1e9, args.between * 1e9, args.per_node)
@@ -147,46 +205,127 @@ def main() -> None:
     cfg.model.backbone.init_cfg = None
     cnn = count_cnn(cfg, args.size)
     steps, hidden = cfg.model.head.num_steps, cfg.model.head.hidden_dims
-    print(f'Backbone at {args.size} px, an image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
-          f'{cnn.cnn_kept_bytes / 1e6:.0f} MB kept for the backward pass (float32); {cnn.cnn_parameters / 1e6:.1f} M '
-          f'parameters. Assumed: {args.tflops:g} TFLOP/s sustained a GPU, {args.inside:g} GB/s between GPUs of a machine, '
-          f'{args.between:g} GB/s a GPU between machines of {args.per_node}.')
+    print(
+        f'Backbone at {args.size} px, an image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
+        f'{cnn.cnn_kept_bytes / 1e6:.0f} MB kept for the backward pass (float32); '
+        f'{cnn.cnn_parameters / 1e6:.1f} M parameters. Assumed: {args.tflops:g} TFLOP/s sustained '
+        f'a GPU, {args.inside:g} GB/s between GPUs of a machine, {args.between:g} GB/s a GPU '
+        f'between machines of {args.per_node}.'
+    )
 
-    parameters, operations = count_head(cfg, cfg.model.head.num_classes, cnn.feature_dims, args.batch)
+    parameters, operations = count_head(
+        cfg, cfg.model.head.num_classes, cnn.feature_dims, args.batch
+    )
     trained = cnn.cnn_parameters + parameters['classifier']
     rows = []
     for gpus in args.gpus:
-        rows.append(epoch_row('CNN', 3 * (cnn.cnn_operations + operations['classifier']), cnn.cnn_kept_bytes, trained, 0,
-                              gpus, args, machine))
+        rows.append(
+            epoch_row(
+                'CNN',
+                3 * (cnn.cnn_operations + operations['classifier']),
+                cnn.cnn_kept_bytes,
+                trained,
+                0,
+                gpus,
+                args,
+                machine,
+            )
+        )
     for gpus in args.gpus:
-        rows.append(epoch_row('decoder, CNN frozen', cnn.cnn_operations + operations['classifier']
-                              + 3 * operations['decoder'], 0, parameters['decoder'], trained, gpus, args, machine))
+        rows.append(
+            epoch_row(
+                'decoder, CNN frozen',
+                cnn.cnn_operations + operations['classifier'] + 3 * operations['decoder'],
+                0,
+                parameters['decoder'],
+                trained,
+                gpus,
+                args,
+                machine,
+            )
+        )
     for gpus in args.gpus:
-        rows.append(epoch_row('decoder, cached scores', 3 * operations['decoder'], 0, parameters['decoder'], 0, gpus, args,
-                              machine))
-    print_table(f'One epoch of {args.images:,} images, {cfg.model.head.num_classes} labels, {args.batch} images a GPU', [
-        'stage', 'GPUs', 'batch in total', 'steps', 'TFLOP in all', 'seconds of compute', 'GB a GPU',
-        'MB sent a GPU and step', 'GB sent a GPU and epoch', 'transfer, % of compute', 'images a second to decode'], rows)
+        rows.append(
+            epoch_row(
+                'decoder, cached scores',
+                3 * operations['decoder'],
+                0,
+                parameters['decoder'],
+                0,
+                gpus,
+                args,
+                machine,
+            )
+        )
+    print_table(
+        f'One epoch of {args.images:,} images, {cfg.model.head.num_classes} labels, {args.batch} '
+        'images a GPU',
+        [
+            'stage',
+            'GPUs',
+            'batch in total',
+            'steps',
+            'TFLOP in all',
+            'seconds of compute',
+            'GB a GPU',
+            'MB sent a GPU and step',
+            'GB sent a GPU and epoch',
+            'transfer, % of compute',
+            'images a second to decode',
+        ],
+        rows,
+    )
 
     rows = []
     gpus = max(args.gpus)
     for labels in args.labels:
         parameters, operations = count_head(cfg, labels, cnn.feature_dims, args.batch)
-        compute = args.batch * (cnn.cnn_operations + operations['classifier'] + 3 * operations['decoder'])
+        compute = args.batch * (
+            cnn.cnn_operations + operations['classifier'] + 3 * operations['decoder']
+        )
         cached = args.batch * 3 * operations['decoder']
         link = machine.inside if gpus <= machine.per_node else machine.between
         sent = all_reduce_bytes(parameters['decoder'], gpus)
-        rows.append([f'{labels:,}', *map(significant, (
-            parameters['classifier'] / 1e6, parameters['decoder'] / 1e6, operations['classifier'] / 1e9,
-            operations['decoder'] / 1e9, 300 * args.batch * operations['decoder'] / compute,
-            (3 * parameters['decoder'] + parameters['classifier']) * FLOAT / 1e9,
-            args.batch * steps * labels * FLOAT / 1e6, sent / 1e6, 100 * sent / link / (compute / machine.operations),
-            100 * sent / link / (cached / machine.operations), args.images * labels * FLOAT / 1e9))])
-    print_table(f'The head by vocabulary (T = {steps}, H = {hidden}), decoder trained behind the frozen CNN', [
-        'labels', 'M parameters, classifier', 'M parameters, decoder', 'GFLOP forward an image, classifier',
-        'GFLOP forward an image, decoder', "decoder's share of a step, %", 'GB of weights, gradients, optimiser',
-        f'MB of step logits at {args.batch}', f'MB sent a step at {gpus} GPUs', 'transfer, % of compute',
-        'the same from cached scores', 'GB of cached scores'], rows)
+        rows.append(
+            [
+                f'{labels:,}',
+                *map(
+                    significant,
+                    (
+                        parameters['classifier'] / 1e6,
+                        parameters['decoder'] / 1e6,
+                        operations['classifier'] / 1e9,
+                        operations['decoder'] / 1e9,
+                        300 * args.batch * operations['decoder'] / compute,
+                        (3 * parameters['decoder'] + parameters['classifier']) * FLOAT / 1e9,
+                        args.batch * steps * labels * FLOAT / 1e6,
+                        sent / 1e6,
+                        100 * sent / link / (compute / machine.operations),
+                        100 * sent / link / (cached / machine.operations),
+                        args.images * labels * FLOAT / 1e9,
+                    ),
+                ),
+            ]
+        )
+    print_table(
+        f'The head by vocabulary (T = {steps}, H = {hidden}), decoder trained behind the frozen '
+        'CNN',
+        [
+            'labels',
+            'M parameters, classifier',
+            'M parameters, decoder',
+            'GFLOP forward an image, classifier',
+            'GFLOP forward an image, decoder',
+            "decoder's share of a step, %",
+            'GB of weights, gradients, optimiser',
+            f'MB of step logits at {args.batch}',
+            f'MB sent a step at {gpus} GPUs',
+            'transfer, % of compute',
+            'the same from cached scores',
+            'GB of cached scores',
+        ],
+        rows,
+    )
 
 
 if __name__ == '__main__':

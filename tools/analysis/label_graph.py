@@ -1,4 +1,7 @@
-"""Show which label a model picks after which, against what co-occurrence in training alone predicts."""
+"""Show which label a model picks after which.
+
+Against what co-occurrence in training alone predicts.
+"""
 
 import argparse
 import csv
@@ -27,24 +30,58 @@ COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_model_arguments(parser)
-    parser.add_argument('--split', choices=SPLITS, default='test', help='images to follow (default: test)')
-    parser.add_argument('--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph')
-    parser.add_argument('--min-count', type=at_least(1), default=3,
-                        help='transitions seen less often are left out of table and graph (default: 3)')
-    parser.add_argument('--max-labels', type=at_least(1), default=40, help='labels in the heat map, the most visited')
-    parser.add_argument('--max-edges', type=at_least(1), default=40,
-                        help='arrows of the drawn graph, those that stand out most')
+    parser.add_argument(
+        '--split', choices=SPLITS, default='test', help='images to follow (default: test)'
+    )
+    parser.add_argument(
+        '--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph'
+    )
+    parser.add_argument(
+        '--min-count',
+        type=at_least(1),
+        default=3,
+        help='transitions seen less often are left out of table and graph (default: 3)',
+    )
+    parser.add_argument(
+        '--max-labels',
+        type=at_least(1),
+        default=40,
+        help='labels in the heat map, the most visited',
+    )
+    parser.add_argument(
+        '--max-edges',
+        type=at_least(1),
+        default=40,
+        help='arrows of the drawn graph, those that stand out most',
+    )
     return parser.parse_args()
 
 
 def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
-    """List transitions, the most frequent first; an infinite lift (never together in training) is None."""
+    """List transitions, the most frequent first.
+
+    An infinite lift (never together in training) is None.
+    """
     a, b = np.nonzero(graph.count >= min_count)
     order = np.argsort(-graph.count[a, b], kind='stable')
     number = lambda value: float(value) if np.isfinite(value) else None
-    return [dict(zip(COLUMNS, (classes[i], classes[j], int(graph.count[i, j]), number(graph.probability[i, j]),
-                               number(graph.expected[i, j]), number(graph.lift[i, j])), strict=True))
-            for i, j in zip(a[order], b[order], strict=True)]
+    return [
+        dict(
+            zip(
+                COLUMNS,
+                (
+                    classes[i],
+                    classes[j],
+                    int(graph.count[i, j]),
+                    number(graph.probability[i, j]),
+                    number(graph.expected[i, j]),
+                    number(graph.lift[i, j]),
+                ),
+                strict=True,
+            )
+        )
+        for i, j in zip(a[order], b[order], strict=True)
+    ]
 
 
 def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path) -> None:
@@ -54,8 +91,12 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
     size = 2.2 + 0.22 * len(chosen)
     figure = Figure(figsize=(2 * size + 1, size + 0.6), dpi=100, layout='constrained')
     axes = figure.subplots(1, 2, sharey=True)
-    for axis, values, title in zip(axes, (graph.probability, graph.expected),
-                                   ('picked next by the model', 'expected from training co-occurrence'), strict=True):
+    for axis, values, title in zip(
+        axes,
+        (graph.probability, graph.expected),
+        ('picked next by the model', 'expected from training co-occurrence'),
+        strict=True,
+    ):
         image = axis.imshow(values[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap='cividis')
         names = [classes[label][:24] for label in chosen]
         axis.set_xticks(range(len(chosen)), names, rotation=90, fontsize=7, parse_math=False)
@@ -74,40 +115,73 @@ def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
         attributes = {key: row[key] for key in COLUMNS[2:] if row[key] is not None}
         graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
     networkx.write_graphml(graph, folder / 'graph.graphml')
-    (folder / 'graph.json').write_text(json.dumps(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8')
+    (folder / 'graph.json').write_text(
+        json.dumps(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8'
+    )
     draw_graph(networkx, choose_edges(rows, edges), folder / 'graph.png')
 
 
 def choose_edges(rows: list[dict], number: int) -> list[dict]:
-    """Take the transitions that are most frequent beyond what co-occurrence predicts, a label to itself left out."""
+    """Take the transitions that are most frequent beyond what co-occurrence predicts.
+
+    A label to itself left out.
+    """
     surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
     others = sorted((row for row in rows if row['label'] != row['next']), key=surplus, reverse=True)
     return [row for row in others[:number] if surplus(row) > 0]
 
 
 def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
-    """Draw transitions as arrows in a circle of labels: as wide as probable, darker the further above co-occurrence."""
+    """Draw transitions as arrows in a circle of labels.
+
+    As wide as probable, darker the further above co-occurrence.
+    """
     graph = networkx.DiGraph([(row['label'], row['next'], row) for row in rows])
     figure = Figure(figsize=(10, 9), dpi=100, layout='constrained')
     axes = figure.subplots()
-    axes.set(title='What the model picks next more often than training co-occurrence predicts', aspect='equal',
-             xlim=(-1.5, 1.5), ylim=(-1.5, 1.5))
+    axes.set(
+        title='What the model picks next more often than training co-occurrence predicts',
+        aspect='equal',
+        xlim=(-1.5, 1.5),
+        ylim=(-1.5, 1.5),
+    )
     axes.axis('off')
     if rows:  # neighbours stand side by side, so that arrows cross less
         groups = networkx.community.greedy_modularity_communities(graph.to_undirected())
         place = networkx.circular_layout([label for group in groups for label in sorted(group)])
-        surplus = [row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)]
-        colours = ScalarMappable(Normalize(0, max(surplus)), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1))))
-        networkx.draw_networkx_edges(graph, place, ax=axes, width=[0.6 + 3 * row['probability'] for *_, row in
-                                                                   graph.edges(data=True)],
-                                     edge_color=colours.to_rgba(surplus), arrowsize=13, node_size=60,
-                                     connectionstyle='arc3,rad=0.2')
-        figure.colorbar(colours, ax=axes, shrink=0.5, label='probability above that of co-occurrence')
+        surplus = [
+            row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)
+        ]
+        colours = ScalarMappable(
+            Normalize(0, max(surplus)), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1)))
+        )
+        networkx.draw_networkx_edges(
+            graph,
+            place,
+            ax=axes,
+            width=[0.6 + 3 * row['probability'] for *_, row in graph.edges(data=True)],
+            edge_color=colours.to_rgba(surplus),
+            arrowsize=13,
+            node_size=60,
+            connectionstyle='arc3,rad=0.2',
+        )
+        figure.colorbar(
+            colours, ax=axes, shrink=0.5, label='probability above that of co-occurrence'
+        )
         for label, (x, y) in place.items():
             angle = np.degrees(np.arctan2(y, x))
             left = abs(angle) > 90
-            axes.text(1.05 * x, 1.05 * y, label[:24], rotation=angle - 180 * left, rotation_mode='anchor', va='center',
-                      ha='right' if left else 'left', fontsize=9, parse_math=False)
+            axes.text(
+                1.05 * x,
+                1.05 * y,
+                label[:24],
+                rotation=angle - 180 * left,
+                rotation_mode='anchor',
+                va='center',
+                ha='right' if left else 'left',
+                fontsize=9,
+                parse_math=False,
+            )
     figure.savefig(path)
 
 
@@ -115,17 +189,25 @@ def print_table(rows: list[dict], number: int = 20) -> None:
     print(f'{"label":>24}    {"next":24}{"count":>7}{"P":>8}{"expected":>10}{"lift":>8}')
     text = lambda value: '-' if value is None else f'{value:.2f}'
     for row in rows[:number]:
-        print(f'{row["label"][:24]:>24} -> {row["next"][:24]:24}{row["count"]:>7}{text(row["probability"]):>8}'
-              f'{text(row["expected"]):>10}{text(row["lift"]):>8}')
+        print(
+            f'{row["label"][:24]:>24} -> '
+            f'{row["next"][:24]:24}{row["count"]:>7}{text(row["probability"]):>8}'
+            f'{text(row["expected"]):>10}{text(row["lift"]):>8}'
+        )
 
 
 def main() -> None:
     args = parse_args()
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
-        data = collect_predictions(inferencer, SPLITS[args.split], partial(show_progress, unit='batches'))
+        data = collect_predictions(
+            inferencer, SPLITS[args.split], partial(show_progress, unit='batches')
+        )
         if data.paths is None:
-            sys.exit(f'{args.model}: this model has no steps, so that its labels follow each other in no order.')
+            sys.exit(
+                f'{args.model}: this model has no steps, so that its labels follow each other in '
+                'no order.'
+            )
         classes, targets = count_training_labels(inferencer.cfg)
         if classes != data.classes:
             sys.exit(f'{args.model}: the training labels are not those of the model.')
@@ -141,8 +223,11 @@ def main() -> None:
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
     print_table(rows)
-    print(f'{graph.count.sum()} transitions on {len(data.paths)} images; {100 * structure_share(graph):.0f} % of their '
-          f'probability lies elsewhere than co-occurrence puts it. Wrote {args.out_dir}.')
+    print(
+        f'{graph.count.sum()} transitions on {len(data.paths)} images; '
+        f'{100 * structure_share(graph):.0f} % of their probability lies elsewhere than '
+        f'co-occurrence puts it. Wrote {args.out_dir}.'
+    )
 
 
 if __name__ == '__main__':

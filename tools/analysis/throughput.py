@@ -1,6 +1,9 @@
-"""Compare the speed of prediction from files with the model's own, on the same images in memory, in alternating rounds.
+"""Compare the speed of prediction from files with the model's own, on the same images in memory.
 
-On a shared machine look at the ratios, which both sides' share of the load leaves alone, and not at the rates.
+In alternating rounds.
+
+On a shared machine look at the ratios, which both sides' share of the load leaves alone, and not at
+the rates.
 """
 
 import argparse
@@ -19,7 +22,9 @@ def parse_args() -> argparse.Namespace:
     add_model_arguments(parser)
     parser.add_argument('images', nargs='+', help='files, folders or patterns')
     parser.add_argument('--batch-size', type=int, default=32)
-    parser.add_argument('--num-workers', type=at_least(0), help='threads that read ahead, as of tools/predict.py')
+    parser.add_argument(
+        '--num-workers', type=at_least(0), help='threads that read ahead, as of tools/predict.py'
+    )
     parser.add_argument('--rounds', type=int, default=5)
     return parser.parse_args()
 
@@ -31,13 +36,20 @@ def main() -> None:
     batches = list(inferencer.preprocess(paths, args.batch_size))
     sides = {
         'model alone': lambda: [inferencer.forward(batch) for batch in batches],
-        'with records': lambda: [inferencer._make_record(sample) for batch in batches
-                                 for sample in inferencer.forward(batch)],
-        'reading and transforming alone': lambda: list(inferencer.preprocess(paths, args.batch_size)),
+        'with records': lambda: [
+            inferencer._make_record(sample)
+            for batch in batches
+            for sample in inferencer.forward(batch)
+        ],
+        'reading and transforming alone': lambda: list(
+            inferencer.preprocess(paths, args.batch_size)
+        ),
         'from files': lambda: list(inferencer.predict(paths, args.batch_size)),
     }
-    timers = {name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
-              for name, run in sides.items()}
+    timers = {
+        name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
+        for name, run in sides.items()
+    }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(args.rounds):
         for name, timer in timers.items():
@@ -45,7 +57,10 @@ def main() -> None:
     alone = seconds['model alone']
     for name, values in seconds.items():
         ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))
-        print(f'{name:32}{len(paths) / statistics.median(values):10.1f} images/s{ratio:8.2f} of the time of the model alone')
+        print(
+            f'{name:32}{len(paths) / statistics.median(values):10.1f} images/s{ratio:8.2f} of the '
+            'time of the model alone'
+        )
 
 
 if __name__ == '__main__':

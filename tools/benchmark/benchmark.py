@@ -1,4 +1,6 @@
-"""Compare the Multi-order RNN with the paper's baselines on the whole of Open Clip Art, and write the page.
+"""Compare the Multi-order RNN with the paper's baselines on the whole of Open Clip Art.
+
+And write the page.
 
 Goes on where it was stopped. plan.py says what is trained, runs.py how, page.py what is written.
 """
@@ -16,7 +18,16 @@ from pathlib import Path
 
 import page
 import torch
-from plan import ABLATION_SEEDS, BY_NAME, CNN_CONFIG, CNN_LEARNING_RATES, EPOCHS, SEEDS, VARIANTS, Variant
+from plan import (
+    ABLATION_SEEDS,
+    BY_NAME,
+    CNN_CONFIG,
+    CNN_LEARNING_RATES,
+    EPOCHS,
+    SEEDS,
+    VARIANTS,
+    Variant,
+)
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from runs import (
     Bench,
@@ -39,13 +50,27 @@ Task = tuple[Callable[..., None], tuple]
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--out', type=Path, default=ROOT / 'work_dirs' / 'benchmark', help='folder of all runs')
-    parser.add_argument('--page', type=Path, default=ROOT / 'configs' / 'benchmark', help='folder of the page')
-    parser.add_argument('--workers', type=int, default=os.cpu_count() or 1,
-                        help='decoders trained at a time, each on one core (default: the number of cores)')
-    parser.add_argument('--page-only', action='store_true', help='train nothing, write the page from what there is')
-    parser.add_argument('--seeds', type=at_least(1), metavar='N', help='only the first N seeds of everything, and no page: '
-                        'results.csv goes to --out')
+    parser.add_argument(
+        '--out', type=Path, default=ROOT / 'work_dirs' / 'benchmark', help='folder of all runs'
+    )
+    parser.add_argument(
+        '--page', type=Path, default=ROOT / 'configs' / 'benchmark', help='folder of the page'
+    )
+    parser.add_argument(
+        '--workers',
+        type=int,
+        default=os.cpu_count() or 1,
+        help='decoders trained at a time, each on one core (default: the number of cores)',
+    )
+    parser.add_argument(
+        '--page-only', action='store_true', help='train nothing, write the page from what there is'
+    )
+    parser.add_argument(
+        '--seeds',
+        type=at_least(1),
+        metavar='N',
+        help='only the first N seeds of everything, and no page: results.csv goes to --out',
+    )
     args = parser.parse_args()
     args.out, args.page = args.out.resolve(), args.page.resolve()
     return args
@@ -62,16 +87,22 @@ def use_one_core(log: str) -> None:
 
 
 def best_rate(bench: Bench, variant: Variant) -> float:
-    """Choose the learning rate: the highest F1_I on the validation side, seed 0, the checkpoint best there."""
+    """Choose the learning rate.
+
+    The highest F1_I on the validation side, seed 0, the checkpoint best there.
+    """
     tuned = BY_NAME[variant.tuned_as] if variant.tuned_as else variant
+
     def score(lr: float) -> float:
         return read_record(bench.folder(Run(tuned.name, lr, 0)))['validation']['f1_image']
+
     return max(tuned.learning_rates, key=score)
 
 
 def best_cnn_rate(bench: Bench) -> float:
     def score(lr: float) -> float:
         return read_record(bench.cnn_folder(lr, 0))['validation']['f1_image']
+
     return max(CNN_LEARNING_RATES, key=score)
 
 
@@ -94,21 +125,31 @@ def search_tasks(bench: Bench, joint: bool) -> list[Task]:
 
 def final_tasks(bench: Bench, joint: bool) -> list[Task]:
     """Give all reported runs; those that need the checkpoint of another come last."""
-    variants = sorted((variant for variant in VARIANTS if variant.joint == joint), key=lambda variant: bool(variant.base))
-    return [_task(bench, final_run(bench, variant, seed)) for variant in variants
-            for seed in range(bench.count_seeds(variant.seeds))]
+    variants = sorted(
+        (variant for variant in VARIANTS if variant.joint == joint),
+        key=lambda variant: bool(variant.base),
+    )
+    return [
+        _task(bench, final_run(bench, variant, seed))
+        for variant in variants
+        for seed in range(bench.count_seeds(variant.seeds))
+    ]
 
 
 def _task(bench: Bench, run: Run) -> Task:
     base = base_run(bench, run.plan, run.seed)
-    return (train_joint, (bench, run, base)) if run.plan.joint else (train_decoder, (bench, run, base))
+    return (
+        (train_joint, (bench, run, base)) if run.plan.joint else (train_decoder, (bench, run, base))
+    )
 
 
 def call(task: Task) -> str:
     function, (bench, *arguments) = task
     function(bench, *arguments)
-    return ' '.join(f'{item.variant} lr {item.lr:g} seed {item.seed}' if isinstance(item, Run) else str(item)
-                    for item in arguments[:1 if isinstance(arguments[0], Run) else None])
+    return ' '.join(
+        f'{item.variant} lr {item.lr:g} seed {item.seed}' if isinstance(item, Run) else str(item)
+        for item in arguments[: 1 if isinstance(arguments[0], Run) else None]
+    )
 
 
 class Stages:
@@ -124,7 +165,9 @@ class Stages:
     def side_by_side(self, title: str, tasks: Sequence[Task]) -> None:
         """Do tasks of one core each, in processes of their own."""
         spawn = multiprocessing.get_context('spawn')
-        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (self.log,))  # a Pool's may start none
+        pool = ProcessPoolExecutor(
+            self.workers, spawn, use_one_core, (self.log,)
+        )  # a Pool's may start none
         try:
             futures = as_completed([pool.submit(call, task) for task in tasks])
             self._follow(title, (future.result() for future in futures), len(tasks))
@@ -143,11 +186,17 @@ def run_all(bench: Bench, stages: Stages) -> Bench:
     scores = lambda seed, kind: (cache_scores, (bench, seed, kind))
     stages.one_by_one('CNN, learning rates', [cnn(lr, 0) for lr in CNN_LEARNING_RATES])
     bench = replace(bench, cnn_lr=best_cnn_rate(bench))
-    seeds, ablation_seeds = range(bench.count_seeds(SEEDS)), range(bench.count_seeds(ABLATION_SEEDS))
+    seeds, ablation_seeds = (
+        range(bench.count_seeds(SEEDS)),
+        range(bench.count_seeds(ABLATION_SEEDS)),
+    )
     stages.one_by_one('CNN, seeds', [cnn(bench.cnn_lr, seed) for seed in seeds])
     stages.one_by_one('CNN, weak', [cnn(bench.cnn_lr, seed, True) for seed in ablation_seeds])
-    stages.one_by_one('Scores', [scores(seed, 'full') for seed in seeds]
-                      + [scores(seed, kind) for kind in ('weak', 'incomplete') for seed in ablation_seeds])
+    stages.one_by_one(
+        'Scores',
+        [scores(seed, 'full') for seed in seeds]
+        + [scores(seed, kind) for kind in ('weak', 'incomplete') for seed in ablation_seeds],
+    )
     stages.side_by_side('Decoders, learning rates', search_tasks(bench, joint=False))
     tasks = final_tasks(bench, joint=False)
     based = [task for task in tasks if task[1][2] is not None]
@@ -160,12 +209,19 @@ def run_all(bench: Bench, stages: Stages) -> Bench:
 
 def main() -> None:
     args = parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit('Stopped; the runs under way come to their end.'))
+    signal.signal(
+        signal.SIGTERM, lambda *_: sys.exit('Stopped; the runs under way come to their end.')
+    )
     force_weights_only()
     bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS, max_seeds=args.seeds)
     if not args.page_only:
         args.out.mkdir(parents=True, exist_ok=True)
-        columns = (TextColumn('{task.description:32}'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        columns = (
+            TextColumn('{task.description:32}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
         with count_seconds(bench.clock), Progress(*columns) as progress:
             run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
         print(f'Done in {read_seconds(bench.clock) / 60:.0f} min, earlier attempts included.')

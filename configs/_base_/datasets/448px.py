@@ -1,7 +1,9 @@
-# What MS-COCO, NUS-WIDE and PASCAL VOC have in common: 448 px, as most work on them since ML-GCN (Chen et al., CVPR
-# 2019): random crops with sides from half to the whole, mirrored or not; the whole image, squeezed to a square, in tests.
+# What MS-COCO, NUS-WIDE and PASCAL VOC have in common: 448 px, as most work on them since ML-GCN
+# (Chen et al., CVPR 2019): random crops with sides from half to the whole, mirrored or not; the
+# whole image, squeezed to a square, in tests.
 #
-# There is no validation part: the paper trains on all of the training side, and a checkpoint must not be chosen on the
+# There is no validation part: the paper trains on all of the training side, and a checkpoint must
+# not be chosen on the
 # test side. So nothing is chosen: the last checkpoint is the result.
 dataset_type = 'CheckedMultiLabelDataset'
 image_size = 448
@@ -23,10 +25,12 @@ train_dataloader = dict(
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True),
-    dataset=dict(type=dataset_type, ann_file='train.json', pipeline=train_pipeline))
+    dataset=dict(type=dataset_type, ann_file='train.json', pipeline=train_pipeline),
+)
 test_dataloader = dict(
     batch_size=64,
     num_workers=8,
     persistent_workers=True,
     sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(type=dataset_type, ann_file='test.json', pipeline=test_pipeline, test_mode=True))
+    dataset=dict(type=dataset_type, ann_file='test.json', pipeline=test_pipeline, test_mode=True),
+)

@@ -1,4 +1,5 @@
-# Open Clip Art, all of it: tools/dataset_converters/openclipart.py makes it, README.md here says what it holds.
+# Open Clip Art, all of it: tools/dataset_converters/openclipart.py makes it, README.md here says
+# what it holds.
 dataset_type = 'CheckedMultiLabelDataset'
 data_root = '{{ fileDirname }}/../../../data/openclipart/'
 image_size = 224
@@ -21,10 +22,9 @@ train_dataloader = dict(
     persistent_workers=True,
     sampler=dict(type='SeededSampler', shuffle=True),
     dataset=dict(
-        type=dataset_type,
-        data_root=data_root,
-        ann_file='train_fit.json',
-        pipeline=train_pipeline))
+        type=dataset_type, data_root=data_root, ann_file='train_fit.json', pipeline=train_pipeline
+    ),
+)
 val_dataloader = dict(
     batch_size=64,
     num_workers=2,
@@ -35,5 +35,9 @@ val_dataloader = dict(
         data_root=data_root,
         ann_file='val.json',
         pipeline=test_pipeline,
-        test_mode=True))
-test_dataloader = dict(val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='test.json'))
+        test_mode=True,
+    ),
+)
+test_dataloader = dict(
+    val_dataloader, dataset=dict(val_dataloader['dataset'], ann_file='test.json')
+)

@@ -1,4 +1,5 @@
-# The columns of the paper's Tables 1 and 4 for a decoder that decides itself, beside those of the CNN alone.
+# The columns of the paper's Tables 1 and 4 for a decoder that decides itself, beside those of the
+# CNN alone.
 _base_ = './cnn.py'
 
 val_evaluator = [

@@ -4,4 +4,5 @@ _base_ = ['./resnet101_cnn-rnn.py', '../backbones/efficientnet-lite0.py']
 model = dict(
     data_preprocessor=_base_.normalisation,
     backbone=dict(_delete_=True, **_base_.backbone),
-    head=dict(in_channels=_base_.in_channels))
+    head=dict(in_channels=_base_.in_channels),
+)

@@ -5,4 +5,8 @@ model = dict(
         type='LabelDecoderHead',
         num_classes=80,
         in_channels=None,
-        decoder=dict(type='LabelSequenceLSTM', order='frequent_first', embed_dims=256, hidden_dims=512)))
+        decoder=dict(
+            type='LabelSequenceLSTM', order='frequent_first', embed_dims=256, hidden_dims=512
+        ),
+    ),
+)

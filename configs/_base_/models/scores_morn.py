@@ -8,4 +8,6 @@ model = dict(
         embed_dims=256,
         hidden_dims=512,
         num_steps=5,
-        loss=dict(type='MaskedStepwiseBCELoss', mask='previous', steps='all')))
+        loss=dict(type='MaskedStepwiseBCELoss', mask='previous', steps='all'),
+    ),
+)

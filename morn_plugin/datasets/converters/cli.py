@@ -45,8 +45,12 @@ def convert(converter: Converter, args: argparse.Namespace) -> None:
     out_dir = args.out_dir or args.root
     console = Console()
     parsed = converter.parse(args)
-    checked = {name: check_split(name, split, args.root, args.workers, args.follow_links, args.allow_repeats)
-               for name, split in parsed.splits.items()}
+    checked = {
+        name: check_split(
+            name, split, args.root, args.workers, args.follow_links, args.allow_repeats
+        )
+        for name, split in parsed.splits.items()
+    }
     for name, side in checked.items():
         print_report(console, name, rows_of(side, args.drop_unlabelled))
     for note in parsed.notes:
@@ -73,16 +77,22 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
         with atomic_write(path) as file:
             file.write(''.join(f'{image.img_path}\n' for image in side.missing).encode())
         lists.append(f'{path} ({len(side.missing):,} of {len(side.split.images):,})')
-        print(f'{side.missing[0].where}: {side.missing[0].img_path!r} is the first of '
-              f'{len(side.missing):,} {name} images not found (or empty).', file=sys.stderr)
+        print(
+            f'{side.missing[0].where}: {side.missing[0].img_path!r} is the first of '
+            f'{len(side.missing):,} {name} images not found (or empty).',
+            file=sys.stderr,
+        )
     if lists and not allow:
         raise AnnotationError(
-            f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to go on without them.')
+            f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to go on '
+            'without them.'
+        )
 
 
 def _parser(converter: Converter) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        description=converter.description, formatter_class=argparse.RawDescriptionHelpFormatter)
+        description=converter.description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument('root', type=Path, help='folder that image paths are relative to')
     converter.add_arguments(parser)
     out_help = 'folder for train.json, test.json and the lists of missing images'
@@ -92,18 +102,36 @@ def _parser(converter: Converter) -> argparse.ArgumentParser:
         parser.add_argument('--out-dir', type=Path, help=f'{out_help} (default: the root)')
     default = 'drop' if converter.drop_unlabelled else 'keep'
     unlabelled = parser.add_mutually_exclusive_group()
-    unlabelled.add_argument('--drop-unlabelled', action='store_true',
-                            help=f'leave out images without a label (default: {default})')
-    unlabelled.add_argument('--keep-unlabelled', action='store_false', dest='drop_unlabelled',
-                            help=f'write images without a label too (default: {default})')
+    unlabelled.add_argument(
+        '--drop-unlabelled',
+        action='store_true',
+        help=f'leave out images without a label (default: {default})',
+    )
+    unlabelled.add_argument(
+        '--keep-unlabelled',
+        action='store_false',
+        dest='drop_unlabelled',
+        help=f'write images without a label too (default: {default})',
+    )
     parser.set_defaults(drop_unlabelled=converter.drop_unlabelled)
-    parser.add_argument('--allow-missing', action='store_true',
-                        help='go on without the images that are not on disk, rather than stop')
-    parser.add_argument('--allow-repeats', action='store_true',
-                        help='go on when an image is listed twice with equal labels, rather than stop')
-    parser.add_argument('--follow-links', action='store_true',
-                        help='accept symbolic links that lead out of the root')
-    parser.add_argument('--workers', type=positive_int, default=8, help='threads that look for images (default: 8)')
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='go on without the images that are not on disk, rather than stop',
+    )
+    parser.add_argument(
+        '--allow-repeats',
+        action='store_true',
+        help='go on when an image is listed twice with equal labels, rather than stop',
+    )
+    parser.add_argument(
+        '--follow-links',
+        action='store_true',
+        help='accept symbolic links that lead out of the root',
+    )
+    parser.add_argument(
+        '--workers', type=positive_int, default=8, help='threads that look for images (default: 8)'
+    )
     return parser
 
 

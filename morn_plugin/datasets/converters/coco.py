@@ -42,21 +42,32 @@ def parse(args: argparse.Namespace) -> Parsed:
     """Read both sides, from the files that the options name."""
     if args.authors_lists is None:
         if args.classes is not None:
-            raise AnnotationError('--classes goes with --authors-lists: the official files name their classes.')
+            raise AnnotationError(
+                '--classes goes with --authors-lists: the official files name their classes.'
+            )
         return Parsed(_parse_official(args.root))
     if args.classes is None:
         raise AnnotationError(
-            f"{args.authors_lists}: the authors' files do not say which column is which class: expected --classes "
-            'FILE with the names, one a line, in the order of the columns.')
+            f"{args.authors_lists}: the authors' files do not say which column is which class: "
+            'expected --classes FILE with the names, one a line, in the order of the columns.'
+        )
     classes = read_classes(args.classes)
     return Parsed({side: read_authors_lists(args.authors_lists, side, classes) for side in FOLDERS})
 
 
 def _parse_official(root: Path) -> dict[str, Split]:
-    files = {side: root / 'annotations' / f'instances_{folder}.json' for side, folder in FOLDERS.items()}
-    splits = {side: read_instances(path, FOLDERS[side], PUBLISHED[side]) for side, path in files.items()}
-    compare_classes(splits['test'].classes, splits['train'].classes, f'{files["test"]}: categories',
-                    f'those of {files["train"]}')
+    files = {
+        side: root / 'annotations' / f'instances_{folder}.json' for side, folder in FOLDERS.items()
+    }
+    splits = {
+        side: read_instances(path, FOLDERS[side], PUBLISHED[side]) for side, path in files.items()
+    }
+    compare_classes(
+        splits['test'].classes,
+        splits['train'].classes,
+        f'{files["test"]}: categories',
+        f'those of {files["train"]}',
+    )
     return splits
 
 
@@ -109,7 +120,9 @@ def _read_ids(content: Any, key: str, value: str, path: Path) -> dict[int, str]:
             raise AnnotationError(f'{where}.id` repeats the id {identity} of {texts[identity]!r}.')
         text = entry.get(value)
         if not isinstance(text, str) or not text:
-            raise AnnotationError(f'{where}.{value}` should be a non-empty string, but got {text!r}.')
+            raise AnnotationError(
+                f'{where}.{value}` should be a non-empty string, but got {text!r}.'
+            )
         texts[identity] = text
     return texts
 
@@ -151,7 +164,8 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
         labels = _read_row(row, len(classes), f'{rows_path}:{number}')
         if len(labels) != count:
             raise AnnotationError(
-                f'{where}: expected {count} labels, but {rows_path}:{number} holds {len(labels)}.')
+                f'{where}: expected {count} labels, but {rows_path}:{number} holds {len(labels)}.'
+            )
         images.append(Image(img_path, labels, where))
     return Split(classes, images, PUBLISHED[side])
 
@@ -159,7 +173,9 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
 def _read_row(row: str, num_classes: int, where: str) -> tuple[int, ...]:
     cells = row.split()
     if len(cells) != num_classes:
-        raise AnnotationError(f'{where}: expected {num_classes} numbers, one a class, but got {len(cells)}.')
+        raise AnnotationError(
+            f'{where}: expected {num_classes} numbers, one a class, but got {len(cells)}.'
+        )
     wrong = next((cell for cell in cells if cell not in ('0', '1')), None)
     if wrong is not None:
         raise AnnotationError(f'{where}: expected 0 or 1, but got {wrong!r}.')
@@ -168,8 +184,12 @@ def _read_row(row: str, num_classes: int, where: str) -> tuple[int, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this data set."""
-    parser.add_argument('--authors-lists', type=Path, metavar='DIR', help="folder of the authors' own files")
-    parser.add_argument('--classes', type=Path, metavar='FILE', help="class names of the authors' columns")
+    parser.add_argument(
+        '--authors-lists', type=Path, metavar='DIR', help="folder of the authors' own files"
+    )
+    parser.add_argument(
+        '--classes', type=Path, metavar='FILE', help="class names of the authors' columns"
+    )
 
 
 CONVERTER = Converter(DESCRIPTION, parse, add_arguments)

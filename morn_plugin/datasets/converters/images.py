@@ -15,15 +15,22 @@ T = TypeVar('T')
 R = TypeVar('R')
 
 
-def parallel_map(function: Callable[[T], R], items: Sequence[T], desc: str, workers: int) -> list[R]:
+def parallel_map(
+    function: Callable[[T], R], items: Sequence[T], desc: str, workers: int
+) -> list[R]:
     """Map in threads, in order, with a progress bar (on a terminal only)."""
     with ThreadPool(workers) as pool:
         results: Iterable[R] = pool.imap(function, items, chunksize=64)
         return list(tqdm(results, desc=desc, total=len(items), unit='image', disable=None))
 
 
-def find_images(root: Path, listed: Sequence[tuple[str, str]], desc: str, workers: int = 8,
-                follow_links: bool = False) -> list[str | None]:
+def find_images(
+    root: Path,
+    listed: Sequence[tuple[str, str]],
+    desc: str,
+    workers: int = 8,
+    follow_links: bool = False,
+) -> list[str | None]:
     """Look up images below the root.
 
     A name that differs from the file's in upper and lower case alone is taken
@@ -49,7 +56,6 @@ def find_images(root: Path, listed: Sequence[tuple[str, str]], desc: str, worker
 
 
 class _Finder:
-
     def __init__(self, root: Path, follow_links: bool):
         self.root = root
         self.real_root = root.resolve()
@@ -83,7 +89,8 @@ class _Finder:
         if not real.is_relative_to(self.real_root):
             raise AnnotationError(
                 f'{where}: {img_path!r} is a link to {real}, outside of {self.root}. '
-                'Pass --follow-links if that is meant.')
+                'Pass --follow-links if that is meant.'
+            )
 
 
 def _is_image(path: Path) -> bool:

@@ -8,7 +8,14 @@ import numpy as np
 from morn_plugin.datasets.annotations import AnnotationError
 
 from .base import Converter, Image, Parsed, Published, Split
-from .reading import check_row_count, only_file, read_classes, read_lines, relative_path, split_counted
+from .reading import (
+    check_row_count,
+    only_file,
+    read_classes,
+    read_lines,
+    relative_path,
+    split_counted,
+)
 
 DESCRIPTION = r"""NUS-WIDE (81 concepts) to MultiLabelDataset JSON.
 
@@ -41,8 +48,12 @@ def parse(args: argparse.Namespace) -> Parsed:
     if args.authors_lists is None:
         return Parsed(official)
     images = [image for split in official.values() for image in split.images]
-    return Parsed({side: _select(args.authors_lists, side, images, official[side].classes, args.images_dir)
-                   for side in SIDES})
+    return Parsed(
+        {
+            side: _select(args.authors_lists, side, images, official[side].classes, args.images_dir)
+            for side in SIDES
+        }
+    )
 
 
 def read_official(root: Path, side: str, images_dir: str) -> Split:
@@ -71,7 +82,13 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
     images = []
     for number, (line, row) in enumerate(zip(lines, truth, strict=True), 1):
         where = f'{list_path}:{number}'
-        images.append(Image(f'{images_dir}/{relative_path(line, where)}', tuple(np.flatnonzero(row).tolist()), where))
+        images.append(
+            Image(
+                f'{images_dir}/{relative_path(line, where)}',
+                tuple(np.flatnonzero(row).tolist()),
+                where,
+            )
+        )
     return Split(classes, images, PUBLISHED[side])
 
 
@@ -83,28 +100,40 @@ def _read_flags(path: Path) -> list[bool]:
     return [line == '1' for line in lines]
 
 
-def _select(folder: Path, side: str, official: list[Image], classes: list[str], images_dir: str) -> Split:
+def _select(
+    folder: Path, side: str, official: list[Image], classes: list[str], images_dir: str
+) -> Split:
     list_path = only_file(folder, f'nus*{side}*_list.txt')
     images = []
     for number, line in enumerate(read_lines(list_path), 1):
         where = f'{list_path}:{number}'
         name, index = split_counted(line, where, 'the index in the official lists')
         if not 1 <= index <= len(official):
-            raise AnnotationError(f'{where}: expected an index in 1..{len(official):,}, but got {index}.')
+            raise AnnotationError(
+                f'{where}: expected an index in 1..{len(official):,}, but got {index}.'
+            )
         image = official[index - 1]
         if image.img_path != f'{images_dir}/{name}':
-            raise AnnotationError(f'{where}: {name!r} is not image {index} of the official lists: {image.where} is '
-                                  f'{image.img_path!r}.')
+            raise AnnotationError(
+                f'{where}: {name!r} is not image {index} of the official lists: {image.where} is '
+                f'{image.img_path!r}.'
+            )
         images.append(Image(image.img_path, image.labels, where))
     return Split(classes, images, AUTHORS_PUBLISHED[side])
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this data set."""
-    parser.add_argument('--images-dir', default='Flickr', metavar='NAME',
-                        type=lambda text: relative_path(text, '--images-dir'),
-                        help='folder of the images below the root (default: Flickr)')
-    parser.add_argument('--authors-lists', type=Path, metavar='DIR', help="folder of the authors' own lists")
+    parser.add_argument(
+        '--images-dir',
+        default='Flickr',
+        metavar='NAME',
+        type=lambda text: relative_path(text, '--images-dir'),
+        help='folder of the images below the root (default: Flickr)',
+    )
+    parser.add_argument(
+        '--authors-lists', type=Path, metavar='DIR', help="folder of the authors' own lists"
+    )
 
 
 CONVERTER = Converter(DESCRIPTION, parse, add_arguments, drop_unlabelled=True)

@@ -23,7 +23,9 @@ def read_text(path: Path) -> str:
         return content.decode('utf-8-sig')
     except UnicodeDecodeError as error:
         line = content.count(b'\n', 0, error.start) + 1
-        raise AnnotationError(f'{path}:{line}: expected UTF-8 text, but byte {error.start} is not.') from error
+        raise AnnotationError(
+            f'{path}:{line}: expected UTF-8 text, but byte {error.start} is not.'
+        ) from error
 
 
 def read_lines(path: Path) -> list[str]:
@@ -36,7 +38,9 @@ def read_lines(path: Path) -> list[str]:
     """
     lines = [line.strip() for line in read_text(path).rstrip().split('\n')]
     if '' in lines:
-        raise AnnotationError(f'{path}:{lines.index("") + 1}: expected text, but the line is blank.')
+        raise AnnotationError(
+            f'{path}:{lines.index("") + 1}: expected text, but the line is blank.'
+        )
     return lines
 
 
@@ -56,10 +60,13 @@ def decode_json(text: str, path: str, first_line: int = 1) -> Any:
     Raises:
         AnnotationError: If it is not JSON, or an object repeats a key.
     """
+
     def check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         content = dict(pairs)
         if len(content) != len(pairs):
-            repeated = next(key for key, count in Counter(key for key, _ in pairs).items() if count > 1)
+            repeated = next(
+                key for key, count in Counter(key for key, _ in pairs).items() if count > 1
+            )
             raise AnnotationError(f'{path}:{first_line}: an object repeats the key {repeated!r}.')
         return content
 
@@ -67,9 +74,13 @@ def decode_json(text: str, path: str, first_line: int = 1) -> Any:
         return json.loads(text, object_pairs_hook=check_keys)
     except json.JSONDecodeError as error:
         line = first_line + error.lineno - 1
-        raise AnnotationError(f'{path}:{line}: expected JSON, but {error.msg} (column {error.colno}).') from error
+        raise AnnotationError(
+            f'{path}:{line}: expected JSON, but {error.msg} (column {error.colno}).'
+        ) from error
     except RecursionError as error:
-        raise AnnotationError(f'{path}:{first_line}: expected JSON, but it is nested too deeply.') from error
+        raise AnnotationError(
+            f'{path}:{first_line}: expected JSON, but it is nested too deeply.'
+        ) from error
 
 
 def read_classes(path: Path) -> list[str]:
@@ -82,7 +93,9 @@ def read_classes(path: Path) -> list[str]:
     first: dict[str, int] = {}
     for line, name in enumerate(read_lines(path), 1):
         if name in first:
-            raise AnnotationError(f'{path}:{line}: repeats the class name {name!r} of line {first[name]}.')
+            raise AnnotationError(
+                f'{path}:{line}: repeats the class name {name!r} of line {first[name]}.'
+            )
         first[name] = line
     return list(first)
 
@@ -104,7 +117,9 @@ def relative_path(text: str, where: str) -> str:
     """
     path = PureWindowsPath(text)  # it takes both kinds of slashes
     if path.drive or path.root or '..' in path.parts or not path.parts or '\0' in text:
-        raise AnnotationError(f'{where}: expected a path below the image folder, without `..`, but got {text!r}.')
+        raise AnnotationError(
+            f'{where}: expected a path below the image folder, without `..`, but got {text!r}.'
+        )
     return path.as_posix()
 
 
@@ -128,8 +143,9 @@ def check_row_count(path: Path, found: int, expected: int, against: Path) -> Non
     """
     if found != expected:
         raise AnnotationError(
-            f'{path}:{min(found, expected) + 1}: expected {expected:,} lines, one for each of {against}, '
-            f'but got {found:,}.')
+            f'{path}:{min(found, expected) + 1}: expected {expected:,} lines, one for each of '
+            f'{against}, but got {found:,}.'
+        )
 
 
 def several(messages: Sequence[str], limit: int = 3) -> str:

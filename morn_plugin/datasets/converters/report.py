@@ -32,12 +32,17 @@ class Checked:
     def kept(self, drop_unlabelled: bool) -> Split:
         """Give what goes to the annotation file."""
         missing = {image.img_path for image in self.missing}
-        images = [image for image in self.split.images
-                  if image.img_path not in missing and (image.labels or not drop_unlabelled)]
+        images = [
+            image
+            for image in self.split.images
+            if image.img_path not in missing and (image.labels or not drop_unlabelled)
+        ]
         return replace(self.split, images=images)
 
 
-def check_split(name: str, split: Split, root: Path, workers: int, follow_links: bool, allow_repeats: bool) -> Checked:
+def check_split(
+    name: str, split: Split, root: Path, workers: int, follow_links: bool, allow_repeats: bool
+) -> Checked:
     """Find the images of a split and the repeats among them.
 
     Raises:
@@ -46,15 +51,21 @@ def check_split(name: str, split: Split, root: Path, workers: int, follow_links:
     """
     pairs = [(image.img_path, image.where) for image in split.images]
     found = find_images(root, pairs, f'Looking for the {name} images', workers, follow_links)
-    images = [replace(image, img_path=path or image.img_path)
-              for image, path in zip(split.images, found, strict=True)]
+    images = [
+        replace(image, img_path=path or image.img_path)
+        for image, path in zip(split.images, found, strict=True)
+    ]
     distinct = _drop_repeats(images, allow_repeats)
     there = {path for path in found if path is not None}
     return Checked(
         split=replace(split, images=distinct),
         missing=[image for image in distinct if image.img_path not in there],
         repeats=len(images) - len(distinct),
-        respelled=sum(path is not None and path != listed for path, (listed, _) in zip(found, pairs, strict=True)))
+        respelled=sum(
+            path is not None and path != listed
+            for path, (listed, _) in zip(found, pairs, strict=True)
+        ),
+    )
 
 
 def _drop_repeats(images: list[Image], allow: bool) -> list[Image]:
@@ -84,7 +95,9 @@ def check_disjoint(splits: dict[str, Split]) -> None:
         for image in split.images:
             kept = first.setdefault(image.img_path, image)
             if kept is not image:
-                shared.append(f'{image.where}: {image.img_path!r} is on another side too, at {kept.where}.')
+                shared.append(
+                    f'{image.where}: {image.img_path!r} is on another side too, at {kept.where}.'
+                )
     if shared:
         raise AnnotationError(several(shared))
 
@@ -118,7 +131,10 @@ def rows_of(checked: Checked, drop_unlabelled: bool) -> list[Row]:
     expected = _expected_kept(published, drop_unlabelled)
     return [
         *rows,
-        Row('classes without an image', f'{len(split.classes) - len({i for m in split.images for i in m.labels}):,}'),
+        Row(
+            'classes without an image',
+            f'{len(split.classes) - len({i for m in split.images for i in m.labels}):,}',
+        ),
         Row('images listed again', f'{checked.repeats:,}'),
         Row('images found in other case', f'{checked.respelled:,}'),
         Row('images not found', f'{len(checked.missing):,}'),
@@ -134,13 +150,17 @@ def _row(name: str, found: int, published: int | None) -> Row:
 
 def _mean_row(mean: float, published: Published) -> Row:
     expected = '' if published.mean is None else f'{published.mean:.2f}'
-    return Row('labels a picture, mean', f'{mean:.2f}', expected, expected not in ('', f'{mean:.2f}'))
+    return Row(
+        'labels a picture, mean', f'{mean:.2f}', expected, expected not in ('', f'{mean:.2f}')
+    )
 
 
 def _most_row(most: int, published: Published) -> Row:
     if published.most is None:
         return Row('labels a picture, most', f'{most}')
-    return Row('labels a picture, most', f'{most}', f'up to {published.most}', most > published.most)
+    return Row(
+        'labels a picture, most', f'{most}', f'up to {published.most}', most > published.most
+    )
 
 
 def _expected_kept(published: Published, drop_unlabelled: bool) -> int | None:
@@ -158,9 +178,14 @@ def print_report(console: Console, name: str, rows: list[Row]) -> None:
     for column in ('found', 'published', ''):
         table.add_column(column, justify='right')
     for row in rows:
-        table.add_row(row.name, row.found, row.published, '[bold red]differs' if row.differs else '')
+        table.add_row(
+            row.name, row.found, row.published, '[bold red]differs' if row.differs else ''
+        )
     console.print(table)
     differing = [f'{row.name} ({row.found}, not {row.published})' for row in rows if row.differs]
     if differing:
-        console.print(f'{name} differs from the published count: {", ".join(differing)}. '
-                      'If this is no subset on purpose, results will not compare.', highlight=False)
+        console.print(
+            f'{name} differs from the published count: {", ".join(differing)}. '
+            'If this is no subset on purpose, results will not compare.',
+            highlight=False,
+        )

@@ -20,7 +20,8 @@ from .reading import decode_json, read_json, read_lines, read_text, relative_pat
 DESCRIPTION = """A folder of images and a table of tags to MultiLabelDataset JSON.
 
 TAGS_FILE is CSV or TSV with a header, or JSON lines, in one of two forms:
-  image,tags         one row an image: a.jpg,cat;dog (JSON: {"image": "a.jpg", "tags": ["cat", "dog"]})
+  image,tags         one row an image: a.jpg,cat;dog
+                     (JSON: {"image": "a.jpg", "tags": ["cat", "dog"]})
   image,tag          one row an (image, tag) pair: a.jpg,cat
 and may have a column `split` that says train or test. Image paths are relative
 to the image folder. Other columns are left alone.
@@ -58,17 +59,36 @@ def parse(args: argparse.Namespace) -> Parsed:
     paths = [(row.img_path, row.where) for row in rows]
     found = find_images(args.root, paths, 'Looking for the images', args.workers, args.follow_links)
     there = {path for path in found if path is not None}
-    rows = [replace(row, img_path=path or row.img_path) for row, path in zip(rows, found, strict=True)]
+    rows = [
+        replace(row, img_path=path or row.img_path) for row, path in zip(rows, found, strict=True)
+    ]
     images = _unite(rows, pairs or args.allow_repeats)
     if len(images) < len(rows) and not pairs:
         notes.append(f'{len(rows) - len(images):,} rows repeat an image; tags united.')
-    classes = choose_classes([image for image in images if image.img_path in there], args.min_count, notes)
+    classes = choose_classes(
+        [image for image in images if image.img_path in there], args.min_count, notes
+    )
     images = _choose_sides(images, there, args, notes)
     index_of = {name: index for index, name in enumerate(classes)}
     sides = [side for side in ('train', 'test') if any(image.side == side for image in images)]
-    return Parsed({side: Split(classes, [
-        Image(image.img_path, tuple(sorted(index_of[tag] for tag in image.tags if tag in index_of)), image.where)
-        for image in images if image.side == side]) for side in sides}, notes)
+    return Parsed(
+        {
+            side: Split(
+                classes,
+                [
+                    Image(
+                        image.img_path,
+                        tuple(sorted(index_of[tag] for tag in image.tags if tag in index_of)),
+                        image.where,
+                    )
+                    for image in images
+                    if image.side == side
+                ],
+            )
+            for side in sides
+        },
+        notes,
+    )
 
 
 def read_rows(path: Path, args: argparse.Namespace) -> tuple[list[Tagged], bool]:
@@ -83,23 +103,38 @@ def read_rows(path: Path, args: argparse.Namespace) -> tuple[list[Tagged], bool]
     """
     kind = args.format if args.format != 'auto' else FORMATS.get(path.suffix.lower())
     if kind is None:
-        raise AnnotationError(f'{path}: expected one of {", ".join(FORMATS)}; pass --format for another name.')
-    records = list(_read_jsonl(path) if kind == 'jsonl' else _read_table(path, ',' if kind == 'csv' else '\t'))
+        raise AnnotationError(
+            f'{path}: expected one of {", ".join(FORMATS)}; pass --format for another name.'
+        )
+    records = list(
+        _read_jsonl(path) if kind == 'jsonl' else _read_table(path, ',' if kind == 'csv' else '\t')
+    )
     if not records:
         raise AnnotationError(f'{path}:1: expected at least one row below the header.')
     pairs = _is_pairs(*records[0], args)
     column = args.tag_column if pairs else args.tags_column
-    _check_separator([record for record in records if not pairs and isinstance(record[0].get(column), str)],
-                     column, args.separator)
+    _check_separator(
+        [record for record in records if not pairs and isinstance(record[0].get(column), str)],
+        column,
+        args.separator,
+    )
     read_tags = _one_tag if pairs else _tag_list(args.separator or SEPARATORS[0])
     has_sides = args.split_column in records[0][0]
     rows = []
     for record, where in records:
         if (args.split_column in record) != has_sides:
-            raise AnnotationError(f'{where}: expected {args.split_column!r} in every row or in none.')
+            raise AnnotationError(
+                f'{where}: expected {args.split_column!r} in every row or in none.'
+            )
         img_path = relative_path(_text(record, args.image_column, where), where)
-        rows.append(Tagged(img_path, frozenset(read_tags(_field(record, column, where), column, where)),
-                           _side(record, args.split_column, where) if has_sides else '', where))
+        rows.append(
+            Tagged(
+                img_path,
+                frozenset(read_tags(_field(record, column, where), column, where)),
+                _side(record, args.split_column, where) if has_sides else '',
+                where,
+            )
+        )
     return rows, pairs
 
 
@@ -107,13 +142,16 @@ def _is_pairs(record: dict[str, Any], where: str, args: argparse.Namespace) -> b
     forms = [column in record for column in (args.tags_column, args.tag_column)]
     if args.image_column not in record or sum(forms) != 1:
         raise AnnotationError(
-            f'{where}: expected the columns {args.image_column!r} and either {args.tags_column!r} or '
-            f'{args.tag_column!r}, but got {list(record)}.')
+            f'{where}: expected the columns {args.image_column!r} and either {args.tags_column!r} '
+            f'or {args.tag_column!r}, but got {list(record)}.'
+        )
     return forms[1]
 
 
 def _read_table(path: Path, delimiter: str) -> Iterator[Record]:
-    reader = csv.reader(io.StringIO(read_text(path).rstrip('\r\n'), newline=''), delimiter=delimiter, strict=True)
+    reader = csv.reader(
+        io.StringIO(read_text(path).rstrip('\r\n'), newline=''), delimiter=delimiter, strict=True
+    )
     header: list[str] | None = None
     line = 1
     try:
@@ -122,8 +160,10 @@ def _read_table(path: Path, delimiter: str) -> Iterator[Record]:
             if header is None:
                 header = _check_header(cells, where)
             elif len(cells) != len(header):
-                raise AnnotationError(f'{where}: expected {len(header)} columns ({", ".join(header)}), '
-                                      f'but got {len(cells)}.')
+                raise AnnotationError(
+                    f'{where}: expected {len(header)} columns ({", ".join(header)}), '
+                    f'but got {len(cells)}.'
+                )
             else:
                 yield dict(zip(header, cells, strict=True)), where
     except csv.Error as error:
@@ -134,7 +174,9 @@ def _check_header(cells: list[str], where: str) -> list[str]:
     header = [cell.strip() for cell in cells]
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise AnnotationError(f'{where}: expected each column once in the header, but got {repeated} again.')
+        raise AnnotationError(
+            f'{where}: expected each column once in the header, but got {repeated} again.'
+        )
     return header
 
 
@@ -142,7 +184,9 @@ def _read_jsonl(path: Path) -> Iterator[Record]:
     for number, line in enumerate(read_lines(path), 1):
         record = decode_json(line, str(path), number)
         if not isinstance(record, dict):
-            raise AnnotationError(f'{path}:{number}: expected a JSON object, but got {line[:60]!r}.')
+            raise AnnotationError(
+                f'{path}:{number}: expected a JSON object, but got {line[:60]!r}.'
+            )
         yield record, f'{path}:{number}'
 
 
@@ -162,7 +206,9 @@ def _text(record: dict[str, Any], column: str, where: str) -> str:
 def _side(record: dict[str, Any], column: str, where: str) -> str:
     side = _text(record, column, where)
     if side not in ('train', 'test'):
-        raise AnnotationError(f'{where}: expected {column!r} to be train or test, but got {side!r}.')
+        raise AnnotationError(
+            f'{where}: expected {column!r} to be train or test, but got {side!r}.'
+        )
     return side
 
 
@@ -176,8 +222,11 @@ def _tag_list(separator: str) -> Callable[[Any, str, str], list[str]]:
     def read(value: Any, column: str, where: str) -> list[str]:
         tags = value.split(separator) if isinstance(value, str) else value
         if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
-            raise AnnotationError(f'{where}: expected {column!r} to be a list of tags, but got {value!r}.')
+            raise AnnotationError(
+                f'{where}: expected {column!r} to be a list of tags, but got {value!r}.'
+            )
         return [tag for tag in tags if tag.strip()]
+
     return read
 
 
@@ -188,8 +237,10 @@ def _check_separator(records: Sequence[Record], column: str, separator: str | No
     for other in SEPARATORS[1:]:
         where = next((where for record, where in records if other in record[column]), None)
         if where is not None:
-            raise AnnotationError(f'{where}: no row separates tags by {SEPARATORS[0]!r}, but this one holds {other!r}. '
-                                  f'Pass --separator with the one that is meant.')
+            raise AnnotationError(
+                f'{where}: no row separates tags by {SEPARATORS[0]!r}, but this one holds '
+                f'{other!r}. Pass --separator with the one that is meant.'
+            )
 
 
 def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
@@ -206,7 +257,10 @@ def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
             or leads to another alias.
     """
     if path.suffix.lower() == '.csv':
-        entries = [(record.get('alias'), record.get('tag'), where) for record, where in _read_table(path, ',')]
+        entries = [
+            (record.get('alias'), record.get('tag'), where)
+            for record, where in _read_table(path, ',')
+        ]
     else:
         content = read_json(path)
         if not isinstance(content, dict):
@@ -215,7 +269,9 @@ def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
     aliases: dict[str, str] = {}
     for alias, tag, where in entries:
         if not isinstance(alias, str) or not isinstance(tag, str) or not alias.strip():
-            raise AnnotationError(f'{where}: expected an alias and a tag, but got {alias!r} and {tag!r}.')
+            raise AnnotationError(
+                f'{where}: expected an alias and a tag, but got {alias!r} and {tag!r}.'
+            )
         alias, tag = _clean(alias, keep_case), _clean(tag, keep_case)
         if alias != tag and aliases.setdefault(alias, tag) != tag:
             raise AnnotationError(f'{where}: {alias!r} is an alias of {aliases[alias]!r} already.')
@@ -243,10 +299,14 @@ def _unite(rows: Sequence[Tagged], allow: bool) -> list[Tagged]:
         if kept is row:
             continue
         if not allow:
-            raise AnnotationError(f'{row.where}: {row.img_path!r} is listed already at {kept.where}. '
-                                  'Pass --allow-repeats to unite the tags.')
+            raise AnnotationError(
+                f'{row.where}: {row.img_path!r} is listed already at {kept.where}. '
+                'Pass --allow-repeats to unite the tags.'
+            )
         if kept.side != row.side:
-            raise AnnotationError(f'{row.where}: {row.img_path!r} is {row.side}, but {kept.side} at {kept.where}.')
+            raise AnnotationError(
+                f'{row.where}: {row.img_path!r} is {row.side}, but {kept.side} at {kept.where}.'
+            )
         images[row.img_path] = replace(kept, tags=kept.tags | row.tags)
     return list(images.values())
 
@@ -260,34 +320,46 @@ def choose_classes(images: Sequence[Tagged], min_count: int, notes: list[str]) -
     counts = Counter(tag for image in images for tag in image.tags)
     classes = sorted(tag for tag, count in counts.items() if count >= min_count)
     if not classes:
-        raise AnnotationError(f'no tag is on {min_count} of the {len(images):,} images found; '
-                              f'the most frequent are {counts.most_common(3)}.')
+        raise AnnotationError(
+            f'no tag is on {min_count} of the {len(images):,} images found; '
+            f'the most frequent are {counts.most_common(3)}.'
+        )
     notes.append(f'{len(classes):,} of {len(counts):,} tags are on at least {min_count:,} images.')
     return classes
 
 
-def _choose_sides(images: Sequence[Tagged], there: set[str], args: argparse.Namespace,
-                  notes: list[str]) -> list[Tagged]:
+def _choose_sides(
+    images: Sequence[Tagged], there: set[str], args: argparse.Namespace, notes: list[str]
+) -> list[Tagged]:
     def digest(image: Tagged) -> bytes:
-        # An image that is not there has no bytes; its name stands in, so that the report can count it.
+        # An image that is not there has no bytes; its name stands in, so that the report can count
+        # it.
         name = image.img_path
-        return hashlib.sha256((args.root / name).read_bytes() if name in there else name.encode()).digest()
+        return hashlib.sha256(
+            (args.root / name).read_bytes() if name in there else name.encode()
+        ).digest()
 
     digests = parallel_map(digest, images, 'Reading the images', args.workers)
     copies = len(digests) - len(set(digests))
     notes.append(f'{copies:,} images are copies, byte for byte, of another.')
     if images[0].side:
         if args.test_fraction is not None:
-            raise AnnotationError(f'{images[0].where}: the file has a column {args.split_column!r}, so expected no '
-                                  '--test-fraction. Name another --split-column to split anew.')
+            raise AnnotationError(
+                f'{images[0].where}: the file has a column {args.split_column!r}, so expected no '
+                '--test-fraction. Name another --split-column to split anew.'
+            )
         _check_copies(images, digests, args.allow_repeats, notes)
         return list(images)
     fraction = 0.3 if args.test_fraction is None else args.test_fraction
-    sided = [replace(image, side='test' if _draw(key, args.seed) < fraction else 'train')
-             for image, key in zip(images, digests, strict=True)]
+    sided = [
+        replace(image, side='test' if _draw(key, args.seed) < fraction else 'train')
+        for image, key in zip(images, digests, strict=True)
+    ]
     if len({image.side for image in sided}) < 2 and fraction > 0:
-        raise AnnotationError(f'all {len(sided):,} images fall on the {sided[0].side} side with --test-fraction '
-                              f'{fraction} and --seed {args.seed}: try another seed.')
+        raise AnnotationError(
+            f'all {len(sided):,} images fall on the {sided[0].side} side with --test-fraction '
+            f'{fraction} and --seed {args.seed}: try another seed.'
+        )
     return sided
 
 
@@ -296,14 +368,18 @@ def _draw(key: bytes, seed: int) -> float:
     return int.from_bytes(hashlib.sha256(f'{seed}:'.encode() + key).digest()[:6], 'big') / 2**48
 
 
-def _check_copies(images: Sequence[Tagged], digests: Sequence[bytes], allow: bool, notes: list[str]) -> None:
+def _check_copies(
+    images: Sequence[Tagged], digests: Sequence[bytes], allow: bool, notes: list[str]
+) -> None:
     first: dict[bytes, Tagged] = {}
     parted = []
     for image, key in zip(images, digests, strict=True):
         kept = first.setdefault(key, image)
         if kept.side != image.side:
-            parted.append(f'{image.where}: the {image.side} image {image.img_path!r} is a copy of the {kept.side} '
-                          f'image {kept.img_path!r} at {kept.where}.')
+            parted.append(
+                f'{image.where}: the {image.side} image {image.img_path!r} is a copy of the '
+                f'{kept.side} image {kept.img_path!r} at {kept.where}.'
+            )
     if parted and not allow:
         raise AnnotationError(several(parted) + ' Pass --allow-repeats to keep both.')
     if parted:
@@ -313,19 +389,41 @@ def _check_copies(images: Sequence[Tagged], digests: Sequence[bytes], allow: boo
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this data set."""
     parser.add_argument('tags_file', type=Path, help='table of tags')
-    parser.add_argument('--format', choices=['auto', 'csv', 'tsv', 'jsonl'], default='auto',
-                        help='of the table (default: by the end of its name)')
-    parser.add_argument('--separator', metavar='CHAR',
-                        help=f'between the tags of a cell (default: {SEPARATORS[0]})')
-    for name, meaning in (('image', 'the path'), ('tags', 'all tags of the image'), ('tag', 'a single tag'),
-                          ('split', 'train or test')):
-        parser.add_argument(f'--{name}-column', default=name, metavar='NAME', help=f'{meaning} (default: {name})')
-    parser.add_argument('--min-count', type=positive_int, default=1, help='images that a tag must be on (default: 1)')
-    parser.add_argument('--aliases', type=Path, metavar='FILE',
-                        help='tags to rename: JSON {"icons": "icon"}, or CSV with the columns alias,tag; '
-                             'an empty tag drops the alias')
+    parser.add_argument(
+        '--format',
+        choices=['auto', 'csv', 'tsv', 'jsonl'],
+        default='auto',
+        help='of the table (default: by the end of its name)',
+    )
+    parser.add_argument(
+        '--separator', metavar='CHAR', help=f'between the tags of a cell (default: {SEPARATORS[0]})'
+    )
+    for name, meaning in (
+        ('image', 'the path'),
+        ('tags', 'all tags of the image'),
+        ('tag', 'a single tag'),
+        ('split', 'train or test'),
+    ):
+        parser.add_argument(
+            f'--{name}-column', default=name, metavar='NAME', help=f'{meaning} (default: {name})'
+        )
+    parser.add_argument(
+        '--min-count',
+        type=positive_int,
+        default=1,
+        help='images that a tag must be on (default: 1)',
+    )
+    parser.add_argument(
+        '--aliases',
+        type=Path,
+        metavar='FILE',
+        help='tags to rename: JSON {"icons": "icon"}, or CSV with the columns alias,tag; '
+        'an empty tag drops the alias',
+    )
     parser.add_argument('--keep-case', action='store_true', help='take Dog and dog for two tags')
-    parser.add_argument('--test-fraction', type=_fraction, help='expected share of the test side (default: 0.3)')
+    parser.add_argument(
+        '--test-fraction', type=_fraction, help='expected share of the test side (default: 0.3)'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of the split (default: 0)')
 
 

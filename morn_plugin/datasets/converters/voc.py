@@ -19,10 +19,32 @@ objects alone goes to `gt_label_difficult`: -1 in the target vector, left out of
 loss and metrics. Images without a label are kept."""
 
 CLASSES = [
-    'aeroplane', 'bicycle', 'bird', 'boat', 'bottle', 'bus', 'car', 'cat', 'chair', 'cow', 'diningtable', 'dog',
-    'horse', 'motorbike', 'person', 'pottedplant', 'sheep', 'sofa', 'train', 'tvmonitor']
+    'aeroplane',
+    'bicycle',
+    'bird',
+    'boat',
+    'bottle',
+    'bus',
+    'car',
+    'cat',
+    'chair',
+    'cow',
+    'diningtable',
+    'dog',
+    'horse',
+    'motorbike',
+    'person',
+    'pottedplant',
+    'sheep',
+    'sofa',
+    'train',
+    'tvmonitor',
+]
 LISTS = {'train': 'trainval', 'test': 'test'}
-PUBLISHED = {'train': Published(images=5_011, classes=20), 'test': Published(images=4_952, classes=20)}
+PUBLISHED = {
+    'train': Published(images=5_011, classes=20),
+    'test': Published(images=4_952, classes=20),
+}
 
 
 def parse(args: argparse.Namespace) -> Parsed:
@@ -36,7 +58,9 @@ def _find_kit(root: Path) -> Path:
     for candidate in candidates:
         if (candidate / 'ImageSets' / 'Main').is_dir():
             return candidate
-    raise FileNotFoundError(f'Expected ImageSets/Main in one of {", ".join(map(str, candidates))}, but got none.')
+    raise FileNotFoundError(
+        f'Expected ImageSets/Main in one of {", ".join(map(str, candidates))}, but got none.'
+    )
 
 
 def read_side(root: Path, kit: Path, side: str) -> Split:
@@ -57,7 +81,9 @@ def read_side(root: Path, kit: Path, side: str) -> Split:
     for number, name in enumerate(read_lines(list_path), 1):
         where = f'{list_path}:{number}'
         if len(Path(relative_path(name, where)).parts) > 1 or ' ' in name:
-            raise AnnotationError(f'{where}: expected the name of an image, such as 000005, but got {name!r}.')
+            raise AnnotationError(
+                f'{where}: expected the name of an image, such as 000005, but got {name!r}.'
+            )
         labels, difficult = read_objects(kit / 'Annotations' / f'{name}.xml', where)
         images.append(Image(f'{prefix}/{name}.jpg', labels, where, difficult))
     return Split(CLASSES, images, PUBLISHED[side])
@@ -85,12 +111,16 @@ def read_objects(path: Path, listed: str) -> tuple[tuple[int, ...], tuple[int, .
     except ElementTree.ParseError as error:
         raise AnnotationError(f'{path}:{error.position[0]}: expected XML, but {error}.') from error
     if annotation.tag != 'annotation':
-        raise AnnotationError(f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.')
+        raise AnnotationError(
+            f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.'
+        )
     # The parser does not keep lines, and without them an error is hard to find among many objects.
     lines = [text.count('\n', 0, match.start()) + 1 for match in re.finditer(r'<object\b', text)]
     objects = annotation.findall('object')
     if len(objects) != len(lines):
-        raise AnnotationError(f'{path}:{lines[0]}: expected every `object` right below `annotation`.')
+        raise AnnotationError(
+            f'{path}:{lines[0]}: expected every `object` right below `annotation`.'
+        )
     classes: dict[bool, set[int]] = {False: set(), True: set()}
     for element, line in zip(objects, lines, strict=True):
         label, difficult = _read_object(element, f'{path}:{line}')
@@ -101,10 +131,14 @@ def read_objects(path: Path, listed: str) -> tuple[tuple[int, ...], tuple[int, .
 def _read_object(element: ElementTree.Element, where: str) -> tuple[int, bool]:
     name, difficult = ((element.findtext(key) or '').strip() for key in ('name', 'difficult'))
     if name not in CLASSES:
-        raise AnnotationError(f'{where}: expected the `name` of the object to be one of the 20 classes, '
-                              f'but got {name!r}.')
+        raise AnnotationError(
+            f'{where}: expected the `name` of the object to be one of the 20 classes, '
+            f'but got {name!r}.'
+        )
     if difficult not in ('0', '1'):
-        raise AnnotationError(f'{where}: expected `difficult` of the object to be 0 or 1, but got {difficult!r}.')
+        raise AnnotationError(
+            f'{where}: expected `difficult` of the object to be 0 or 1, but got {difficult!r}.'
+        )
     return CLASSES.index(name), difficult == '1'
 
 

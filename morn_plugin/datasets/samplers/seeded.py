@@ -1,8 +1,8 @@
 """A sampler from which training goes on exactly where it was interrupted.
 
-Nothing has to be saved for it. The order of a pass over the data is a function of (seed, pass), the randomness of a
-sample's transforms one of (seed, pass, index). So it makes no difference in which process a sample is loaded, when, and
-what was loaded there before.
+Nothing has to be saved for it. The order of a pass over the data is a function of (seed, pass), the
+randomness of a sample's transforms one of (seed, pass, index). So it makes no difference in which
+process a sample is loaded, when, and what was loaded there before.
 """
 
 import itertools
@@ -18,9 +18,10 @@ from torch.utils.data import Dataset
 
 
 def seed_all(*key: int) -> None:
-    """Seed every global generator (Python, NumPy, torch on CPU and CUDA) with a hash of non-negative integers.
+    """Seed Python, NumPy and torch, on CPU and CUDA, with a hash of non-negative integers.
 
-    ``torch.manual_seed`` would take half a millisecond: it notes a stack trace for every device that is not in use.
+    ``torch.manual_seed`` would take half a millisecond: it notes a stack trace for every device
+    that is not in use.
     """
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
@@ -50,11 +51,16 @@ class Visit(int):
 
 
 class _SeededFetch:
-    """What a DataLoader calls in place of ``dataset[index]``, in its workers or in the main process."""
+    """What a DataLoader calls in place of ``dataset[index]``.
+
+    In its workers or in the main process.
+    """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.whole_batch = getattr(dataset, '__getitems__', None)  # of a data set that loads batches at once
+        self.whole_batch = getattr(
+            dataset, '__getitems__', None
+        )  # of a data set that loads batches at once
 
     def __call__(self, visits: Sequence[Visit]) -> Any:
         if self.whole_batch is not None:
@@ -78,7 +84,9 @@ class SeededSampler(DefaultSampler):
         round_up: Whether to repeat some samples so that all processes get equally many.
     """
 
-    def __init__(self, dataset: Dataset, shuffle: bool = True, seed: int | None = None, round_up: bool = True) -> None:
+    def __init__(
+        self, dataset: Dataset, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+    ) -> None:
         super().__init__(dataset, shuffle, seed, round_up)
         self.start = 0
         self.infinite = False
@@ -86,12 +94,14 @@ class SeededSampler(DefaultSampler):
             dataset.__getitems__ = _SeededFetch(dataset)  # type: ignore[attr-defined]
 
     def start_at(self, position: int, infinite: bool = False) -> None:
-        """Let the next iteration begin so many samples (of this process) later; those after it do not.
+        """Let the next iteration begin so many samples (of this process) later.
+
+        Those after it do not.
 
         Args:
             position: Number of samples to leave out.
-            infinite: Whether to go on with the next pass by itself, for ``IterBasedTrainLoop``. The position then counts
-                from the first pass.
+            infinite: Whether to go on with the next pass by itself, for ``IterBasedTrainLoop``. The
+                position then counts from the first pass.
         """
         self.start, self.infinite = position, infinite
 

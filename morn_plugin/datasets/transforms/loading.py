@@ -19,7 +19,8 @@ class LoadCheckedImage(BaseTransform):
 
     OpenCV decodes the intact half of a truncated file without a word; Pillow refuses it.
 
-    Required key: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape``.
+    Required key: ``img_path``. Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``,
+    ``ori_shape``.
 
     Args:
         background: Grey value (0-255) that shows through transparent pixels.
@@ -32,10 +33,14 @@ class LoadCheckedImage(BaseTransform):
         ValueError: If an argument is out of its range.
     """
 
-    def __init__(self, background: int = 255, max_pixels: int = 100_000_000, backend_args: dict | None = None) -> None:
+    def __init__(
+        self, background: int = 255, max_pixels: int = 100_000_000, backend_args: dict | None = None
+    ) -> None:
         check_positive(max_pixels=max_pixels)
         if background not in range(256):
-            raise ValueError(f'Expected `background` to be a grey value in 0..255, but got {background!r}.')
+            raise ValueError(
+                f'Expected `background` to be a grey value in 0..255, but got {background!r}.'
+            )
         self.background = background
         self.max_pixels = max_pixels
         self.backend_args = backend_args
@@ -44,9 +49,15 @@ class LoadCheckedImage(BaseTransform):
         """Read ``results['img_path']``."""
         path = results['img_path']
         if self.backend_args is None and not fileio.isfile(path):
-            hint = ' Its path has backslashes, which separate folders on Windows only.' if '\\' in path else ''
+            hint = (
+                ' Its path has backslashes, which separate folders on Windows only.'
+                if '\\' in path
+                else ''
+            )
             raise FileNotFoundError(f'Image {path} does not exist.{hint}')
-        image = decode_image(fileio.get(path, backend_args=self.backend_args), path, self.background, self.max_pixels)
+        image = decode_image(
+            fileio.get(path, backend_args=self.backend_args), path, self.background, self.max_pixels
+        )
         results['img'] = np.ascontiguousarray(image[..., ::-1])
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

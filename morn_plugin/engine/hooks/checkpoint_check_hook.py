@@ -1,4 +1,7 @@
-"""A model must not be used on other classes than it was trained for, nor frozen before it was trained at all."""
+"""A model must not be used on other classes than it was trained for.
+
+Nor frozen before it was trained at all.
+"""
 
 from typing import Any
 
@@ -14,8 +17,9 @@ from ...datasets.annotations import compare_classes
 class CheckpointCheckHook(Hook):
     """Checks what was loaded.
 
-    When a checkpoint is loaded, its class list must be that of the data set, in names and in order. Before training, a
-    frozen classifier (``frozen`` with ``'head.fc'``) must have come from a checkpoint.
+    When a checkpoint is loaded, its class list must be that of the data set, in names and in order.
+    Before training, a frozen classifier (``frozen`` with ``'head.fc'``) must have come from a
+    checkpoint.
 
     Raises:
         AnnotationError: If the class lists differ.
@@ -31,16 +35,19 @@ class CheckpointCheckHook(Hook):
         found = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
         expected = dataset_classes(runner)
         if found.get('classes') and expected:
-            compare_classes(found['classes'], expected, 'The classes of the checkpoint', 'the data set')
+            compare_classes(
+                found['classes'], expected, 'The classes of the checkpoint', 'the data set'
+            )
 
     def before_train(self, runner: Runner) -> None:
         """Refuse to train a decoder on a classifier with random weights."""
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
         if 'head.fc' in getattr(model, 'frozen', ()) and not self._loaded:
             raise ValueError(
-                "The CNN's classifier is frozen (`frozen` of the model has 'head.fc'), but no checkpoint was loaded, so "
-                'that it is random. Train the first stage and name its checkpoint: '
-                '--cfg-options load_from=work_dirs/<first stage>/<checkpoint>.pth')
+                "The CNN's classifier is frozen (`frozen` of the model has 'head.fc'), but no "
+                'checkpoint was loaded, so that it is random. Train the first stage and name its '
+                'checkpoint: --cfg-options load_from=work_dirs/<first stage>/<checkpoint>.pth'
+            )
 
 
 def dataset_classes(runner: Runner) -> list[str] | None:

@@ -15,11 +15,14 @@ from ...utils.checks import check_choice
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Refuses to train on images that are also tested on, and reports skipped images at the end of a run.
+    """Refuses to train on images that are also tested on.
+
+    And reports skipped images at the end of a run.
 
     Args:
-        overlap: What to do when an image file is in the training set and in the validation or test set too: ``'error'``,
-            ``'warn'`` or ``'ignore'``. Files are compared by their real paths; copies and near-duplicates under other
+        overlap: What to do when an image file is in the training set and in the validation or test
+            set too: ``'error'``, ``'warn'`` or ``'ignore'``. Files are compared by their real
+                paths; copies and near-duplicates under other
             names are the converters' matter.
 
     Raises:
@@ -38,9 +41,12 @@ class DataCheckHook(Hook):
         for name in ('val_dataloader', 'test_dataloader'):
             shared = sorted(trained & _image_files(runner.cfg.get(name)))
             if shared:
-                message = (f'{len(shared)} images of train_dataloader are in {name} too, which makes its figures worthless: '
-                           f'{", ".join(shared[:5])}{", ..." if len(shared) > 5 else ""}. '
-                           "(default_hooks.data_check.overlap is 'error'; 'warn' goes on.)")
+                message = (
+                    f'{len(shared)} images of train_dataloader are in {name} too, which makes its '
+                    'figures worthless: '
+                    f'{", ".join(shared[:5])}{", ..." if len(shared) > 5 else ""}. '
+                    "(default_hooks.data_check.overlap is 'error'; 'warn' goes on.)"
+                )
                 if self.overlap == 'error':
                     raise ValueError(message)
                 runner.logger.warning(message)
@@ -52,7 +58,9 @@ class DataCheckHook(Hook):
             skipped = getattr(dataset, 'skipped', ())
             if dataset is not None and skipped:
                 lines = ''.join(f'\n  {reason}' for reason in skipped)
-                runner.logger.warning(f'{len(skipped)} images of {dataset.ann_file} were skipped:{lines}')
+                runner.logger.warning(
+                    f'{len(skipped)} images of {dataset.ann_file} were skipped:{lines}'
+                )
 
 
 def _image_files(loader: ConfigDict | None) -> set[str]:
@@ -62,7 +70,9 @@ def _image_files(loader: ConfigDict | None) -> set[str]:
 def _datasets(node: Any) -> Iterator[ConfigDict]:
     """Find the checked data sets in a loader's config, wrapped ones too."""
     if isinstance(node, dict):
-        if node.get('type') == 'CheckedMultiLabelDataset' and isinstance(node.get('data_prefix', ''), str):
+        if node.get('type') == 'CheckedMultiLabelDataset' and isinstance(
+            node.get('data_prefix', ''), str
+        ):
             yield node
         for value in node.values():
             yield from _datasets(value)

@@ -20,8 +20,8 @@ class FiniteLossHook(Hook):
     It costs nothing on a GPU: MMEngine's log reads every loss in every iteration anyway.
 
     Args:
-        detect_anomaly: Whether to let autograd name the operation whose gradient is the first NaN. Training gets much
-            slower; switch it on to look for the cause, with
+        detect_anomaly: Whether to let autograd name the operation whose gradient is the first NaN.
+            Training gets much slower; switch it on to look for the cause, with
             ``--cfg-options default_hooks.finite_loss.detect_anomaly=True``.
 
     Raises:
@@ -38,17 +38,29 @@ class FiniteLossHook(Hook):
         if self.detect_anomaly:
             torch.autograd.set_detect_anomaly(True)
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                         outputs: Mapping[str, Any] | None = None) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Mapping[str, Any] | None = None,
+    ) -> None:
         """Look at every part of the loss."""
-        losses = {key: float(torch.as_tensor(value).detach()) for key, value in (outputs or {}).items() if 'loss' in key}
+        losses = {
+            key: float(torch.as_tensor(value).detach())
+            for key, value in (outputs or {}).items()
+            if 'loss' in key
+        }
         if all(map(_is_finite, losses.values())):
             return
         parts = ', '.join(f'{key} = {value:g}' for key, value in losses.items())
         raise LossError(
-            f'The loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): {parts}. Images of the '
-            f'batch: {", ".join(image_names(data_batch)) or "not known"}. Look at these, or lower the learning rate; '
-            'default_hooks.finite_loss.detect_anomaly=True names the operation. The last checkpoint is from before.')
+            f'The loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): '
+            f'{parts}. Images of the batch: {", ".join(image_names(data_batch)) or "not known"}. '
+            'Look at these, or lower the learning rate; '
+            'default_hooks.finite_loss.detect_anomaly=True names the operation. The last '
+            'checkpoint is from before.'
+        )
 
 
 def _is_finite(value: float) -> bool:
@@ -56,7 +68,10 @@ def _is_finite(value: float) -> bool:
 
 
 def image_names(data_batch: Any) -> list[str]:
-    """Find the images' paths in a batch of data samples, or in one that holds them as ``img_path``."""
+    """Find the images' paths in a batch of data samples.
+
+    Or in one that holds them as ``img_path``.
+    """
     if not isinstance(data_batch, Mapping):
         return []
     samples = data_batch.get('data_samples')

@@ -9,8 +9,13 @@ from rich.console import Console
 from rich.table import Table
 
 COLUMNS = {
-    'P_L': 'per-label/precision', 'R_L': 'per-label/recall', 'F1_L': 'per-label/f1-score',
-    'P_I': 'per-image/precision', 'R_I': 'per-image/recall', 'F1_I': 'per-image/f1-score', 'top-1': 'one-step/top-1',
+    'P_L': 'per-label/precision',
+    'R_L': 'per-label/recall',
+    'F1_L': 'per-label/f1-score',
+    'P_I': 'per-image/precision',
+    'R_I': 'per-image/recall',
+    'F1_I': 'per-image/f1-score',
+    'top-1': 'one-step/top-1',
 }
 
 
@@ -19,8 +24,8 @@ class PaperTableHook(Hook):
     """Prints the columns of the paper's Tables 1 and 4 after a test, in percent.
 
     Args:
-        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which nothing was computed
-            is left out.
+        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which
+            nothing was computed is left out.
     """
 
     priority = 'LOW'
@@ -31,10 +36,15 @@ class PaperTableHook(Hook):
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Print the table to the log, where it also stays in the log file."""
         metrics = metrics or {}
-        rows = {title: prefix for title, prefix in self.rows.items()
-                if any(prefix + key in metrics for key in COLUMNS.values())}
+        rows = {
+            title: prefix
+            for title, prefix in self.rows.items()
+            if any(prefix + key in metrics for key in COLUMNS.values())
+        }
         if rows:
-            runner.logger.info('Results on the test set, in percent:\n' + format_table(rows, metrics))
+            runner.logger.info(
+                'Results on the test set, in percent:\n' + format_table(rows, metrics)
+            )
 
 
 def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:
@@ -45,7 +55,8 @@ def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:
         metrics: What the evaluator gave.
 
     Examples:
-        >>> print(format_table({'CNN': 'cnn/'}, {'cnn/per-label/f1-score': 58.9}).splitlines()[-1].split())
+        >>> table = format_table({'CNN': 'cnn/'}, {'cnn/per-label/f1-score': 58.9})
+        >>> table.splitlines()[-1].split()
         ['CNN', '-', '-', '58.90', '-', '-', '-', '-']
     """
     table = Table(box=None)

@@ -25,10 +25,17 @@ class ProgressHook(Hook):
     def before_test_epoch(self, runner: Runner) -> None:
         """Start the bar."""
         if is_main_process():
-            self._bar = tqdm(total=len(runner.test_dataloader.dataset), desc=self.title, unit='image')
+            self._bar = tqdm(
+                total=len(runner.test_dataloader.dataset), desc=self.title, unit='image'
+            )
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                        outputs: Sequence[Any] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[Any] | None = None,
+    ) -> None:
         """Go on by a batch of every process."""
         if self._bar is not None:
             step = len(outputs or ()) * get_world_size()

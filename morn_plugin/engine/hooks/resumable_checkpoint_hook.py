@@ -18,16 +18,20 @@ VALIDATED, OUTDATED_BEST = 'validated_at_iter', 'outdated_best_ckpts'
 class ResumableCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, made safe.
 
-    - Files are written under another name, flushed to disk and renamed; what they replace is removed after that.
-    - Paths in them and in ``last_checkpoint`` are relative to the folder, so that it can be moved and copied.
+    - Files are written under another name, flushed to disk and renamed; what they replace is
+    removed after that.
+    - Paths in them and in ``last_checkpoint`` are relative to the folder, so that it can be moved
+    and copied.
     - Resuming takes the newest intact checkpoint, and says which it skipped and why.
-    - A checkpoint from before a validation is followed by that validation when resumed, so that the best checkpoint and
+    - A checkpoint from before a validation is followed by that validation when resumed, so that the
+    best checkpoint and
       whatever depends on it are the same too.
 
     Args:
         *args: Those of ``CheckpointHook``.
-        auto_resume: Whether to resume wherever there is a checkpoint in the folder, and to start as if this were not set
-            where there is none. For restarts by torchrun or a cluster; ``tools/train.py --resume`` sets it.
+        auto_resume: Whether to resume wherever there is a checkpoint in the folder, and to start as
+            if this were not set where there is none. For restarts by torchrun or a cluster;
+            ``tools/train.py --resume`` sets it.
         **kwargs: Those of ``CheckpointHook``.
     """
 
@@ -37,7 +41,9 @@ class ResumableCheckpointHook(CheckpointHook):
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         super().__init__(*args, **kwargs)
         if self.args:  # MMEngine keeps them for the end of the first epoch, when saving fails
-            raise TypeError(f'{type(self).__name__} has no such argument: {", ".join(map(repr, self.args))}.')
+            raise TypeError(
+                f'{type(self).__name__} has no such argument: {", ".join(map(repr, self.args))}.'
+            )
         self.auto_resume = auto_resume
 
     def before_run(self, runner: Runner) -> None:
@@ -47,26 +53,36 @@ class ResumableCheckpointHook(CheckpointHook):
         folder = self._folder(runner)
         path, skipped = find_resumable(folder, self.filename_tmpl)
         for message in skipped:
-            runner.logger.warning(f'Skipped when looking for a checkpoint to resume from: {message}')
+            runner.logger.warning(
+                f'Skipped when looking for a checkpoint to resume from: {message}'
+            )
         if path is None and skipped:
-            runner.logger.warning(f'No intact checkpoint in {folder}: training starts from the beginning.')
+            runner.logger.warning(
+                f'No intact checkpoint in {folder}: training starts from the beginning.'
+            )
         runner._resume = path is not None
         if path is not None:
             runner._load_from = path
 
     def before_train(self, runner: Runner) -> None:
-        """Set the folder up, and catch up on a validation that the interruption kept from happening."""
+        """Set the folder up, and run a validation that an interruption prevented."""
         info = runner.message_hub.runtime_info
         for key in self._path_keys(info):
-            runner.message_hub.update_info(key, osp.join(self._folder(runner), osp.basename(info[key])))
+            runner.message_hub.update_info(
+                key, osp.join(self._folder(runner), osp.basename(info[key]))
+            )
         self.last_ckpt = info.get('last_ckpt')
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
         if self.save_best:
-            self._remove_outdated_best([osp.join(self.out_dir, name) for name in info.get(OUTDATED_BEST, ())])
+            self._remove_outdated_best(
+                [osp.join(self.out_dir, name) for name in info.get(OUTDATED_BEST, ())]
+            )
         if self._validation_is_due(runner):
-            runner.logger.info('Validating first: the checkpoint is from before the validation that was due.')
+            runner.logger.info(
+                'Validating first: the checkpoint is from before the validation that was due.'
+            )
             # As they stand in a run that went through: those of the last iteration.
             last_epoch = runner.epoch - isinstance(runner.train_loop, EpochBasedTrainLoop)
             runner.message_hub.update_info_dict(dict(epoch=last_epoch, iter=runner.iter - 1))
@@ -93,15 +109,22 @@ class ResumableCheckpointHook(CheckpointHook):
 
     @staticmethod
     def _path_keys(info: dict[str, Any]) -> list[str]:
-        return [key for key, value in info.items()
-                if (key == 'last_ckpt' or key.startswith('best_ckpt')) and isinstance(value, str)]
+        return [
+            key
+            for key, value in info.items()
+            if (key == 'last_ckpt' or key.startswith('best_ckpt')) and isinstance(value, str)
+        ]
 
     @staticmethod
     def _validation_is_due(runner: Runner) -> bool:
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         at = loop.epoch if by_epoch else loop.iter
-        if runner.val_loop is None or at == 0 or runner.message_hub.runtime_info.get(VALIDATED) == loop.iter:
+        if (
+            runner.val_loop is None
+            or at == 0
+            or runner.message_hub.runtime_info.get(VALIDATED) == loop.iter
+        ):
             return False
         if by_epoch and loop.iter != loop.epoch * len(loop.dataloader):
             return False  # in the middle of an epoch
@@ -112,30 +135,44 @@ class ResumableCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         _share_buffers(runner)
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
-            # One more than is kept, until the new one is safe. A kill in between is made good when it is resumed.
+            # One more than is kept, until the new one is safe. A kill in between is made good when
+            # it is resumed.
             self.keep_ckpt_ids = deque([*self.keep_ckpt_ids, step], self.max_keep_ckpts + 1)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
         runner.save_checkpoint(
-            self.out_dir, name, self.file_client_args, save_optimizer=self.save_optimizer,
-            save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-            backend_args=self.backend_args, **self.args)
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
         if is_main_process():
-            self.file_backend.put_text(name, self.file_backend.join_path(self.out_dir, LAST_CHECKPOINT))
+            self.file_backend.put_text(
+                name, self.file_backend.join_path(self.out_dir, LAST_CHECKPOINT)
+            )
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
             outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
             self._remove(self.file_backend.join_path(self.out_dir, outdated))
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
 
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
-        """Save the best checkpoint; the one before is removed afterwards, where MMEngine does it first."""
+        """Save the best checkpoint.
+
+        The one before is removed afterwards, where MMEngine does it first.
+        """
         if not self.save_best:
             return
         before = self._best_paths()
         outdated = [path for path in before.values() if path]
-        # It goes into the checkpoint that is saved in between, so that a kill before the removal is made good.
+        # It goes into the checkpoint that is saved in between, so that a kill before the removal is
+        # made good.
         runner.message_hub.update_info(OUTDATED_BEST, [osp.basename(path) for path in outdated])
         self._set_best_paths(dict.fromkeys(before))
         super()._save_best_checkpoint(runner, metrics)
@@ -153,7 +190,7 @@ class ResumableCheckpointHook(CheckpointHook):
 
     def _set_best_paths(self, paths: dict[str, str | None]) -> None:
         if len(self.key_indicators) == 1:
-            (self.best_ckpt_path, ) = paths.values()
+            (self.best_ckpt_path,) = paths.values()
         else:
             self.best_ckpt_path_dict = paths
 
@@ -163,7 +200,10 @@ class ResumableCheckpointHook(CheckpointHook):
 
 
 def _share_buffers(runner: Runner) -> None:
-    """Give every process the buffers (BatchNorm's statistics) that the checkpoint gets: those of the first."""
+    """Give every process the buffers (BatchNorm's statistics) that the checkpoint gets.
+
+    Those of the first.
+    """
     averaged = (hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
     for model in (runner.model, *averaged):
         for buffer in model.buffers():

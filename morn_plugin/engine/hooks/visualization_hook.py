@@ -20,19 +20,32 @@ from ...visualization import Prediction, draw_predictions, render_predictions
 class PredictionVisualizationHook(Hook):
     """Draws one picture of a handful of images, and on demand one an image.
 
-    The handful lies evenly spaced among the images with at least two true labels: nobody picked them. In a test it becomes
-    ``overview.png``; in training it is handed to the run's visualizer after each validation, and so to all of its backends,
-    TensorBoard too (``visualizer.vis_backends``).
+    The handful lies evenly spaced among the images with at least two true labels: nobody picked
+    them. In a test it becomes ``overview.png``; in training it is handed to the run's visualizer
+    after each validation, and so to all of its backends, TensorBoard too
+    (``visualizer.vis_backends``).
 
     Args:
-        out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log folder.
+        out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log
+            folder.
         overview: Images in ``overview.png``; 0 for none.
         interval: In a test, draw also every so manieth image into a file of its own; 0 for none.
         val_interval: Draw after every so manieth validation; 0 for none.
     """
 
-    def __init__(self, out_dir: str | None = None, overview: int = 6, interval: int = 0, val_interval: int = 1) -> None:
-        self.out_dir, self.overview, self.interval, self.val_interval = out_dir, overview, interval, val_interval
+    def __init__(
+        self,
+        out_dir: str | None = None,
+        overview: int = 6,
+        interval: int = 0,
+        val_interval: int = 1,
+    ) -> None:
+        self.out_dir, self.overview, self.interval, self.val_interval = (
+            out_dir,
+            overview,
+            interval,
+            val_interval,
+        )
         self._validations = 0
         self._chosen: list[int] = []
         self._drawn: dict[int, Prediction] = {}
@@ -48,19 +61,32 @@ class PredictionVisualizationHook(Hook):
         wanted = self.val_interval and self._validations % self.val_interval == 0
         self._choose(runner.val_dataloader.dataset if wanted else ())
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                        outputs: Sequence[DataSample] | None = None) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DataSample] | None = None,
+    ) -> None:
         """Draw or keep what is wanted of a batch."""
         for sample in outputs or ():
             index = sample.get('sample_idx')
             if self.interval and index % self.interval == 0:
                 stem = osp.splitext(osp.basename(sample.img_path))[0]
-                draw_predictions([make_prediction(sample)], runner.test_dataloader.dataset.metainfo['classes'],
-                                 osp.join(str(self.out_dir), f'{index:06d}_{stem}.png'))
+                draw_predictions(
+                    [make_prediction(sample)],
+                    runner.test_dataloader.dataset.metainfo['classes'],
+                    osp.join(str(self.out_dir), f'{index:06d}_{stem}.png'),
+                )
         self._keep(outputs)
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None,
-                       outputs: Sequence[DataSample] | None = None) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+        outputs: Sequence[DataSample] | None = None,
+    ) -> None:
         """Keep what is wanted of a batch."""
         self._keep(outputs)
 
@@ -69,8 +95,12 @@ class PredictionVisualizationHook(Hook):
         drawn = self._collect()
         if drawn:
             path = osp.join(str(self.out_dir), 'overview.png')
-            draw_predictions(drawn, runner.test_dataloader.dataset.metainfo['classes'], path,
-                             'Test images, evenly spaced among those with two labels or more')
+            draw_predictions(
+                drawn,
+                runner.test_dataloader.dataset.metainfo['classes'],
+                path,
+                'Test images, evenly spaced among those with two labels or more',
+            )
             runner.logger.info(f'Pictures of predictions: {path}')
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -81,7 +111,11 @@ class PredictionVisualizationHook(Hook):
             runner.visualizer.add_image('predictions', image, step=runner.epoch)
 
     def _choose(self, dataset: Any) -> None:
-        several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2] if self.overview else []
+        several = (
+            [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2]
+            if self.overview
+            else []
+        )
         self._chosen = evenly_spaced(several, self.overview)
         self._drawn = {}
 
@@ -92,7 +126,9 @@ class PredictionVisualizationHook(Hook):
 
     def _collect(self) -> list[Prediction]:
         """Give what all processes kept, in the main one."""
-        drawn = {index: item for part in all_gather_object(self._drawn) for index, item in part.items()}
+        drawn = {
+            index: item for part in all_gather_object(self._drawn) for index, item in part.items()
+        }
         return [drawn[index] for index in sorted(drawn)] if is_main_process() else []
 
 
@@ -107,4 +143,5 @@ def make_prediction(sample: DataSample) -> Prediction:
         predicted=sample.pred_label.tolist(),
         scores=sample.pred_score.float().cpu().numpy(),
         step_scores=None if steps is None else steps.float().cpu().numpy(),
-        path=None if path is None else path.tolist())
+        path=None if path is None else path.tolist(),
+    )

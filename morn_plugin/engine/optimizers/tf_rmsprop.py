@@ -13,9 +13,10 @@ from torch.optim import Optimizer
 class TFRMSprop(Optimizer):
     r"""RMSProp of TensorFlow 1.
 
-    ``s = alpha s + (1 - alpha) g^2``, ``m = momentum m + lr g / sqrt(s + eps)``, ``w = w - m``, with s starting at 1.
-    torch's RMSprop has eps outside the root, s from 0 and lr outside the momentum. Of a parameter with a sparse gradient
-    the rows without an entry stay as they are, statistics included.
+    ``s = alpha s + (1 - alpha) g^2``, ``m = momentum m + lr g / sqrt(s + eps)``, ``w = w - m``,
+    with s starting at 1. torch's RMSprop has eps outside the root, s from 0 and lr outside the
+    momentum. Of a parameter with a sparse gradient the rows without an entry stay as they are,
+    statistics included.
 
     Args:
         params: Parameters or groups of them.
@@ -28,8 +29,14 @@ class TFRMSprop(Optimizer):
         ValueError: If an argument is negative.
     """
 
-    def __init__(self, params: Iterable[Tensor] | Iterable[dict[str, Any]], lr: float = 1e-4, alpha: float = 0.9,
-                 momentum: float = 0.9, eps: float = 1.0) -> None:
+    def __init__(
+        self,
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
+        lr: float = 1e-4,
+        alpha: float = 0.9,
+        momentum: float = 0.9,
+        eps: float = 1.0,
+    ) -> None:
         defaults = dict(lr=lr, alpha=alpha, momentum=momentum, eps=eps)
         for name, value in defaults.items():
             if not value >= 0:
@@ -69,5 +76,7 @@ class TFRMSprop(Optimizer):
 def _step(tensors: list[Tensor], grad: Tensor, group: dict[str, Any]) -> None:
     weight, mean_square, momentum = tensors
     mean_square.mul_(group['alpha']).addcmul_(grad, grad, value=1 - group['alpha'])
-    momentum.mul_(group['momentum']).addcdiv_(grad, (mean_square + group['eps']).sqrt_(), value=group['lr'])
+    momentum.mul_(group['momentum']).addcdiv_(
+        grad, (mean_square + group['eps']).sqrt_(), value=group['lr']
+    )
     weight.sub_(momentum)

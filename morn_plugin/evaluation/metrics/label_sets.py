@@ -1,6 +1,7 @@
 """Metrics on label sets: per label, per image, and the best constant answer.
 
-Every metric keeps one short string of bytes an image, so that any number of processes collects the same entries.
+Every metric keeps one short string of bytes an image, so that any number of processes collects the
+same entries.
 """
 
 from collections.abc import Sequence
@@ -38,7 +39,9 @@ class ImageMetric(BaseMetric):
             ValueError: If no image was tested.
         """
         if not self.results:
-            raise ValueError(f'{type(self).__name__} has seen no image: is the test data set empty?')
+            raise ValueError(
+                f'{type(self).__name__} has seen no image: is the test data set empty?'
+            )
         return super().evaluate(size)
 
 
@@ -46,23 +49,36 @@ class LabelSetMetric(ImageMetric):
     """Collects the predicted and the true label set of every image.
 
     Args:
-        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to None, 0.5.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
+            None, 0.5.
         topk: Take this many best labels instead.
-        use_pred_label: Take the prediction's own ``pred_label`` instead: for decoders that decide themselves.
-        item: Which scores of the prediction: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
+        use_pred_label: Take the prediction's own ``pred_label`` instead: for decoders that decide
+            themselves.
+        item: Which scores of the prediction: ``'pred_score'``, or ``'cnn_score'`` for the CNN
+            alone.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: Replaces the default prefix of the keys.
 
     Raises:
-        ValueError: If an argument is out of range; while running, if a score is NaN or outside 0-1, or missing.
+        ValueError: If an argument is out of range; while running, if a score is NaN or outside 0-1,
+            or missing.
     """
 
-    def __init__(self, thr: float | Sequence[float] | None = None, topk: int | None = None, use_pred_label: bool = False,
-                 item: str = 'pred_score', collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self,
+        thr: float | Sequence[float] | None = None,
+        topk: int | None = None,
+        use_pred_label: bool = False,
+        item: str = 'pred_score',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device, prefix)
         check_thr_topk(thr, topk)
         if use_pred_label and (thr is not None or topk is not None):
-            raise ValueError('Expected either `use_pred_label` or one of `thr` and `topk`, but got both.')
+            raise ValueError(
+                'Expected either `use_pred_label` or one of `thr` and `topk`, but got both.'
+            )
         self.thr, self.topk = thr, topk
         self.use_pred_label, self.item = use_pred_label, item
         self.num_classes = 0
@@ -101,20 +117,22 @@ class _PrecisionRecallF1Metric(LabelSetMetric):
 class PerLabelF1(_PrecisionRecallF1Metric):
     """P_L, R_L and F1_L: means over labels, and the harmonic mean of the two (paper, Sec. 4.2).
 
-    Keys: ``per-label/precision``, ``per-label/recall``, ``per-label/f1-score`` in percent, and ``per-label/n-plus``, the
-    number of labels with a recall above 0.
+    Keys: ``per-label/precision``, ``per-label/recall``, ``per-label/f1-score`` in percent, and
+    ``per-label/n-plus``, the number of labels with a recall above 0.
 
     Args:
         *args: Those of :class:`LabelSetMetric`.
-        undefined: How a label never predicted (precision) or without an image (recall) counts: ``'zero'`` as 0, the
-            authors' convention, or ``'skip'`` not at all.
+        undefined: How a label never predicted (precision) or without an image (recall) counts:
+            ``'zero'`` as 0, the authors' convention, or ``'skip'`` not at all.
         **kwargs: Those of :class:`LabelSetMetric`.
 
     Examples:
         >>> metric = PerLabelF1(thr=0.5)
-        >>> metric.process(None, [dict(pred_score=torch.tensor([0.9, 0.2]), gt_label=torch.tensor([0, 1]))])
+        >>> sample = dict(pred_score=torch.tensor([0.9, 0.2]), gt_label=torch.tensor([0, 1]))
+        >>> metric.process(None, [sample])
         >>> metric.evaluate(size=1)
-        {'per-label/precision': 50.0, 'per-label/recall': 50.0, 'per-label/f1-score': 50.0, 'per-label/n-plus': 1.0}
+        {'per-label/precision': 50.0, 'per-label/recall': 50.0, 'per-label/f1-score': 50.0,
+        'per-label/n-plus': 1.0}
     """
 
     default_prefix = 'per-label'
@@ -123,22 +141,25 @@ class PerLabelF1(_PrecisionRecallF1Metric):
         """Compute the figures from the label sets of all images."""
         counts = count_labels(results, self.num_classes)
         return self._as_dict(mean_precision_recall_f1(counts, self.undefined)) | {
-            'n-plus': float((counts.correct > 0).sum())}
+            'n-plus': float((counts.correct > 0).sum())
+        }
 
 
 @METRICS.register_module()
 class PerImageF1(_PrecisionRecallF1Metric):
     """P_I, R_I and F1_I: means over images, and the harmonic mean of the two (paper, Sec. 4.2).
 
-    Not the micro-averaged OP, OR, OF1 of other papers: those are MMPretrain's ``MultiLabelMetric(average='micro')``.
+    Not the micro-averaged OP, OR, OF1 of other papers: those are MMPretrain's
+    ``MultiLabelMetric(average='micro')``.
 
     Keys: ``per-image/precision``, ``per-image/recall``, ``per-image/f1-score`` in percent.
 
     Args:
         *args: Those of :class:`LabelSetMetric`.
-        undefined: How an image with nothing predicted (precision) or without true labels (recall) counts: ``'zero'`` as
-            0, the authors' convention, or ``'skip'`` not at all.
-        unlabelled: ``'keep'`` the images without true labels (the paper on MS-COCO), or ``'drop'`` them from both means.
+        undefined: How an image with nothing predicted (precision) or without true labels (recall)
+            counts: ``'zero'`` as 0, the authors' convention, or ``'skip'`` not at all.
+        unlabelled: ``'keep'`` the images without true labels (the paper on MS-COCO), or ``'drop'``
+            them from both means.
         **kwargs: Those of :class:`LabelSetMetric`.
     """
 
@@ -159,10 +180,13 @@ class PerImageF1(_PrecisionRecallF1Metric):
 
 @METRICS.register_module()
 class ConstantAnswer(LabelSetMetric):
-    """The best that one can do without looking: the k labels most frequent in training, for every image.
+    """The best that one can do without looking.
 
-    k is the one with the best per-image F1 on the very images tested, which favours this answer. Keys as those of
-    :class:`PerLabelF1` and :class:`PerImageF1` under ``constant/``, with ``constant/k`` and ``constant/top-1``.
+    The k labels most frequent in training, for every image.
+
+    k is the one with the best per-image F1 on the very images tested, which favours this answer.
+    Keys as those of :class:`PerLabelF1` and :class:`PerImageF1` under ``constant/``, with
+    ``constant/k`` and ``constant/top-1``.
 
     Args:
         ann_file: Training annotations, for the frequencies.
@@ -183,21 +207,36 @@ class ConstantAnswer(LabelSetMetric):
     def compute_metrics(self, results: list[bytes]) -> dict[str, float]:
         """Try every k, from the counts of labels and of images."""
         if self.num_classes != len(self.order):
-            raise ValueError(f'{self.ann_file}: expected {self.num_classes} classes as predicted, '
-                             f'but got {len(self.order)}.')
-        parts = [np.stack([counted, true])[..., self.order] for counted, true in unpack_labels(results, self.num_classes)]
+            raise ValueError(
+                f'{self.ann_file}: expected {self.num_classes} classes as predicted, '
+                f'but got {len(self.order)}.'
+            )
+        parts = [
+            np.stack([counted, true])[..., self.order]
+            for counted, true in unpack_labels(results, self.num_classes)
+        ]
         counted, true = np.concatenate(parts, axis=1)  # (N, C) each, the most frequent label first
-        offered, hits = counted.cumsum(1), true.cumsum(1)  # (N, k): how many of the first k labels count, are true
-        per_image = [mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
-                     for k in range(self.num_classes)]
+        offered, hits = (
+            counted.cumsum(1),
+            true.cumsum(1),
+        )  # (N, k): how many of the first k labels count, are true
+        per_image = [
+            mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
+            for k in range(self.num_classes)
+        ]
         k = int(np.argmax([value.f1 for value in per_image])) + 1
         labels = count_labels(results, self.num_classes)
         chosen = np.isin(np.arange(self.num_classes), self.order[:k])
-        per_label = mean_precision_recall_f1(Counts(labels.true, labels.predicted * chosen, labels.true * chosen))
+        per_label = mean_precision_recall_f1(
+            Counts(labels.true, labels.predicted * chosen, labels.true * chosen)
+        )
         best_is_true = true[np.arange(len(true)), counted.argmax(1)]
         table = {'per-label': per_label, 'per-image': per_image[k - 1]}
-        figures = {f'{kind}/{name}': value for kind, values in table.items()
-                   for name, value in _PrecisionRecallF1Metric._as_dict(values).items()}
+        figures = {
+            f'{kind}/{name}': value
+            for kind, values in table.items()
+            for name, value in _PrecisionRecallF1Metric._as_dict(values).items()
+        }
         return figures | {'top-1': float(100 * best_is_true.mean()), 'k': float(k)}
 
 
@@ -212,12 +251,17 @@ def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
     """
     for sample in samples:
         if item not in sample:
-            raise ValueError(f'Expected the prediction to hold `{item}`, but got {sorted(sample.keys())}, for '
-                             f'{describe(sample)}.')
+            raise ValueError(
+                f'Expected the prediction to hold `{item}`, but got {sorted(sample.keys())}, for '
+                f'{describe(sample)}.'
+            )
     scores = torch.stack([sample[item] for sample in samples]).float().cpu()
     wrong = ~((scores >= 0) & (scores <= 1))  # NaN fails both comparisons
     if bool(wrong.any()):
         row = int(wrong.flatten(1).any(1).nonzero()[0])
         value = scores[row][wrong[row]][0].item()
-        raise ValueError(f'Expected `{item}` to be probabilities in 0-1, but got {value} for {describe(samples[row])}.')
+        raise ValueError(
+            f'Expected `{item}` to be probabilities in 0-1, but got {value} for '
+            f'{describe(samples[row])}.'
+        )
     return scores

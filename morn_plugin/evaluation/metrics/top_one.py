@@ -11,19 +11,23 @@ from .label_sets import ImageMetric, stack_scores
 
 @METRICS.register_module()
 class TopOneAccuracy(ImageMetric):
-    """Percentage of images whose single highest label after ONE step of the decoder is a true label.
+    """Percentage of images whose best label after ONE step of the decoder is a true one.
 
-    Key: ``one-step/top-1``. An image without true labels counts as wrong; an ignored label (-1) is passed over.
+    Key: ``one-step/top-1``. An image without true labels counts as wrong; an ignored label (-1) is
+    passed over.
 
     Args:
-        item: ``'step_scores'`` (T, C), of which the first step counts, or scores (C,) such as ``'cnn_score'``.
+        item: ``'step_scores'`` (T, C), of which the first step counts, or scores (C,) such as
+            ``'cnn_score'``.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: Replaces the default prefix of the key.
     """
 
     default_prefix = 'one-step'
 
-    def __init__(self, item: str = 'step_scores', collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self, item: str = 'step_scores', collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         super().__init__(collect_device, prefix)
         self.item = item
 

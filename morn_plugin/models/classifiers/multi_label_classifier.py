@@ -17,22 +17,25 @@ CNN = ('backbone', 'neck', 'head.fc')
 class MultiLabelClassifier(ImageClassifier):
     """MMPretrain's ``ImageClassifier``, with frozen parts and a choice of memory layout.
 
-    A frozen part keeps its weights and its running statistics, and stays in evaluation mode while the rest trains. That
-    is set when the model is built, before anything wraps it for distributed training, so that no parameter is expected
-    to have a gradient and has none.
+    A frozen part keeps its weights and its running statistics, and stays in evaluation mode while
+    the rest trains. That is set when the model is built, before anything wraps it for distributed
+    training, so that no parameter is expected to have a gradient and has none.
 
     Args:
         *args: Those of ``ImageClassifier``.
-        frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's second stage.
-        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise convolutions
-            are faster so on a CPU. Defaults to False.
+        frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's
+            second stage.
+        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise
+            convolutions are faster so on a CPU. Defaults to False.
         **kwargs: Those of ``ImageClassifier``.
 
     Raises:
         ValueError: If there is no submodule of a name.
     """
 
-    def __init__(self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.channels_last = channels_last
         if channels_last:
@@ -42,7 +45,10 @@ class MultiLabelClassifier(ImageClassifier):
             part.requires_grad_(False)
 
     def init_weights(self) -> None:
-        """Initialise, and fill the backbone with the weights that its ``init_cfg`` names; see :func:`load_pretrained`."""
+        """Initialise, and fill the backbone with the weights that its ``init_cfg`` names.
+
+        See :func:`load_pretrained`.
+        """
         pretrained = take_pretrained(self.backbone)
         super().init_weights()
         for entry in pretrained:
@@ -72,7 +78,9 @@ class MultiLabelClassifier(ImageClassifier):
             if name == 'neck' and not self.with_neck:
                 continue
             if name not in modules:
-                raise ValueError(f'Expected `frozen` to name submodules of the model, but there is no {name!r}; '
-                                 f'top-level ones are {[name for name, _ in self.named_children()]}.')
+                raise ValueError(
+                    f'Expected `frozen` to name submodules of the model, but there is no {name!r}; '
+                    f'top-level ones are {[name for name, _ in self.named_children()]}.'
+                )
             parts.append(modules[name])
         return parts

@@ -22,15 +22,28 @@ class ScoreClassifier(BaseModel):
         init_cfg: MMEngine's.
     """
 
-    def __init__(self, head: dict[str, Any], data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+    def __init__(
+        self,
+        head: dict[str, Any],
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.head = MODELS.build(head)
         if self.head.decoder is None or self.head.fc is not None:
-            raise ValueError('ScoreClassifier expected a head with a decoder and in_channels=None, since the scores come '
-                             f'from a file, but got in_channels={self.head.in_channels}, decoder={self.head.decoder}.')
+            raise ValueError(
+                'ScoreClassifier expected a head with a decoder and in_channels=None, since the '
+                f'scores come from a file, but got in_channels={self.head.in_channels}, '
+                f'decoder={self.head.decoder}.'
+            )
 
-    def forward(self, inputs: Tensor, target: Tensor | None = None,
-                data_samples: Sequence[DataSample] | None = None, mode: str = 'tensor') -> Any:
+    def forward(
+        self,
+        inputs: Tensor,
+        target: Tensor | None = None,
+        data_samples: Sequence[DataSample] | None = None,
+        mode: str = 'tensor',
+    ) -> Any:
         """Run the decoder.
 
         Args:

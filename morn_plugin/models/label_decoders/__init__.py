@@ -6,4 +6,10 @@ from .lstm import LSTMDecoder
 from .multi_order_lstm import MultiOrderLSTM
 from .release import decoder_from_release
 
-__all__ = ['LSTMDecoder', 'LabelDecoder', 'LabelSequenceLSTM', 'MultiOrderLSTM', 'decoder_from_release']
+__all__ = [
+    'LSTMDecoder',
+    'LabelDecoder',
+    'LabelSequenceLSTM',
+    'MultiOrderLSTM',
+    'decoder_from_release',
+]

@@ -20,7 +20,8 @@ from ...utils.checks import check_positive
 class LabelDecoder(nn.Module, ABC):
     """Turns the label probabilities of a CNN into the labels of an image.
 
-    A new decoder is one module with a subclass of this class; ``LabelDecoderHead`` puts it behind any backbone.
+    A new decoder is one module with a subclass of this class; ``LabelDecoderHead`` puts it behind
+    any backbone.
 
     Args:
         num_classes: Number of labels C.
@@ -28,7 +29,8 @@ class LabelDecoder(nn.Module, ABC):
 
     #: Whether ``prepare`` has to be called before training.
     needs_training_labels = False
-    #: Whether labels are those with a score above a threshold; otherwise ``predict`` gives ``pred_label``.
+    #: Whether labels are those with a score above a threshold; otherwise ``predict`` gives
+    #: ``pred_label``.
     has_threshold = True
 
     def __init__(self, num_classes: int) -> None:
@@ -49,10 +51,12 @@ class LabelDecoder(nn.Module, ABC):
         """
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
-        """Take from the training annotations what the decoder needs of them, before training starts.
+        """Take from the training annotations what the decoder needs of them.
 
-        What is taken belongs into buffers, so that checkpoints hold it. :class:`PrepareDecoderHook` calls this where
-        ``needs_training_labels`` is set.
+        Before training starts.
+
+        What is taken belongs into buffers, so that checkpoints hold it. :class:`PrepareDecoderHook`
+        calls this where ``needs_training_labels`` is set.
 
         Args:
             class_names: Names of the C labels.
@@ -67,19 +71,27 @@ class LabelDecoder(nn.Module, ABC):
             scores: The CNN's label probabilities (N, C), 0-1.
 
         Returns:
-            ``pred_score`` (N, C), probabilities 0-1, and whatever else the decoder wants to be in the prediction, one
-            row an image: ``pred_label`` where the decoder decides itself, as a (N, C) mask, ``step_scores`` ...
+            ``pred_score`` (N, C), probabilities 0-1, and whatever else the decoder wants to be in
+            the prediction, one
+            row an image: ``pred_label`` where the decoder decides itself, as a (N, C) mask,
+                ``step_scores`` ...
         """
 
     def check_target(self, target: Tensor, num_images: int) -> None:
         """Raise if ``target`` is not (N, C); looks at the shape alone."""
         if target.shape != (num_images, self.num_classes):
-            raise ValueError(f'{type(self).__name__} expected a target of shape ({num_images}, {self.num_classes}), a row '
-                             f'for each image, but got {tuple(target.shape)}.')
+            raise ValueError(
+                f'{type(self).__name__} expected a target of shape ({num_images}, '
+                f'{self.num_classes}), a row for each image, but got {tuple(target.shape)}.'
+            )
 
     def check_scores(self, scores: Tensor) -> None:
-        """Raise if ``scores`` is not (N, C); looks at the shape alone, so that nothing waits for the device."""
+        """Raise if ``scores`` is not (N, C).
+
+        Looks at the shape alone, so that nothing waits for the device.
+        """
         if scores.dim() != 2 or scores.shape[1] != self.num_classes:
             raise ValueError(
-                f'{type(self).__name__} expected scores of shape (N, {self.num_classes}), one probability for each of '
-                f'its classes, but got {tuple(scores.shape)}.')
+                f'{type(self).__name__} expected scores of shape (N, {self.num_classes}), one '
+                f'probability for each of its classes, but got {tuple(scores.shape)}.'
+            )

@@ -11,14 +11,17 @@ Step = Callable[[Tensor | None, Any], tuple[Tensor, Any]]
 
 
 def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Tensor:
-    """Search the most probable sequence: the highest sum of the steps' log-probabilities, without length normalisation.
+    """Search the most probable sequence.
 
-    The last symbol that a step scores is END. A sequence that has ended keeps its sum; one that reaches ``num_steps``
-    without END counts as it is. A label that stands in a sequence already is left out, and the probabilities of the
-    others are not scaled up for it.
+    The highest sum of the steps' log-probabilities, without length normalisation.
+
+    The last symbol that a step scores is END. A sequence that has ended keeps its sum; one that
+    reaches ``num_steps`` without END counts as it is. A label that stands in a sequence already is
+    left out, and the probabilities of the others are not scaled up for it.
 
     Args:
-        step: Maps the last symbols (R,), or None at START, and the state of R rows to logits (R, C + 1) and a new state.
+        step: Maps the last symbols (R,), or None at START, and the state of R rows to logits (R, C
+            + 1) and a new state.
         state: The state of N images, tensors (N, ...).
         num_steps: T.
         beam_size: Sequences B that are kept of an image.
@@ -40,11 +43,16 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     for _ in range(num_steps - 1):
         state = tuple(tensor[rows.flatten()] for tensor in state)
         logits, state = step(paths[..., -1].flatten(), state)
-        gains = logits.log_softmax(1).unflatten(0, paths.shape[:2]).scatter(2, paths, float('-inf'))  # (N, B, C + 1)
+        gains = (
+            logits.log_softmax(1).unflatten(0, paths.shape[:2]).scatter(2, paths, float('-inf'))
+        )  # (N, B, C + 1)
         gains = torch.where((paths[..., -1] == end)[..., None], after_end, gains)
         kept = min(beam_size, gains.shape[1] * num_symbols)
         sums, chosen = (sums[..., None] + gains).flatten(1).topk(kept, dim=1)
         beams, symbols = chosen // num_symbols, chosen % num_symbols
         rows = images * paths.shape[1] + beams
-        paths = torch.cat([paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2])), symbols[..., None]], dim=2)
+        paths = torch.cat(
+            [paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2])), symbols[..., None]],
+            dim=2,
+        )
     return paths[:, 0]

@@ -1,6 +1,7 @@
 """Orders of the labels: which one a sequence names first (Sec. 4.4 of the paper).
 
-Equally frequent labels follow each other by name, so that the order of the class list decides nothing.
+Equally frequent labels follow each other by name, so that the order of the class list decides
+nothing.
 """
 
 from collections import Counter
@@ -26,15 +27,20 @@ def check_order(order: str | Sequence[str]) -> None:
     else:
         fits = isinstance(order, Sequence) and all(isinstance(name, str) for name in order)
     if not fits:
-        raise ValueError(f'Expected `order` to be one of {list(STRATEGIES)} or a list of all class names, but got '
-                         f'{order!r}.')
+        raise ValueError(
+            f'Expected `order` to be one of {list(STRATEGIES)} or a list of all class names, but '
+            f'got {order!r}.'
+        )
 
 
-def order_labels(order: str | Sequence[str], class_names: Sequence[str], counts: Sequence[int]) -> list[int]:
+def order_labels(
+    order: str | Sequence[str], class_names: Sequence[str], counts: Sequence[int]
+) -> list[int]:
     """Sort the labels.
 
     Args:
-        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all C names in the order that is wanted.
+        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all C names in the
+            order that is wanted.
         class_names: Names of the C labels.
         counts: Training images of each.
 
@@ -42,7 +48,8 @@ def order_labels(order: str | Sequence[str], class_names: Sequence[str], counts:
         The C class indices, first one first.
 
     Raises:
-        ValueError: If ``order`` is no strategy, or a list that does not hold every class once; names those at fault.
+        ValueError: If ``order`` is no strategy, or a list that does not hold every class once;
+            names those at fault.
 
     Examples:
         >>> order_labels('frequent_first', ['sky', 'cat', 'dog'], [5, 9, 5])
@@ -57,11 +64,20 @@ def order_labels(order: str | Sequence[str], class_names: Sequence[str], counts:
     check_order(order)
     if isinstance(order, str):
         key = STRATEGIES[order]
-        return sorted(range(len(class_names)), key=lambda label: key(class_names[label], counts[label]))
-    problems = dict(missing=sorted(set(class_names) - set(order)), unknown=sorted(set(order) - set(class_names)),
-                    repeated=sorted(name for name, number in Counter(order).items() if number > 1))
+        return sorted(
+            range(len(class_names)), key=lambda label: key(class_names[label], counts[label])
+        )
+    problems = dict(
+        missing=sorted(set(class_names) - set(order)),
+        unknown=sorted(set(order) - set(class_names)),
+        repeated=sorted(name for name, number in Counter(order).items() if number > 1),
+    )
     if any(problems.values()):
-        found = '; '.join(f'{kind}: {", ".join(map(repr, names))}' for kind, names in problems.items() if names)
-        raise ValueError(f'Expected `order` to name each of the {len(class_names)} classes once, but {found}.')
+        found = '; '.join(
+            f'{kind}: {", ".join(map(repr, names))}' for kind, names in problems.items() if names
+        )
+        raise ValueError(
+            f'Expected `order` to name each of the {len(class_names)} classes once, but {found}.'
+        )
     index = {name: label for label, name in enumerate(class_names)}
     return [index[name] for name in order]

@@ -1,4 +1,7 @@
-"""The core that the recurrent label decoders share: an LSTM that starts from the CNN's label probabilities."""
+"""The core that the recurrent label decoders share.
+
+An LSTM that starts from the CNN's label probabilities.
+"""
 
 from typing import Any
 
@@ -14,19 +17,24 @@ OUTPUT_LAYERS = ('linear', 'mlp')
 
 
 class LSTMDecoder(LabelDecoder):
-    """Initial state, label embedding, LSTM cell and output layer; what to feed and to learn is the subclass's.
+    """Initial state, label embedding, LSTM cell and output layer.
+
+    What to feed and to learn is the subclass's.
 
     Args:
         num_classes: Number of labels C.
-        num_outputs: Symbols that a step scores: the labels, and whatever the subclass puts after them.
+        num_outputs: Symbols that a step scores: the labels, and whatever the subclass puts after
+            them.
         embed_dims: Width of the symbol embedding M.
         hidden_dims: LSTM cells H.
-        state_norm: Arguments of :class:`BiasedBatchNorm1d` that the probabilities pass first, or None (default).
-        init_state: How h_0 and c_0 come from the probabilities: ``'tanh'`` of two linear layers, or ``'linear'``. The
-            paper leaves it open; configs/morn/README.md compares them.
+        state_norm: Arguments of :class:`BiasedBatchNorm1d` that the probabilities pass first, or
+            None (default).
+        init_state: How h_0 and c_0 come from the probabilities: ``'tanh'`` of two linear layers, or
+            ``'linear'``. The paper leaves it open; configs/morn/README.md compares them.
         output_layer: ``'linear'`` (Eq. 3), or ``'mlp'``: a tanh layer of width M before it.
         forget_bias: Constant added to the forget gate.
-        sparse_embedding: Give the embedding a sparse gradient, so that an optimiser can tell which rows were looked up.
+        sparse_embedding: Give the embedding a sparse gradient, so that an optimiser can tell which
+            rows were looked up.
 
     Raises:
         ValueError: If an option is not one of those named, or a size is not positive.
@@ -34,9 +42,18 @@ class LSTMDecoder(LabelDecoder):
 
     gate_offset: Tensor
 
-    def __init__(self, num_classes: int, num_outputs: int, embed_dims: int = 256, hidden_dims: int = 512,
-                 state_norm: dict[str, Any] | None = None, init_state: str = 'tanh', output_layer: str = 'linear',
-                 forget_bias: float = 0.0, sparse_embedding: bool = False) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        num_outputs: int,
+        embed_dims: int = 256,
+        hidden_dims: int = 512,
+        state_norm: dict[str, Any] | None = None,
+        init_state: str = 'tanh',
+        output_layer: str = 'linear',
+        forget_bias: float = 0.0,
+        sparse_embedding: bool = False,
+    ) -> None:
         super().__init__(num_classes)
         check_positive(embed_dims=embed_dims, hidden_dims=hidden_dims)
         check_choice('init_state', init_state, INIT_STATES)
@@ -44,22 +61,31 @@ class LSTMDecoder(LabelDecoder):
         self.embed_dims, self.hidden_dims = embed_dims, hidden_dims
         self.init_state, self.sparse_embedding = init_state, sparse_embedding
 
-        self.state_norm = nn.Identity() if state_norm is None else BiasedBatchNorm1d(num_classes, **state_norm)
+        self.state_norm = (
+            nn.Identity() if state_norm is None else BiasedBatchNorm1d(num_classes, **state_norm)
+        )
         self.init_h = nn.Linear(num_classes, hidden_dims)
         self.init_c = nn.Linear(num_classes, hidden_dims)
-        # a module, though only its weight is used: DDP asks nn.Embedding whether to expect a sparse gradient
+        # a module, though only its weight is used: DDP asks nn.Embedding whether to expect a sparse
+        # gradient
         self.embedding = nn.Embedding(num_outputs + 1, embed_dims, sparse=sparse_embedding)
         self.weight_ih = nn.Parameter(torch.empty(4 * hidden_dims, embed_dims))
         self.weight_hh = nn.Parameter(torch.empty(4 * hidden_dims, hidden_dims))
         self.bias = nn.Parameter(torch.empty(4 * hidden_dims))
-        self.register_buffer('gate_offset', torch.tensor([0.0, forget_bias, 0.0, 0.0]).repeat_interleave(hidden_dims),
-                             persistent=False)
+        self.register_buffer(
+            'gate_offset',
+            torch.tensor([0.0, forget_bias, 0.0, 0.0]).repeat_interleave(hidden_dims),
+            persistent=False,
+        )
         self.hidden = nn.Linear(hidden_dims, embed_dims) if output_layer == 'mlp' else None
         self.output = nn.Linear(embed_dims if output_layer == 'mlp' else hidden_dims, num_outputs)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the embedding from [-1, 1] as the release does, the cell as ``torch.nn.LSTMCell`` does."""
+        """Draw the embedding from [-1, 1] as the release does.
+
+        The cell as ``torch.nn.LSTMCell`` does.
+        """
         nn.init.uniform_(self.embedding.weight, -1, 1)
         bound = self.hidden_dims**-0.5
         for parameter in (self.weight_ih, self.weight_hh, self.bias):
@@ -77,27 +103,44 @@ class LSTMDecoder(LabelDecoder):
             step_logits (N, T, outputs) and the symbols picked, step_labels (N, T).
         """
         state, weights = self.start(scores)
-        with torch.autocast(scores.device.type, enabled=False):  # state and logits keep their precision
+        with torch.autocast(
+            scores.device.type, enabled=False
+        ):  # state and logits keep their precision
             return unroll_labels(state, weights, num_steps, pick, self.sparse_embedding)
 
     def start(self, scores: Tensor) -> tuple[tuple[Tensor, Tensor], LSTMWeights]:
-        """Give the state before the first step, h_0 and c_0, (N, H) each, and the weights of the steps."""
+        """Give the state before the first step, h_0 and c_0, (N, H) each.
+
+        And the weights of the steps.
+        """
         self.check_scores(scores)
         q = self.state_norm(scores)
         h, c = self.init_h(q).to(self.bias.dtype), self.init_c(q).to(self.bias.dtype)
         device = scores.device.type
-        product_dtype = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype
+        product_dtype = (
+            torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype
+        )
         with torch.autocast(device, enabled=False):
             state = (h.tanh(), c.tanh()) if self.init_state == 'tanh' else (h, c)
             return state, self._weights(product_dtype)
 
     def _weights(self, dtype: torch.dtype) -> LSTMWeights:
         """Collect the weights, the matrices of the products in ``dtype``."""
-        hidden_weight, hidden_bias = (None, None) if self.hidden is None else (self.hidden.weight.to(dtype),
-                                                                               self.hidden.bias)
-        return LSTMWeights(self.embedding.weight, self.weight_ih.to(dtype), self.weight_hh.to(dtype),
-                           self.bias + self.gate_offset, hidden_weight, hidden_bias, self.output.weight.to(dtype),
-                           self.output.bias)
+        hidden_weight, hidden_bias = (
+            (None, None)
+            if self.hidden is None
+            else (self.hidden.weight.to(dtype), self.hidden.bias)
+        )
+        return LSTMWeights(
+            self.embedding.weight,
+            self.weight_ih.to(dtype),
+            self.weight_hh.to(dtype),
+            self.bias + self.gate_offset,
+            hidden_weight,
+            hidden_bias,
+            self.output.weight.to(dtype),
+            self.output.bias,
+        )
 
 
 class BiasedBatchNorm1d(nn.BatchNorm1d):
@@ -113,6 +156,11 @@ class BiasedBatchNorm1d(nn.BatchNorm1d):
             return super().forward(x)
         with torch.no_grad():
             self.running_mean.lerp_(x.mean(0).to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_(x.var(0, unbiased=False).to(self.running_var.dtype), self.momentum)
-        # not F.batch_norm, which refuses a single image: the last batch of an epoch may be one, and TensorFlow takes it
-        return torch.batch_norm(x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled)
+            self.running_var.lerp_(
+                x.var(0, unbiased=False).to(self.running_var.dtype), self.momentum
+            )
+        # not F.batch_norm, which refuses a single image: the last batch of an epoch may be one, and
+        # TensorFlow takes it
+        return torch.batch_norm(
+            x, self.weight, self.bias, None, None, True, 0.0, self.eps, torch.backends.cudnn.enabled
+        )

@@ -1,7 +1,7 @@
 """The Multi-order RNN's label decoder.
 
-Dutta, Verma, Jawahar, "Recurrent Image Annotation With Explicit Inter-Label Dependencies", ECCV 2020,
-https://github.com/ayushidutta/multi-order-rnn.
+Dutta, Verma, Jawahar, "Recurrent Image Annotation With Explicit Inter-Label Dependencies", ECCV
+2020, https://github.com/ayushidutta/multi-order-rnn.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class MultiOrderLSTM(LSTMDecoder):
-    """An LSTM that starts from the CNN's label probabilities and feeds on its own most confident label.
+    """An LSTM that starts from the CNN's label probabilities and is fed its own best label.
 
     Args:
         num_classes: Number of labels C.
@@ -30,25 +30,43 @@ class MultiOrderLSTM(LSTMDecoder):
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         num_steps: Steps T.
-        test_feedback: Label fed back outside training: ``'argmax'``, or ``'unpicked'``, the best one not picked yet.
+        test_feedback: Label fed back outside training: ``'argmax'``, or ``'unpicked'``, the best
+            one not picked yet.
         picked_logit: What ``'unpicked'`` writes over the logits of picked labels.
-        pooling: How the logits of the steps become one score: ``'max'`` (the paper), ``'mean'`` or ``'last'``.
-        **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``, ``output_layer`` ...
+        pooling: How the logits of the steps become one score: ``'max'`` (the paper), ``'mean'`` or
+            ``'last'``.
+        **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``,
+            ``output_layer`` ...
 
     Raises:
         ValueError: If an option is not one of those named, or a size is not positive.
     """
 
-    def __init__(self, num_classes: int, loss: StepLoss, embed_dims: int = 256, hidden_dims: int = 512,
-                 num_steps: int = 5, test_feedback: str = 'argmax', picked_logit: float = float('-inf'),
-                 pooling: str = 'max', **core: Any) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        loss: StepLoss,
+        embed_dims: int = 256,
+        hidden_dims: int = 512,
+        num_steps: int = 5,
+        test_feedback: str = 'argmax',
+        picked_logit: float = float('-inf'),
+        pooling: str = 'max',
+        **core: Any,
+    ) -> None:
         super().__init__(num_classes, num_classes, embed_dims, hidden_dims, **core)
         check_positive(num_steps=num_steps)
         check_choice('test_feedback', test_feedback, FEEDBACKS)
         check_choice('pooling', pooling, POOLINGS)
-        if test_feedback == 'unpicked' and picked_logit == float('-inf') and num_steps > num_classes:
-            raise ValueError(f"test_feedback='unpicked' needs num_steps <= num_classes, but got {num_steps} steps for "
-                             f'{num_classes} classes: no label would be left to pick.')
+        if (
+            test_feedback == 'unpicked'
+            and picked_logit == float('-inf')
+            and num_steps > num_classes
+        ):
+            raise ValueError(
+                f"test_feedback='unpicked' needs num_steps <= num_classes, but got {num_steps} "
+                f'steps for {num_classes} classes: no label would be left to pick.'
+            )
         self.step_loss, self.num_steps = loss, num_steps
         self.pooling, self.test_feedback, self.picked_logit = pooling, test_feedback, picked_logit
 
@@ -64,18 +82,26 @@ class MultiOrderLSTM(LSTMDecoder):
         return self.unroll(scores, self.num_steps, self._picker())
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Give ``loss_multi_order``: the step loss of the labels that the decoder itself picks, no teacher forcing."""
+        """Give ``loss_multi_order``.
+
+        The step loss of the labels that the decoder itself picks, no teacher forcing.
+        """
         step_logits, step_labels = self(scores)
         return dict(loss_multi_order=self.step_loss(step_logits, step_labels, target))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:
-        """Give ``pred_score`` (N, C), ``step_scores`` (N, T, C), both probabilities, and ``step_labels`` (N, T)."""
+        """Give ``pred_score`` (N, C), ``step_scores`` (N, T, C), both probabilities.
+
+        And ``step_labels`` (N, T).
+        """
         step_logits, step_labels = self(scores)
         if self.pooling == 'max':
             logits = step_logits.amax(dim=1)
         else:
             logits = step_logits.mean(dim=1) if self.pooling == 'mean' else step_logits[:, -1]
-        return dict(pred_score=logits.sigmoid(), step_scores=step_logits.sigmoid(), step_labels=step_labels)
+        return dict(
+            pred_score=logits.sigmoid(), step_scores=step_logits.sigmoid(), step_labels=step_labels
+        )
 
     def _picker(self) -> Picker:
         if self.training or self.test_feedback == 'argmax':

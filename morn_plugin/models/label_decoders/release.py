@@ -1,4 +1,7 @@
-"""The authors' release (https://github.com/ayushidutta/multi-order-rnn) as options and weights of our decoder."""
+"""The authors' release as options and weights of our decoder.
+
+Source: https://github.com/ayushidutta/multi-order-rnn.
+"""
 
 from collections.abc import Mapping
 from functools import partial
@@ -13,8 +16,14 @@ from .multi_order_lstm import MultiOrderLSTM
 
 PREFIX = 'cnn_rnn_att/'
 RELEASE_OPTIONS: dict[str, Any] = dict(
-    state_norm=dict(eps=1e-3, momentum=0.05), init_state='tanh', output_layer='mlp', forget_bias=1.0,
-    test_feedback='unpicked', picked_logit=-9.0, sparse_embedding=True)
+    state_norm=dict(eps=1e-3, momentum=0.05),
+    init_state='tanh',
+    output_layer='mlp',
+    forget_bias=1.0,
+    test_feedback='unpicked',
+    picked_logit=-9.0,
+    sparse_embedding=True,
+)
 RELEASE_LOSS: dict[str, Any] = dict(mask='cumulative', steps='num_labels')
 
 
@@ -23,46 +32,67 @@ def decoder_from_release(variables: Mapping[str, np.ndarray], num_steps: int = 5
 
     Args:
         variables: Name to array, with the names of the release's checkpoints such as
-            ``cnn_rnn_att/lstm/basic_lstm_cell/kernel``. Others, e.g. the optimiser's slots, are left aside.
+            ``cnn_rnn_att/lstm/basic_lstm_cell/kernel``. Others, e.g. the optimiser's slots, are
+            left aside.
         num_steps: Steps T; no variable tells it.
 
     Returns:
-        The decoder with the release's options, sized from the arrays, in training mode; ``train()`` and ``eval()``
-        switch batch statistics and feedback as the release's two graphs do.
+        The decoder with the release's options, sized from the arrays, in training mode; ``train()``
+        and ``eval()`` switch batch statistics and feedback as the release's two graphs do.
 
     Raises:
         KeyError: If a variable is missing; names it.
         ValueError: If the shapes of two variables do not fit; names them.
     """
     state, (num_classes, hidden_dims, embed_dims) = state_dict_from_release(variables)
-    decoder = MultiOrderLSTM(num_classes, partial(masked_stepwise_bce, **RELEASE_LOSS), embed_dims, hidden_dims,
-                             num_steps, **RELEASE_OPTIONS)
+    decoder = MultiOrderLSTM(
+        num_classes,
+        partial(masked_stepwise_bce, **RELEASE_LOSS),
+        embed_dims,
+        hidden_dims,
+        num_steps,
+        **RELEASE_OPTIONS,
+    )
     decoder.load_state_dict(state)
     return decoder
 
 
-def state_dict_from_release(variables: Mapping[str, np.ndarray]) -> tuple[dict[str, Tensor], tuple[int, int, int]]:
+def state_dict_from_release(
+    variables: Mapping[str, np.ndarray],
+) -> tuple[dict[str, Tensor], tuple[int, int, int]]:
     """Rename and lay out the release's variables as the decoder's state dict.
 
     Returns:
         The state dict and (C, H, M).
     """
+
     def get(name: str, *shape: int | None) -> Tensor:
         if PREFIX + name not in variables:
             raise KeyError(f'The variable {PREFIX + name!r} is missing; got {sorted(variables)}.')
         array = np.asarray(variables[PREFIX + name])
-        if len(array.shape) != len(shape) or any(b not in (None, a) for a, b in zip(array.shape, shape, strict=True)):
-            raise ValueError(f'Expected the variable {PREFIX + name!r} to have the shape {shape} (None: any), as the '
-                             f'variables read before ask for, but got {array.shape}.')
+        if len(array.shape) != len(shape) or any(
+            b not in (None, a) for a, b in zip(array.shape, shape, strict=True)
+        ):
+            raise ValueError(
+                f'Expected the variable {PREFIX + name!r} to have the shape {shape} (None: any), '
+                f'as the variables read before ask for, but got {array.shape}.'
+            )
         return torch.tensor(array, dtype=torch.float32)
 
     w_ph = get('initial_lstm/w_ph', None, None)
     num_classes, hidden_dims = w_ph.shape
     embedding = get('word_embedding/w', num_classes + 1, None)
     embed_dims = embedding.shape[1]
-    kernel = _reorder_gates(get('lstm/basic_lstm_cell/kernel', embed_dims + hidden_dims, 4 * hidden_dims)).t()
-    norm = dict(weight='gamma', bias='beta', running_mean='moving_mean', running_var='moving_variance')
-    state = {f'state_norm.{ours}': get(f'init_prob_batch_norm/{theirs}', num_classes) for ours, theirs in norm.items()}
+    kernel = _reorder_gates(
+        get('lstm/basic_lstm_cell/kernel', embed_dims + hidden_dims, 4 * hidden_dims)
+    ).t()
+    norm = dict(
+        weight='gamma', bias='beta', running_mean='moving_mean', running_var='moving_variance'
+    )
+    state = {
+        f'state_norm.{ours}': get(f'init_prob_batch_norm/{theirs}', num_classes)
+        for ours, theirs in norm.items()
+    }
     state |= {
         'state_norm.num_batches_tracked': torch.tensor(0),
         'init_h.weight': w_ph.t(),
@@ -78,7 +108,11 @@ def state_dict_from_release(variables: Mapping[str, np.ndarray]) -> tuple[dict[s
         'output.weight': get('logits/w_out', embed_dims, num_classes).t(),
         'output.bias': get('logits/b_out', num_classes),
     }
-    return {name: tensor.contiguous() for name, tensor in state.items()}, (num_classes, hidden_dims, embed_dims)
+    return {name: tensor.contiguous() for name, tensor in state.items()}, (
+        num_classes,
+        hidden_dims,
+        embed_dims,
+    )
 
 
 def _reorder_gates(tensor: Tensor) -> Tensor:

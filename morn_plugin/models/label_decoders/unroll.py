@@ -1,15 +1,20 @@
-"""The recurrence over labels: T LSTM steps, each fed with a label that the step before picked (Eq. 1-4).
+"""The recurrence over labels.
 
-What is picked is the caller's: the argmax, the best label that is left, or the labels of a given sequence, which is
-teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for searches.
+T LSTM steps, each fed with a label that the step before picked (Eq. 1-4).
 
-The forward steps are plain tensor operations and serve prediction, autocast and export as they stand. Where gradients are
-wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient by hand: the labels fed back are constants (the
-argmax is not differentiated), so the backward pass is that of an LSTM over a known sequence, and the weight gradients of
-all steps come from one matrix product instead of one a step.
+What is picked is the caller's: the argmax, the best label that is left, or the labels of a given
+sequence, which is teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for
+searches.
 
-Shapes: N images, C labels, T steps, H cells, M embedding width. Tensors of all steps are step-major, (T, N, ...), so that
-a step is contiguous. Gate order is input, forget, output, candidate: one sigmoid serves the first three.
+The forward steps are plain tensor operations and serve prediction, autocast and export as they
+stand. Where gradients are wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient
+by hand: the labels fed back are constants (the argmax is not differentiated), so the backward pass
+is that of an LSTM over a known sequence, and the weight gradients of all steps come from one matrix
+product instead of one a step.
+
+Shapes: N images, C labels, T steps, H cells, M embedding width. Tensors of all steps are
+step-major, (T, N, ...), so that a step is contiguous. Gate order is input, forget, output,
+candidate: one sigmoid serves the first three.
 """
 
 from typing import Any, NamedTuple, Protocol
@@ -58,21 +63,30 @@ def pick_argmax(logits: Tensor, picked: list[Tensor]) -> Tensor:
     return logits.argmax(dim=1)
 
 
-def unroll_labels(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: int, pick: Picker = pick_argmax,
-                  sparse_embedding: bool = False) -> tuple[Tensor, Tensor]:
+def unroll_labels(
+    state: tuple[Tensor, Tensor],
+    weights: LSTMWeights,
+    num_steps: int,
+    pick: Picker = pick_argmax,
+    sparse_embedding: bool = False,
+) -> tuple[Tensor, Tensor]:
     """Run the recurrence.
 
     Args:
         state: h_0 and c_0, each (N, H).
-        weights: The weights; matrices in a lower precision than the state (autocast) make the products alone lower.
+        weights: The weights; matrices in a lower precision than the state (autocast) make the
+            products alone lower.
         num_steps: T.
         pick: Chooses the label to feed back.
-        sparse_embedding: Give the gradient of the embedding as a sparse tensor of the rows that were looked up.
+        sparse_embedding: Give the gradient of the embedding as a sparse tensor of the rows that
+            were looked up.
 
     Returns:
         step_logits (N, T, C) and step_labels (N, T).
     """
-    if torch.is_grad_enabled() and any(t.requires_grad for t in (*state, *weights) if t is not None):
+    if torch.is_grad_enabled() and any(
+        t.requires_grad for t in (*state, *weights) if t is not None
+    ):
         logits, labels = _UnrolledSteps.apply(num_steps, pick, sparse_embedding, *state, *weights)
     else:
         steps = _run_steps(state, weights, num_steps, pick)
@@ -93,7 +107,9 @@ class _Steps(NamedTuple):
     hidden: list[Tensor]
 
 
-def _run_steps(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: int, pick: Picker) -> _Steps:
+def _run_steps(
+    state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: int, pick: Picker
+) -> _Steps:
     h, c = state
     steps = _Steps([], [], [h], [c], [], [], [], [])
     table = _input_table(weights, h.shape[0] * num_steps)
@@ -106,8 +122,9 @@ def _run_steps(state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: in
     return steps
 
 
-def step_once(labels: Tensor | None, state: tuple[Tensor, Tensor],
-              weights: LSTMWeights) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+def step_once(
+    labels: Tensor | None, state: tuple[Tensor, Tensor], weights: LSTMWeights
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Run a single step, for searches that keep several states an image.
 
     Args:
@@ -118,15 +135,22 @@ def step_once(labels: Tensor | None, state: tuple[Tensor, Tensor],
     Returns:
         Logits (N, C) and the new state.
     """
-    rows = torch.full_like(state[0][:, 0], START, dtype=torch.long) if labels is None else labels + 1
+    rows = (
+        torch.full_like(state[0][:, 0], START, dtype=torch.long) if labels is None else labels + 1
+    )
     logits, h, c, *_ = _step(rows, *state, weights, _input_table(weights, len(rows)))
     return logits, (h, c)
 
 
-def _step(rows: Tensor, h: Tensor, c: Tensor, weights: LSTMWeights, table: Tensor | None) -> tuple[Tensor, ...]:
-    """Give logits, h, c, and what the backward pass wants besides: sigmoids, candidate, tanh_c, hidden."""
+def _step(
+    rows: Tensor, h: Tensor, c: Tensor, weights: LSTMWeights, table: Tensor | None
+) -> tuple[Tensor, ...]:
+    """Give logits, h, c, and what the backward pass wants besides.
+
+    Sigmoids, candidate, tanh_c, hidden.
+    """
     gates = _input_gates(table, weights, rows) + _product(h, weights.weight_hh)  # (N, 4H)
-    sigmoids, candidate = gates[:, :-h.shape[1]].sigmoid(), gates[:, -h.shape[1]:].tanh()
+    sigmoids, candidate = gates[:, : -h.shape[1]].sigmoid(), gates[:, -h.shape[1] :].tanh()
     i, f, o = sigmoids.chunk(3, dim=1)
     c = torch.addcmul(f * c, i, candidate)
     tanh_c = c.tanh()
@@ -143,7 +167,10 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
-    """Give the input half of the gates for every label, (C + 1, 4H), where that is less work than the lookups."""
+    """Give the input half of the gates for every label, (C + 1, 4H).
+
+    Where that is less work than the lookups.
+    """
     if torch.compiler.is_compiling() or weights.embedding.shape[0] > num_lookups:
         return None
     return _product(weights.embedding, weights.weight_ih) + weights.bias
@@ -156,17 +183,35 @@ def _input_gates(table: Tensor | None, weights: LSTMWeights, rows: Tensor) -> Te
 
 
 class _UnrolledSteps(torch.autograd.Function):
-    """The steps and their gradient; checked by gradcheck and against plain autograd in the tests."""
+    """The steps and their gradient.
+
+    Checked by gradcheck and against plain autograd in the tests.
+    """
 
     @staticmethod
-    def forward(ctx: Any, num_steps: int, pick: Picker, sparse_embedding: bool, h: Tensor, c: Tensor,
-                *weights: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        num_steps: int,
+        pick: Picker,
+        sparse_embedding: bool,
+        h: Tensor,
+        c: Tensor,
+        *weights: Tensor,
+    ) -> tuple[Tensor, Tensor]:
         steps = _run_steps((h, c), LSTMWeights(*weights), num_steps, pick)
         labels = torch.stack(steps.labels)
         ctx.num_steps, ctx.sparse_embedding = num_steps, sparse_embedding
         ctx.num_weights = len(weights)
-        ctx.save_for_backward(*weights, labels, *steps.h, *steps.c[:-1], *steps.sigmoids, *steps.candidates,
-                              *steps.tanh_c, *(steps.hidden if weights[4] is not None else ()))
+        ctx.save_for_backward(
+            *weights,
+            labels,
+            *steps.h,
+            *steps.c[:-1],
+            *steps.sigmoids,
+            *steps.candidates,
+            *steps.tanh_c,
+            *(steps.hidden if weights[4] is not None else ()),
+        )
         ctx.mark_non_differentiable(labels)
         return torch.stack(steps.logits), labels
 
@@ -176,8 +221,11 @@ class _UnrolledSteps(torch.autograd.Function):
         num_steps, saved = ctx.num_steps, list(ctx.saved_tensors)
         take = lambda count: [saved.pop(0) for _ in range(count)]
         weights = LSTMWeights(*take(ctx.num_weights))
-        labels, = take(1)
-        h, c_before, sigmoids, candidates, tanh_c = (take(num_steps + 1), *(take(num_steps) for _ in range(4)))
+        (labels,) = take(1)
+        h, c_before, sigmoids, candidates, tanh_c = (
+            take(num_steps + 1),
+            *(take(num_steps) for _ in range(4)),
+        )
         all_h = torch.stack(h)  # (T + 1, N, H)
         h_before, h_after = all_h[:-1].flatten(0, 1), all_h[1:].flatten(0, 1)  # (TN, H)
         grad_logits = grad_logits.flatten(0, 1)  # (TN, C)
@@ -192,11 +240,20 @@ class _UnrolledSteps(torch.autograd.Function):
             grad_h_out, grad_hidden = _linear_backward(grad_pre, h_after, weights.hidden_weight)
         grad_h_out = grad_h_out.unflatten(0, (num_steps, -1))  # (T, N, H)
 
-        grad_gates = sigmoids[0].new_empty(num_steps, sigmoids[0].shape[0], weights.bias.shape[0])  # (T, N, 4H)
+        grad_gates = sigmoids[0].new_empty(
+            num_steps, sigmoids[0].shape[0], weights.bias.shape[0]
+        )  # (T, N, 4H)
         grad_h, grad_c = grad_h_out[-1], torch.zeros_like(tanh_c[0])
         for step in reversed(range(num_steps)):
-            _gate_gradients(grad_h, grad_c, sigmoids[step], candidates[step], tanh_c[step], c_before[step],
-                            out=grad_gates[step])
+            _gate_gradients(
+                grad_h,
+                grad_c,
+                sigmoids[step],
+                candidates[step],
+                tanh_c[step],
+                c_before[step],
+                out=grad_gates[step],
+            )
             grad_h = _product(grad_gates[step], weights.weight_hh.t())
             if step:
                 grad_h += grad_h_out[step - 1]
@@ -205,13 +262,34 @@ class _UnrolledSteps(torch.autograd.Function):
         grad_hh = flat.t().to(weights.weight_hh.dtype) @ h_before.to(weights.weight_hh.dtype)
         rows = torch.cat([torch.full_like(labels[:1], START), labels[:-1] + 1]).flatten()  # (TN,)
         grad_embedding, grad_ih = _input_backward(flat, rows, weights, ctx.sparse_embedding)
-        return (None, None, None, grad_h, grad_c, grad_embedding, grad_ih, grad_hh, flat.sum(0),
-                *grad_hidden, *grad_output)
+        return (
+            None,
+            None,
+            None,
+            grad_h,
+            grad_c,
+            grad_embedding,
+            grad_ih,
+            grad_hh,
+            flat.sum(0),
+            *grad_hidden,
+            *grad_output,
+        )
 
 
-def _gate_gradients(grad_h: Tensor, grad_c: Tensor, sigmoids: Tensor, candidate: Tensor, tanh_c: Tensor,
-                    c_before: Tensor, out: Tensor) -> None:
-    """Go back through one cell: fill ``out`` (N, 4H), turn ``grad_c`` into that of the step before, in place."""
+def _gate_gradients(
+    grad_h: Tensor,
+    grad_c: Tensor,
+    sigmoids: Tensor,
+    candidate: Tensor,
+    tanh_c: Tensor,
+    c_before: Tensor,
+    out: Tensor,
+) -> None:
+    """Go back through one cell.
+
+    Fill ``out`` (N, 4H), turn ``grad_c`` into that of the step before, in place.
+    """
     i, f, o = sigmoids.chunk(3, dim=1)
     grad_c += torch.ops.aten.tanh_backward(grad_h * o, tanh_c)
     grad_i, grad_f, grad_o, grad_candidate = out.chunk(4, dim=1)
@@ -219,27 +297,35 @@ def _gate_gradients(grad_h: Tensor, grad_c: Tensor, sigmoids: Tensor, candidate:
     torch.mul(grad_c, c_before, out=grad_f)
     torch.mul(grad_h, tanh_c, out=grad_o)
     grad_candidate.copy_(torch.ops.aten.tanh_backward(grad_c * i, candidate))
-    three = out[:, :sigmoids.shape[1]]
+    three = out[:, : sigmoids.shape[1]]
     three.copy_(torch.ops.aten.sigmoid_backward(three, sigmoids))
     grad_c *= f
 
 
-def _linear_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Give the gradients of ``x`` (B, I) and of weight (O, I) and bias (O,) from that of the output (B, O)."""
+def _linear_backward(
+    grad: Tensor, x: Tensor, weight: Tensor
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Return the gradients of x (B, I), weight (O, I) and bias (O,) from the output's (B, O)."""
     grad_weight = grad.t().to(weight.dtype) @ x.to(weight.dtype)
     return _product(grad, weight.t()), (grad_weight, grad.sum(0))
 
 
-def _input_backward(grad_gates: Tensor, rows: Tensor, weights: LSTMWeights, sparse: bool) -> tuple[Tensor, Tensor]:
-    """Give the gradients of embedding (C + 1, M) and weight_ih (4H, M) from that of the gates (TN, 4H)."""
+def _input_backward(
+    grad_gates: Tensor, rows: Tensor, weights: LSTMWeights, sparse: bool
+) -> tuple[Tensor, Tensor]:
+    """Return the gradients of embedding (C + 1, M) and weight_ih (4H, M) from the gates'."""
     embedding, weight = weights.embedding, weights.weight_ih
-    if embedding.shape[0] <= rows.shape[0] and not sparse:  # sum over equal labels first: fewer rows to multiply
+    if (
+        embedding.shape[0] <= rows.shape[0] and not sparse
+    ):  # sum over equal labels first: fewer rows to multiply
         grad_table = _sum_rows(grad_gates, rows, embedding.shape[0])
         grad_embedding, (grad_weight, _) = _linear_backward(grad_table, embedding, weight)
         return grad_embedding, grad_weight
     grad_rows, (grad_weight, _) = _linear_backward(grad_gates, embedding[rows], weight)  # (TN, M)
     if sparse:
-        return torch.sparse_coo_tensor(rows[None], grad_rows, embedding.shape, check_invariants=False), grad_weight
+        return torch.sparse_coo_tensor(
+            rows[None], grad_rows, embedding.shape, check_invariants=False
+        ), grad_weight
     return _sum_rows(grad_rows, rows, embedding.shape[0]), grad_weight
 
 

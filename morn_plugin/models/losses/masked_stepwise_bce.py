@@ -1,8 +1,9 @@
-"""Sigmoid cross-entropy at every step against the labels that were not just picked (paper, Eq. 5-7).
+"""Sigmoid cross-entropy at every step against the labels that were not just picked.
 
-N images, T steps, C labels. Masking a picked true label turns one positive of a step into a negative, which changes the
-loss by a function of that one logit. So neither a mask nor a target of shape (N, T, C) exists: the plain cross-entropy is
-corrected by the gathered logits of the picked labels.
+Equations 5 to 7 of the paper. N images, T steps, C labels. Masking a picked true label turns one
+positive of a step into a negative, which changes the loss by a function of that one logit. So
+neither a mask nor a target of shape (N, T, C) exists: the plain cross-entropy is corrected by the
+gathered logits of the picked labels.
 """
 
 from collections.abc import Sequence
@@ -20,20 +21,27 @@ MASKS = ('previous', 'cumulative', 'none')
 STEPS = ('all', 'num_labels')
 
 
-def masked_stepwise_bce(step_logits: Tensor, step_labels: Tensor, target: Tensor, mask: str = 'previous',
-                        steps: str = 'all', pos_weight: Tensor | None = None) -> Tensor:
+def masked_stepwise_bce(
+    step_logits: Tensor,
+    step_labels: Tensor,
+    target: Tensor,
+    mask: str = 'previous',
+    steps: str = 'all',
+    pos_weight: Tensor | None = None,
+) -> Tensor:
     """Sum the cross-entropy over labels and steps, average it over images.
 
     Args:
         step_logits: (N, T, C), floating point; summed in at least float32.
-        step_labels: (N, T), the label picked at each step. The last one is not used: nothing follows it.
+        step_labels: (N, T), the label picked at each step. The last one is not used: nothing
+            follows it.
         target: (N, C); 1 true, 0 false, -1 ignored. Values between 0 and 1 are soft labels.
-        mask: Which true labels count as false at step t: ``'previous'``, the one picked at t - 1 (the paper);
-            ``'cumulative'``, all picked before t (the authors' release); ``'none'``.
-        steps: Which steps count: ``'all'`` (the paper), or ``'num_labels'``, the first k for an image with k true
-            labels, so that an image without any adds nothing (the release).
-        pos_weight: (C,), weight of the positive term of each label, as in ``binary_cross_entropy_with_logits``.
-            A masked label is a negative and has weight 1.
+        mask: Which true labels count as false at step t: ``'previous'``, the one picked at t - 1
+            (the paper); ``'cumulative'``, all picked before t (the authors' release); ``'none'``.
+        steps: Which steps count: ``'all'`` (the paper), or ``'num_labels'``, the first k for an
+            image with k true labels, so that an image without any adds nothing (the release).
+        pos_weight: (C,), weight of the positive term of each label, as in
+            ``binary_cross_entropy_with_logits``. A masked label is a negative and has weight 1.
 
     Returns:
         Scalar.
@@ -43,7 +51,8 @@ def masked_stepwise_bce(step_logits: Tensor, step_labels: Tensor, target: Tensor
 
     Examples:
         >>> import torch
-        >>> logits, labels, target = torch.zeros(1, 2, 3), torch.tensor([[0, 1]]), torch.tensor([[1, 1, 0]])
+        >>> logits, labels = torch.zeros(1, 2, 3), torch.tensor([[0, 1]])
+        >>> target = torch.tensor([[1, 1, 0]])
         >>> masked_stepwise_bce(logits, labels, target) / torch.tensor(2.0).log()
         tensor(6.)
     """
@@ -60,24 +69,35 @@ def masked_stepwise_bce(step_logits: Tensor, step_labels: Tensor, target: Tensor
     return _StepwiseBCE.apply(step_logits, target, *masked, step_weight, pos_weight)
 
 
-def _check_shapes(step_logits: Tensor, step_labels: Tensor, target: Tensor, pos_weight: Tensor | None) -> None:
+def _check_shapes(
+    step_logits: Tensor, step_labels: Tensor, target: Tensor, pos_weight: Tensor | None
+) -> None:
     if step_logits.dim() != 3 or not step_logits.is_floating_point() or 0 in step_logits.shape:
-        raise ValueError(f'Expected `step_logits` to be a floating-point (N, T, C), none of them 0, but got '
-                         f'{tuple(step_logits.shape)} of {step_logits.dtype}.')
+        raise ValueError(
+            f'Expected `step_logits` to be a floating-point (N, T, C), none of them 0, but got '
+            f'{tuple(step_logits.shape)} of {step_logits.dtype}.'
+        )
     num_images, num_steps, num_classes = step_logits.shape
-    for name, tensor, shape in (('step_labels', step_labels, (num_images, num_steps)),
-                                ('target', target, (num_images, num_classes)),
-                                ('pos_weight', pos_weight, (num_classes, ))):
+    for name, tensor, shape in (
+        ('step_labels', step_labels, (num_images, num_steps)),
+        ('target', target, (num_images, num_classes)),
+        ('pos_weight', pos_weight, (num_classes,)),
+    ):
         if tensor is not None and tensor.shape != shape:
-            raise ValueError(f'Expected `{name}` of shape {shape} beside step_logits of shape '
-                             f'{tuple(step_logits.shape)}, but got {tuple(tensor.shape)}.')
+            raise ValueError(
+                f'Expected `{name}` of shape {shape} beside step_logits of shape '
+                f'{tuple(step_logits.shape)}, but got {tuple(tensor.shape)}.'
+            )
 
 
-def _masked_labels(step_labels: Tensor, target: Tensor, mask: str) -> tuple[Tensor | None, Tensor | None]:
+def _masked_labels(
+    step_labels: Tensor, target: Tensor, mask: str
+) -> tuple[Tensor | None, Tensor | None]:
     """Find what is masked at steps 2..T.
 
     Returns:
-        Labels (N, T - 1, K) and how true each is that has to be masked, 0 where nothing is; or two None.
+        Labels (N, T - 1, K) and how true each is that has to be masked, 0 where nothing is; or two
+        None.
     """
     num_steps = step_labels.shape[1]
     if mask == 'none' or num_steps == 1:
@@ -86,8 +106,12 @@ def _masked_labels(step_labels: Tensor, target: Tensor, mask: str) -> tuple[Tens
     truth = target.clamp(min=0).gather(1, picked)
     if mask == 'previous':
         return picked.unsqueeze(2), truth.unsqueeze(2)
-    earlier = torch.ones(num_steps - 1, num_steps - 1, device=picked.device, dtype=torch.bool).tril(-1)
-    repeats = ((picked.unsqueeze(2) == picked.unsqueeze(1)) & earlier).any(dim=2)  # (N, T - 1): picked before, too
+    earlier = torch.ones(num_steps - 1, num_steps - 1, device=picked.device, dtype=torch.bool).tril(
+        -1
+    )
+    repeats = ((picked.unsqueeze(2) == picked.unsqueeze(1)) & earlier).any(
+        dim=2
+    )  # (N, T - 1): picked before, too
     truth = truth * ~repeats
     up_to_now = earlier | torch.eye(num_steps - 1, device=picked.device, dtype=torch.bool)
     shape = (-1, num_steps - 1, -1)  # (N, T - 1 steps, T - 1 picks)
@@ -98,8 +122,15 @@ class _StepwiseBCE(torch.autograd.Function):
     """The loss with a gradient that needs no (N, T, C) tensor but itself."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, target: Tensor, masked: Tensor | None, truth: Tensor | None,
-                step_weight: Tensor | None, pos_weight: Tensor | None) -> Tensor:
+    def forward(
+        ctx: Any,
+        logits: Tensor,
+        target: Tensor,
+        masked: Tensor | None,
+        truth: Tensor | None,
+        step_weight: Tensor | None,
+        pos_weight: Tensor | None,
+    ) -> Tensor:
         ctx.save_for_backward(logits, target, masked, truth, step_weight, pos_weight)
         positive, either = _term_weights(target, pos_weight)  # (N, C)
         terms = ((either * F.softplus(step)).sub_(positive * step) for step in logits.unbind(1))
@@ -128,7 +159,10 @@ class _StepwiseBCE(torch.autograd.Function):
 
 
 def _term_weights(target: Tensor, pos_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Give p y and p y + (1 - y), 0 where ignored: the loss is the second times softplus(z) less the first times z."""
+    """Give p y and p y + (1 - y), 0 where ignored.
+
+    The loss is the second times softplus(z) less the first times z.
+    """
     positive = target.clamp(min=0)
     negative = (1 - target) * (target >= 0)
     if pos_weight is not None:
@@ -149,15 +183,24 @@ class MaskedStepwiseBCELoss(nn.Module):
 
     pos_weight: Tensor | None
 
-    def __init__(self, mask: str = 'previous', steps: str = 'all', pos_weight: float | Sequence[float] | None = None,
-                 loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        mask: str = 'previous',
+        steps: str = 'all',
+        pos_weight: float | Sequence[float] | None = None,
+        loss_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         check_choice('mask', mask, MASKS)
         check_choice('steps', steps, STEPS)
         self.mask, self.steps, self.loss_weight = mask, steps, loss_weight
         weight = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
-        if weight is not None and (weight.dim() > 1 or not bool(((weight > 0) & weight.isfinite()).all())):
-            raise ValueError(f'Expected `pos_weight` to be a positive number or C of them, but got {pos_weight}.')
+        if weight is not None and (
+            weight.dim() > 1 or not bool(((weight > 0) & weight.isfinite()).all())
+        ):
+            raise ValueError(
+                f'Expected `pos_weight` to be a positive number or C of them, but got {pos_weight}.'
+            )
         self.register_buffer('pos_weight', weight, persistent=False)
 
     def forward(self, step_logits: Tensor, step_labels: Tensor, target: Tensor) -> Tensor:
@@ -165,4 +208,6 @@ class MaskedStepwiseBCELoss(nn.Module):
         weight = self.pos_weight
         if weight is not None and weight.dim() == 0:
             weight = weight.expand(step_logits.shape[-1])
-        return self.loss_weight * masked_stepwise_bce(step_logits, step_labels, target, self.mask, self.steps, weight)
+        return self.loss_weight * masked_stepwise_bce(
+            step_logits, step_labels, target, self.mask, self.steps, weight
+        )

@@ -9,9 +9,11 @@ from morn_plugin.datasets.annotations import load_annotations
 from morn_plugin.datasets.converters.coco import CONVERTER
 
 # The ids are neither consecutive nor in order, as in the official files (1..90 with gaps).
-CATEGORIES = [{'supercategory': 'animal', 'id': 18, 'name': 'dog'},
-              {'supercategory': 'person', 'id': 1, 'name': 'person'},
-              {'supercategory': 'animal', 'id': 17, 'name': 'cat'}]
+CATEGORIES = [
+    {'supercategory': 'animal', 'id': 18, 'name': 'dog'},
+    {'supercategory': 'person', 'id': 1, 'name': 'person'},
+    {'supercategory': 'animal', 'id': 17, 'name': 'cat'},
+]
 TRAIN = {9: [18, 1, 18], 30: [], 581: [17], 25: [1, 17, 18]}
 VAL = {42: [1], 73: []}
 
@@ -19,12 +21,33 @@ VAL = {42: [1], 73: []}
 def instances(folder, labels):
     return {
         'info': {'description': 'COCO 2014 Dataset', 'year': 2014},
-        'images': [{'license': 5, 'file_name': f'COCO_{folder}_{i:012d}.jpg', 'coco_url': '', 'height': 480,
-                    'width': 640, 'date_captured': '2013-11-14 16:28:13', 'flickr_url': '', 'id': i} for i in labels],
+        'images': [
+            {
+                'license': 5,
+                'file_name': f'COCO_{folder}_{i:012d}.jpg',
+                'coco_url': '',
+                'height': 480,
+                'width': 640,
+                'date_captured': '2013-11-14 16:28:13',
+                'flickr_url': '',
+                'id': i,
+            }
+            for i in labels
+        ],
         'licenses': [{'url': '', 'id': 5, 'name': ''}],
-        'annotations': [{'segmentation': [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]], 'area': 1.5, 'iscrowd': 0, 'image_id': i,
-                         'bbox': [1.0, 2.0, 3.0, 4.0], 'category_id': category, 'id': 1000 * i + n}
-                        for i, categories in labels.items() for n, category in enumerate(categories)],
+        'annotations': [
+            {
+                'segmentation': [[1.0, 2.0, 3.0, 4.0, 5.0, 6.0]],
+                'area': 1.5,
+                'iscrowd': 0,
+                'image_id': i,
+                'bbox': [1.0, 2.0, 3.0, 4.0],
+                'category_id': category,
+                'id': 1000 * i + n,
+            }
+            for i, categories in labels.items()
+            for n, category in enumerate(categories)
+        ],
         'categories': CATEGORIES,
     }
 
@@ -69,11 +92,18 @@ def test_same_as_pycocotools(root, convert):
     with contextlib.redirect_stdout(io.StringIO()):
         coco = COCO(str(root / 'annotations' / 'instances_train2014.json'))
     ours = load_annotations(root / 'train.json')
-    assert ours.classes == [category['name'] for category in coco.loadCats(sorted(coco.getCatIds()))]
+    assert ours.classes == [
+        category['name'] for category in coco.loadCats(sorted(coco.getCatIds()))
+    ]
     assert len(ours) == len(coco.getImgIds())
     for index, name in enumerate(ours.classes):
-        expected = {image['file_name'] for image in coco.loadImgs(coco.getImgIds(catIds=coco.getCatIds(catNms=[name])))}
-        assert {item['img_path'].split('/')[1] for item in ours.data_list if index in item['gt_label']} == expected
+        expected = {
+            image['file_name']
+            for image in coco.loadImgs(coco.getImgIds(catIds=coco.getCatIds(catNms=[name])))
+        }
+        assert {
+            item['img_path'].split('/')[1] for item in ours.data_list if index in item['gt_label']
+        } == expected
 
 
 def test_report(root, convert):
@@ -84,7 +114,9 @@ def test_report(root, convert):
     assert '│ labels │ 6 │ │ │' in out
     assert '│ labels a picture, mean │ 1.50 │ 2.91 │ differs │' in out
     assert '│ labels a picture, most │ 3 │ up to 18 │ │' in out
-    assert 'train differs from the published count: images (4, not 82,783), classes (3, not 80)' in out
+    assert (
+        'train differs from the published count: images (4, not 82,783), classes (3, not 80)' in out
+    )
     assert 'test differs from the published count: images (2, not 40,504)' in out
 
 
@@ -92,27 +124,54 @@ def test_drop_unlabelled(root, convert):
     out = convert(CONVERTER, root, '--drop-unlabelled', '--out-dir', root / 'labelled').out
     assert '│ images kept │ 3 │ 82,081 │ differs │' in out
     assert '│ images kept │ 1 │ 40,137 │ differs │' in out
-    assert [item['gt_label'] for item in load_annotations(root / 'labelled' / 'train.json').data_list] == [
-        [0, 2], [1], [0, 1, 2]]
+    assert [
+        item['gt_label'] for item in load_annotations(root / 'labelled' / 'train.json').data_list
+    ] == [[0, 2], [1], [0, 1, 2]]
     assert not (root / 'train.json').exists()
 
 
-@pytest.mark.parametrize(('edit', 'parts'), [
-    (lambda c: c.pop('annotations'), ['`annotations`, a list of objects']),
-    (lambda c: c.update(images={}), ['`images`, a list of objects']),
-    (lambda c: c['images'][1].pop('id'), ['`images[1].id` should be an integer, but got None']),
-    (lambda c: c['images'][1].pop('file_name'), ['`images[1].file_name` should be a non-empty string']),
-    (lambda c: c['images'][1].update(id=9), ['`images[1].id` repeats the id 9', 'COCO_train2014_000000000009.jpg']),
-    (lambda c: c['images'][1].update(file_name='../x.jpg'), ['`images[1].file_name`', "'../x.jpg'"]),
-    (lambda c: c['images'][1].update(file_name='/etc/x.jpg'), ['`images[1].file_name`', "'/etc/x.jpg'"]),
-    (lambda c: c['images'][1].update(file_name=c['images'][0]['file_name']),
-     ['`images[1].file_name`', 'is listed already at', '`images[0].file_name`']),
-    (lambda c: c['annotations'][2].update(category_id=999), ['`annotations[2].category_id` is 999']),
-    (lambda c: c['annotations'][2].update(category_id='1'), ["`annotations[2].category_id` should be an integer"]),
-    (lambda c: c['annotations'][2].update(image_id=5), ['`annotations[2].image_id` is 5']),
-    (lambda c: c['annotations'][2].pop('image_id'), ['`annotations[2].image_id` should be an integer, but got None']),
-    (lambda c: c['categories'][2].update(name='dog'), ['`categories` repeats a name']),
-])
+@pytest.mark.parametrize(
+    ('edit', 'parts'),
+    [
+        (lambda c: c.pop('annotations'), ['`annotations`, a list of objects']),
+        (lambda c: c.update(images={}), ['`images`, a list of objects']),
+        (lambda c: c['images'][1].pop('id'), ['`images[1].id` should be an integer, but got None']),
+        (
+            lambda c: c['images'][1].pop('file_name'),
+            ['`images[1].file_name` should be a non-empty string'],
+        ),
+        (
+            lambda c: c['images'][1].update(id=9),
+            ['`images[1].id` repeats the id 9', 'COCO_train2014_000000000009.jpg'],
+        ),
+        (
+            lambda c: c['images'][1].update(file_name='../x.jpg'),
+            ['`images[1].file_name`', "'../x.jpg'"],
+        ),
+        (
+            lambda c: c['images'][1].update(file_name='/etc/x.jpg'),
+            ['`images[1].file_name`', "'/etc/x.jpg'"],
+        ),
+        (
+            lambda c: c['images'][1].update(file_name=c['images'][0]['file_name']),
+            ['`images[1].file_name`', 'is listed already at', '`images[0].file_name`'],
+        ),
+        (
+            lambda c: c['annotations'][2].update(category_id=999),
+            ['`annotations[2].category_id` is 999'],
+        ),
+        (
+            lambda c: c['annotations'][2].update(category_id='1'),
+            ['`annotations[2].category_id` should be an integer'],
+        ),
+        (lambda c: c['annotations'][2].update(image_id=5), ['`annotations[2].image_id` is 5']),
+        (
+            lambda c: c['annotations'][2].pop('image_id'),
+            ['`annotations[2].image_id` should be an integer, but got None'],
+        ),
+        (lambda c: c['categories'][2].update(name='dog'), ['`categories` repeats a name']),
+    ],
+)
 def test_malformed(root, fails, edit, parts):
     path = change(root, edit)
     fails(CONVERTER, root, parts=[path, *parts])
@@ -122,8 +181,8 @@ def test_malformed(root, fails, edit, parts):
 def test_truncated(root, fails):
     path = root / 'annotations' / 'instances_train2014.json'
     text = json.dumps(json.loads(path.read_text()), indent=1)
-    path.write_text(text[:text.index('"annotations"') + 40])
-    line = text[:text.index('"annotations"') + 40].count('\n') + 1
+    path.write_text(text[: text.index('"annotations"') + 40])
+    line = text[: text.index('"annotations"') + 40].count('\n') + 1
     fails(CONVERTER, root, parts=[f'{path}:{line}: expected JSON'])
 
 
@@ -141,9 +200,12 @@ def test_file_missing(root, fails):
 @pytest.fixture
 def authors(root, put):
     folder = root / 'lists'
-    put(folder / 'coco_train_list.txt', 'train2014/COCO_train2014_000000000009.jpg 2\n'
-                                        'train2014/COCO_train2014_000000000030.jpg 0\n'
-                                        'train2014/COCO_train2014_000000000025.jpg 3\n')
+    put(
+        folder / 'coco_train_list.txt',
+        'train2014/COCO_train2014_000000000009.jpg 2\n'
+        'train2014/COCO_train2014_000000000030.jpg 0\n'
+        'train2014/COCO_train2014_000000000025.jpg 3\n',
+    )
     put(folder / 'coco_train_annot.txt', '1 0 1\n0 0 0\n1 1 1\n')
     put(folder / 'coco_test_list.txt', 'val2014/COCO_val2014_000000000042.jpg 1\n')
     put(folder / 'coco_test_annot.txt', '0 0 1\n')
@@ -161,28 +223,81 @@ def test_authors_lists(root, authors, convert):
         {'img_path': 'train2014/COCO_train2014_000000000030.jpg', 'gt_label': []},
         {'img_path': 'train2014/COCO_train2014_000000000025.jpg', 'gt_label': [0, 1, 2]},
     ]
-    assert test.data_list == [{'img_path': 'val2014/COCO_val2014_000000000042.jpg', 'gt_label': [2]}]
+    assert test.data_list == [
+        {'img_path': 'val2014/COCO_val2014_000000000042.jpg', 'gt_label': [2]}
+    ]
 
 
-@pytest.mark.parametrize(('name', 'content', 'part'), [
-    ('coco_train_annot.txt', '1 0 1\n0 0 2\n1 1 1\n', "coco_train_annot.txt:2: expected 0 or 1, but got '2'"),
-    ('coco_train_annot.txt', '1 0 1\n0 0\n1 1 1\n', 'coco_train_annot.txt:2: expected 3 numbers'),
-    ('coco_train_annot.txt', '1 0 1\n0 0 0 0\n1 1 1\n', 'coco_train_annot.txt:2: expected 3 numbers'),
-    ('coco_train_annot.txt', '1 0 1\n0 1 0\n1 1 1\n', 'coco_train_list.txt:2: expected 0 labels'),
-    ('coco_train_annot.txt', '1 0 1\n0 0 0\n1 0 1\n', 'coco_train_list.txt:3: expected 3 labels'),
-    ('coco_train_annot.txt', '1 0 1\n0 0 0\n', 'coco_train_annot.txt:3: expected 3 lines'),
-    ('coco_train_annot.txt', '1 0 1\n0 0 0\n1 1 1\n1 1 1\n', 'coco_train_annot.txt:4: expected 3 lines'),
-    ('coco_train_annot.txt', '1 0 1\n\n1 1 1\n', 'coco_train_annot.txt:2: expected text, but the line is blank'),
-    ('coco_test_list.txt', 'val2014/COCO_val2014_000000000042.jpg\n', 'coco_test_list.txt:1: expected a path, a space'),
-    ('coco_test_list.txt', 'val2014/COCO_val2014_000000000042.jpg -1\n', 'coco_test_list.txt:1: expected a path'),
-    ('coco_test_list.txt', '../val2014/a.jpg 1\n', "coco_test_list.txt:1: expected a path below"),
-    ('coco_test_list.txt', 'C:\\val2014\\a.jpg 1\n', "coco_test_list.txt:1: expected a path below"),
-    ('coco_test_list.txt', b'val2014/\xff.jpg 1\n', 'coco_test_list.txt:1: expected UTF-8'),
-    ('coco_test_list.txt', 'train2014/COCO_train2014_000000000009.jpg 1\n', 'coco_test_list.txt:1: '
-     "'train2014/COCO_train2014_000000000009.jpg' is on another side too"),
-    ('classes.txt', 'cat\ndog\ncat\n', "classes.txt:3: repeats the class name 'cat' of line 1"),
-    ('coco_test_extra_annot.txt', '0 0 1\n', 'exactly one file coco*test*_annot.txt'),
-])
+@pytest.mark.parametrize(
+    ('name', 'content', 'part'),
+    [
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 0 2\n1 1 1\n',
+            "coco_train_annot.txt:2: expected 0 or 1, but got '2'",
+        ),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 0\n1 1 1\n',
+            'coco_train_annot.txt:2: expected 3 numbers',
+        ),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 0 0 0\n1 1 1\n',
+            'coco_train_annot.txt:2: expected 3 numbers',
+        ),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 1 0\n1 1 1\n',
+            'coco_train_list.txt:2: expected 0 labels',
+        ),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 0 0\n1 0 1\n',
+            'coco_train_list.txt:3: expected 3 labels',
+        ),
+        ('coco_train_annot.txt', '1 0 1\n0 0 0\n', 'coco_train_annot.txt:3: expected 3 lines'),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n0 0 0\n1 1 1\n1 1 1\n',
+            'coco_train_annot.txt:4: expected 3 lines',
+        ),
+        (
+            'coco_train_annot.txt',
+            '1 0 1\n\n1 1 1\n',
+            'coco_train_annot.txt:2: expected text, but the line is blank',
+        ),
+        (
+            'coco_test_list.txt',
+            'val2014/COCO_val2014_000000000042.jpg\n',
+            'coco_test_list.txt:1: expected a path, a space',
+        ),
+        (
+            'coco_test_list.txt',
+            'val2014/COCO_val2014_000000000042.jpg -1\n',
+            'coco_test_list.txt:1: expected a path',
+        ),
+        (
+            'coco_test_list.txt',
+            '../val2014/a.jpg 1\n',
+            'coco_test_list.txt:1: expected a path below',
+        ),
+        (
+            'coco_test_list.txt',
+            'C:\\val2014\\a.jpg 1\n',
+            'coco_test_list.txt:1: expected a path below',
+        ),
+        ('coco_test_list.txt', b'val2014/\xff.jpg 1\n', 'coco_test_list.txt:1: expected UTF-8'),
+        (
+            'coco_test_list.txt',
+            'train2014/COCO_train2014_000000000009.jpg 1\n',
+            'coco_test_list.txt:1: '
+            "'train2014/COCO_train2014_000000000009.jpg' is on another side too",
+        ),
+        ('classes.txt', 'cat\ndog\ncat\n', "classes.txt:3: repeats the class name 'cat' of line 1"),
+        ('coco_test_extra_annot.txt', '0 0 1\n', 'exactly one file coco*test*_annot.txt'),
+    ],
+)
 def test_malformed_authors_lists(root, authors, put, fails, name, content, part):
     put(root / 'lists' / name, content)
     fails(CONVERTER, root, *authors, parts=[part])

@@ -21,7 +21,11 @@ def parse_list(args: argparse.Namespace) -> Parsed:
     images = []
     for number, line in enumerate(read_lines(path), 1):
         name, *labels = line.split()
-        images.append(Image(relative_path(name, f'{path}:{number}'), tuple(map(int, labels)), f'{path}:{number}'))
+        images.append(
+            Image(
+                relative_path(name, f'{path}:{number}'), tuple(map(int, labels)), f'{path}:{number}'
+            )
+        )
     return Parsed({'train': Split(['cat', 'dog'], images, Published(images=3, classes=2))})
 
 
@@ -50,12 +54,17 @@ def test_other_case_and_backslashes(root, convert):
 
 def test_other_case_ambiguous(root, put, fails):
     put(root / 'Sub' / 'B.jpg')
-    fails(LIST, root, parts=[f"{root / 'list.txt'}:2: 'sub/b.JPG' could be any of ['B.jpg', 'b.jpg']"])
+    fails(
+        LIST, root, parts=[f"{root / 'list.txt'}:2: 'sub/b.JPG' could be any of ['B.jpg', 'b.jpg']"]
+    )
 
 
 def test_exact_case_is_preferred(root, put):
     put(root / 'Sub' / 'B.jpg')
-    assert find_images(root, [('Sub/b.jpg', ''), ('Sub/B.jpg', '')], '') == ['Sub/b.jpg', 'Sub/B.jpg']
+    assert find_images(root, [('Sub/b.jpg', ''), ('Sub/B.jpg', '')], '') == [
+        'Sub/b.jpg',
+        'Sub/B.jpg',
+    ]
     put(root / 'sub' / 'd.jpg')
     assert find_images(root, [('Sub/a.jpg', ''), ('sub/a.jpg', '')], '') == ['Sub/A.jpg', None]
 
@@ -69,8 +78,15 @@ def test_missing(root, convert, fails, gone):
     if gone == 'folder':
         (root / 'Sub' / 'b.jpg').mkdir()
     missing = root / 'missing_train.txt'
-    fails(LIST, root, parts=[f"{root / 'list.txt'}:2: 'sub/b.JPG' is the first of 1", f'{missing} (1 of 3)',
-                             '--allow-missing'])
+    fails(
+        LIST,
+        root,
+        parts=[
+            f"{root / 'list.txt'}:2: 'sub/b.JPG' is the first of 1",
+            f'{missing} (1 of 3)',
+            '--allow-missing',
+        ],
+    )
     assert missing.read_text() == 'sub/b.JPG\n'
     assert (root / 'train.json').read_text() == 'as before'
     result = convert(LIST, root, '--allow-missing')
@@ -120,7 +136,11 @@ def test_links_out_of_the_root(root, put, convert, fails, kind):
     else:
         (root / 'away').symlink_to(outside.parent, target_is_directory=True)
         put(root / 'list.txt', 'Sub/A.jpg 0\nSub/b.jpg\naway/c.jpg 1\n')
-    fails(LIST, root, parts=[f"{root / 'list.txt'}:3:", f'is a link to {outside.parent}', '--follow-links'])
+    fails(
+        LIST,
+        root,
+        parts=[f'{root / "list.txt"}:3:', f'is a link to {outside.parent}', '--follow-links'],
+    )
     assert convert(LIST, root, '--follow-links').status == 0
 
 
@@ -132,36 +152,68 @@ def test_links_within_the_root_and_to_it(root, convert):
     assert convert(LIST, link).status == 0
 
 
-@pytest.mark.parametrize('text', ['/a.jpg', '\\a.jpg', 'C:\\a.jpg', 'c:a.jpg', '\\\\host\\share\\a.jpg', '..',
-                                  'a/../b.jpg', 'a\\..\\b.jpg', '', '.', 'a\0.jpg'])
+@pytest.mark.parametrize(
+    'text',
+    [
+        '/a.jpg',
+        '\\a.jpg',
+        'C:\\a.jpg',
+        'c:a.jpg',
+        '\\\\host\\share\\a.jpg',
+        '..',
+        'a/../b.jpg',
+        'a\\..\\b.jpg',
+        '',
+        '.',
+        'a\0.jpg',
+    ],
+)
 def test_paths_refused(text):
     with pytest.raises(ValueError, match=r'^list\.txt:7: expected a path below the image folder'):
         relative_path(text, 'list.txt:7')
 
 
-@pytest.mark.parametrize(('text', 'path'), [
-    ('./a//b.jpg', 'a/b.jpg'), ('a\\b.jpg', 'a/b.jpg'), ('a..b.jpg', 'a..b.jpg')])
+@pytest.mark.parametrize(
+    ('text', 'path'), [('./a//b.jpg', 'a/b.jpg'), ('a\\b.jpg', 'a/b.jpg'), ('a..b.jpg', 'a..b.jpg')]
+)
 def test_paths_accepted(text, path):
     assert relative_path(text, '') == path
 
 
 def test_counts(tmp_path, put):
-    images = [Image('a', (0, 2), ''), Image('b', (), ''), Image('c', (2,), '', (1,)), Image('d', (0, 2), '')]
+    images = [
+        Image('a', (0, 2), ''),
+        Image('b', (), ''),
+        Image('c', (2,), '', (1,)),
+        Image('d', (0, 2), ''),
+    ]
     for image in images[:3]:
         put(tmp_path / image.img_path)
     checked = check_split('train', Split(['x', 'y', 'z', 'w'], images), tmp_path, 1, False, False)
     counts = {row.name: row.found for row in rows_of(checked, drop_unlabelled=True)}
     assert counts == {
-        'images': '4', 'classes': '4', 'images without a label': '1', 'labels': '5', 'labels a picture, mean': '1.25',
-        'labels a picture, most': '2', 'labels left out as difficult': '1', 'classes without an image': '2',
-        'images listed again': '0', 'images found in other case': '0', 'images not found': '1', 'images kept': '2'}
+        'images': '4',
+        'classes': '4',
+        'images without a label': '1',
+        'labels': '5',
+        'labels a picture, mean': '1.25',
+        'labels a picture, most': '2',
+        'labels left out as difficult': '1',
+        'classes without an image': '2',
+        'images listed again': '0',
+        'images found in other case': '0',
+        'images not found': '1',
+        'images kept': '2',
+    }
 
 
 def test_published_counts_that_agree_do_not_differ(tmp_path):
     published = Published(images=3, classes=2, unlabelled=1, mean=0.67, most=1)
     images = [Image('a', (0,), ''), Image('b', (), ''), Image('c', (1,), '')]
     checked = check_split('train', Split(['x', 'y'], images, published), tmp_path, 1, False, False)
-    assert [row.name for row in rows_of(checked, drop_unlabelled=False) if row.differs] == ['images kept']
+    assert [row.name for row in rows_of(checked, drop_unlabelled=False) if row.differs] == [
+        'images kept'
+    ]
 
 
 def test_root_that_is_not_there(tmp_path, fails):
@@ -177,9 +229,13 @@ def test_workers_must_be_positive(root, convert):
 def test_tools_start(name):
     environment = dict(os.environ, PYTHONPATH=str(TOOLS.parents[1]))
     command = [sys.executable, str(TOOLS / f'{name}.py')]
-    shown = subprocess.run([*command, '--help'], env=environment, capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        [*command, '--help'], env=environment, capture_output=True, text=True, check=True
+    )
     assert '--allow-missing' in shown.stdout
     more = ['tags.csv', 'out'] if name == 'tags' else []
-    failed = subprocess.run([*command, 'nowhere', *more], env=environment, capture_output=True, text=True)
+    failed = subprocess.run(
+        [*command, 'nowhere', *more], env=environment, capture_output=True, text=True
+    )
     assert failed.returncode == 1
     assert failed.stderr == 'error: nowhere is not a directory.\n'

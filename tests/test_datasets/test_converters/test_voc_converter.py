@@ -10,7 +10,10 @@ TRAINVAL = {
     '000007': [('car', 0)],
     '000009': [('person', 1), ('person', 1)],
 }
-TEST = {'000001': [('dog', 0), ('person', 0)], '000002': [('train', 1), ('aeroplane', 1), ('train', 0)]}
+TEST = {
+    '000001': [('dog', 0), ('person', 0)],
+    '000002': [('train', 1), ('aeroplane', 1), ('train', 0)],
+}
 
 OBJECT = """\t<object>
 \t\t<name>{}</name>
@@ -47,7 +50,10 @@ def root(tmp_path, put):
     for name, images in (('trainval', TRAINVAL), ('test', TEST)):
         put(kit / 'ImageSets' / 'Main' / f'{name}.txt', ''.join(f'{image}\n' for image in images))
         for image, objects in images.items():
-            put(kit / 'Annotations' / f'{image}.xml', XML.format(image, ''.join(OBJECT.format(*o) for o in objects)))
+            put(
+                kit / 'Annotations' / f'{image}.xml',
+                XML.format(image, ''.join(OBJECT.format(*o) for o in objects)),
+            )
             put(kit / 'JPEGImages' / f'{image}.jpg')
     return tmp_path
 
@@ -85,7 +91,9 @@ def test_same_as_mmpretrain(root, convert):
         assert info['img_path'] == str(root / item['img_path'])
         assert set(info['gt_label']) == set(item['gt_label'])
         # Theirs keeps a class in both lists when one of its objects is not difficult.
-        assert set(info['gt_label_difficult']) - set(info['gt_label']) == set(item.get('gt_label_difficult', []))
+        assert set(info['gt_label_difficult']) - set(info['gt_label']) == set(
+            item.get('gt_label_difficult', [])
+        )
 
 
 @pytest.mark.parametrize('below', ['VOCdevkit', 'VOCdevkit/VOC2007'])
@@ -95,17 +103,31 @@ def test_root_nearer(root, convert, below):
     assert (root / below / item['img_path']).is_file()
 
 
-@pytest.mark.parametrize(('old', 'new', 'part'), [
-    ('<name>diningtable</name>', '<name>table</name>', "000005.xml:39: expected the `name` of the object to be one of "
-                                                       "the 20 classes, but got 'table'"),
-    ('<name>diningtable</name>', '', "000005.xml:39: expected the `name` of the object"),
-    ('\t\t<difficult>0</difficult>\n', '', '000005.xml:9: expected `difficult` of the object to be 0 or 1'),
-    ('<difficult>0</difficult>', '<difficult>2</difficult>', "000005.xml:9: expected `difficult` of the object to be "
-                                                             "0 or 1, but got '2'"),
-    ('</annotation>\n', '', '000005.xml:54: expected XML'),
-    ('<segmented>0</segmented>', '<segmented>0', '000005.xml:54: expected XML'),
-    ('<part>', '<part><object/>', '000005.xml:9: expected every `object` right below'),
-])
+@pytest.mark.parametrize(
+    ('old', 'new', 'part'),
+    [
+        (
+            '<name>diningtable</name>',
+            '<name>table</name>',
+            '000005.xml:39: expected the `name` of the object to be one of '
+            "the 20 classes, but got 'table'",
+        ),
+        ('<name>diningtable</name>', '', '000005.xml:39: expected the `name` of the object'),
+        (
+            '\t\t<difficult>0</difficult>\n',
+            '',
+            '000005.xml:9: expected `difficult` of the object to be 0 or 1',
+        ),
+        (
+            '<difficult>0</difficult>',
+            '<difficult>2</difficult>',
+            "000005.xml:9: expected `difficult` of the object to be 0 or 1, but got '2'",
+        ),
+        ('</annotation>\n', '', '000005.xml:54: expected XML'),
+        ('<segmented>0</segmented>', '<segmented>0', '000005.xml:54: expected XML'),
+        ('<part>', '<part><object/>', '000005.xml:9: expected every `object` right below'),
+    ],
+)
 def test_malformed_xml(root, fails, old, new, part):
     path = root / 'VOCdevkit' / 'VOC2007' / 'Annotations' / '000005.xml'
     text = path.read_text()
@@ -119,18 +141,28 @@ def test_not_an_annotation(root, put, fails):
     fails(CONVERTER, root, parts=[f'{path}:1: expected the element `annotation`, but got `html`'])
 
 
-@pytest.mark.parametrize(('content', 'part'), [
-    ('000005\n000005\n', "trainval.txt:2: 'VOCdevkit/VOC2007/JPEGImages/000005.jpg' is listed already at"),
-    ('000005\n000008\n', 'trainval.txt:2: expected the file'),
-    ('000005\n000007 -1\n', "trainval.txt:2: expected the name of an image"),
-    ('000005\n../000007\n', 'trainval.txt:2: expected a path below'),
-    ('000005\n\n000007\n', 'trainval.txt:2: expected text, but the line is blank'),
-    ('', 'trainval.txt:1: expected text, but the line is blank'),
-])
+@pytest.mark.parametrize(
+    ('content', 'part'),
+    [
+        (
+            '000005\n000005\n',
+            "trainval.txt:2: 'VOCdevkit/VOC2007/JPEGImages/000005.jpg' is listed already at",
+        ),
+        ('000005\n000008\n', 'trainval.txt:2: expected the file'),
+        ('000005\n000007 -1\n', 'trainval.txt:2: expected the name of an image'),
+        ('000005\n../000007\n', 'trainval.txt:2: expected a path below'),
+        ('000005\n\n000007\n', 'trainval.txt:2: expected text, but the line is blank'),
+        ('', 'trainval.txt:1: expected text, but the line is blank'),
+    ],
+)
 def test_malformed_list(root, put, fails, content, part):
     put(root / 'VOCdevkit' / 'VOC2007' / 'ImageSets' / 'Main' / 'trainval.txt', content)
     fails(CONVERTER, root, parts=[part])
 
 
 def test_no_kit(tmp_path, fails):
-    fails(CONVERTER, tmp_path, parts=['Expected ImageSets/Main in one of', tmp_path / 'VOCdevkit' / 'VOC2007'])
+    fails(
+        CONVERTER,
+        tmp_path,
+        parts=['Expected ImageSets/Main in one of', tmp_path / 'VOCdevkit' / 'VOC2007'],
+    )

@@ -10,12 +10,24 @@ from morn_plugin.models.classifiers.multi_label_classifier import CNN
 
 def build(frozen=(), **options):
     """A ResNet-18 an eighth as wide, 16 features."""
-    return MODELS.build(dict(
-        type='MultiLabelClassifier', frozen=frozen,
-        backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=2),
-        neck=dict(type='GlobalAveragePooling'),
-        head=dict(type='MultiOrderLSTMHead', num_classes=4, in_channels=16, embed_dims=3, hidden_dims=5, num_steps=2,
-                  state_norm=dict(momentum=0.5))) | options)
+    return MODELS.build(
+        dict(
+            type='MultiLabelClassifier',
+            frozen=frozen,
+            backbone=dict(type='ResNet', depth=18, stem_channels=4, base_channels=2),
+            neck=dict(type='GlobalAveragePooling'),
+            head=dict(
+                type='MultiOrderLSTMHead',
+                num_classes=4,
+                in_channels=16,
+                embed_dims=3,
+                hidden_dims=5,
+                num_steps=2,
+                state_norm=dict(momentum=0.5),
+            ),
+        )
+        | options
+    )
 
 
 def take_steps(model, count=3):
@@ -23,7 +35,11 @@ def take_steps(model, count=3):
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     model.train()
     for _ in range(count):
-        losses = model(torch.randn(3, 3, 32, 32), [make_sample([0]), make_sample([1, 2]), make_sample([])], mode='loss')
+        losses = model(
+            torch.randn(3, 3, 32, 32),
+            [make_sample([0]), make_sample([1, 2]), make_sample([])],
+            mode='loss',
+        )
         optimiser.zero_grad()
         sum(losses.values()).backward()
         optimiser.step()
@@ -34,7 +50,9 @@ def state_of(model):
 
 
 def moved(model, before):
-    return {name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])}
+    return {
+        name for name, tensor in model.state_dict().items() if not torch.equal(tensor, before[name])
+    }
 
 
 def test_frozen_parts_stay_bit_for_bit_while_the_rest_trains():
@@ -44,14 +62,20 @@ def test_frozen_parts_stay_bit_for_bit_while_the_rest_trains():
     changed = moved(model, before)
     assert changed
     assert all(name.startswith('head.decoder.') for name in changed)
-    assert {'head.decoder.state_norm.running_mean', 'head.decoder.weight_hh', 'head.decoder.output.bias'} <= changed
+    assert {
+        'head.decoder.state_norm.running_mean',
+        'head.decoder.weight_hh',
+        'head.decoder.output.bias',
+    } <= changed
 
 
 def test_without_frozen_parts_everything_moves():
     model = build()
     before = state_of(model)
     take_steps(model)
-    assert {'backbone.conv1.weight', 'backbone.bn1.running_mean', 'head.fc.weight'} <= moved(model, before)
+    assert {'backbone.conv1.weight', 'backbone.bn1.running_mean', 'head.fc.weight'} <= moved(
+        model, before
+    )
 
 
 def test_frozen_parts_ask_for_no_gradient_and_stay_in_evaluation_mode():
@@ -65,7 +89,9 @@ def test_frozen_parts_ask_for_no_gradient_and_stay_in_evaluation_mode():
         model.eval()
         assert not any(module.training for module in model.modules())
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
-    assert frozen == {name for name, _ in model.named_parameters() if name.startswith(('backbone.', 'head.fc.'))}
+    assert frozen == {
+        name for name, _ in model.named_parameters() if name.startswith(('backbone.', 'head.fc.'))
+    }
 
 
 def test_a_frozen_extractor_keeps_no_graph():
@@ -96,7 +122,9 @@ def test_an_unknown_part_is_named():
 
 def test_the_whole_model_predicts_from_images():
     model = build().eval()
-    predicted = model(torch.randn(2, 3, 32, 32), [make_sample([0]), make_sample([])], mode='predict')
+    predicted = model(
+        torch.randn(2, 3, 32, 32), [make_sample([0]), make_sample([])], mode='predict'
+    )
     assert [tuple(sample.step_scores.shape) for sample in predicted] == [(2, 4)] * 2
 
 
@@ -110,13 +138,17 @@ def test_channels_last_is_the_same_network(tmp_path):
     back = build()
     back.load_state_dict(torch.load(tmp_path / 'nhwc.pth', weights_only=True))
     copy = deepcopy(nhwc)  # as an average of the weights makes one
-    layouts = [model.backbone.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
-               for model in (plain, nhwc, back, copy)]
+    layouts = [
+        model.backbone.layer1[0].conv1.weight.is_contiguous(memory_format=torch.channels_last)
+        for model in (plain, nhwc, back, copy)
+    ]
     assert layouts == [False, True, False, True]
     with torch.no_grad():
         for model in (nhwc.eval(), back.eval(), copy.eval()):
             torch.testing.assert_close(model.extract_feat(images), plain.extract_feat(images))
-            samples, expected = (m(images, [make_sample([0])] * 3, mode='predict') for m in (model, plain))
+            samples, expected = (
+                m(images, [make_sample([0])] * 3, mode='predict') for m in (model, plain)
+            )
             for sample, wanted in zip(samples, expected, strict=True):
                 torch.testing.assert_close(sample.step_scores, wanted.step_scores)
                 assert sample.pred_label.tolist() == wanted.pred_label.tolist()
@@ -128,6 +160,8 @@ def test_channels_last_gives_the_same_gradient():
         torch.manual_seed(1)
         model = build(channels_last=channels_last).double().train()
         model.extract_feat(images)[-1].square().sum().backward()
-        gradients.append({name: parameter.grad for name, parameter in model.backbone.named_parameters()})
+        gradients.append(
+            {name: parameter.grad for name, parameter in model.backbone.named_parameters()}
+        )
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)

@@ -5,10 +5,21 @@ import pytest
 import torch
 from helpers import samples_of
 
-from morn_plugin.models import LabelDecoderHead, LabelSequenceLSTM, MultiOrderLSTM, masked_stepwise_bce
+from morn_plugin.models import (
+    LabelDecoderHead,
+    LabelSequenceLSTM,
+    MultiOrderLSTM,
+    masked_stepwise_bce,
+)
 
 NUM_CLASSES = 7
-SCENES = [[0], [0, 1, 2], [2, 3, 4], [5, 6], []]  # label sets that overlap; the scores show the last label alone
+SCENES = [
+    [0],
+    [0, 1, 2],
+    [2, 3, 4],
+    [5, 6],
+    [],
+]  # label sets that overlap; the scores show the last label alone
 
 
 def make_toy(num_images, generator):
@@ -24,10 +35,19 @@ def make_toy(num_images, generator):
 
 
 DECODERS = {
-    'multi-order': lambda: MultiOrderLSTM(NUM_CLASSES, masked_stepwise_bce, embed_dims=16, hidden_dims=32),
-    **{order: lambda order=order: LabelSequenceLSTM(NUM_CLASSES, order, embed_dims=16, hidden_dims=32)
-       for order in ('frequent_first', 'rare_first', 'lexicographic')},
-    'beam': lambda: LabelSequenceLSTM(NUM_CLASSES, 'rare_first', beam_size=3, embed_dims=16, hidden_dims=32)}
+    'multi-order': lambda: MultiOrderLSTM(
+        NUM_CLASSES, masked_stepwise_bce, embed_dims=16, hidden_dims=32
+    ),
+    **{
+        order: lambda order=order: LabelSequenceLSTM(
+            NUM_CLASSES, order, embed_dims=16, hidden_dims=32
+        )
+        for order in ('frequent_first', 'rare_first', 'lexicographic')
+    },
+    'beam': lambda: LabelSequenceLSTM(
+        NUM_CLASSES, 'rare_first', beam_size=3, embed_dims=16, hidden_dims=32
+    ),
+}
 
 
 def train(parameters, loss, data, lr=5e-3):
@@ -44,7 +64,10 @@ def test_learns_the_grammar(name):
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
     decoder = DECODERS[name]()
-    decoder.prepare([f'label {k}' for k in range(NUM_CLASSES)], make_toy(500, generator)[1].numpy().astype(np.int8))
+    decoder.prepare(
+        [f'label {k}' for k in range(NUM_CLASSES)],
+        make_toy(500, generator)[1].numpy().astype(np.int8),
+    )
     train(decoder.parameters(), decoder.loss, make_toy(512, generator))
     decoder.eval()
     scores, target = make_toy(200, generator)
@@ -59,16 +82,25 @@ def test_learns_the_grammar_from_features(name):
     """The classifier and the decoder behind it, from the features that a backbone would give."""
     torch.manual_seed(0)
     generator = torch.Generator().manual_seed(1)
-    decoder = dict(cnn=lambda: None, **{'sr-cnn-rnn': DECODERS['rare_first'], 'multi-order, joint': DECODERS['multi-order']})
+    decoder = dict(
+        cnn=lambda: None,
+        **{'sr-cnn-rnn': DECODERS['rare_first'], 'multi-order, joint': DECODERS['multi-order']},
+    )
     head = LabelDecoderHead(NUM_CLASSES, NUM_CLASSES, decoder[name](), detach_scores=False)
     head.init_weights()
     if head.decoder is not None:
-        head.decoder.prepare([f'label {k}' for k in range(NUM_CLASSES)], make_toy(500, generator)[1].numpy().astype(np.int8))
-    loss = lambda feats, target: head.loss((feats, ), samples_of(target))
+        head.decoder.prepare(
+            [f'label {k}' for k in range(NUM_CLASSES)],
+            make_toy(500, generator)[1].numpy().astype(np.int8),
+        )
+    loss = lambda feats, target: head.loss((feats,), samples_of(target))
     train(head.parameters(), loss, make_toy(512, generator), lr=2e-2)
     head.eval()
     feats, target = make_toy(200, generator)
     with torch.no_grad():
-        samples = head.predict((feats, ))
-    right = [sample.pred_label.tolist() == row.nonzero()[:, 0].tolist() for sample, row in zip(samples, target, strict=True)]
+        samples = head.predict((feats,))
+    right = [
+        sample.pred_label.tolist() == row.nonzero()[:, 0].tolist()
+        for sample, row in zip(samples, target, strict=True)
+    ]
     assert sum(right) > 0.98 * len(right)

@@ -14,19 +14,25 @@ from morn_plugin.models.label_decoders.label_sequence import build_sequences
 from morn_plugin.models.label_decoders.unroll import step_once
 
 NAMES = ['sky', 'cat', 'dog', 'sea']
-TARGETS = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=np.int8)  # counts 3, 2, 2, 0
+TARGETS = np.array(
+    [[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=np.int8
+)  # counts 3, 2, 2, 0
 ORDERS = {'frequent_first': [0, 1, 2, 3], 'rare_first': [3, 1, 2, 0], 'lexicographic': [1, 2, 3, 0]}
 
 
 def build(num_classes=4, order='frequent_first', large=3, prepared=True, **options):
     """A decoder in float64 with large weights, so that the picks vary."""
-    decoder = LabelSequenceLSTM(num_classes, order, **(dict(embed_dims=5, hidden_dims=6) | options)).double()
+    decoder = LabelSequenceLSTM(
+        num_classes, order, **(dict(embed_dims=5, hidden_dims=6) | options)
+    ).double()
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(large)
     if prepared:
         targets = TARGETS if num_classes == 4 else np.eye(num_classes, dtype=np.int8)
-        decoder.prepare(NAMES if num_classes == 4 else [f'{i:02}' for i in range(num_classes)], targets)
+        decoder.prepare(
+            NAMES if num_classes == 4 else [f'{i:02}' for i in range(num_classes)], targets
+        )
     return decoder
 
 
@@ -43,9 +49,16 @@ class NaiveSteps:
     """One image, one step at a time, by scalar-free numpy from the weights' names alone."""
 
     def __init__(self, decoder, score):
-        self.weights = {name: tensor.detach().numpy() for name, tensor in decoder.state_dict().items()}
-        self.start = tuple(np.tanh(self.weights[f'init_{part}.weight'] @ score.numpy() + self.weights[f'init_{part}.bias'])
-                           for part in 'hc')
+        self.weights = {
+            name: tensor.detach().numpy() for name, tensor in decoder.state_dict().items()
+        }
+        self.start = tuple(
+            np.tanh(
+                self.weights[f'init_{part}.weight'] @ score.numpy()
+                + self.weights[f'init_{part}.bias']
+            )
+            for part in 'hc'
+        )
 
     def log_probabilities(self, labels):
         """The distribution after START and ``labels``."""
@@ -60,7 +73,10 @@ def naive_greedy(steps, end, max_labels):
     labels = []
     while len(labels) < max_labels:
         log_p = steps.log_probabilities(labels)
-        best = max((symbol for symbol in range(end + 1) if symbol not in labels), key=lambda symbol: log_p[symbol])
+        best = max(
+            (symbol for symbol in range(end + 1) if symbol not in labels),
+            key=lambda symbol: log_p[symbol],
+        )
         if best == end:
             break
         labels.append(best)
@@ -77,7 +93,11 @@ def naive_beam(steps, end, max_labels, beam_size):
                 continue
             log_p = steps.log_probabilities(labels)
             grown.append((total + log_p[end], labels, True))
-            grown += [(total + log_p[label], [*labels, label], False) for label in range(end) if label not in labels]
+            grown += [
+                (total + log_p[label], [*labels, label], False)
+                for label in range(end)
+                if label not in labels
+            ]
         beams = sorted(grown, key=lambda beam: -beam[0])[:beam_size]
     return beams[0][1]
 
@@ -88,7 +108,9 @@ def naive_best(steps, end, max_labels):
     for length in range(max_labels + 1):
         for labels in itertools.permutations(range(end), length):
             ended = [*labels, end] if length < max_labels else list(labels)
-            total = sum(steps.log_probabilities(list(labels[:t]))[symbol] for t, symbol in enumerate(ended))
+            total = sum(
+                steps.log_probabilities(list(labels[:t]))[symbol] for t, symbol in enumerate(ended)
+            )
             if total > best_sum:
                 best, best_sum = list(labels), total
     return best
@@ -109,14 +131,17 @@ def test_own_list_is_the_order():
     assert build(order=['sea', 'sky', 'dog', 'cat']).label_order.tolist() == [3, 0, 2, 1]
 
 
-@pytest.mark.parametrize(('order', 'message'), [
-    ('longest', "one of .*'frequent_first', 'rare_first', 'lexicographic'.* but got 'longest'"),
-    (None, 'a list of all class names, but got None'),
-    (['sky', 3], r"but got \['sky', 3\]"),
-    (['sky', 'cat', 'dog'], "each of the 4 classes once, but missing: 'sea'"),
-    (['sky', 'cat', 'dog', 'sea', 'car'], "unknown: 'car'"),
-    (['sky', 'cat', 'dog', 'sea', 'sky'], "repeated: 'sky'"),
-])
+@pytest.mark.parametrize(
+    ('order', 'message'),
+    [
+        ('longest', "one of .*'frequent_first', 'rare_first', 'lexicographic'.* but got 'longest'"),
+        (None, 'a list of all class names, but got None'),
+        (['sky', 3], r"but got \['sky', 3\]"),
+        (['sky', 'cat', 'dog'], "each of the 4 classes once, but missing: 'sea'"),
+        (['sky', 'cat', 'dog', 'sea', 'car'], "unknown: 'car'"),
+        (['sky', 'cat', 'dog', 'sea', 'sky'], "repeated: 'sky'"),
+    ],
+)
 def test_wrong_order_is_named(order, message):
     with pytest.raises(ValueError, match=message):
         build(order=order)
@@ -133,8 +158,12 @@ def test_difficult_labels_do_not_count_for_the_order():
 def test_sequences_are_those_of_a_loop(order):
     target = torch.tensor(list(itertools.product([0, 1, -1], repeat=4)))
     sequences, lengths = build_sequences(target, torch.tensor(ORDERS[order]))
-    for row, length, wanted in zip(sequences, lengths, (naive_sequence(row.tolist(), ORDERS[order]) for row in target),
-                                   strict=True):
+    for row, length, wanted in zip(
+        sequences,
+        lengths,
+        (naive_sequence(row.tolist(), ORDERS[order]) for row in target),
+        strict=True,
+    ):
         assert row[:length].tolist() == wanted
         assert (row[length:] == 4).all()
     assert sequences.shape == (81, 5)
@@ -159,7 +188,10 @@ def test_loss_is_that_of_a_loop(order):
 
 @pytest.mark.parametrize('names', [['sky'], [*NAMES, 'car']])
 def test_other_classes_than_those_of_the_model_are_refused(names):
-    with pytest.raises(ValueError, match=rf'num_classes=4, but .* name {len(names)} classes .*num_classes={len(names)}\)'):
+    with pytest.raises(
+        ValueError,
+        match=rf'num_classes=4, but .* name {len(names)} classes .*num_classes={len(names)}\)',
+    ):
         build(prepared=False).prepare(names, np.ones((3, len(names)), dtype=np.int8))
 
 
@@ -177,14 +209,21 @@ def test_image_without_labels_trains_on_end_alone():
     decoder = build()
     scores = random_scores(1)
     loss = decoder.loss(scores, torch.zeros(1, 4))['loss_sequence'].item()
-    assert loss == pytest.approx(-NaiveSteps(decoder, scores[0]).log_probabilities([])[4], rel=1e-12)
+    assert loss == pytest.approx(
+        -NaiveSteps(decoder, scores[0]).log_probabilities([])[4], rel=1e-12
+    )
 
 
 def test_gradient_is_that_of_finite_differences():
-    decoder, target = build(large=1.5, embed_dims=2, hidden_dims=3), torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]])
+    decoder, target = (
+        build(large=1.5, embed_dims=2, hidden_dims=3),
+        torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]]),
+    )
     scores = random_scores(2).requires_grad_()
-    assert torch.autograd.gradcheck(lambda scores, *_: decoder.loss(scores, target)['loss_sequence'],
-                                    (scores, *decoder.parameters()))
+    assert torch.autograd.gradcheck(
+        lambda scores, *_: decoder.loss(scores, target)['loss_sequence'],
+        (scores, *decoder.parameters()),
+    )
 
 
 @pytest.mark.parametrize('max_labels', [None, 1, 4])
@@ -193,7 +232,9 @@ def test_greedy_is_that_of_a_loop(max_labels):
     predictions = decoder.predict(scores)
     expected = [naive_greedy(NaiveSteps(decoder, score), 4, max_labels or 3) for score in scores]
     assert [path_of(row) for row in predictions['step_labels']] == expected
-    assert len({len(labels) for labels in expected}) > 1, 'the weights should end sequences at different lengths'
+    assert len({len(labels) for labels in expected}) > 1, (
+        'the weights should end sequences at different lengths'
+    )
     for mask, labels in zip(predictions['pred_label'], expected, strict=True):
         assert mask.nonzero()[:, 0].tolist() == sorted(labels)
 
@@ -220,7 +261,9 @@ def test_a_beam_that_holds_everything_finds_the_most_probable_sequence():
     assert found == expected
     greedy = build(num_classes=3, max_labels=3)
     greedy.load_state_dict(decoder.state_dict())
-    assert [path_of(row) for row in greedy.predict(scores)['step_labels']] != expected, 'greedy should miss some'
+    assert [path_of(row) for row in greedy.predict(scores)['step_labels']] != expected, (
+        'greedy should miss some'
+    )
 
 
 @pytest.mark.parametrize('beam_size', [1, 4])
@@ -229,7 +272,7 @@ def test_no_label_is_named_twice(beam_size):
     for row in decoder.predict(random_scores(60, 6))['step_labels']:
         labels = path_of(row)
         assert len(labels) == len(set(labels))
-        assert row[len(labels):].tolist() == [-1] * (6 - len(labels))
+        assert row[len(labels) :].tolist() == [-1] * (6 - len(labels))
 
 
 @pytest.mark.parametrize('beam_size', [1, 3])
@@ -238,10 +281,16 @@ def test_scores_are_the_highest_probability_up_to_end(beam_size):
     predictions = decoder.predict(scores)
     for n, score in enumerate(scores):
         labels, steps = path_of(predictions['step_labels'][n]), NaiveSteps(decoder, score)
-        reached = [np.exp(steps.log_probabilities(labels[:t])[:4]) for t in range(min(len(labels) + 1, 3))]
-        np.testing.assert_allclose(predictions['pred_score'][n].detach(), np.max(reached, axis=0), rtol=1e-10)
-        np.testing.assert_allclose(predictions['step_scores'][n, :len(reached)].detach(), reached, rtol=1e-10)
-        assert (predictions['step_scores'][n, len(reached):] == 0).all()
+        reached = [
+            np.exp(steps.log_probabilities(labels[:t])[:4]) for t in range(min(len(labels) + 1, 3))
+        ]
+        np.testing.assert_allclose(
+            predictions['pred_score'][n].detach(), np.max(reached, axis=0), rtol=1e-10
+        )
+        np.testing.assert_allclose(
+            predictions['step_scores'][n, : len(reached)].detach(), reached, rtol=1e-10
+        )
+        assert (predictions['step_scores'][n, len(reached) :] == 0).all()
 
 
 def test_without_an_order_there_is_no_training():
@@ -254,8 +303,12 @@ def test_checkpoint_holds_order_and_length():
     loaded = build(order='rare_first', prepared=False)
     loaded.load_state_dict(trained.state_dict())
     scores, target = random_scores(5), torch.tensor([[1, 0, 0, 1]] * 5)
-    assert torch.equal(loaded.loss(scores, target)['loss_sequence'], trained.loss(scores, target)['loss_sequence'])
-    assert torch.equal(loaded.predict(scores)['step_labels'], trained.predict(scores)['step_labels'])
+    assert torch.equal(
+        loaded.loss(scores, target)['loss_sequence'], trained.loss(scores, target)['loss_sequence']
+    )
+    assert torch.equal(
+        loaded.predict(scores)['step_labels'], trained.predict(scores)['step_labels']
+    )
 
 
 def permuted(decoder, permutation):
@@ -267,7 +320,9 @@ def permuted(decoder, permutation):
         state[name] = state[name][:, rows[:-1]]
     for name in ('output.weight', 'output.bias'):
         state[name] = state[name][rows]
-    state['embedding.weight'] = state['embedding.weight'][torch.cat([torch.zeros(1, dtype=torch.long), rows + 1])]
+    state['embedding.weight'] = state['embedding.weight'][
+        torch.cat([torch.zeros(1, dtype=torch.long), rows + 1])
+    ]
     other.load_state_dict(state)
     other.prepare([NAMES[k] for k in permutation], TARGETS[:, permutation])
     return other
@@ -283,8 +338,10 @@ def test_order_of_the_class_list_changes_nothing(order, permutation):
     expected, found = decoder.predict(scores), other.predict(scores[:, permutation])
     assert torch.equal(found['pred_label'], expected['pred_label'][:, permutation])
     target = torch.tensor(list(itertools.product([0, 1], repeat=4)))[:, :4]
-    torch.testing.assert_close(other.loss(random_like(target)[:, permutation], target[:, permutation])['loss_sequence'],
-                               decoder.loss(random_like(target), target)['loss_sequence'])
+    torch.testing.assert_close(
+        other.loss(random_like(target)[:, permutation], target[:, permutation])['loss_sequence'],
+        decoder.loss(random_like(target), target)['loss_sequence'],
+    )
 
 
 def random_like(target):

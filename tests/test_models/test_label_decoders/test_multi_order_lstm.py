@@ -9,18 +9,35 @@ from morn_plugin.models.label_decoders.lstm import BiasedBatchNorm1d
 
 
 def build(num_classes=6, **options):
-    return MultiOrderLSTM(num_classes, masked_stepwise_bce, **(dict(embed_dims=8, hidden_dims=10, num_steps=4) | options))
+    return MultiOrderLSTM(
+        num_classes,
+        masked_stepwise_bce,
+        **(dict(embed_dims=8, hidden_dims=10, num_steps=4) | options),
+    )
 
 
 def test_shapes_and_names_of_the_prediction():
     prediction = build().eval().predict(torch.rand(3, 6))
     assert {name: tuple(value.shape) for name, value in prediction.items()} == {
-        'pred_score': (3, 6), 'step_scores': (3, 4, 6), 'step_labels': (3, 4)}
-    assert all(((value >= 0) & (value <= 1)).all() for name, value in prediction.items() if name.endswith('scores'))
+        'pred_score': (3, 6),
+        'step_scores': (3, 4, 6),
+        'step_labels': (3, 4),
+    }
+    assert all(
+        ((value >= 0) & (value <= 1)).all()
+        for name, value in prediction.items()
+        if name.endswith('scores')
+    )
 
 
-@pytest.mark.parametrize(('pooling', 'pool'), [('max', lambda z: z.max(1).values), ('mean', lambda z: z.mean(1)),
-                                               ('last', lambda z: z[:, -1])])
+@pytest.mark.parametrize(
+    ('pooling', 'pool'),
+    [
+        ('max', lambda z: z.max(1).values),
+        ('mean', lambda z: z.mean(1)),
+        ('last', lambda z: z[:, -1]),
+    ],
+)
 def test_pooling_is_of_logits(pooling, pool):
     decoder, scores = build(pooling=pooling).eval(), torch.rand(3, 6)
     logits, _ = decoder(scores)
@@ -48,7 +65,9 @@ def test_unpicked_is_for_testing_alone():
     decoder, scores = build(test_feedback='unpicked').train(), torch.rand(20, 6)
     logits, labels = decoder(scores)
     assert torch.equal(labels, logits.argmax(2))
-    assert any(len(set(row)) < 4 for row in labels.tolist())  # so that the two feedbacks do differ here
+    assert any(
+        len(set(row)) < 4 for row in labels.tolist()
+    )  # so that the two feedbacks do differ here
 
 
 def test_unpicked_needs_a_label_for_every_step():
@@ -57,9 +76,16 @@ def test_unpicked_needs_a_label_for_every_step():
     build(num_classes=3, test_feedback='unpicked', picked_logit=-9.0).eval()(torch.rand(2, 3))
 
 
-@pytest.mark.parametrize(('num_images', 'options'), [(1, {}), (4, dict(num_steps=1)), (4, dict(num_classes=1)),
-                                                     (1, dict(num_classes=1, num_steps=1)),
-                                                     (1, dict(state_norm=dict(eps=1e-3, momentum=0.05)))])
+@pytest.mark.parametrize(
+    ('num_images', 'options'),
+    [
+        (1, {}),
+        (4, dict(num_steps=1)),
+        (4, dict(num_classes=1)),
+        (1, dict(num_classes=1, num_steps=1)),
+        (1, dict(state_norm=dict(eps=1e-3, momentum=0.05))),
+    ],
+)
 def test_smallest_sizes_train_and_test(num_images, options):
     decoder = build(**options).train()
     scores = torch.rand(num_images, decoder.num_classes)
@@ -101,29 +127,45 @@ def test_start_of_the_weights():
     assert decoder.weight_hh.std().item() == pytest.approx(0.1 * 3**-0.5, rel=0.05)
 
 
-@pytest.mark.parametrize('options', [dict(num_classes=0), dict(embed_dims=0), dict(hidden_dims=-1), dict(num_steps=0),
-                                     dict(num_steps=2.0), dict(init_state='relu'), dict(output_layer='deep'),
-                                     dict(test_feedback='sample'), dict(pooling='min')])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(num_classes=0),
+        dict(embed_dims=0),
+        dict(hidden_dims=-1),
+        dict(num_steps=0),
+        dict(num_steps=2.0),
+        dict(init_state='relu'),
+        dict(output_layer='deep'),
+        dict(test_feedback='sample'),
+        dict(pooling='min'),
+    ],
+)
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=f'`{next(iter(options))}`'):
         build(**options)
 
 
-@pytest.mark.parametrize('shape', [(6, ), (3, 5), (3, 6, 1)])
+@pytest.mark.parametrize('shape', [(6,), (3, 5), (3, 6, 1)])
 def test_scores_of_a_wrong_shape_are_refused(shape):
     with pytest.raises(ValueError, match=r'scores of shape \(N, 6\)'):
         build()(torch.rand(shape))
 
 
 def test_batch_norm_is_torchs_but_for_the_biased_variance():
-    ours, torchs = BiasedBatchNorm1d(5, eps=1e-3, momentum=0.05), torch.nn.BatchNorm1d(5, eps=1e-3, momentum=0.05)
+    ours, torchs = (
+        BiasedBatchNorm1d(5, eps=1e-3, momentum=0.05),
+        torch.nn.BatchNorm1d(5, eps=1e-3, momentum=0.05),
+    )
     torch.nn.init.uniform_(ours.weight)
     torchs.load_state_dict(ours.state_dict())
     x = torch.randn(8, 5)
     torch.testing.assert_close(ours(x), torchs(x))
     torch.testing.assert_close(ours.running_mean, torchs.running_mean)
     torch.testing.assert_close(ours.running_var, 0.95 + 0.05 * x.var(0, unbiased=False))
-    torch.testing.assert_close(ours.eval()(x), (x - ours.running_mean) / (ours.running_var + 1e-3).sqrt() * ours.weight)
+    torch.testing.assert_close(
+        ours.eval()(x), (x - ours.running_mean) / (ours.running_var + 1e-3).sqrt() * ours.weight
+    )
 
 
 def test_batch_norm_takes_a_single_image():
@@ -135,15 +177,19 @@ def test_batch_norm_takes_a_single_image():
     torch.testing.assert_close(out, norm.bias[None])
     out.sum().backward()
     assert not x.grad.any()
-    torch.testing.assert_close(norm.running_var, torch.full((3, ), 0.5))
+    torch.testing.assert_close(norm.running_var, torch.full((3,), 0.5))
 
 
 @pytest.mark.parametrize('grad_enabled', [True, False])
-@pytest.mark.parametrize('options', [{}, dict(output_layer='mlp', test_feedback='unpicked')], ids=['paper', 'release'])
+@pytest.mark.parametrize(
+    'options', [{}, dict(output_layer='mlp', test_feedback='unpicked')], ids=['paper', 'release']
+)
 def test_export_with_a_free_batch_size(options, grad_enabled):
     decoder = build(**options).eval()
     with torch.set_grad_enabled(grad_enabled):
-        program = torch.export.export(decoder, (torch.rand(3, 6), ), dynamic_shapes=({0: torch.export.Dim('N')}, ))
+        program = torch.export.export(
+            decoder, (torch.rand(3, 6),), dynamic_shapes=({0: torch.export.Dim('N')},)
+        )
     for num_images in (2, 7):
         scores = torch.rand(num_images, 6)
         logits, labels = program.module()(scores)
@@ -163,7 +209,9 @@ class LossOnly(torch.nn.Module):
 
 @pytest.fixture
 def process_group(tmp_path):
-    torch.distributed.init_process_group('gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1)
+    torch.distributed.init_process_group(
+        'gloo', init_method=f'file://{tmp_path}/store', rank=0, world_size=1
+    )
     yield
     torch.distributed.destroy_process_group()
 

@@ -11,10 +11,17 @@ from mmpretrain.registry import MODELS
 from morn_plugin.models import decoder_from_release, masked_stepwise_bce
 from morn_plugin.models.label_decoders.release import RELEASE_OPTIONS
 
-OUR_LINEAR = {'init_h': 'initial_lstm/{}_ph', 'init_c': 'initial_lstm/{}_pc', 'hidden': 'logits/{}_h',
-              'output': 'logits/{}_out'}
-VARIANTS = [(mask, steps, flag) for mask in ('cumulative', 'previous', 'none')
-            for steps, flag in (('num_labels', 1), ('all', 0))]
+OUR_LINEAR = {
+    'init_h': 'initial_lstm/{}_ph',
+    'init_c': 'initial_lstm/{}_pc',
+    'hidden': 'logits/{}_h',
+    'output': 'logits/{}_out',
+}
+VARIANTS = [
+    (mask, steps, flag)
+    for mask in ('cumulative', 'previous', 'none')
+    for steps, flag in (('num_labels', 1), ('all', 0))
+]
 
 
 @pytest.fixture(params=NETWORKS)
@@ -23,7 +30,9 @@ def golden(request):
 
 
 def build(golden, **options):
-    return decoder_from_release(under(golden, 'var/'), num_steps=int(golden['shape_N_C_H_M_T'][-1]), **options)
+    return decoder_from_release(
+        under(golden, 'var/'), num_steps=int(golden['shape_N_C_H_M_T'][-1]), **options
+    )
 
 
 def tensors(golden, *names):
@@ -33,14 +42,22 @@ def tensors(golden, *names):
 def release_layout(values):
     """Lay out values under our parameters' names, such as gradients, as the release names and shapes its variables."""
     values = {name: value.to_dense() for name, value in values.items()}
-    tf_gates = lambda rows: torch.cat([rows.chunk(4)[gate] for gate in (0, 3, 1, 2)])  # i, f, o, j -> i, j, f, o
+    tf_gates = lambda rows: torch.cat(
+        [rows.chunk(4)[gate] for gate in (0, 3, 1, 2)]
+    )  # i, f, o, j -> i, j, f, o
     kernel = torch.cat([values['weight_ih'], values['weight_hh']], dim=1)
-    named = {'init_prob_batch_norm/gamma': values['state_norm.weight'],
-             'init_prob_batch_norm/beta': values['state_norm.bias'],
-             'word_embedding/w': values['embedding.weight'],
-             'lstm/basic_lstm_cell/kernel': tf_gates(kernel).t(), 'lstm/basic_lstm_cell/bias': tf_gates(values['bias'])}
+    named = {
+        'init_prob_batch_norm/gamma': values['state_norm.weight'],
+        'init_prob_batch_norm/beta': values['state_norm.bias'],
+        'word_embedding/w': values['embedding.weight'],
+        'lstm/basic_lstm_cell/kernel': tf_gates(kernel).t(),
+        'lstm/basic_lstm_cell/bias': tf_gates(values['bias']),
+    }
     for ours, theirs in OUR_LINEAR.items():
-        named |= {theirs.format('w'): values[f'{ours}.weight'].t(), theirs.format('b'): values[f'{ours}.bias']}
+        named |= {
+            theirs.format('w'): values[f'{ours}.weight'].t(),
+            theirs.format('b'): values[f'{ours}.bias'],
+        }
     return {f'cnn_rnn_att/{name}': value for name, value in named.items()}
 
 
@@ -73,7 +90,7 @@ def test_batch_norm_statistics_after_one_update(golden):
 
 def test_test_graph(golden):
     decoder = build(golden).eval()
-    scores, = tensors(golden, 'init_prob')
+    (scores,) = tensors(golden, 'init_prob')
     with torch.no_grad():
         step_logits, step_labels = decoder(scores)
         prediction = decoder.predict(scores)
@@ -81,7 +98,10 @@ def test_test_graph(golden):
     close(step_logits.sigmoid(), golden['pred_time'])
     close(prediction['step_scores'], golden['pred_time'])
     close(prediction['pred_score'], golden['prediction'])
-    masked = torch.stack([step_logits[:, t].scatter(1, step_labels[:, :t], -9.0) for t in range(decoder.num_steps)], 1)
+    masked = torch.stack(
+        [step_logits[:, t].scatter(1, step_labels[:, :t], -9.0) for t in range(decoder.num_steps)],
+        1,
+    )
     close(masked, golden['sampler_masked_logits'])
 
 
@@ -113,10 +133,18 @@ def test_test_time_without_masking_in_float64(golden):
 def test_the_config_of_the_release_gives_the_same_decoder():
     golden = load_golden('tiny_N4_C5_H8_M6_T3')
     num_classes, hidden, embed, steps = golden['shape_N_C_H_M_T'][1:].tolist()
-    head = MODELS.build(dict(
-        type='MultiOrderLSTMHead', num_classes=num_classes, in_channels=3, embed_dims=embed, hidden_dims=hidden,
-        num_steps=steps, loss=dict(type='MaskedStepwiseBCELoss', mask='cumulative', steps='num_labels'),
-        **RELEASE_OPTIONS))
+    head = MODELS.build(
+        dict(
+            type='MultiOrderLSTMHead',
+            num_classes=num_classes,
+            in_channels=3,
+            embed_dims=embed,
+            hidden_dims=hidden,
+            num_steps=steps,
+            loss=dict(type='MaskedStepwiseBCELoss', mask='cumulative', steps='num_labels'),
+            **RELEASE_OPTIONS,
+        )
+    )
     head.decoder.load_state_dict(build(golden).state_dict())
     loss = head.decoder.train().loss(*tensors(golden, 'init_prob', 'labels'))['loss_multi_order']
     close(loss, golden['loss'])
@@ -125,8 +153,17 @@ def test_the_config_of_the_release_gives_the_same_decoder():
 def test_options_of_the_release():
     decoder = build(load_golden('tiny_N4_C5_H8_M6_T3'))
     assert decoder.training
-    assert (decoder.num_classes, decoder.hidden_dims, decoder.embed_dims, decoder.num_steps) == (5, 8, 6, 3)
-    assert (decoder.test_feedback, decoder.picked_logit, decoder.pooling) == ('unpicked', -9.0, 'max')
+    assert (decoder.num_classes, decoder.hidden_dims, decoder.embed_dims, decoder.num_steps) == (
+        5,
+        8,
+        6,
+        3,
+    )
+    assert (decoder.test_feedback, decoder.picked_logit, decoder.pooling) == (
+        'unpicked',
+        -9.0,
+        'max',
+    )
     assert decoder_from_release(under(load_golden('tiny_N4_C5_H8_M6_T3'), 'var/')).num_steps == 5
 
 

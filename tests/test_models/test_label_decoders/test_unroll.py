@@ -12,8 +12,11 @@ from morn_plugin.models.label_decoders.unroll import LSTMWeights, unroll_labels
 
 # images, classes, steps; the table of input gates is made where C + 1 <= N T
 TABLE, LOOKUPS = (6, 5, 4), (2, 40, 3)
-SIZES = pytest.mark.parametrize('size', [TABLE, LOOKUPS, (1, 4, 5), (3, 1, 2), (5, 7, 1)],
-                                ids=['table', 'lookups', 'one-image', 'one-class', 'one-step'])
+SIZES = pytest.mark.parametrize(
+    'size',
+    [TABLE, LOOKUPS, (1, 4, 5), (3, 1, 2), (5, 7, 1)],
+    ids=['table', 'lookups', 'one-image', 'one-class', 'one-step'],
+)
 
 
 def build(size, **options):
@@ -32,9 +35,16 @@ def random_weights(size, hidden):
     num_images, num_classes, _ = size
     random = lambda *shape: torch.randn(*shape, dtype=torch.float64, requires_grad=True)
     cells, width = 3, 4
-    weights = LSTMWeights(random(num_classes + 1, width), random(4 * cells, width), random(4 * cells, cells),
-                          random(4 * cells), random(width, cells) if hidden else None, random(width) if hidden else None,
-                          random(num_classes, width if hidden else cells), random(num_classes))
+    weights = LSTMWeights(
+        random(num_classes + 1, width),
+        random(4 * cells, width),
+        random(4 * cells, cells),
+        random(4 * cells),
+        random(width, cells) if hidden else None,
+        random(width) if hidden else None,
+        random(num_classes, width if hidden else cells),
+        random(num_classes),
+    )
     return (random(num_images, cells), random(num_images, cells)), weights
 
 
@@ -57,7 +67,9 @@ def test_value_and_gradients_are_those_of_plain_pytorch(size, output_layer):
     expected_gradients = plain.gradients()
     assert named.keys() == expected_gradients.keys()
     for name, parameter in named.items():
-        exact(parameter.grad, expected_gradients[name], msg=lambda text, name=name: f'{name}: {text}')
+        exact(
+            parameter.grad, expected_gradients[name], msg=lambda text, name=name: f'{name}: {text}'
+        )
 
 
 def test_the_sizes_reach_both_branches_of_the_input_gates():
@@ -108,7 +120,10 @@ def test_sparse_gradient_of_the_embedding_equals_the_dense_one(size):
     assert sparse.is_sparse
     assert not dense.is_sparse
     torch.testing.assert_close(sparse.to_dense(), dense, rtol=1e-12, atol=1e-12)
-    fed = {0, *(labels[:, :-1] + 1).flatten().tolist()}  # START and what was picked before the last step
+    fed = {
+        0,
+        *(labels[:, :-1] + 1).flatten().tolist(),
+    }  # START and what was picked before the last step
     assert set(sparse.coalesce().indices()[0].tolist()) == fed
     for name, grad in grads[0].items():
         torch.testing.assert_close(grad, grads[1][name], rtol=1e-12, atol=1e-12)
@@ -151,7 +166,11 @@ def test_autocast_stays_near_full_precision(output_layer):
         decoder.zero_grad()
         logits, labels = decoder(scores)
         decoder.step_loss(logits, labels, target).backward()
-        return logits, labels, {name: parameter.grad.clone() for name, parameter in decoder.named_parameters()}
+        return (
+            logits,
+            labels,
+            {name: parameter.grad.clone() for name, parameter in decoder.named_parameters()},
+        )
 
     logits, labels, grads = run()
     with torch.autocast('cpu', dtype=torch.bfloat16):
