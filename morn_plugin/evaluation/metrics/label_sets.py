@@ -130,9 +130,12 @@ class PerLabelF1(_PrecisionRecallF1Metric):
         >>> metric = PerLabelF1(thr=0.5)
         >>> sample = dict(pred_score=torch.tensor([0.9, 0.2]), gt_label=torch.tensor([0, 1]))
         >>> metric.process(None, [sample])
-        >>> metric.evaluate(size=1)
-        {'per-label/precision': 50.0, 'per-label/recall': 50.0, 'per-label/f1-score': 50.0,
-        'per-label/n-plus': 1.0}
+        >>> for name, value in metric.evaluate(size=1).items():
+        ...     print(name, value)
+        per-label/precision 50.0
+        per-label/recall 50.0
+        per-label/f1-score 50.0
+        per-label/n-plus 1.0
     """
 
     default_prefix = 'per-label'
