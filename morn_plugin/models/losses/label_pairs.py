@@ -1,0 +1,62 @@
+"""Which labels of an image can be compared: the true ones with the false ones.
+
+N images, C labels. Losses that rank labels see pairs of a true and a false label of the same image;
+a label that is ignored is in no pair.
+"""
+
+import torch
+from torch import Tensor
+
+from .label_loss import check_logits_and_target
+
+
+def true_and_false(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the masks of the true and of the false labels.
+
+    Args:
+        logits: (N, C), only looked at for its shape.
+        target: (N, C) in {0, 1, -1}; -1 is in neither mask.
+
+    Returns:
+        Two boolean (N, C).
+
+    Raises:
+        ValueError: If the shapes do not fit, or a target is none of the three.
+
+    Examples:
+        >>> true, false = true_and_false(torch.zeros(1, 3), torch.tensor([[1, 0, -1]]))
+        >>> true.tolist(), false.tolist()
+        ([[True, False, False]], [[False, True, False]])
+    """
+    check_logits_and_target(logits, target)
+    true, false = target == 1, target == 0
+
+    other = ~(true | false | (target == -1))
+    if bool(other.any()):
+        raise ValueError(
+            'Expected every label to be true (1), false (0) or ignored (-1), since a pair has one '
+            f'that is true and one that is false, but got {target[other][0].item():g}. Soft labels '
+            'of mixed images need a loss that sees each label by itself, such as sigmoid '
+            'cross-entropy.'
+        )
+    return true, false
+
+
+def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
+    """Compute log(sum of exp) of the entries in a mask.
+
+    Args:
+        values: (N, C).
+        mask: Boolean (N, C).
+
+    Returns:
+        (N,). Where a row of the mask is empty, a number so low that its exponential is 0 and its
+        gradient is 0 as well.
+
+    Examples:
+        >>> values = torch.zeros(2, 4)
+        >>> masked_logsumexp(values, torch.tensor([[True, True, False, False], [False] * 4])).exp()
+        tensor([2., 0.])
+    """
+    lowest = torch.finfo(values.dtype).min / 4  # two of them may be added up
+    return values.masked_fill(~mask, lowest).logsumexp(dim=1)

@@ -1,0 +1,57 @@
+"""Two-way loss: true above false labels of each image, and true above false images of each label.
+
+Kobayashi, "Two-way Multi-Label Loss", CVPR 2023: in both directions softplus of a soft maximum over
+the false minus a soft minimum over the true ones. The formula is timm's; here an ignored entry gets
+a logit so low that as a false one it adds nothing.
+
+N images, C labels.
+"""
+
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from .label_pairs import true_and_false
+from .timm_losses import timm_loss_class
+
+LOWEST = -1e4  # what timm's formula writes over the entries that a sum leaves out
+
+
+@MODELS.register_module()
+class TwoWayLoss(nn.Module):
+    """timm's ``TwoWayLoss`` with ignored labels left out, in float32.
+
+    Averaged over the images with a true label, and over the labels with a true image, of the batch.
+    The logits that it trains are ranks: 0 is no border between true and false.
+
+    Args:
+        positive_temperature: Of the soft minimum over true entries. Defaults to 4, the paper's.
+        negative_temperature: Of the soft maximum over false entries. Defaults to 1, the paper's.
+        loss_weight: Factor of the result. Defaults to 1.
+
+    Raises:
+        ImportError: If timm is missing or older than 1.0.31.
+        ValueError: If a temperature is not positive.
+    """
+
+    takes_ignored = True
+
+    def __init__(
+        self,
+        positive_temperature: float = 4.0,
+        negative_temperature: float = 1.0,
+        loss_weight: float = 1.0,
+    ) -> None:
+        super().__init__()
+        if min(positive_temperature, negative_temperature) <= 0:
+            raise ValueError(
+                'Expected positive temperatures, but got positive_temperature='
+                f'{positive_temperature!r}, negative_temperature={negative_temperature!r}.'
+            )
+        self.negative_temperature, self.loss_weight = negative_temperature, loss_weight
+        self.formula = timm_loss_class('TwoWayLoss')(positive_temperature, negative_temperature)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Map logits (N, C) and target (N, C) in {0, 1, -1} to a scalar."""
+        true, false = true_and_false(logits, target)
+        counted = logits.float().masked_fill(~(true | false), LOWEST * self.negative_temperature)
+        return self.loss_weight * self.formula(counted, true)

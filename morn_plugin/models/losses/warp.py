@@ -1,0 +1,132 @@
+"""Weighted approximate-rank pairwise loss: a true label that ranks low weighs more.
+
+Weston, Bengio, Usunier, "WSABIE: Scaling Up To Large Vocabulary Image Annotation", IJCAI 2011; for
+convolutional networks: Gong, Jia, Leung, Toshev, Ioffe, "Deep Convolutional Ranking for Multilabel
+Image Annotation", ICLR 2014. A true label p at rank r has the weight L(r) = 1 + 1/2 + ... + 1/r.
+Both papers estimate the rank by drawing false labels until one comes within the margin of p, and
+learn from that one; the exact rank, and all pairs, are what the Multi-order RNN's authors used.
+
+N images, C labels, P true labels of the batch.
+"""
+
+import torch
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+from ...utils.checks import check_choice
+from .label_pairs import true_and_false
+
+RANKS = ('exact', 'sampled')
+
+
+def warp_loss(logits: Tensor, target: Tensor, margin: float = 1.0, rank: str = 'exact') -> Tensor:
+    """Compute the hinges max(0, margin - z_true + z_false), weighted by the rank of the true label.
+
+    Args:
+        logits: (N, C).
+        target: (N, C); 1 true, 0 false, -1 left out of pairs and ranks.
+        margin: How far above a false label a true one shall be.
+        rank: ``'exact'``: the rank of each true label among all labels that count, by the logits as
+            they are (no gradient), and every pair counts. ``'sampled'``: of each true label one
+            pair counts, with the first false label drawn (with replacement) that comes within the
+            margin; after k draws the rank is (labels that count - 1) / k, rounded down, and nothing
+            is added once that is 0.
+
+    Returns:
+        Scalar: summed over pairs, averaged over images. An image without a pair adds 0.
+
+    Raises:
+        ValueError: If the shapes do not fit, a target is none of the three, or ``rank`` is unknown.
+
+    Examples:
+        >>> logits, target = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0, 1, 0]])
+        >>> warp_loss(logits, target)  # third: (1 + 1/2 + 1/3) (1 + 3)
+        tensor(7.3333)
+    """
+    check_choice('rank', rank, RANKS)
+    true, false = true_and_false(logits, target)
+    images, labels = true.nonzero(as_tuple=True)  # (P,)
+
+    violations = margin - logits[images, labels, None] + logits[images]  # (P, C)
+    hinges = violations.clamp(min=0) * false[images]
+    if rank == 'exact':
+        ranks = _exact_ranks(logits.detach(), true | false)[images, labels]
+        per_true = hinges.sum(dim=1)
+    else:
+        ranks, drawn = _sample_ranks(hinges.detach() > 0, false[images], (true | false)[images])
+        per_true = hinges.gather(1, drawn[:, None])[:, 0]
+
+    weights = _rank_weights(logits)[ranks]  # (P,)
+    return (weights * per_true).sum() / len(logits)
+
+
+def _exact_ranks(logits: Tensor, counts: Tensor) -> Tensor:
+    """Rank the labels of each image: 1 for the highest logit; labels that do not count come last.
+
+    Of equal logits the lower class index ranks higher.
+    """
+    scores = logits.masked_fill(~counts, float('-inf'))
+    order = scores.sort(dim=1, descending=True, stable=True).indices  # (N, C)
+    places = torch.arange(1, logits.shape[1] + 1, device=logits.device).expand_as(order)
+    return torch.empty_like(order).scatter_(1, order, places)
+
+
+def _sample_ranks(violating: Tensor, false: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """Draw false labels of each true one until one violates the margin.
+
+    Args:
+        violating: (P, C), the false labels within the margin.
+        false: (P, C).
+        counts: (P, C), the labels of the image that are not ignored.
+
+    Returns:
+        Estimated ranks (P,), 0 where no draw violates or there is nothing to draw; and the label
+        drawn last (P,).
+    """
+    if violating.numel() == 0:
+        nothing = violating.new_zeros(len(violating), dtype=torch.long)
+        return nothing, nothing
+
+    num_others = counts.sum(dim=1) - 1
+    anything = ~false.any(dim=1, keepdim=True)  # draws nothing that violates: there is no pair
+    draws = (false | anything).float().multinomial(false.shape[1], replacement=True)  # (P, C draws)
+
+    hits = violating.gather(1, draws)
+    first = hits.int().argmax(dim=1)
+    ranks = torch.where(hits.any(dim=1), num_others // (first + 1), 0)
+    return ranks, draws.gather(1, first[:, None])[:, 0]
+
+
+def _rank_weights(logits: Tensor) -> Tensor:
+    """Return L(0) = 0, L(1) = 1, L(2) = 1 + 1/2, ..., L(C)."""
+    ranks = torch.arange(1, logits.shape[1] + 1, dtype=logits.dtype, device=logits.device)
+    return torch.cat([ranks.new_zeros(1), (1 / ranks).cumsum(0)])
+
+
+@MODELS.register_module()
+class WARPLoss(nn.Module):
+    """Registered form of :func:`warp_loss`.
+
+    The logits that it trains are ranks: 0 is no border between true and false.
+
+    Args:
+        margin: How far above a false label a true one shall be. Defaults to 1.
+        rank: ``'exact'`` (default) or ``'sampled'``.
+        loss_weight: Factor of the result. Defaults to 1.
+
+    Raises:
+        ValueError: If ``margin`` is not positive or ``rank`` is unknown.
+    """
+
+    takes_ignored = True
+
+    def __init__(self, margin: float = 1.0, rank: str = 'exact', loss_weight: float = 1.0) -> None:
+        super().__init__()
+        check_choice('rank', rank, RANKS)
+        if margin <= 0:
+            raise ValueError(f'Expected `margin` to be positive, but got {margin!r}.')
+        self.margin, self.rank, self.loss_weight = margin, rank, loss_weight
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Map logits (N, C) and target (N, C) in {0, 1, -1} to a scalar."""
+        return self.loss_weight * warp_loss(logits, target, self.margin, self.rank)
