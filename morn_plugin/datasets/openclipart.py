@@ -2,15 +2,12 @@
 
 What ``tools/dataset_converters/openclipart.py`` knows about the collection,
 apart from command line and files written: keywords of an SVG, which of them
-are labels, how a render becomes a picture, which pictures are
-near-duplicates, and on which side of the split each falls.
+are labels, and how a render becomes a picture.
 
 Everything is a function of the content alone, so that every machine gets the
 same data set: files are taken in the order of their names, the split hashes
 the content, and the perceptual hash is exact arithmetic on the decoded pixels,
 which no library's way of shrinking or rounding has a part in.
-
-Shapes: N pictures, B bits of a hash.
 """
 
 import gzip
@@ -18,15 +15,12 @@ import hashlib
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.parsers import expat
 
-import numpy as np
 from PIL import Image
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 EXCLUDED_FOLDERS = {
     'shapes/stars': 'generated stars, all with one label set',
@@ -134,13 +128,6 @@ MAX_PIXELS = 89_478_485  # where Pillow starts to warn of a decompression bomb: 
 MIN_SIDE = 8  # a few flags are rendered at 6 x 3 pixels
 MAX_SVG_BYTES = 64 * 2**20  # 38 times the largest SVG of the collection
 MAX_ENTITY_CHARS = 256  # real ones hold a namespace URL of at most 47
-HASH_SIZE = 16  # 2 * 16 * 16 bits
-HASH_MARGIN = 2  # of 255 grey levels, hardly to be seen: what differs by no more is alike
-HASH_LUMA = (299, 587, 114)  # of red, green and blue, in thousandths (ITU-R BT.601)
-# Pairs up to 0.3 are variants of one drawing (recoloured, another sign in the same triangle, cards
-# of one deck). The largest chain is then of 48 out of 5,244 distinct pictures, the cards of one
-# deck; at 0.35 it is of 168, of several decks.
-NEAR_DISTANCE = 0.3
 TRAIN_SHARE = 0.7
 # Large groups make the draw lumpy. Of all pairs of draws 0-299 that leave every label in every part
 # of the full set and of the slice, this one leaves them closest to their expected shares; label
@@ -518,143 +505,3 @@ def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
 
 def _extrema(picture: Image.Image) -> list[tuple[int, int]]:
     return [channel.getextrema() for channel in picture.split()]  # type: ignore[misc]
-
-
-def fingerprint(picture: Image.Image) -> np.ndarray:
-    """Give the perceptual hash of a picture: dHash across and down.
-
-    dHash lays a grid of ``HASH_SIZE`` by ``HASH_SIZE + 1`` equal cells over the
-    picture and compares the mean grey of neighbours. Pillow's releases shrink
-    pictures differently by a grey level, so that libraries which hash what it
-    has shrunk differ as well; here all sums are of integers and exact, and
-    every machine gets the same bits.
-
-    Args:
-        picture: At its own size, transparent or not.
-
-    Returns:
-        bool array (B,), true where it gets brighter by more than ``HASH_MARGIN``.
-    """
-    pixels = np.asarray(picture.convert('RGBA'))  # (H, W, 4)
-    margin = HASH_MARGIN * sum(HASH_LUMA) * picture.width * picture.height  # of sums over a cell
-    wide, high = _cell_sums(pixels, (HASH_SIZE, HASH_SIZE + 1), (HASH_SIZE + 1, HASH_SIZE))
-    across, down = np.diff(wide, axis=1) > margin, np.diff(high, axis=0) > margin
-    return np.concatenate([across.ravel(), down.ravel()])
-
-
-def _cell_sums(pixels: np.ndarray, *grids: tuple[int, int]) -> list[np.ndarray]:
-    """Sum the grey values of (H, W, 4) pixels over equal cells.
-
-    Each H times W parts of pixels large.
-
-    All numbers are integers and, with ``MAX_PIXELS``, below 2 ** 53, so that float64 holds each of
-    them and no order of adding them makes a difference.
-
-    Returns:
-        The sums of each grid, (rows, columns).
-    """
-    height, width = pixels.shape[:2]
-    overlaps = [(_overlaps(rows, height), _overlaps(columns, width)) for rows, columns in grids]
-    sums = [np.zeros(grid) for grid in grids]
-    for top in range(0, height, 512):  # bounds the memory
-        grey = _grey_on_white(pixels[top : top + 512])
-        for total, (down, across) in zip(sums, overlaps, strict=True):
-            total += down[:, top : top + 512] @ (grey @ across.T)
-    return sums
-
-
-def _overlaps(cells: int, side: int) -> np.ndarray:
-    """Give how far each of ``cells`` equal cells lies over each of ``side`` pixels.
-
-    In parts of 1 / cells of a pixel.
-    """
-    pixel, cell = np.arange(side) * cells, np.arange(cells)[:, None] * side
-    overlap = np.minimum(pixel + cells, cell + side) - np.maximum(pixel, cell)  # (cells, side)
-    return overlap.clip(min=0).astype(np.float64)
-
-
-def _grey_on_white(pixels: np.ndarray) -> np.ndarray:
-    """Lay (H, W, 4) pixels on white.
-
-    Give their grey values, whole numbers 0-255,000, float64 (H, W).
-    """
-    alpha = pixels[..., 3].astype(np.int32)
-    grey = np.zeros(alpha.shape, dtype=np.int32)
-    for channel, weight in enumerate(HASH_LUMA):
-        grey += weight * (255 + (pixels[..., channel].astype(np.int32) - 255) * alpha // 255)
-    return grey.astype(np.float64)
-
-
-def near_duplicates(hashes: np.ndarray, distance: float = NEAR_DISTANCE) -> np.ndarray:
-    """Find the pairs of near-duplicates.
-
-    The distance of two hashes is Jaccard's: of the bits that at least one has
-    set, the share in which they differ. Clip art is mostly flat, and flat
-    pixels leave bits unset, so that Hamming's distance takes any two thin
-    drawings for near-duplicates and chains hundreds of them together.
-
-    Args:
-        hashes: bool array (N, B).
-        distance: The largest distance of near-duplicates, 0-1.
-
-    Returns:
-        Integer array (P, 2) of index pairs, first below second, sorted.
-    """
-    bits = hashes.astype(np.float32)
-    ones = bits.sum(axis=1)  # (N,)
-    pairs = []
-    for start in range(0, len(bits), 1024):
-        both = bits[start : start + 1024] @ bits.T  # (chunk, N)
-        either = ones[start : start + 1024, None] + ones[None] - both  # (chunk, N)
-        first, second = np.nonzero(
-            either - both <= distance * either
-        )  # no bits at all: nothing differs
-        pairs.append(np.stack([first + start, second], axis=1))
-    found = np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
-    return found[found[:, 0] < found[:, 1]]
-
-
-def group_near_duplicates(hashes: np.ndarray, distance: float = NEAR_DISTANCE) -> np.ndarray:
-    """Number the groups that chains of near-duplicates form.
-
-    Args:
-        hashes: bool array (N, B).
-        distance: The largest distance of near-duplicates, 0-1.
-
-    Returns:
-        Integer array (N,), the group of every picture.
-    """
-    pairs = near_duplicates(hashes, distance)
-    graph = coo_matrix(
-        (np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(len(hashes), len(hashes))
-    )
-    return connected_components(graph, directed=False)[1]
-
-
-def assign_sides(
-    digests: Sequence[str], groups: Sequence[int], salt: str, share: float
-) -> list[bool]:
-    """Draw a side for every group from nothing but its content.
-
-    Args:
-        digests: Content hash of each of N pictures. Copies count once.
-        groups: Group of each.
-        salt: Name of the draw; different names draw independently.
-        share: Expected share of groups on the first side, 0-1.
-
-    Returns:
-        N times true for the first side; equal within a group.
-    """
-    members: dict[int, set[str]] = {}
-    for digest, group in zip(digests, groups, strict=True):
-        members.setdefault(group, set()).add(digest)
-    sides = {
-        group: _fraction(salt + ''.join(sorted(content))) < share
-        for group, content in members.items()
-    }
-    return [sides[group] for group in groups]
-
-
-def _fraction(text: str) -> float:
-    """Spread texts evenly over 0 (with it) to 1 (without it)."""
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:6], 'big') / 2**48

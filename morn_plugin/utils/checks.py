@@ -36,6 +36,23 @@ def at_least(least: int) -> Callable[[str], int]:
     return convert
 
 
+def fraction(text: str) -> float:
+    """Read the ``type`` of a command line argument that is a share of something, below the whole.
+
+    Examples:
+        >>> fraction('1.5')
+        Traceback (most recent call last):
+        argparse.ArgumentTypeError: expected a number in [0, 1), but got '1.5'
+    """
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f'expected a number in [0, 1), but got {text!r}')
+    return value
+
+
 def check_choice(name: str, value: object, choices: tuple) -> None:
     """Raise unless ``value`` is one of ``choices``.
 

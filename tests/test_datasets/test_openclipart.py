@@ -1,18 +1,18 @@
 import gzip
-import hashlib
 import importlib.util
 import io
 import json
 from collections import Counter
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import pytest
+from miniatures import noise
 from PIL import Image
 
 from morn_plugin.datasets import openclipart as oc
 from morn_plugin.datasets.annotations import load_annotations
+from morn_plugin.datasets.near_duplicates import fingerprint, near_duplicates
 
 ROOT = Path(__file__).resolve().parents[2]
 MINI = ROOT / 'tests' / 'data' / 'openclipart_mini'
@@ -39,12 +39,6 @@ def svg(*keywords, prolog=''):
         '<metadata><rdf:RDF><dc:creator><rdf:Bag><rdf:li>nobody</rdf:li></rdf:Bag></dc:creator>'
         f'<dc:subject><rdf:Bag>{items}</rdf:Bag></dc:subject></rdf:RDF></metadata></svg>'
     )
-
-
-def noise(seed, cells=10, side=80):
-    """A picture that resembles no other: random cells."""
-    values = np.random.default_rng(seed).integers(0, 255, (cells, cells, 3), dtype=np.uint8)
-    return Image.fromarray(values).resize((side, side), Image.Resampling.NEAREST)
 
 
 def with_alpha(picture, mode='RGBA'):
@@ -364,98 +358,6 @@ def test_no_alias_leads_to_an_alias_or_a_stop_keyword():
     assert oc.clean_keywords(oc.MINI_CLASSES) == set(oc.MINI_CLASSES)
 
 
-def jaccard(a, b):
-    """Share of differing bits, straight from sets."""
-    a, b = set(np.flatnonzero(a)), set(np.flatnonzero(b))
-    return len(a ^ b) / len(a | b) if a | b else 0.0
-
-
-def test_near_duplicates_are_what_sets_say():
-    rng = np.random.default_rng(0)
-    hashes = rng.random((60, 30)) < rng.random((60, 1))
-    hashes[:2] = False  # two without any bit
-    expected = [
-        [i, j] for i in range(60) for j in range(i + 1, 60) if jaccard(hashes[i], hashes[j]) <= 0.5
-    ]
-    assert len(expected) > 10
-    assert [0, 1] in expected
-    assert oc.near_duplicates(hashes, 0.5).tolist() == expected
-
-
-def test_groups_are_chains():
-    bits = np.zeros((5, 20), dtype=bool)
-    bits[0, :10] = bits[1, 1:11] = bits[2, 2:12] = True  # 0-1 and 1-2 at 2 / 11, 0-2 at 4 / 12
-    bits[3, 15:] = bits[4, 10:15] = True
-    groups = oc.group_near_duplicates(bits, 0.2)
-    assert groups[0] == groups[1] == groups[2]
-    assert len(set(groups.tolist())) == 3
-
-
-def test_thin_drawings_are_not_near_duplicates_of_each_other():
-    # Both nearly empty: few bits differ in all, yet nothing is alike.
-    pictures = [Image.new('RGB', (160, 160), 'white') for _ in range(2)]
-    pictures[0].paste('black', (10, 10, 20, 90))
-    pictures[1].paste('black', (120, 60, 150, 70))
-    hashes = np.array([oc.fingerprint(picture) for picture in pictures])
-    assert (hashes[0] ^ hashes[1]).mean() < 0.15
-    assert len(oc.near_duplicates(hashes)) == 0
-
-
-def test_recoloured_and_rescaled_are_near_duplicates():
-    picture = noise(0, cells=6, side=240)
-    variants = [picture, picture.resize((100, 100)), picture.convert('L').convert('RGB')]
-    assert len(oc.near_duplicates(np.array([oc.fingerprint(variant) for variant in variants]))) == 3
-
-
-@pytest.mark.parametrize('size', [(34, 51), (40, 23), (9, 11)])
-def test_fingerprint_compares_exact_means_of_equal_cells(size):
-    # By naive sums of fractions, on sides that the cells divide, do not divide, and that have fewer
-    # pixels than cells.
-    pixels = np.random.default_rng(0).integers(0, 256, (*size[::-1], 4)).astype(np.uint8)
-
-    def grey(x, y):
-        red, green, blue, alpha = (int(value) for value in pixels[y, x])
-        on_white = [255 - (-((colour - 255) * alpha // 255)) for colour in (red, green, blue)]
-        return Fraction(299 * on_white[0] + 587 * on_white[1] + 114 * on_white[2], 1000)
-
-    def share(cell, cells, side, pixel):  # of a cell that a pixel covers
-        start, end = Fraction(cell * side, cells), Fraction((cell + 1) * side, cells)
-        return max(min(end, pixel + 1) - max(start, pixel), Fraction(0)) * Fraction(cells, side)
-
-    def mean(column, columns, row, rows):
-        across = [(x, share(column, columns, size[0], x)) for x in range(size[0])]
-        down = [(y, share(row, rows, size[1], y)) for y in range(size[1])]
-        return sum(
-            part * other * grey(x, y) for x, part in across if part for y, other in down if other
-        )
-
-    expected = [
-        mean(x + 1, 17, y, 16) - mean(x, 17, y, 16) > 2 for y in range(16) for x in range(16)
-    ]
-    expected += [
-        mean(x, 16, y + 1, 17) - mean(x, 16, y, 17) > 2 for y in range(16) for x in range(16)
-    ]
-    assert oc.fingerprint(Image.fromarray(pixels)).tolist() == expected
-
-
-def test_fingerprint_is_exact_up_to_the_largest_picture():
-    # Sums of whole numbers below 2 ** 53 are exact in float64.
-    assert 255 * sum(oc.HASH_LUMA) * (oc.HASH_SIZE + 1) * oc.HASH_SIZE * oc.MAX_PIXELS < 2**53
-
-
-def test_sides_follow_the_content():
-    digests = [hashlib.sha256(str(i).encode()).hexdigest() for i in range(4000)]
-    groups = [i // 2 for i in range(4000)]
-    sides = oc.assign_sides(digests, groups, 'a', 0.7)
-    assert sides[::2] == sides[1::2]
-    assert abs(np.mean(sides) - 0.7) < 4 * (0.21 / 2000) ** 0.5
-    # Neither order, nor group numbers, nor copies matter; the name of the draw does.
-    assert oc.assign_sides(digests[::-1], [9999 - g for g in groups[::-1]], 'a', 0.7) == sides[::-1]
-    assert oc.assign_sides(digests + digests[:1], [*groups, 0], 'a', 0.7) == [*sides, sides[0]]
-    other = oc.assign_sides(digests, groups, 'b', 0.7)
-    assert abs(np.mean(np.equal(sides, other)) - 0.58) < 0.06
-
-
 def test_pictures_that_encoding_brings_together_do_not_cross():
     def entry(name, seed, in_train):
         return tool.Entry(
@@ -539,7 +441,7 @@ def mini_hashes(mini):
         with Image.open(MINI / item['img_path']) as image:
             assert image.mode == 'RGB'
             assert max(image.size) <= 128
-            hashes[item['img_path']] = oc.fingerprint(image)
+            hashes[item['img_path']] = fingerprint(image)
     return hashes
 
 
@@ -560,7 +462,7 @@ def test_slice_sides_are_apart(mini, mini_hashes):
     assert Counter(paths['train_fit'] + paths['val']) == Counter(paths['train'])
     side = {path: name for name in ('train', 'test') for path in paths[name]}
     names = list(mini_hashes)
-    pairs = oc.near_duplicates(np.array([mini_hashes[name] for name in names])).tolist()
+    pairs = near_duplicates(np.array([mini_hashes[name] for name in names])).tolist()
     assert len(pairs) > 50
     assert [(names[a], names[b]) for a, b in pairs if side[names[a]] != side[names[b]]] == []
 

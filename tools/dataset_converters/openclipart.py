@@ -36,6 +36,12 @@ from tqdm import tqdm
 
 from morn_plugin.datasets import openclipart as oc
 from morn_plugin.datasets.annotations import Annotations, atomic_write, save_annotations
+from morn_plugin.datasets.near_duplicates import (
+    fingerprint,
+    group_near_duplicates,
+    near_duplicates,
+)
+from morn_plugin.datasets.splitting import assign_sides
 
 PACKAGES = ('openclipart-png', 'openclipart-svg')
 ENCODINGS: dict[str, dict[str, Any]] = {
@@ -208,10 +214,10 @@ def render_all(
         if isinstance(result, str):
             unusable[result].append(picture.name)
             continue
-        encoded, fingerprint, mode = result
+        encoded, bits, mode = result
         modes[mode] += 1
         entries.append(Entry(picture, oc.clean_keywords(picture.keywords), encoded))
-        hashes.append(fingerprint)
+        hashes.append(bits)
     report['unusable'] = unusable
     report['modes'] = dict(sorted(modes.items()))
     return entries, np.array(hashes)
@@ -223,15 +229,15 @@ def render_one(file: Path, plan: Plan) -> tuple[bytes, np.ndarray, str]:
     image = oc.render(picture, plan.size, file)
     buffer = io.BytesIO()
     image.save(buffer, **ENCODINGS[plan.suffix])
-    return buffer.getvalue(), oc.fingerprint(picture), mode
+    return buffer.getvalue(), fingerprint(picture), mode
 
 
 def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) -> None:
     """Put every group of near-duplicates on one side; report the groups."""
-    groups = oc.group_near_duplicates(hashes).tolist()
-    digests = [entry.picture.digest for entry in entries]
-    train = oc.assign_sides(digests, groups, oc.TRAIN_DRAW, oc.TRAIN_SHARE)
-    val = oc.assign_sides(digests, groups, oc.VAL_DRAW, oc.VAL_SHARE)
+    groups = group_near_duplicates(hashes).tolist()
+    digests = [entry.picture.digest.encode() for entry in entries]
+    train = assign_sides(digests, groups, oc.TRAIN_DRAW, oc.TRAIN_SHARE)
+    val = assign_sides(digests, groups, oc.VAL_DRAW, oc.VAL_SHARE)
     for entry, entry.group, entry.in_train, in_val in zip(entries, groups, train, val, strict=True):
         entry.in_fit = entry.in_train and not in_val
     sizes = Counter(Counter(groups).values())
@@ -277,10 +283,10 @@ def drop_crossing(entries: Sequence[Entry]) -> list[Entry]:
     A smaller size or a lossy encoding may bring together what was apart when
     the sides were drawn. With the full set's 256 pixels and PNG nothing changes.
     """
-    hashes = np.array([oc.fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in entries])
+    hashes = np.array([fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in entries])
     crossing = {
         index
-        for pair in oc.near_duplicates(hashes).tolist()
+        for pair in near_duplicates(hashes).tolist()
         if entries[pair[0]].in_train != entries[pair[1]].in_train
         for index in pair
     }

