@@ -4,6 +4,11 @@ MMEngine builds the data before the optimizer, the schedulers and the metrics, s
 setting of these shows after minutes; and some misspelt ones never show. Here the arguments of
 everything that has a ``type`` are compared with the signature of what is registered under that
 name.
+
+A right config must never be refused. So the check is strict only where MMEngine or MMPretrain
+builds a setting as it stands. A dict below that belongs to whoever reads it: its ``type`` may be
+another kind of name (LoRA's targets), and it may hold more than the arguments (the magnitudes of
+RandAugment's policies). There only what is nearly a known name is a mistake.
 """
 
 import difflib
@@ -18,6 +23,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, Runner, Tes
 from mmpretrain import registry
 from torch.utils.data import DataLoader
 
+PACKAGE = __name__.partition('.')[0]
 REGISTRIES: dict[str, Registry] = dict(
     model=registry.MODELS,
     tta_model=registry.MODELS,
@@ -36,11 +42,15 @@ REGISTRIES: dict[str, Registry] = dict(
     param_scheduler=registry.PARAM_SCHEDULERS,
     default_hooks=registry.HOOKS,
     custom_hooks=registry.HOOKS,
+    augments=registry.BATCH_AUGMENTS,
+    tokenizer=registry.TOKENIZER,
     visualizer=registry.VISUALIZERS,
     vis_backends=registry.VISBACKENDS,
     init_cfg=registry.WEIGHT_INITIALIZERS,
     log_processor=registry.LOG_PROCESSORS,
 )
+# The parts of a model that are built as they stand.
+MODEL_PARTS = {'backbone', 'neck', 'head', 'decoder', 'loss', 'module'}
 LOOPS: dict[str, Any] = dict(val_cfg=ValLoop, test_cfg=TestLoop)
 # What MMEngine takes out of a config before it calls the class, or adds.
 EXTRA = {
@@ -55,7 +65,11 @@ TOP_LEVEL = {
     'auto_scale_lr',
     'custom_imports',
     'optim_wrapper',
+    'tta_model',
+    'tta_pipeline',
 } - {'cfg'}
+# How alike a name must be to count as a misspelt one, where unknown names are allowed.
+NEARLY_THE_SAME = 0.85
 
 
 class ConfigError(ValueError):
@@ -72,12 +86,15 @@ def check_config(cfg: Mapping[str, Any], source: str = 'config') -> None:
     Raises:
         ConfigError: Names all mistakes that were found, one a line.
     """
-    problems = [*_check_top_level(cfg), *_check_loops(cfg)]
-    for key, value in cfg.items():
+    missing = _find_missing_packages(cfg)
+    problems = [missing] if missing else [*_check_top_level(cfg), *_check_loops(cfg)]
+
+    for key, value in {} if missing else cfg.items():
         if key.endswith('_dataloader') and isinstance(value, Mapping):
             problems += _unknown_keys(set(value), LOADER_KEYS, key, 'a data loader')
-        if key in REGISTRIES or key.endswith('_dataloader'):
+        if key.endswith('_dataloader') or key in REGISTRIES.keys() & TOP_LEVEL:
             problems += _check(value, key, REGISTRIES.get(key))
+
     if problems:
         raise ConfigError(f'{source}:\n' + '\n'.join(f'- {problem}' for problem in problems))
 
@@ -95,95 +112,131 @@ def build_early(runner: Runner) -> None:
             setattr(runner, name, runner.build_evaluator(getattr(runner, name)))
 
 
+def _find_missing_packages(cfg: Mapping[str, Any]) -> str | None:
+    """Name what must be installed for the model, if MMPretrain has only a stand-in for it.
+
+    Nothing else can be checked then: its datasets and parts are registered neither.
+    """
+    model = cfg.get('model')
+    name = model.get('type') if isinstance(model, Mapping) else None
+    found = registry.MODELS.get(name) if isinstance(name, str) else None
+    if getattr(found, '__module__', None) != 'mmpretrain.utils.dependency':
+        return None
+    return (
+        f'`model.type`: {name} needs packages that are not installed: '
+        "pip install 'mmpretrain[multimodal]'"
+    )
+
+
 def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
     # Any name is allowed there, as a variable: only those that look like a misspelt setting are
     # mistakes.
+    unset = {name for name in TOP_LEVEL if cfg.get(name) is None}
     for key in set(cfg) - TOP_LEVEL:
-        close = [
-            name
-            for name in difflib.get_close_matches(key, TOP_LEVEL, cutoff=0.87)
-            if cfg.get(name) is None
-        ]
-        if close:
-            yield f'`{key}` is no setting. Did you mean `{close[0]}`?'
+        meant = _nearest(key, unset, cutoff=0.87)
+        if meant is not None:
+            yield f'`{key}` is no setting. Did you mean `{meant}`?'
 
 
 def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
     train = cfg.get('train_cfg')
     by_epoch = isinstance(train, Mapping) and train.get('by_epoch', True)
-    for key, loop in dict(
-        LOOPS, train_cfg=EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
-    ).items():
+    train_loop = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+    for key, default in dict(LOOPS, train_cfg=train_loop).items():
         value = cfg.get(key)
-        if isinstance(value, Mapping):
-            loop = (
-                registry.LOOPS.get(value['type'])
-                if isinstance(value.get('type'), str)
-                else value.get('type', loop)
-            )
-            if loop is None:
-                yield f'`{key}.type`: there is no loop {value["type"]!r}.'
-            else:
-                yield from _check_arguments(value, loop, key, {'type', 'by_epoch'})
+        if not isinstance(value, Mapping):
+            continue
+
+        loop = value.get('type', default)
+        if isinstance(loop, str):
+            loop = registry.LOOPS.get(loop)
+        if loop is None:
+            yield f'`{key}.type`: there is no loop {value["type"]!r}.'
+        else:
+            yield from _check_arguments(value, loop, key, {'type', 'by_epoch'})
 
 
-def _check(node: Any, path: str, kind: Registry | None) -> Iterator[str]:
+def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> Iterator[str]:
+    """Check a setting and all below it.
+
+    Args:
+        node: Its value.
+        path: Its name, for the message.
+        kind: Where its ``type`` is registered; None if that is not known.
+        strict: Whether it is built as it stands.
+    """
     if isinstance(node, Mapping):
         if path == 'optim_wrapper':
             node = {'type': 'OptimWrapper', **node}
         if kind is not None and 'type' in node:
-            yield from _check_typed(node, path, kind)
+            yield from _check_typed(node, path, kind, strict)
         for key, value in node.items():
-            # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
-            yield from _check(
-                value,
-                f'{path}.{key}',
-                kind if path == 'default_hooks' else REGISTRIES.get(key, kind),
-            )
+            yield from _check(value, f'{path}.{key}', *_find_kind(path, key, kind))
+
     elif isinstance(node, Sequence) and not isinstance(node, str):
         for index, value in enumerate(node):
-            yield from _check(value, f'{path}[{index}]', kind)
+            yield from _check(value, f'{path}[{index}]', kind, strict)
 
 
-def _check_typed(node: Mapping[str, Any], path: str, kind: Registry) -> Iterator[str]:
+def _find_kind(path: str, key: str, kind: Registry | None) -> tuple[Registry | None, bool]:
+    """Find where the ``type`` of a setting is registered, and whether it is built as it stands."""
+    # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
+    if path == 'default_hooks':
+        return kind, True
+    if key in REGISTRIES:
+        return REGISTRIES[key], True
+    is_part = kind is registry.MODELS and key in MODEL_PARTS
+    return kind, is_part
+
+
+def _check_typed(node: Mapping[str, Any], path: str, kind: Registry, strict: bool) -> Iterator[str]:
     name = node['type']
-    if isinstance(name, str):
-        found = kind.get(name)
-        if found is None:
-            yield f'`{path}.type`: there is no {kind.name} {name!r}.{_suggest(name, _names(kind))}'
-            return
-    else:
-        found = name
-    if not re.search(r'(?<!init)_cfg$', path) and callable(
-        found
-    ):  # norm_cfg and the like are not calls of their type
-        yield from _check_arguments(
-            node, found, path, {'type', '_scope_', *EXTRA.get(kind.name, ())}
-        )
+    found = kind.get(name) if isinstance(name, str) else name
+    if found is None:
+        suggestion = _suggest(name, _names(kind), strict)
+        if strict or suggestion:
+            yield f'`{path}.type`: there is no {kind.name} {name!r}.{suggestion}'
+        return
+
+    # norm_cfg and the like are not calls of their type
+    is_call = callable(found) and not re.search(r'(?<!init)_cfg$', path)
+    if is_call:
+        extra = {'type', '_scope_', *EXTRA.get(kind.name, ())}
+        yield from _check_arguments(node, found, path, extra, strict)
 
 
 def _check_arguments(
-    node: Mapping[str, Any], function: Callable, path: str, extra: set[str]
+    node: Mapping[str, Any], function: Callable, path: str, extra: set[str], strict: bool = True
 ) -> Iterator[str]:
     known, is_open = find_parameters(function)
     if not is_open:
-        yield from _unknown_keys(
-            set(node), {*known, *extra}, path, getattr(function, '__name__', str(function))
-        )
+        owner = getattr(function, '__name__', str(function))
+        yield from _unknown_keys(set(node), {*known, *extra}, path, owner, strict)
+
+    is_ours = getattr(function, '__module__', '').partition('.')[0] == PACKAGE
     for key, value in node.items():
-        if key in known and key not in extra and not _fits(value, known[key]):
+        if key in known and key not in extra and not _fits(value, known[key], is_ours):
             expected = inspect.formatannotation(known[key].annotation)
             yield f'`{path}.{key}` should be {expected}, but got {value!r}.'
 
 
-def _unknown_keys(keys: set[str], known: set[str], path: str, owner: str) -> Iterator[str]:
+def _unknown_keys(
+    keys: set[str], known: set[str], path: str, owner: str, strict: bool = True
+) -> Iterator[str]:
     for key in sorted(keys - known):
-        yield f'`{path}.{key}`: {owner} has no such argument.{_suggest(key, known)}'
+        suggestion = _suggest(key, known, strict)
+        if strict or suggestion:
+            yield f'`{path}.{key}`: {owner} has no such argument.{suggestion}'
 
 
-def _suggest(name: str, known: set[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
-    return f' Did you mean {close[0]!r}?' if close else ''
+def _suggest(name: str, known: set[str], strict: bool = True) -> str:
+    meant = _nearest(name, known, cutoff=0.6 if strict else NEARLY_THE_SAME)
+    return '' if meant is None else f' Did you mean {meant!r}?'
+
+
+def _nearest(name: str, known: set[str], cutoff: float) -> str | None:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
+    return close[0] if close else None
 
 
 def _names(kind: Registry | None) -> set[str]:
@@ -244,19 +297,22 @@ def _hands_on(function: Callable) -> bool:
     return re.search(r'super\([^)]*\)\s*\.__init__\([^)]*\*\*\w+', source) is not None
 
 
-def _fits(value: Any, parameter: inspect.Parameter) -> bool:
-    """Compare a value with plain annotations.
+def _fits(value: Any, parameter: inspect.Parameter, is_ours: bool) -> bool:
+    """Compare a value with a plain annotation.
 
-    Others, and those that their own default contradicts, say nothing.
+    Other annotations, and those that their own default contradicts, say nothing. Those of other
+    packages are checked by nothing, and some say too little (MMPretrain has `int` for a pair,
+    MMEngine `str` for a number): there only a text where no text is expected is a mistake.
     """
     allowed = _plain_types(parameter.annotation)
     if allowed is None or value is None or value == parameter.default:
         return True
-    if parameter.default not in (None, parameter.empty) and not _is_one_of(
-        parameter.default, allowed
-    ):
+
+    has_default = parameter.default not in (None, parameter.empty)
+    if has_default and not _is_one_of(parameter.default, allowed):
         return True
-    return _is_one_of(value, allowed)
+
+    return _is_one_of(value, allowed) or not (is_ours or isinstance(value, str))
 
 
 def _is_one_of(value: Any, allowed: set[type]) -> bool:
@@ -266,10 +322,7 @@ def _is_one_of(value: Any, allowed: set[type]) -> bool:
 
 
 def _plain_types(annotation: Any) -> set[type] | None:
-    """Give the types of an annotation made of int, float, bool, str and None.
-
-    None for any other.
-    """
+    """Return the types of an annotation made of int, float, bool, str and None; else None."""
     if get_origin(annotation) in (Union, types.UnionType):
         parts = [_plain_types(part) for part in get_args(annotation)]
         return None if None in parts else set().union(*filter(None, parts))
