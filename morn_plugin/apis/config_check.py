@@ -65,9 +65,9 @@ TOP_LEVEL = {
     'auto_scale_lr',
     'custom_imports',
     'optim_wrapper',
-    'tta_model',
-    'tta_pipeline',
 } - {'cfg'}
+# What tools/test.py --tta reads, ours and MMPretrain's.
+TTA = {'tta_model', 'tta_pipeline'}
 # How alike a name must be to count as a misspelt one, where unknown names are allowed.
 NEARLY_THE_SAME = 0.85
 
@@ -92,7 +92,7 @@ def check_config(cfg: Mapping[str, Any], source: str = 'config') -> None:
     for key, value in {} if missing else cfg.items():
         if key.endswith('_dataloader') and isinstance(value, Mapping):
             problems += _unknown_keys(set(value), LOADER_KEYS, key, 'a data loader')
-        if key.endswith('_dataloader') or key in REGISTRIES.keys() & TOP_LEVEL:
+        if key.endswith('_dataloader') or key in REGISTRIES.keys() & (TOP_LEVEL | TTA):
             problems += _check(value, key, REGISTRIES.get(key))
 
     if problems:
