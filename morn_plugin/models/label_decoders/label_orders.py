@@ -7,6 +7,10 @@ nothing.
 from collections import Counter
 from collections.abc import Callable, Sequence
 
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
 LabelKey = Callable[[str, int], tuple]
 
 STRATEGIES: dict[str, LabelKey] = {
@@ -81,3 +85,34 @@ def order_labels(
         )
     index = {name: label for label, name in enumerate(class_names)}
     return [index[name] for name in order]
+
+
+def build_sequences(target: Tensor, label_order: Tensor) -> tuple[Tensor, Tensor]:
+    """Write the true labels of each image as a sequence.
+
+    Args:
+        target: (N, C) in {0, 1, -1}.
+        label_order: (C,), the class indices, first one first.
+
+    Returns:
+        Sequences (N, L), labels and then END (C), where L is one more than the most labels of an
+        image; and their lengths (N,), one END included.
+
+    Examples:
+        >>> target = torch.tensor([[1, 1, 0], [0, 0, 0], [0, -1, 1]])
+        >>> sequences, lengths = build_sequences(target, torch.tensor([2, 1, 0]))
+        >>> sequences.tolist(), lengths.tolist()
+        ([[1, 0, 3], [3, 3, 3], [2, 3, 3]], [3, 1, 2])
+    """
+    num_classes = target.shape[1]
+    present = target[:, label_order] > 0
+    lengths = present.sum(dim=1) + 1
+    places = (
+        torch.where(present, torch.arange(num_classes, device=target.device), num_classes)
+        .sort(dim=1)
+        .values
+    )
+    symbols = F.pad(label_order, (0, 1), value=num_classes)[
+        F.pad(places, (0, 1), value=num_classes)
+    ]  # (N, C + 1)
+    return symbols[:, : int(lengths.max())], lengths

@@ -16,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_positive
+from ..losses.sequence_cross_entropy import sequence_cross_entropy
 from .beam_search import beam_search
-from .label_orders import check_order, order_labels
+from .label_orders import build_sequences, check_order, order_labels
 from .lstm import LSTMDecoder
+from .picking import pick_given, pick_unpicked
 from .unroll import step_once
 
 
@@ -120,16 +122,10 @@ class LabelSequenceLSTM(LSTMDecoder):
             )
         sequences, lengths = build_sequences(target, self.label_order)  # (N, L)
         step_logits, _ = self.unroll(
-            scores, sequences.shape[1], partial(_follow, sequences=sequences)
+            scores, sequences.shape[1], partial(pick_given, sequences=sequences)
         )  # (N, L, C + 1)
-        ignored = F.pad(target < 0, (0, 1))[:, None]  # (N, 1, C + 1)
-        losses = F.cross_entropy(
-            step_logits.masked_fill(ignored, float('-inf')).transpose(1, 2),
-            sequences,
-            reduction='none',
-        )
-        counts = torch.arange(sequences.shape[1], device=lengths.device) < lengths[:, None]
-        return dict(loss_sequence=(losses * counts).sum() / len(scores))
+        loss = sequence_cross_entropy(step_logits, sequences, lengths, ignored=target < 0)
+        return dict(loss_sequence=loss)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Search the sequence of each image.
@@ -143,7 +139,7 @@ class LabelSequenceLSTM(LSTMDecoder):
         """
         num_steps = self._num_steps or self.num_classes
         if self.beam_size == 1:
-            return self.unroll(scores, num_steps, partial(_pick_unnamed, end=self.end))
+            return self.unroll(scores, num_steps, partial(pick_unpicked, end=self.end))
         state, weights = self.start(scores)
         with torch.autocast(scores.device.type, enabled=False):
             best = beam_search(
@@ -152,7 +148,7 @@ class LabelSequenceLSTM(LSTMDecoder):
                 num_steps,
                 self.beam_size,
             )
-        return self.unroll(scores, num_steps, partial(_follow, sequences=best))
+        return self.unroll(scores, num_steps, partial(pick_given, sequences=best))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:
         """Predict the labels of a batch.
@@ -187,47 +183,3 @@ class LabelSequenceLSTM(LSTMDecoder):
             if int(self.label_order[0]) >= 0
             else None
         )
-
-
-def build_sequences(target: Tensor, label_order: Tensor) -> tuple[Tensor, Tensor]:
-    """Write the true labels of each image as a sequence.
-
-    Args:
-        target: (N, C) in {0, 1, -1}.
-        label_order: (C,), the class indices, first one first.
-
-    Returns:
-        Sequences (N, L), labels and then END (C), where L is one more than the most labels of an
-        image; and their lengths (N,), one END included.
-
-    Examples:
-        >>> target = torch.tensor([[1, 1, 0], [0, 0, 0], [0, -1, 1]])
-        >>> sequences, lengths = build_sequences(target, torch.tensor([2, 1, 0]))
-        >>> sequences.tolist(), lengths.tolist()
-        ([[1, 0, 3], [3, 3, 3], [2, 3, 3]], [3, 1, 2])
-    """
-    num_classes = target.shape[1]
-    present = target[:, label_order] > 0
-    lengths = present.sum(dim=1) + 1
-    places = (
-        torch.where(present, torch.arange(num_classes, device=target.device), num_classes)
-        .sort(dim=1)
-        .values
-    )
-    symbols = F.pad(label_order, (0, 1), value=num_classes)[
-        F.pad(places, (0, 1), value=num_classes)
-    ]  # (N, C + 1)
-    return symbols[:, : int(lengths.max())], lengths
-
-
-def _follow(logits: Tensor, picked: list[Tensor], sequences: Tensor) -> Tensor:
-    """Pick what a given sequence (N, L) says."""
-    return sequences[:, len(picked)]
-
-
-def _pick_unnamed(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
-    """Pick the best symbol that was not picked before, and END after END."""
-    if not picked:
-        return logits.argmax(dim=1)
-    best = logits.scatter(1, torch.stack(picked, dim=1), float('-inf')).argmax(dim=1)
-    return torch.where(picked[-1] == end, end, best)

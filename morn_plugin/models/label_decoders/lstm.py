@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from ...utils.checks import check_choice, check_positive
 from .base import LabelDecoder
-from .unroll import LSTMWeights, Picker, unroll_labels
+from .picking import Picker
+from .unroll import LSTMWeights, unroll_labels
 
 INIT_STATES = ('tanh', 'linear')
 OUTPUT_LAYERS = ('linear', 'mlp')

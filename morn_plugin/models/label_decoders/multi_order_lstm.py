@@ -8,12 +8,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ...utils.checks import check_choice, check_positive
 from .lstm import LSTMDecoder
-from .unroll import Picker, pick_argmax
+from .picking import Picker, pick_argmax, pick_unpicked
 
 FEEDBACKS = ('argmax', 'unpicked')
 POOLINGS = ('max', 'mean', 'last')
@@ -106,11 +105,4 @@ class MultiOrderLSTM(LSTMDecoder):
     def _picker(self) -> Picker:
         if self.training or self.test_feedback == 'argmax':
             return pick_argmax
-        return partial(_pick_unpicked, picked_logit=self.picked_logit)
-
-
-def _pick_unpicked(logits: Tensor, picked: list[Tensor], picked_logit: float) -> Tensor:
-    """Pick the best label after writing ``picked_logit`` over those picked before."""
-    if picked:
-        logits = logits.scatter(1, torch.stack(picked, dim=1), picked_logit)
-    return logits.argmax(dim=1)
+        return partial(pick_unpicked, picked_logit=self.picked_logit)

@@ -17,12 +17,14 @@ step-major, (T, N, ...), so that a step is contiguous. Gate order is input, forg
 candidate: one sigmoid serves the first three.
 """
 
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from .picking import Picker, pick_argmax
 
 START = 0  # row of the embedding that is fed at the first step; class k is row k + 1
 
@@ -49,18 +51,6 @@ class LSTMWeights(NamedTuple):
     hidden_bias: Tensor | None
     output_weight: Tensor
     output_bias: Tensor
-
-
-class Picker(Protocol):
-    """Picks the label that the next step is fed with."""
-
-    def __call__(self, logits: Tensor, picked: list[Tensor]) -> Tensor:
-        """Map logits (N, C) and the labels picked so far, each (N,), to labels (N,)."""
-
-
-def pick_argmax(logits: Tensor, picked: list[Tensor]) -> Tensor:
-    """Pick the label with the highest score (Eq. 4), whether picked before or not."""
-    return logits.argmax(dim=1)
 
 
 def unroll_labels(

@@ -1,8 +1,12 @@
 """Losses: a pure function and its registered class a file."""
 
+from .candidate_pool import candidate_pool_loss
 from .label_loss import label_loss
 from .lsep import LSEPLoss, lsep_loss
 from .masked_stepwise_bce import MaskedStepwiseBCELoss, masked_stepwise_bce
+from .optimal_completion import optimal_completion_loss
+from .sequence_alignment import align_sequences
+from .sequence_cross_entropy import sequence_cross_entropy
 from .timm_losses import TimmLoss
 from .two_way import TwoWayLoss
 from .warp import WARPLoss, warp_loss
@@ -15,8 +19,12 @@ __all__ = [
     'TwoWayLoss',
     'WARPLoss',
     'ZLPRLoss',
+    'align_sequences',
+    'candidate_pool_loss',
     'label_loss',
     'lsep_loss',
     'masked_stepwise_bce',
+    'optimal_completion_loss',
+    'sequence_cross_entropy',
     'warp_loss',
 ]

@@ -10,7 +10,7 @@ from helpers import naive_lstm_step
 
 from morn_plugin.models import LabelSequenceLSTM
 from morn_plugin.models.label_decoders.beam_search import beam_search
-from morn_plugin.models.label_decoders.label_sequence import build_sequences
+from morn_plugin.models.label_decoders.label_orders import build_sequences
 from morn_plugin.models.label_decoders.unroll import step_once
 
 NAMES = ['sky', 'cat', 'dog', 'sea']

@@ -1,0 +1,62 @@
+"""Learning from labels picked out of the pool of those that are left.
+
+Chen, Wang, Yeh, Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
+2018. The pool of candidates starts as the true labels of an image; each step picks its best label
+within the pool, which leaves it and is fed back. Which loss the paper takes cannot be told from
+what is public, so that there are both: the likelihood of the label picked, and sigmoid
+cross-entropy against all that are left.
+
+N images, C labels, T steps. Symbol C is END, the only candidate once the pool is empty.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ...utils.checks import check_choice
+from .remaining_labels import right_symbols, until_end
+from .sequence_cross_entropy import average_steps, sequence_cross_entropy
+
+FORMS = ('likelihood', 'bce')
+
+
+def candidate_pool_loss(
+    step_logits: Tensor,
+    step_labels: Tensor,
+    target: Tensor,
+    form: str = 'bce',
+    average: str = 'images',
+) -> Tensor:
+    """Compute the loss of steps that were fed with candidates out of the pool.
+
+    Args:
+        step_logits: (N, T, C + 1).
+        step_labels: (N, T), the candidate picked at each step, END after the last.
+        target: (N, C); 1 true, 0 false, -1 ignored: no step is punished for naming it.
+        form: ``'likelihood'``: the negative log-likelihood of the candidate picked, by a softmax
+            over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, positive
+            being what the pool holds at that step, summed over symbols.
+        average: ``'images'`` or ``'steps'``, as in
+            :func:`~morn_plugin.models.losses.sequence_cross_entropy`.
+
+    Returns:
+        Scalar. Steps after the first END do not count.
+
+    Raises:
+        ValueError: If an option is unknown.
+
+    Examples:
+        >>> labels, target = torch.tensor([[0, 2, 2]]), torch.tensor([[1, 0]])
+        >>> loss = candidate_pool_loss(torch.zeros(1, 3, 3), labels, target)
+        >>> loss / torch.tensor(2.0).log()  # three symbols at two steps
+        tensor(6.)
+    """
+    check_choice('form', form, FORMS)
+    ignored, counts = target < 0, until_end(step_labels, end=target.shape[1])
+    if form == 'likelihood':
+        return sequence_cross_entropy(step_logits, step_labels, counts.sum(dim=1), ignored, average)
+
+    pool = right_symbols(step_labels, target).to(step_logits.dtype)
+    losses = F.binary_cross_entropy_with_logits(step_logits, pool, reduction='none')
+    known = F.pad(~ignored, (0, 1), value=True)[:, None]  # (N, 1, C + 1)
+    return average_steps(torch.where(known, losses, 0).sum(dim=2), counts, average)

@@ -1,0 +1,41 @@
+"""What is right to say next: any true label that was not said before, and END after the last.
+
+N images, C labels, T steps. Symbol C is END.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def right_symbols(step_labels: Tensor, target: Tensor) -> Tensor:
+    """Mark the symbols that are right at each step, given those said before it.
+
+    Args:
+        step_labels: (N, T), the symbol said at each step; the last one is not used.
+        target: (N, C); 1 true, anything else is not a label of the image.
+
+    Returns:
+        Boolean (N, T, C + 1): the true labels that were not said yet, or END where none is left.
+
+    Examples:
+        >>> right_symbols(torch.tensor([[1, 0, 2]]), torch.tensor([[1, 1]])).int().tolist()
+        [[[1, 1, 0], [1, 0, 0], [0, 0, 1]]]
+    """
+    num_symbols = target.shape[1] + 1
+    said = F.one_hot(step_labels[:, :-1], num_symbols).cumsum(dim=1) > 0  # (N, T - 1, C + 1)
+    said_before = F.pad(said[..., :-1], (0, 0, 1, 0))  # (N, T, C)
+
+    remaining = (target == 1)[:, None] & ~said_before
+    return torch.cat([remaining, ~remaining.any(dim=2, keepdim=True)], dim=2)
+
+
+def until_end(step_labels: Tensor, end: int) -> Tensor:
+    """Mark the steps up to the first END, that one included: (N, T) to boolean (N, T).
+
+    Examples:
+        >>> until_end(torch.tensor([[0, 2, 1], [1, 0, 1]]), end=2).int().tolist()
+        [[1, 1, 0], [1, 1, 1]]
+    """
+    ended_before = (step_labels[:, :-1] == end).cumsum(dim=1) > 0
+    return ~F.pad(ended_before, (1, 0))
