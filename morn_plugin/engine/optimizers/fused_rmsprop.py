@@ -8,7 +8,11 @@ from mmpretrain.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Adam
 
-BIAS_GONE = 1e6  # Adam's step count from which alpha ** step is 0 in float32, up to alpha = 0.9999
+from .state import check_state
+
+BIAS_GONE = 1e6  # Adam's step count from which alpha ** step is 0 in float32, up to MAX_ALPHA
+MAX_ALPHA = 0.9999
+STATE = ('step', 'exp_avg', 'exp_avg_sq')
 
 
 @OPTIMIZERS.register_module()
@@ -38,20 +42,60 @@ class FusedRMSprop(Adam):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
     ) -> None:
-        if not 0 <= alpha <= 0.9999:
-            raise ValueError(f'Expected `alpha` in 0-0.9999, but got {alpha}.')
+        if not 0 <= alpha <= MAX_ALPHA:
+            raise ValueError(f'Expected `alpha` in 0-{MAX_ALPHA}, but got {alpha}.')
         super().__init__(
             params, lr=lr, betas=(0.0, alpha), eps=eps, weight_decay=weight_decay, fused=True
         )
 
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, once it is checked: the fused kernel looks at no shape.
+
+        Raises:
+            ValueError: If it does not fit the parameters, or is not that of this optimizer.
+        """
+        checked = check_state(self, state_dict, names=STATE)
+        counts = [float(entry['step']) for entry in checked['state'].values()]
+        betas = [group['betas'] for group in checked['param_groups'] if 'betas' in group]
+        is_ours = all(first == 0 and 0 <= alpha <= MAX_ALPHA for first, alpha in betas)
+        if min(counts, default=BIAS_GONE) < BIAS_GONE or not is_ours:
+            raise ValueError(
+                'The optimizer state is that of Adam, not of FusedRMSprop: expected betas of 0 and '
+                f'at most {MAX_ALPHA}, and step counts from {BIAS_GONE:g} on, but got {betas} and '
+                f'{counts[:3]}.'
+            )
+        super().load_state_dict(checked)
+
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """Take one step; ``closure``, if given, recomputes the loss, which is returned."""
+        """Take one step; ``closure``, if given, recomputes the loss, which is returned.
+
+        Raises:
+            ValueError: If a parameter has changed its shape since its statistics were begun.
+        """
         for group in self.param_groups:
             for parameter in group['params']:
-                if parameter.grad is not None and not self.state[parameter]:
-                    self.state[parameter] = dict(
-                        step=torch.tensor(BIAS_GONE, device=parameter.device),
-                        exp_avg=torch.zeros_like(parameter),
-                        exp_avg_sq=torch.zeros_like(parameter),
-                    )
+                if parameter.grad is not None:
+                    self._prepare(parameter)
         return super().step(closure)
+
+    def _prepare(self, parameter: Tensor) -> None:
+        """Make sure that the kernel, which goes by memory alone, finds numbers side by side."""
+        state = self.state[parameter]
+        if not state:
+            state['step'] = torch.tensor(BIAS_GONE, device=parameter.device)
+            state['exp_avg'] = torch.zeros_like(parameter)
+            state['exp_avg_sq'] = torch.zeros_like(parameter)
+
+        for name in STATE[1:]:
+            kept = state[name]
+            if kept.shape != parameter.shape or kept.stride() != parameter.stride():
+                raise ValueError(
+                    f'FusedRMSprop: a parameter has the shape {tuple(parameter.shape)} and the '
+                    f'strides {parameter.stride()}, but its `{name}` {tuple(kept.shape)} and '
+                    f'{kept.stride()}. Make a new optimizer after changing a parameter.'
+                )
+
+        grad = parameter.grad
+        is_dense = grad is not None and grad.layout == torch.strided
+        if grad is not None and is_dense and grad.stride() != parameter.stride():
+            parameter.grad = torch.empty_like(parameter).copy_(grad)

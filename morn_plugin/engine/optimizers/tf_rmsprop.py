@@ -8,6 +8,8 @@ from mmpretrain.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Optimizer
 
+from .state import check_state
+
 
 @OPTIMIZERS.register_module()
 class TFRMSprop(Optimizer):
@@ -42,6 +44,14 @@ class TFRMSprop(Optimizer):
             if not value >= 0:
                 raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
         super().__init__(params, defaults)
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, once it is checked.
+
+        Raises:
+            ValueError: If it does not fit the parameters, or is not that of this optimizer.
+        """
+        super().load_state_dict(check_state(self, state_dict, names=('mean_square', 'momentum')))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

@@ -1,0 +1,246 @@
+"""Check the state of an optimizer before it is loaded.
+
+torch compares the number of parameters with those of a saved state, and nothing else. A state of
+another shape then reaches a kernel that does not look at shapes either: the fused ones read and
+write past the end of it.
+"""
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.logging import print_log
+from torch import Tensor, optim
+from torch.optim import Optimizer
+
+# What these keep of a parameter is a single number or has the parameter's shape.
+ELEMENTWISE = {
+    optim.SGD,
+    optim.Adam,
+    optim.AdamW,
+    optim.Adamax,
+    optim.NAdam,
+    optim.RAdam,
+    optim.RMSprop,
+    optim.Rprop,
+    optim.Adagrad,
+    optim.Adadelta,
+    optim.ASGD,
+}
+# Of these a parameter has one number; everything else is a tensor of its shape.
+SCALARS = ('step', 'mu_product', 'eta', 'mu')
+# How a step is computed, not what: these stay as they are in this run.
+IMPLEMENTATION = ('fused', 'foreach', 'capturable', 'differentiable')
+# Schedulers change `lr` from step to step; what they start from is compared.
+RATES = ('lr', 'initial_lr')
+FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
+INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+LARGEST = 1e300
+SHOWN = 5
+
+
+def check_state(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None = None
+) -> dict[str, Any]:
+    """Check a saved state against the parameters of an optimizer.
+
+    Args:
+        optimizer: What is going to load the state.
+        state_dict: What ``optimizer.state_dict()`` gave once, perhaps from an unknown file.
+        names: What is kept of a parameter: exactly these. Defaults to None: anything; then shapes
+            are compared where the optimizer is one of torch's elementwise ones, or a fused one.
+
+    Returns:
+        The state to load, its tensors in memory of their own that is laid out as the parameters'.
+
+    Raises:
+        ValueError: If it does not fit; names the first mistakes.
+    """
+    problems = list(_find_wrong_groups(optimizer, state_dict))
+    if not problems:
+        problems = list(_find_wrong_entries(optimizer, state_dict, names))
+    if problems:
+        more = f'\n- and {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
+        lines = ''.join(f'\n- {problem}' for problem in problems[:SHOWN])
+        raise ValueError(
+            f'The optimizer state does not fit the {type(optimizer).__name__} of this run, so that '
+            f'training cannot go on from it:{lines}{more}'
+        )
+
+    _say_what_is_kept(optimizer, state_dict['param_groups'])
+    return _arrange(optimizer, state_dict, names)
+
+
+def is_elementwise(optimizer: Optimizer) -> bool:
+    """Tell whether what the optimizer keeps of a parameter has the parameter's shape."""
+    is_fused = any(group.get('fused') for group in optimizer.param_groups)
+    return type(optimizer) in ELEMENTWISE or is_fused
+
+
+def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
+    if not isinstance(state_dict, Mapping):
+        yield f'expected a dict, but got {type(state_dict).__name__}'
+        return
+    groups, state = state_dict.get('param_groups'), state_dict.get('state')
+    if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
+        yield f'expected `param_groups` to be a list of dicts, but got {type(groups).__name__}'
+        return
+    if not isinstance(state, Mapping):
+        yield f'expected `state` to be a dict, but got {type(state).__name__}'
+        return
+    if len(groups) != len(optimizer.param_groups):
+        yield f'it has {len(groups)} parameter groups, but here are {len(optimizer.param_groups)}'
+        return
+
+    for index, (saved, own) in enumerate(zip(groups, optimizer.param_groups, strict=True)):
+        where = f'`param_groups[{index}]'
+        params = saved.get('params')
+        number = len(params) if isinstance(params, list) else params
+        if not isinstance(params, list) or len(params) != len(own['params']):
+            yield f'{where}.params`: expected {len(own["params"])} parameters, but got {number!r}'
+        for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION}:
+            if not _is_alike(saved[key], own[key]):
+                yield f'{where}.{key}` is {_shorten(saved[key])}, but here {own[key]!r}'
+
+    lists = [group['params'] for group in groups if isinstance(group.get('params'), list)]
+    indices = [index for params in lists for index in params]
+    if any(type(index) is not int for index in indices) or len(set(indices)) != len(indices):
+        yield '`param_groups` name parameters by other than distinct whole numbers'
+
+
+def _is_alike(saved: Any, own: Any) -> bool:
+    """Tell whether an option can be taken from a file: a finite number for a number, else equal."""
+    if isinstance(own, tuple | list):
+        is_as_long = isinstance(saved, tuple | list) and len(saved) == len(own)
+        return is_as_long and all(map(_is_alike, saved, own))
+    if isinstance(own, float | int) and not isinstance(own, bool):
+        return _is_number(saved)
+    if isinstance(own, Tensor):
+        return _is_number(saved) or (isinstance(saved, Tensor) and _is_single(saved))
+    return type(saved) is type(own) and saved == own
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, float | int):
+        return False
+    return abs(value) < LARGEST  # neither NaN nor infinite
+
+
+def _is_single(value: Tensor) -> bool:
+    return value.numel() == 1 and _is_plain(value) and bool(torch.isfinite(value).all())
+
+
+def _is_plain(value: Tensor) -> bool:
+    """Tell whether it holds real numbers in the usual types, one after the other."""
+    is_usual = value.dtype in FLOATS or value.dtype in INTEGERS
+    return is_usual and value.layout == torch.strided
+
+
+def _find_wrong_entries(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
+) -> Iterator[str]:
+    parameters = _by_saved_index(optimizer, state_dict)
+    same_shape = names is not None or is_elementwise(optimizer)
+    for index, entry in state_dict['state'].items():
+        parameter = parameters.get(index) if type(index) is int else None
+        if parameter is None:
+            yield f'it is for a parameter {_shorten(index)}, of which there is none'
+        elif not isinstance(entry, Mapping):
+            yield f'of parameter {index} it holds {_shorten(entry)} in place of a dict'
+        elif names is not None and set(entry) != set(names):
+            yield f'of parameter {index} it holds {sorted(map(str, entry))}, not {sorted(names)}'
+        elif same_shape:
+            for name, value in entry.items():
+                if value is not None or names is not None:
+                    yield from _find_misfit(name, value, index, parameter)
+
+
+def _find_misfit(name: str, value: Any, index: int, parameter: Tensor) -> Iterator[str]:
+    where = f'`{name}` of parameter {index}'
+    if name in SCALARS:
+        if not (_is_number(value) or (isinstance(value, Tensor) and _is_single(value))):
+            yield f'{where} should be one finite number, but got {_describe(value)}'
+    elif isinstance(value, Tensor):
+        if value.shape != parameter.shape:
+            yield (
+                f'{where} has the shape {tuple(value.shape)}, but the parameter '
+                f'{tuple(parameter.shape)}'
+            )
+        elif not _is_plain(value):
+            yield f'{where} should hold real numbers, but got {_describe(value)}'
+        elif not bool(torch.isfinite(value).all()):
+            yield f'{where} is not finite'
+    else:
+        yield f'{where} should be a tensor, but got {_describe(value)}'
+
+
+def _describe(value: Any) -> str:
+    if isinstance(value, Tensor):
+        return f'a tensor of the shape {tuple(value.shape)}, {value.dtype}, {value.layout}'
+    return _shorten(value)
+
+
+def _say_what_is_kept(optimizer: Optimizer, groups: list[dict[str, Any]]) -> None:
+    """Name the options in which the config says something else than the state."""
+    differ: dict[str, str] = {}
+    for saved, own in zip(groups, optimizer.param_groups, strict=True):
+        for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION, *RATES}:
+            if not _equal(saved[key], own[key]):
+                differ[key] = f'{key} = {saved[key]} (now {own[key]})'
+        first, now = (group.get('initial_lr', group['lr']) for group in (saved, own))
+        if 'initial_lr' in saved and not _equal(first, now):
+            differ['lr'] = f'lr = {first:g} (now {now:g})'
+    if differ:
+        print_log(
+            'The optimizer goes on with the options of the checkpoint, not with those of the '
+            f'config: {", ".join(differ.values())}.',
+            'current',
+            level=logging.WARNING,
+        )
+
+
+def _equal(saved: Any, own: Any) -> bool:
+    if isinstance(own, tuple | list):
+        return all(map(_equal, saved, own))
+    return bool(saved == own)
+
+
+def _arrange(
+    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
+) -> dict[str, Any]:
+    """Copy the state, so that no two tensors share memory and each lies as its parameter does.
+
+    A tensor of the right shape may still be a few numbers, repeated by a stride of 0.
+    """
+    groups = [
+        {**saved, **{key: own[key] for key in IMPLEMENTATION if key in own}}
+        for saved, own in zip(state_dict['param_groups'], optimizer.param_groups, strict=True)
+    ]
+    state = state_dict['state']
+    if names is not None or is_elementwise(optimizer):
+        parameters = _by_saved_index(optimizer, state_dict)
+        state = {
+            index: {name: _lay_out(value, parameters[index]) for name, value in entry.items()}
+            for index, entry in state.items()
+        }
+    return dict(state_dict, state=state, param_groups=groups)
+
+
+def _lay_out(value: Any, parameter: Tensor) -> Any:
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape != parameter.shape:
+        return value.detach().clone()
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value)
+
+
+def _by_saved_index(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict[int, Tensor]:
+    saved = [index for group in state_dict['param_groups'] for index in group['params']]
+    own = [parameter for group in optimizer.param_groups for parameter in group['params']]
+    return dict(zip(saved, own, strict=True))
+
+
+def _shorten(value: Any, limit: int = 60) -> str:
+    text = repr(value)
+    return text if len(text) <= limit else f'{text[:limit]}...'
