@@ -5,6 +5,7 @@ import pytest
 from miniatures import noise
 from PIL import Image
 
+from morn_plugin.datasets.converters.openclipart.pictures import MAX_PIXELS
 from morn_plugin.datasets.near_duplicates import (
     HASH_LUMA,
     HASH_SIZE,
@@ -13,7 +14,6 @@ from morn_plugin.datasets.near_duplicates import (
     group_near_duplicates,
     near_duplicates,
 )
-from morn_plugin.datasets.openclipart import MAX_PIXELS
 
 
 def jaccard(a, b):

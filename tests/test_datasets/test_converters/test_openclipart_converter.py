@@ -1,5 +1,4 @@
 import gzip
-import importlib.util
 import io
 import json
 from collections import Counter
@@ -10,24 +9,31 @@ import pytest
 from miniatures import noise
 from PIL import Image
 
-from morn_plugin.datasets import openclipart as oc
 from morn_plugin.datasets.annotations import load_annotations
+from morn_plugin.datasets.converters.openclipart import run
+from morn_plugin.datasets.converters.openclipart.collection import Picture
+from morn_plugin.datasets.converters.openclipart.conversion import convert as convert_library
+from morn_plugin.datasets.converters.openclipart.entries import Entry, drop_crossing
+from morn_plugin.datasets.converters.openclipart.errors import (
+    BlankPictureError,
+    MalformedSvgError,
+    TooManyPixelsError,
+    UnsafeSvgError,
+)
+from morn_plugin.datasets.converters.openclipart.keywords import (
+    ALIASES,
+    MINI_CLASSES,
+    STOP_KEYWORDS,
+    clean_keywords,
+    normalise,
+)
+from morn_plugin.datasets.converters.openclipart.pictures import decode, png_size
+from morn_plugin.datasets.converters.openclipart.pictures import render as render_picture
+from morn_plugin.datasets.converters.openclipart.plan import Plan
+from morn_plugin.datasets.converters.openclipart.svg import read_svg
 from morn_plugin.datasets.near_duplicates import fingerprint, near_duplicates
 
-ROOT = Path(__file__).resolve().parents[2]
-MINI = ROOT / 'tests' / 'data' / 'openclipart_mini'
-
-
-def load_tool():
-    spec = importlib.util.spec_from_file_location(
-        'openclipart_tool', ROOT / 'tools' / 'dataset_converters' / 'openclipart.py'
-    )
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-tool = load_tool()
+MINI = Path(__file__).parents[2] / 'data' / 'openclipart_mini'
 
 
 def svg(*keywords, prolog=''):
@@ -118,14 +124,14 @@ def library(tmp_path):
 
 @pytest.fixture(autouse=True)
 def small_limit(monkeypatch):
-    monkeypatch.setattr(oc.decode, '__defaults__', (200 * 200,))
+    monkeypatch.setattr(decode, '__defaults__', (200 * 200,))
 
 
-PLAN = tool.Plan(size=64, min_count=10)
+PLAN = Plan(size=64, min_count=10)
 
 
 def convert(library, out, plan=PLAN):
-    return tool.convert(library.root.parents[2], out, plan, 'command')
+    return convert_library(library.root.parents[2], out, plan, 'command')
 
 
 def content(folder):
@@ -178,7 +184,7 @@ def test_report_counts_every_trap(library, tmp_path):
 
 
 def test_labels_are_clean_and_sorted(library, tmp_path):
-    convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=2))
+    convert(library, tmp_path / 'out', Plan(size=64, min_count=2))
     train, test = (
         load_annotations(tmp_path / 'out' / f'{side}.json') for side in ('train', 'test')
     )
@@ -198,7 +204,7 @@ def test_labels_are_clean_and_sorted(library, tmp_path):
 
 
 def test_merged_copies_have_the_keywords_of_all(library, tmp_path):
-    report = convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=10, merge_copies=True))
+    report = convert(library, tmp_path / 'out', Plan(size=64, min_count=10, merge_copies=True))
     labels = {
         item['img_path']: item['gt_label']
         for side in ('train', 'test')
@@ -249,7 +255,7 @@ def test_same_bytes_twice_and_from_another_place(library, tmp_path):
 def test_a_label_threshold_moves_no_picture_across(library, tmp_path):
     sides = []
     for count in (2, 25):
-        convert(library, tmp_path / str(count), tool.Plan(size=32, min_count=count))
+        convert(library, tmp_path / str(count), Plan(size=32, min_count=count))
         sides.append(
             {
                 item['img_path']: side
@@ -262,18 +268,18 @@ def test_a_label_threshold_moves_no_picture_across(library, tmp_path):
 
 
 def test_max_images(library, tmp_path):
-    report = convert(library, tmp_path / 'out', tool.Plan(size=64, min_count=10, max_images=30))
+    report = convert(library, tmp_path / 'out', Plan(size=64, min_count=10, max_images=30))
     assert report['chosen']['pictures'] == 30
     assert report['chosen']['over_max_images'] == 18
 
 
 def render(path, size):
-    return oc.render(oc.decode(path)[0], size, path)
+    return render_picture(decode(path)[0], size, path)
 
 
 def test_blank_pictures_are_named(tmp_path):
     Image.new('RGBA', (60, 60), (0, 0, 0, 0)).save(tmp_path / 'blank.png')
-    with pytest.raises(oc.BlankPictureError, match=r'blank\.png: expected a picture'):
+    with pytest.raises(BlankPictureError, match=r'blank\.png: expected a picture'):
         render(tmp_path / 'blank.png', 50)
 
 
@@ -282,8 +288,8 @@ def test_images_lie_on_white_and_keep_their_shape(tmp_path):
     source.paste((255, 0, 0, 255), (0, 0, 100, 100))
     source.paste((0, 0, 255, 128), (100, 0, 200, 50))
     source.save(tmp_path / 'a.png')
-    picture, mode = oc.decode(tmp_path / 'a.png')
-    flat = oc.render(picture, 50, tmp_path / 'a.png')
+    picture, mode = decode(tmp_path / 'a.png')
+    flat = render_picture(picture, 50, tmp_path / 'a.png')
     assert (flat.size, flat.mode, mode) == ((50, 25), 'RGB', 'RGBA')
     assert flat.getpixel((5, 5)) == (255, 0, 0)
     assert flat.getpixel((45, 20)) == (255, 255, 255)
@@ -309,59 +315,59 @@ def test_size_is_known_without_decoding(tmp_path):
     (tmp_path / 'bomb.png').write_bytes(
         header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big')
     )
-    assert oc.png_size(tmp_path / 'bomb.png') == (20990, 29700)
+    assert png_size(tmp_path / 'bomb.png') == (20990, 29700)
     with pytest.raises(
-        oc.TooManyPixelsError,
+        TooManyPixelsError,
         match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700',
     ):
-        oc.decode(tmp_path / 'bomb.png')
+        decode(tmp_path / 'bomb.png')
 
 
 @pytest.mark.parametrize(
     ('prolog', 'error'),
     [
-        (BILLION_LAUGHS, oc.UnsafeSvgError),
-        ('<!DOCTYPE svg [<!ENTITY % p "text">]>', oc.UnsafeSvgError),
-        ('<!DOCTYPE svg [<!ENTITY x SYSTEM "http://localhost/x">]>', oc.UnsafeSvgError),
-        (f'<!DOCTYPE svg [<!ENTITY x "{"x" * 257}">]>', oc.UnsafeSvgError),
-        ('<', oc.MalformedSvgError),
+        (BILLION_LAUGHS, UnsafeSvgError),
+        ('<!DOCTYPE svg [<!ENTITY % p "text">]>', UnsafeSvgError),
+        ('<!DOCTYPE svg [<!ENTITY x SYSTEM "http://localhost/x">]>', UnsafeSvgError),
+        (f'<!DOCTYPE svg [<!ENTITY x "{"x" * 257}">]>', UnsafeSvgError),
+        ('<', MalformedSvgError),
     ],
 )
 def test_unsafe_and_malformed_svg(tmp_path, prolog, error):
     (tmp_path / 'a.svg').write_text(svg('bird', prolog=prolog))
     with pytest.raises(error, match=r'a\.svg: expected'):
-        oc.read_svg(tmp_path / 'a.svg')
+        read_svg(tmp_path / 'a.svg')
 
 
 def test_svg_that_unpacks_to_too_much(tmp_path, monkeypatch):
-    monkeypatch.setattr(oc, 'MAX_SVG_BYTES', 1000)
+    monkeypatch.setattr('morn_plugin.datasets.converters.openclipart.svg.MAX_SVG_BYTES', 1000)
     (tmp_path / 'a.svgz').write_bytes(gzip.compress(svg('bird').encode() + b' ' * 10_000))
-    with pytest.raises(oc.UnsafeSvgError, match='at most 1000 bytes'):
-        oc.read_svg(tmp_path / 'a.svgz')
+    with pytest.raises(UnsafeSvgError, match='at most 1000 bytes'):
+        read_svg(tmp_path / 'a.svgz')
 
 
 def test_cut_off_gzip(tmp_path):
     (tmp_path / 'a.svgz').write_bytes(gzip.compress(svg('bird').encode())[:-20])
-    with pytest.raises(oc.MalformedSvgError, match='expected a gzipped SVG'):
-        oc.read_svg(tmp_path / 'a.svgz')
+    with pytest.raises(MalformedSvgError, match='expected a gzipped SVG'):
+        read_svg(tmp_path / 'a.svgz')
 
 
 def test_keywords_come_from_the_subject_alone(tmp_path):
     (tmp_path / 'a.svg').write_text(svg('bird', 'caf&#233;', 'r&amp;b'), encoding='utf-8')
-    assert oc.read_svg(tmp_path / 'a.svg').keywords == ('bird', 'café', 'r&b')
+    assert read_svg(tmp_path / 'a.svg').keywords == ('bird', 'café', 'r&b')
 
 
 def test_no_alias_leads_to_an_alias_or_a_stop_keyword():
-    assert not set(oc.ALIASES.values()) & (set(oc.ALIASES) | set(oc.STOP_KEYWORDS))
-    for keyword in [*oc.ALIASES, *oc.STOP_KEYWORDS, *oc.MINI_CLASSES]:
-        assert oc.normalise(keyword) == keyword
-    assert oc.clean_keywords(oc.MINI_CLASSES) == set(oc.MINI_CLASSES)
+    assert not set(ALIASES.values()) & (set(ALIASES) | set(STOP_KEYWORDS))
+    for keyword in [*ALIASES, *STOP_KEYWORDS, *MINI_CLASSES]:
+        assert normalise(keyword) == keyword
+    assert clean_keywords(MINI_CLASSES) == set(MINI_CLASSES)
 
 
 def test_pictures_that_encoding_brings_together_do_not_cross():
     def entry(name, seed, in_train):
-        return tool.Entry(
-            oc.Picture(name, Path(name), name, frozenset()), set(), encoded(seed), in_train=in_train
+        return Entry(
+            Picture(name, Path(name), name, frozenset()), set(), encoded(seed), in_train=in_train
         )
 
     def encoded(seed):
@@ -374,34 +380,34 @@ def test_pictures_that_encoding_brings_together_do_not_cross():
         entry('c', 2, False),
         entry('d', 2, False),
     ]
-    assert [e.picture.name for e in tool.drop_crossing(entries)] == ['a', 'c', 'd']
+    assert [e.picture.name for e in drop_crossing(entries)] == ['a', 'c', 'd']
 
 
 def test_errors_name_what_to_do(library, tmp_path, capsys):
     (tmp_path / 'full').mkdir()
     (tmp_path / 'full' / 'file').touch()
     source = str(library.root)
-    assert tool.main([str(tmp_path / 'full'), '--unpacked', source]) == 1
+    assert run([str(tmp_path / 'full'), '--unpacked', source]) == 1
     assert 'holds something already' in capsys.readouterr().err
-    assert tool.main([str(tmp_path / 'out'), '--unpacked', str(tmp_path / 'full')]) == 1
+    assert run([str(tmp_path / 'out'), '--unpacked', str(tmp_path / 'full')]) == 1
     assert 'openclipart-png and openclipart-svg' in capsys.readouterr().err
-    assert tool.main([str(tmp_path / 'out'), '--unpacked', source, '--min-count', '900']) == 1
+    assert run([str(tmp_path / 'out'), '--unpacked', source, '--min-count', '900']) == 1
     assert 'Expected a keyword on at least 900 pictures' in capsys.readouterr().err
-    assert tool.main([str(tmp_path / 'out'), '--deb', str(tmp_path / 'no.deb')]) == 1
+    assert run([str(tmp_path / 'out'), '--deb', str(tmp_path / 'no.deb')]) == 1
     assert 'no.deb: expected a package file' in capsys.readouterr().err
     assert not (tmp_path / 'out').exists()
     with pytest.raises(SystemExit):
-        tool.main([str(tmp_path / 'out'), '--unpacked', source, '--size', '0'])
+        run([str(tmp_path / 'out'), '--unpacked', source, '--size', '0'])
     assert '--size: expected a positive number' in capsys.readouterr().err
 
 
 def test_missing_programs_are_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv('PATH', str(tmp_path))
-    assert tool.main([str(tmp_path / 'out'), '--download']) == 1
+    assert run([str(tmp_path / 'out'), '--download']) == 1
     assert 'apt-get is missing' in capsys.readouterr().err
     (tmp_path / 'apt-get').write_text('#!/bin/sh\necho no such package >&2\nexit 100\n')
     (tmp_path / 'apt-get').chmod(0o755)
-    assert tool.main([str(tmp_path / 'out'), '--download']) == 1
+    assert run([str(tmp_path / 'out'), '--download']) == 1
     error = capsys.readouterr().err
     assert 'no such package' in error
     assert 'apt-get update' in error
@@ -410,8 +416,7 @@ def test_missing_programs_are_named(tmp_path, monkeypatch, capsys):
 def test_command_line_end_to_end(library, tmp_path, capsys):
     out = tmp_path / 'out'
     assert (
-        tool.main([str(out), '--unpacked', str(library.root), '--min-count', '10', '--size', '48'])
-        == 0
+        run([str(out), '--unpacked', str(library.root), '--min-count', '10', '--size', '48']) == 0
     )
     report = json.loads((out / 'report.json').read_text())
     assert report['command'].endswith('openclipart.py OUT --download --size 48 --min-count 10')
@@ -449,7 +454,7 @@ def test_slice_is_whole(mini, mini_hashes):
     assert {path for path in content(MINI) if path.startswith('images/')} == set(mini_hashes)
     assert sum(len(data) for data in content(MINI).values()) <= 4_000_000
     for side in mini.values():
-        assert side.classes == sorted(oc.MINI_CLASSES)
+        assert side.classes == sorted(MINI_CLASSES)
         assert all(len(item['gt_label']) >= 2 for item in side.data_list)
     assert mini['train'].label_counts().min() >= 10
     assert mini['test'].label_counts().min() >= 3

@@ -1,0 +1,29 @@
+"""What can be wrong with a file of the collection."""
+
+
+class OpenClipartError(ValueError):
+    """A file of the collection that cannot be used; the message names it."""
+
+
+class MalformedSvgError(OpenClipartError):
+    """An SVG that is not well-formed XML."""
+
+
+class UnsafeSvgError(OpenClipartError):
+    """An SVG that asks for more than a picture's source has any need for."""
+
+
+class TooManyPixelsError(OpenClipartError):
+    """A PNG that would need too much memory to decode."""
+
+
+class TooSmallError(OpenClipartError):
+    """A PNG of too few pixels to show anything."""
+
+
+class BrokenPictureError(OpenClipartError):
+    """A PNG that cannot be decoded."""
+
+
+class BlankPictureError(OpenClipartError):
+    """A PNG that shows a single colour once it lies on white."""
