@@ -1,6 +1,8 @@
 """Losses: a pure function and its registered class a file."""
 
+from .attention_consistency import AttentionConsistencyLoss
 from .candidate_pool import candidate_pool_loss
+from .frequency_weighted_bce import FrequencyWeightedBCELoss, frequency_weighted_bce
 from .label_loss import label_loss
 from .lsep import LSEPLoss, lsep_loss
 from .masked_stepwise_bce import MaskedStepwiseBCELoss, masked_stepwise_bce
@@ -13,6 +15,8 @@ from .warp import WARPLoss, warp_loss
 from .zlpr import ZLPRLoss
 
 __all__ = [
+    'AttentionConsistencyLoss',
+    'FrequencyWeightedBCELoss',
     'LSEPLoss',
     'MaskedStepwiseBCELoss',
     'TimmLoss',
@@ -21,6 +25,7 @@ __all__ = [
     'ZLPRLoss',
     'align_sequences',
     'candidate_pool_loss',
+    'frequency_weighted_bce',
     'label_loss',
     'lsep_loss',
     'masked_stepwise_bce',

@@ -1,0 +1,168 @@
+"""Attention that moves with the image: mirrored when it is mirrored, scaled when it is scaled.
+
+Guo, Zheng, Fan, Yu, Wang, "Visual Attention Consistency under Image Transforms for Multi-Label
+Image Classification", CVPR 2019. A label's attention is its class activation map. Nothing is added
+to the model; the loss is an additional one in training.
+
+N images, D channels of features, C labels, maps of S x S places.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from mmpretrain.registry import MODELS
+from torch import Tensor, nn
+
+
+def class_activation_maps(feature_map: Tensor, weight: Tensor) -> Tensor:
+    """Weigh the channels of a feature map by a classifier's weights.
+
+    No gradient passes to the weights, so that a loss of the maps trains the features alone.
+
+    Args:
+        feature_map: (N, D, S, S).
+        weight: (C, D), of the linear classifier behind the pooling.
+
+    Returns:
+        (N, C, S, S).
+    """
+    return F.conv2d(feature_map, weight.detach()[:, :, None, None])
+
+
+def flip_consistency(maps: Tensor, mirrored: Tensor) -> Tensor:
+    """Compute the mean squared difference of maps and those of the mirrored images, mirrored back.
+
+    Args:
+        maps: (N, C, S, S).
+        mirrored: (N, C, S, S), of the same images, mirrored left to right.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If the shapes differ.
+
+    Examples:
+        >>> maps = torch.tensor([[[[1.0, 2.0]]]])
+        >>> flip_consistency(maps, maps.flip(-1)), flip_consistency(maps, maps)
+        (tensor(0.), tensor(1.))
+    """
+    if maps.shape != mirrored.shape:
+        raise ValueError(
+            f'Expected maps of one shape, but got {tuple(maps.shape)} and, of the mirrored images, '
+            f'{tuple(mirrored.shape)}.'
+        )
+    return F.mse_loss(maps, mirrored.flip(-1))
+
+
+def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
+    """Compute the mean squared difference of maps of two sizes.
+
+    Both as if enlarged to a size that is a multiple of the two, each place becoming a block.
+    Nothing of that size is made: the blocks of the two overlap in at most H + H' - 1 stretches a
+    side, each of which counts by its length.
+
+    Args:
+        maps: (N, C, H, W).
+        other: (N, C, H', W'), of the same images at another size.
+
+    Returns:
+        Scalar.
+
+    Raises:
+        ValueError: If the maps are not of the same images and labels.
+
+    Examples:
+        >>> maps, other = torch.tensor([[[[1.0, 2.0]]]]), torch.tensor([[[[1.0, 1.0, 2.0]]]])
+        >>> scale_consistency(maps, other)  # one of six columns differs, by 1
+        tensor(0.1667)
+    """
+    if maps.dim() != 4 or maps.shape[:2] != other.shape[:2]:
+        raise ValueError(
+            'Expected maps (N, C, H, W) of the same images and labels, but got '
+            f'{tuple(maps.shape)} and {tuple(other.shape)}.'
+        )
+    rows, other_rows, heights = _overlaps(maps.shape[2], other.shape[2], maps.device)
+    columns, other_columns, widths = _overlaps(maps.shape[3], other.shape[3], maps.device)
+
+    difference = maps[:, :, rows][..., columns] - other[:, :, other_rows][..., other_columns]
+    shares = heights[:, None] * widths  # sums to 1
+    return (difference.square() * shares.to(difference.dtype)).sum(dim=(2, 3)).mean()
+
+
+def _overlaps(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Cut a side into stretches that lie in one place of each of two divisions.
+
+    Returns:
+        For each stretch the place in the first division, that in the second, and its share of the
+        side.
+    """
+    length = math.lcm(size, other)
+    starts = torch.cat(
+        [torch.arange(0, length, length // size), torch.arange(0, length, length // other)]
+    ).unique()
+    ends = torch.cat([starts[1:], torch.tensor([length])])
+    places = starts // (length // size), starts // (length // other)
+    shares = (ends - starts).double() / length
+    return places[0].to(device), places[1].to(device), shares.to(device)
+
+
+@MODELS.register_module()
+class AttentionConsistencyLoss(nn.Module):
+    """Consistency of class activation maps over the views of an image.
+
+    Args:
+        flip_weight: Factor of :func:`flip_consistency`, of each size. Defaults to 0.6.
+        scale_weight: Factor of :func:`scale_consistency`. Defaults to 0.8.
+
+    Raises:
+        ValueError: If a factor is negative.
+    """
+
+    def __init__(self, flip_weight: float = 0.6, scale_weight: float = 0.8) -> None:
+        super().__init__()
+        if min(flip_weight, scale_weight) < 0:
+            raise ValueError(
+                'Expected factors of 0 or more, but got flip_weight='
+                f'{flip_weight!r}, scale_weight={scale_weight!r}.'
+            )
+        self.flip_weight, self.scale_weight = flip_weight, scale_weight
+
+    def forward(
+        self,
+        large: Tensor,
+        large_mirrored: Tensor,
+        small: Tensor | None = None,
+        small_mirrored: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Compute the losses of two sizes, or of one.
+
+        Args:
+            large: Class activation maps (N, C, S, S) of the images.
+            large_mirrored: (N, C, S, S), of the mirrored images.
+            small: (N, C, S', S'), of the images at the smaller size. Defaults to None, one size.
+            small_mirrored: (N, C, S', S').
+
+        Returns:
+            ``loss_flip``, summed over the sizes, and with two of them ``loss_scale``; weighted
+            scalars.
+
+        Raises:
+            ValueError: If shapes do not fit, or one of the small views is missing.
+        """
+        loss_flip = flip_consistency(large, large_mirrored)
+        if small is None and small_mirrored is None:
+            return dict(loss_flip=self.flip_weight * loss_flip)
+        if small is None or small_mirrored is None:
+            raise ValueError('Expected the small view plain and mirrored, but got one of the two.')
+
+        loss_flip = loss_flip + flip_consistency(small, small_mirrored)
+        plain, mirrored = (
+            scale_consistency(large, small),
+            scale_consistency(large_mirrored, small_mirrored),
+        )
+        loss_scale = (plain + mirrored) / 2
+        return dict(
+            loss_flip=self.flip_weight * loss_flip, loss_scale=self.scale_weight * loss_scale
+        )
