@@ -6,6 +6,7 @@ from .classifiers import MultiLabelClassifier, ScoreClassifier
 from .heads import LabelDecoderHead, MultiOrderLSTMHead
 from .label_decoders import LabelDecoder, LabelSequenceLSTM, MultiOrderLSTM, decoder_from_release
 from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
+from .necks import ChannelLastPooling, TokenPooling
 from .tta import AverageScoresTTA
 
 for _decoder in (LabelSequenceLSTM, MultiOrderLSTM):  # decoders know nothing of the registry
@@ -13,6 +14,7 @@ for _decoder in (LabelSequenceLSTM, MultiOrderLSTM):  # decoders know nothing of
 
 __all__ = [
     'AverageScoresTTA',
+    'ChannelLastPooling',
     'LabelDecoder',
     'LabelDecoderHead',
     'LabelSequenceLSTM',
@@ -21,6 +23,7 @@ __all__ = [
     'MultiOrderLSTM',
     'MultiOrderLSTMHead',
     'ScoreClassifier',
+    'TokenPooling',
     'decoder_from_release',
     'masked_stepwise_bce',
 ]

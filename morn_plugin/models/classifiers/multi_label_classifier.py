@@ -1,6 +1,7 @@
 """An image classifier of which parts can be frozen, and that can lay its images out for a CPU."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -8,6 +9,7 @@ from mmpretrain.models import ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ..features import check_before_pooling, find_width
 from ..pretrained import load_pretrained, take_pretrained
 
 CNN = ('backbone', 'neck', 'head.fc')
@@ -37,6 +39,10 @@ class MultiLabelClassifier(ImageClassifier):
         self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
     ) -> None:
         super().__init__(*args, **kwargs)
+        if self.with_neck:
+            width = find_width(self.backbone) or getattr(self.head, 'in_channels', None)
+            self.neck.register_forward_pre_hook(partial(check_before_pooling, width=width))
+
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)

@@ -14,6 +14,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...utils.checks import check_positive, check_thr_topk
+from ..features import describe_unpooled
 from ..label_decoders import LabelDecoder
 from ..targets import stack_targets
 
@@ -90,14 +91,13 @@ class LabelDecoderHead(BaseModule):
         """Take the pooled feature (N, D) of the last stage.
 
         Raises:
-            ValueError: If it is not (N, in_channels); says which number to write.
+            ValueError: If it is not (N, in_channels); says which number or neck to write.
         """
         x = feats[-1]
-        if x.dim() != 2:
+        if not isinstance(x, Tensor) or x.dim() != 2:
             raise ValueError(
                 f'{type(self).__name__} expected a pooled feature of shape (N, '
-                f'{self.in_channels}), but got {tuple(x.shape)}: add '
-                "neck=dict(type='GlobalAveragePooling') to the model."
+                f'{self.in_channels}), but got {describe_unpooled(x, self.in_channels)}'
             )
         if x.shape[1] != self.in_channels:
             raise ValueError(
