@@ -16,14 +16,18 @@ are left out of losses and metrics.
 
 import json
 import os
+import posixpath
 import tempfile
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
+
+from ..utils.checks import describe_missing
 
 PathLike = str | os.PathLike
 
@@ -99,19 +103,53 @@ def check_classes(classes: Any, source: str) -> list[str]:
             f'{source}: expected `metainfo.classes` to be a non-empty list of class names, '
             f'but got {_shorten(classes)}.'
         )
-    seen: set[str] = set()
+    problems = list(_find_wrong_names(classes, source))
+    if problems:
+        raise AnnotationError(_list_problems(problems))
+    return list(classes)
+
+
+def _find_wrong_names(classes: Sequence[Any], source: str) -> Iterator[str]:
+    seen: dict[str, int] = {}
     for index, name in enumerate(classes):
-        if not isinstance(name, str) or not name.strip():
-            raise AnnotationError(
+        where = f'{source}: `metainfo.classes[{index}]'
+        if not isinstance(name, str) or not visible_text(name):
+            yield (
                 f'{source}: expected `metainfo.classes[{index}]` to be a non-empty string, '
                 f'but got {_shorten(name)}.'
             )
-        if name in seen:
-            raise AnnotationError(
-                f'{source}: `metainfo.classes[{index}]` repeats the class name {name!r}.'
+            continue
+        if _has_surrogates(name):
+            yield f'{where}` is no text that can be written: {name!a} holds half a character.'
+            continue
+
+        visible = visible_text(name)
+        before = seen.setdefault(visible, index)
+        if before == index:
+            continue
+        if classes[before] == name:
+            yield f'{where}` repeats the class name {name!r}.'
+        else:
+            yield (
+                f'{where}`, {name!a}, differs from `metainfo.classes[{before}]`, '
+                f'{classes[before]!a}, by characters that nobody sees.'
             )
-        seen.add(name)
-    return list(classes)
+
+
+def visible_text(text: str) -> str:
+    """Return a text as it looks: composed, without invisible characters, each gap one space.
+
+    Examples:
+        >>> visible_text('sea\u00a0 side\u200b ')
+        'sea side'
+    """
+    composed = unicodedata.normalize('NFC', text)
+    shown = ''.join(char for char in composed if unicodedata.category(char) != 'Cf')
+    return ' '.join(shown.split())
+
+
+def _has_surrogates(text: str) -> bool:
+    return any('\ud800' <= char <= '\udfff' for char in text)
 
 
 def check_annotations(
@@ -152,7 +190,17 @@ def check_annotations(
     own = check_classes(metainfo.get('classes', classes), source)
     if classes is not None:
         compare_classes(own, classes, f'{source}: `metainfo.classes`', 'the classes of the config')
-    items = [_check_item(item, index, len(own), source) for index, item in enumerate(data_list)]
+    problems = [
+        problem
+        for index, item in enumerate(data_list)
+        for problem in _find_item_problems(item, f'{source}: `data_list[{index}]', len(own))
+    ]
+    if not problems:
+        problems = list(_find_contradictions(data_list, source))
+    if problems:
+        raise AnnotationError(_list_problems(problems))
+
+    items = [dict(item) for item in data_list]
     return Annotations(own, items, {k: v for k, v in metainfo.items() if k != 'classes'})
 
 
@@ -195,16 +243,29 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'Annotation file {path} does not exist.')
+        raise FileNotFoundError(f'Annotation file {describe_missing(path)}')
     try:
-        content = json.loads(path.read_bytes().decode('utf-8'))
+        content = json.loads(path.read_bytes().decode('utf-8'), object_pairs_hook=_refuse_repeats)
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f'{path}: expected UTF-8 text, but byte {error.start} is not.'
         ) from error
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (json.JSONDecodeError, RecursionError, _RepeatedKeyError) as error:
         raise AnnotationError(f'{path}: expected JSON, but {error}.') from error
     return check_annotations(content, str(path), classes)
+
+
+class _RepeatedKeyError(ValueError):
+    """An object of a JSON file has a key twice, of which a reader takes one or the other."""
+
+
+def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = sorted({key for key in keys if keys.count(key) > 1})
+        raise _RepeatedKeyError(f'an object has the key {_shorten(repeated[0])} twice')
+    return content
 
 
 def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
@@ -278,56 +339,80 @@ def _umask() -> int:
     return mask
 
 
-def _check_item(item: Any, index: int, num_classes: int, source: str) -> dict[str, Any]:
-    where = f'{source}: `data_list[{index}]'
+def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str]:
+    """Name what is wrong with one entry of ``data_list``."""
     if not isinstance(item, dict):
-        raise AnnotationError(
+        yield (
             f'{where}` should be an object with `img_path` and `gt_label`, but got '
             f'{_shorten(item)}.'
         )
+        return
+
     img_path = item.get('img_path')
     if not isinstance(img_path, str) or not img_path or '\0' in img_path:
-        raise AnnotationError(
-            f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.'
-        )
-    checked = dict(
-        item,
-        gt_label=_check_labels(item.get('gt_label'), f'{where}.gt_label`', img_path, num_classes),
-    )
-    if 'gt_label_difficult' in item:
-        difficult = _check_labels(
-            item['gt_label_difficult'], f'{where}.gt_label_difficult`', img_path, num_classes
-        )
-        both = sorted(set(difficult) & set(checked['gt_label']))
-        if both:
-            raise AnnotationError(
-                f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.'
-            )
-        checked['gt_label_difficult'] = difficult
-    return checked
+        yield f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.'
+        img_path = 'an image without a path'
+
+    difficult = item.get('gt_label_difficult', [])
+    wrong = [
+        *_find_label_problems(item.get('gt_label'), f'{where}.gt_label`', img_path, num_classes),
+        *_find_label_problems(difficult, f'{where}.gt_label_difficult`', img_path, num_classes),
+    ]
+    yield from wrong
+    both = [] if wrong else sorted(set(difficult) & set(item['gt_label']))
+    if both:
+        yield f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.'
 
 
-def _check_labels(labels: Any, where: str, img_path: str, num_classes: int) -> list[int]:
+def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: int) -> Iterator[str]:
     if not isinstance(labels, list):
-        raise AnnotationError(
-            f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.'
-        )
+        yield f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.'
+        return
     for label in labels:
         if isinstance(label, bool) or not isinstance(label, int):
-            raise AnnotationError(
-                f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.'
-            )
+            yield f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.'
+            return
         if not 0 <= label < num_classes:
-            raise AnnotationError(
+            yield (
                 f'{where} ({img_path}) should hold class indices in 0..{num_classes - 1}, but got '
                 f'{label}.'
             )
+            return
     if len(set(labels)) != len(labels):
         repeated = sorted({label for label in labels if labels.count(label) > 1})
-        raise AnnotationError(
-            f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.'
-        )
-    return list(labels)
+        yield f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.'
+
+
+def _find_contradictions(data_list: list[dict[str, Any]], source: str) -> Iterator[str]:
+    """Name the images that are listed twice with different labels; one of the two is wrong."""
+    first: dict[str, int] = {}
+    for index, item in enumerate(data_list):
+        before = first.setdefault(posixpath.normpath(item['img_path']), index)
+        labels = [label_sets(data_list[place]) for place in (before, index)]
+        if labels[0] != labels[1]:
+            shown = ' and '.join(map(describe_labels, labels))
+            yield (
+                f'{source}: `data_list[{index}].img_path` ({item["img_path"]}) is the image of '
+                f'`data_list[{before}]` too, with other labels: expected the same, but got {shown}.'
+            )
+
+
+def label_sets(item: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int]]:
+    """Return the true and the difficult labels of an image, as sets that can be compared."""
+    return frozenset(item['gt_label']), frozenset(item.get('gt_label_difficult') or ())
+
+
+def describe_labels(labels: tuple[frozenset[int], frozenset[int]]) -> str:
+    """Write label sets for a message."""
+    true, difficult = map(sorted, labels)
+    return f'{true} (difficult: {difficult})' if difficult else f'{true}'
+
+
+def _list_problems(problems: Sequence[str], shown: int = 10) -> str:
+    """Write one mistake a line, as many as a reader wants to see."""
+    more = len(problems) - shown
+    lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
+    return '\n'.join(lines)
 
 
 def _shorten(value: Any, limit: int = 60) -> str:

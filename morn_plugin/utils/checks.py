@@ -1,6 +1,7 @@
 """Checks of arguments, each with the message a user needs."""
 
 import argparse
+import os
 from collections.abc import Callable, Sequence
 
 
@@ -102,3 +103,21 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
         check_probability('thr', thr)
     if topk is not None:
         check_positive(topk=topk)
+
+
+def describe_missing(path: str | os.PathLike) -> str:
+    """Say that a file does not exist, and which folder was looked in where the path leaves it open.
+
+    Examples:
+        >>> describe_missing('/data/train.json')
+        '/data/train.json does not exist.'
+    """
+    text = f'{os.fspath(path)} does not exist.'
+    if os.path.isabs(path):
+        return text
+    folder = os.path.dirname(os.path.abspath(path))
+    state = 'which has no such file' if os.path.isdir(folder) else 'which does not exist either'
+    return (
+        f'{text} A relative path counts from the folder that one stands in ({os.getcwd()}): looked '
+        f'in {folder}, {state}.'
+    )

@@ -54,6 +54,23 @@ BAD = {
     'a class a number': (with_classes(['cat', 1, 'cow']), r'metainfo.classes\[1\]'),
     'a class blank': (with_classes(['cat', ' ', 'cow']), r'metainfo.classes\[1\]'),
     'a class twice': (with_classes(['cat', 'dog', 'cat']), r"metainfo.classes\[2\].*'cat'"),
+    'a class invisible': (with_classes(['cat', '\u200b', 'cow']), r'metainfo.classes\[1\]'),
+    'a class half a character': (with_classes(['cat', '\ud83d', 'cow']), r"'.ud83d'.*half a"),
+    'classes alike to the eye': (
+        with_classes(['cat', 'cow', 'cow\u200b']),
+        r"'cow.u200b', differs from `metainfo.classes\[1\]`, 'cow', by characters that nobody",
+    ),
+    'classes alike but for their spaces': (
+        with_classes(['a b', 'cow', 'a\u00a0b']),
+        r'metainfo.classes\[2\].*nobody sees',
+    ),
+    'classes alike but composed': (with_classes(['\u00e9', 'cow', 'e\u0301']), r'nobody sees'),
+    'a key twice': (b'{"metainfo": {}, "metainfo": {}}', "the key 'metainfo'.* twice"),
+    'a key of an image twice': (
+        b'{"metainfo": {"classes": ["a", "b"]}, "data_list": '
+        b'[{"img_path": "x", "gt_label": [0], "gt_label": [1]}]}',
+        "the key 'gt_label'.* twice",
+    ),
     'no data_list': (without(content(), 'data_list'), '`data_list`'),
     'data_list a mapping': (content() | dict(data_list={}), '`data_list`'),
     'data_list empty': (content() | dict(data_list=[]), '`data_list` is empty'),
@@ -95,6 +112,81 @@ def test_what_is_wrong_is_named_with_the_file(tmp_path, value, match):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r'nowhere\.json'):
         load_annotations(tmp_path / 'nowhere.json')
+
+
+def test_the_folder_that_was_looked_in_is_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(FileNotFoundError) as caught:
+        load_annotations('data/train.json')
+    assert f'looked in {tmp_path}/data, which does not exist either' in str(caught.value)
+    (tmp_path / 'data').mkdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        load_annotations('data/train.json')
+    assert f'looked in {tmp_path}/data, which has no such file' in str(caught.value)
+
+
+def test_all_mistakes_are_listed_one_a_line():
+    wrong = [
+        dict(img_path='', gt_label=[0]),
+        dict(img_path='b.jpg', gt_label=[9], gt_label_difficult=['x']),
+        dict(img_path='c.jpg', gt_label=[1]),
+        'd.jpg',
+    ]
+    with pytest.raises(AnnotationError) as caught:
+        check_annotations(content() | dict(data_list=wrong), 'ann.json')
+    places = [line.split('`')[1] for line in str(caught.value).splitlines()]
+    assert places == [
+        'data_list[0].img_path',
+        'data_list[1].gt_label',
+        'data_list[1].gt_label_difficult',
+        'data_list[3]',
+    ]
+
+
+def test_of_many_mistakes_the_first_ten_are_shown():
+    wrong = [dict(img_path='a.jpg', gt_label=[9])] * 25
+    with pytest.raises(AnnotationError) as caught:
+        check_annotations(content() | dict(data_list=wrong), 'ann.json')
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 11
+    assert lines[-1] == '... and 15 more mistakes.'
+
+
+def test_all_wrong_classes_are_listed():
+    with pytest.raises(AnnotationError) as caught:
+        check_classes(['cat', '', 'cat', 3], 'ann.json')
+    assert [line.split('`')[1][-2] for line in str(caught.value).splitlines()] == ['1', '2', '3']
+
+
+def twice(first, second, path='./sub/../a.jpg'):
+    items = [dict(img_path='a.jpg', **first), dict(img_path=path, **second)]
+    return content() | dict(data_list=items)
+
+
+@pytest.mark.parametrize(
+    ('first', 'second'),
+    [
+        (dict(gt_label=[0]), dict(gt_label=[1])),
+        (dict(gt_label=[0]), dict(gt_label=[0, 1])),
+        (dict(gt_label=[0]), dict(gt_label=[])),
+        (dict(gt_label=[0]), dict(gt_label=[0], gt_label_difficult=[1])),
+    ],
+)
+def test_an_image_twice_with_other_labels_is_refused(first, second):
+    with pytest.raises(AnnotationError, match=r'data_list\[1\].*a\.jpg.*`data_list\[0\]`.*other'):
+        check_annotations(twice(first, second), 'ann.json')
+
+
+@pytest.mark.parametrize(
+    ('first', 'second', 'path'),
+    [
+        (dict(gt_label=[0, 1]), dict(gt_label=[1, 0]), 'a.jpg'),
+        (dict(gt_label=[0], gt_label_difficult=[]), dict(gt_label=[0]), './a.jpg'),
+        (dict(gt_label=[0]), dict(gt_label=[1]), 'b/a.jpg'),
+    ],
+)
+def test_an_image_twice_with_the_same_labels_and_two_images_pass(first, second, path):
+    assert len(check_annotations(twice(first, second, path), 'ann.json')) == 2
 
 
 def test_long_values_are_shortened_in_messages():
