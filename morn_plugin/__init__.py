@@ -1,23 +1,27 @@
 """Multi-order RNN for MMPretrain. Importing the package registers everything.
 
-Without MMPretrain only ``morn_plugin.deploy`` can be used, which runs exported models.
+Without MMPretrain only ``morn_plugin.deploy`` can be used, which runs exported models. The
+package's own tools register after they have parsed their arguments: see ``registration.py``.
 """
 
-import warnings
 from importlib.util import find_spec
 
+from .utils.layout import runs_own_tool
 from .version import __version__
 
 __all__ = ['__version__']
 
-if find_spec('mmpretrain'):
-    # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is
-    # imported.
-    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+if find_spec('mmpretrain') and not runs_own_tool():
+    from .registration import (
+        engine,
+        evaluation,
+        models,
+        multi_label,
+        register_model_names,
+        samplers,
+        scores,
+        transforms,
+    )
 
-    from . import engine, evaluation, models
-    from .datasets import multi_label, samplers, scores, transforms
-    from .engine.safe_loading import allow_checkpoint_globals
-
-    allow_checkpoint_globals()
+    register_model_names()
     __all__ += ['engine', 'evaluation', 'models', 'multi_label', 'samplers', 'scores', 'transforms']

@@ -1,6 +1,9 @@
 """What the tools are made of."""
 
-from .config import add_common_arguments, add_model_arguments, load_config
+from morn_plugin import registration  # noqa: F401  whoever uses these builds registered classes
+from morn_plugin.utils.arguments import add_common_arguments, add_model_arguments
+
+from .config import load_config
 from .config_check import ConfigError, build_early, check_config
 from .inferencer import MultiLabelInferencer
 

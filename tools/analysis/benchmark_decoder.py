@@ -30,7 +30,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 from torch.utils.benchmark import Timer
 
-import morn_plugin  # noqa: F401  registers everything
+from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.datasets.annotations import Annotations
 from morn_plugin.datasets.score_file import ScoreFile, save_scores
 from morn_plugin.engine import FusedRMSprop

@@ -20,7 +20,7 @@ from mmengine.registry import init_default_scope
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-import morn_plugin  # noqa: F401  registers everything
+from morn_plugin import registration  # noqa: F401  registers everything
 
 CONFIG = Path(__file__).parents[2] / 'configs/morn/morn_resnet101_1xb32-50e_coco-448px.py'
 FLOAT = 4  # bytes

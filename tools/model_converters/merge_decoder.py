@@ -5,7 +5,7 @@ import argparse
 import torch
 from mmengine.config import Config
 
-import morn_plugin  # noqa: F401  lets MMEngine's checkpoints load with weights_only
+from morn_plugin import registration  # noqa: F401  lets MMEngine's checkpoints load safely
 from morn_plugin.datasets.annotations import compare_classes
 from morn_plugin.datasets.score_file import check_origin
 from morn_plugin.engine.checkpoints import load_checkpoint

@@ -1,0 +1,42 @@
+"""Importing this module registers everything with MMPretrain and MMEngine.
+
+``import morn_plugin`` does so for a user. The package's own tools do it after they have parsed
+their arguments.
+"""
+
+import warnings
+
+# mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
+warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+
+from mmengine.config.utils import MODULE2PACKAGE
+from mmpretrain.apis.model import ModelHub
+
+from . import engine, evaluation, models
+from .datasets import multi_label, samplers, scores, transforms
+from .engine.safe_loading import allow_checkpoint_globals
+from .utils.layout import find_root
+
+__all__ = [
+    'engine',
+    'evaluation',
+    'models',
+    'multi_label',
+    'register_model_names',
+    'samplers',
+    'scores',
+    'transforms',
+]
+
+allow_checkpoint_globals()
+MODULE2PACKAGE['morn_plugin'] = 'morn_plugin'  # for _base_ = 'morn_plugin::...'
+
+
+def register_model_names() -> None:
+    """Let ``mmpretrain.list_models`` and ``mmpretrain.get_model`` know the configs by their names.
+
+    Takes a tenth of a second, so the tools, which have no use for it, leave it out.
+    """
+    root = find_root()
+    for metafile in sorted(root.glob('configs/*/metafile.yml')):
+        ModelHub.register_model_index(metafile, config_prefix=root)

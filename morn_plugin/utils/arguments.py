@@ -1,0 +1,46 @@
+"""Arguments that several tools share. Parsing them needs neither torch nor MMPretrain."""
+
+import argparse
+
+from mmengine.config import DictAction
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every run of a config takes, named as MMPretrain names them."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        '--work-dir',
+        help='folder for logs and checkpoints (default: work_dirs/<name of the config>)',
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--no-pin-memory', action='store_true', help='do not pin memory in the data loaders'
+    )
+    parser.add_argument(
+        '--no-persistent-workers',
+        action='store_true',
+        help='start data loader workers anew each epoch',
+    )
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        metavar='KEY=VALUE',
+        help='override settings of the config, e.g. model.head.num_steps=3; lists as a=[1,2]',
+    )
+    parser.add_argument(
+        '--launcher',
+        choices=['none', 'pytorch', 'slurm', 'mpi'],
+        default='none',
+        help='how the processes were launched',
+    )
+    parser.add_argument(
+        '--local_rank', '--local-rank', type=int, default=0, help='set by the launcher'
+    )
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that every use of a trained model takes."""
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')

@@ -1,0 +1,41 @@
+"""Where the files beside the package are, and whether one of its own tools is running.
+
+Needs the standard library alone: it is imported before anything else.
+"""
+
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def find_root(package: Path = PACKAGE) -> Path:
+    """Return the folder that holds ``configs`` and ``tools``.
+
+    A wheel has them inside the package, in ``.mim``, as those of OpenMMLab do. In a checkout they
+    are beside the package.
+
+    Args:
+        package: Folder of the package.
+    """
+    inside = package / '.mim'
+    return inside if (inside / 'configs').is_dir() else package.parent
+
+
+def runs_own_tool(root: Path | None = None) -> bool:
+    """Return whether the main program of this process is the ``morn`` command or a file of tools/.
+
+    These import what is slow after they have parsed their arguments, so that ``--help`` and a
+    mistyped argument are answered at once.
+
+    Args:
+        root: Folder that holds ``tools``. Defaults to that of this package.
+    """
+    file = getattr(sys.modules.get('__main__'), '__file__', None)
+    if file is None:
+        return False
+
+    main = Path(file).resolve()
+    if main.name == 'morn' or main.parent.name == 'morn.exe':  # as installed by pip
+        return True
+    return (root or find_root()).resolve() / 'tools' in main.parents
