@@ -3,6 +3,7 @@
 from .attention_consistency import AttentionConsistencyLoss
 from .candidate_pool import candidate_pool_loss
 from .frequency_weighted_bce import FrequencyWeightedBCELoss, frequency_weighted_bce
+from .label_critic import LabelCritic, critic_loss, generator_loss
 from .label_loss import label_loss
 from .lsep import LSEPLoss, lsep_loss
 from .masked_stepwise_bce import MaskedStepwiseBCELoss, masked_stepwise_bce
@@ -18,6 +19,7 @@ __all__ = [
     'AttentionConsistencyLoss',
     'FrequencyWeightedBCELoss',
     'LSEPLoss',
+    'LabelCritic',
     'MaskedStepwiseBCELoss',
     'TimmLoss',
     'TwoWayLoss',
@@ -25,7 +27,9 @@ __all__ = [
     'ZLPRLoss',
     'align_sequences',
     'candidate_pool_loss',
+    'critic_loss',
     'frequency_weighted_bce',
+    'generator_loss',
     'label_loss',
     'lsep_loss',
     'masked_stepwise_bce',
