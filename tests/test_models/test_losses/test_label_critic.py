@@ -137,22 +137,23 @@ def test_a_batch_of_one_image_has_no_other(batch, penalty):
     assert math.isfinite(loss.item())
 
 
-def test_the_critic_learns_to_tell_true_from_made():
-    """True label sets repeat the features' sign; the made ones are undecided."""
+def test_the_critic_learns_how_far_true_is_from_made():
+    """True label sets repeat the features' sign; the made ones, half of each, are sqrt(1/2) away."""
     torch.manual_seed(0)
     features = torch.randn(64, 2)
     target, scores = (features > 0).float(), torch.full((64, 2), 0.5)
-    critic = LabelCritic(2, 2, embed_dims=8, hidden_dims=(16,))
+    critic = LabelCritic(2, 2, embed_dims=16, hidden_dims=(32, 32))
     optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2)
-    for _ in range(150):
+    for _ in range(200):
         optimizer.zero_grad()
         critic_loss(critic, features, target, scores).backward()
         optimizer.step()
+
     with torch.no_grad():
-        true, made = critic(features, target), critic(features, scores)
-        wrong = critic(features, 1 - target)
-    assert true.mean() > made.mean() + 0.3
-    assert made.mean() > wrong.mean() + 0.3
+        true, made = critic(features, target).mean(), critic(features, scores).mean()
+        wrong = critic(features, 1 - target).mean()
+    assert (true - made).item() == pytest.approx(0.5**0.5, abs=0.1)
+    assert (made - wrong).item() == pytest.approx(0.5**0.5, abs=0.1)
 
 
 def test_an_unknown_penalty_is_refused(batch):
