@@ -72,6 +72,7 @@ setup(
         'scipy>=1.11',
         'matplotlib>=3.7',
         'safetensors>=0.4',
+        'pydantic>=2.5',
         'rich>=13',
         'tqdm>=4.60',
         # mmengine.utils.package_utils needs pkg_resources, gone in 82; torch 2.14 needs 77.0.3.

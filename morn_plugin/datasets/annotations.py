@@ -14,11 +14,9 @@ image (PASCAL VOC's difficult objects); they become -1 in the target vector and
 are left out of losses and metrics.
 """
 
-import json
 import os
 import posixpath
 import tempfile
-import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -28,6 +26,9 @@ from typing import IO, Any
 import numpy as np
 
 from ..utils.checks import describe_missing
+from ..utils.class_names import find_faults
+from ..utils.describing import describe
+from ..utils.strict_json import dump_json, parse_json
 
 PathLike = str | os.PathLike
 
@@ -89,7 +90,8 @@ def check_classes(classes: Any, source: str) -> list[str]:
 
     Args:
         classes: What should be a non-empty sequence of distinct, non-empty
-            strings.
+            strings. Two that look the same are not distinct, see
+            :func:`~morn_plugin.utils.class_names.find_faults`.
         source: Where it came from, for the error.
 
     Returns:
@@ -98,58 +100,10 @@ def check_classes(classes: Any, source: str) -> list[str]:
     Raises:
         AnnotationError: If it is anything else.
     """
-    if isinstance(classes, str) or not isinstance(classes, Sequence) or not classes:
-        raise AnnotationError(
-            f'{source}: expected `metainfo.classes` to be a non-empty list of class names, '
-            f'but got {_shorten(classes)}.'
-        )
-    problems = list(_find_wrong_names(classes, source))
+    problems = [f'{source}: {fault}.' for fault in find_faults(classes, 'metainfo.classes')]
     if problems:
         raise AnnotationError(_list_problems(problems))
     return list(classes)
-
-
-def _find_wrong_names(classes: Sequence[Any], source: str) -> Iterator[str]:
-    seen: dict[str, int] = {}
-    for index, name in enumerate(classes):
-        where = f'{source}: `metainfo.classes[{index}]'
-        if not isinstance(name, str) or not visible_text(name):
-            yield (
-                f'{source}: expected `metainfo.classes[{index}]` to be a non-empty string, '
-                f'but got {_shorten(name)}.'
-            )
-            continue
-        if _has_surrogates(name):
-            yield f'{where}` is no text that can be written: {name!a} holds half a character.'
-            continue
-
-        visible = visible_text(name)
-        before = seen.setdefault(visible, index)
-        if before == index:
-            continue
-        if classes[before] == name:
-            yield f'{where}` repeats the class name {name!r}.'
-        else:
-            yield (
-                f'{where}`, {name!a}, differs from `metainfo.classes[{before}]`, '
-                f'{classes[before]!a}, by characters that nobody sees.'
-            )
-
-
-def visible_text(text: str) -> str:
-    """Return a text as it looks: composed, without invisible characters, each gap one space.
-
-    Examples:
-        >>> visible_text('sea\u00a0 side\u200b ')
-        'sea side'
-    """
-    composed = unicodedata.normalize('NFC', text)
-    shown = ''.join(char for char in composed if unicodedata.category(char) != 'Cf')
-    return ' '.join(shown.split())
-
-
-def _has_surrogates(text: str) -> bool:
-    return any('\ud800' <= char <= '\udfff' for char in text)
 
 
 def check_annotations(
@@ -173,17 +127,17 @@ def check_annotations(
     if not isinstance(content, dict):
         raise AnnotationError(
             f'{source}: expected a JSON object with `metainfo` and `data_list`, but got '
-            f'{_shorten(content)}.'
+            f'{describe(content)}.'
         )
     metainfo = content.get('metainfo', {} if classes is not None else None)
     if not isinstance(metainfo, dict):
         raise AnnotationError(
-            f'{source}: expected `metainfo` to be an object, but got {_shorten(metainfo)}.'
+            f'{source}: expected `metainfo` to be an object, but got {describe(metainfo)}.'
         )
     data_list = content.get('data_list')
     if not isinstance(data_list, list):
         raise AnnotationError(
-            f'{source}: expected `data_list` to be a list, but got {_shorten(data_list)}.'
+            f'{source}: expected `data_list` to be a list, but got {describe(data_list)}.'
         )
     if not data_list:
         raise AnnotationError(f'{source}: `data_list` is empty: expected at least one image.')
@@ -245,27 +199,13 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
     if not path.is_file():
         raise FileNotFoundError(f'Annotation file {describe_missing(path)}')
     try:
-        content = json.loads(path.read_bytes().decode('utf-8'), object_pairs_hook=_refuse_repeats)
+        text = path.read_bytes().decode('utf-8')
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f'{path}: expected UTF-8 text, but byte {error.start} is not.'
         ) from error
-    except (json.JSONDecodeError, RecursionError, _RepeatedKeyError) as error:
-        raise AnnotationError(f'{path}: expected JSON, but {error}.') from error
+    content = parse_json(text, str(path), AnnotationError, by_field=True)
     return check_annotations(content, str(path), classes)
-
-
-class _RepeatedKeyError(ValueError):
-    """An object of a JSON file has a key twice, of which a reader takes one or the other."""
-
-
-def _refuse_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    content = dict(pairs)
-    if len(content) < len(pairs):
-        keys = [key for key, _ in pairs]
-        repeated = sorted({key for key in keys if keys.count(key) > 1})
-        raise _RepeatedKeyError(f'an object has the key {_shorten(repeated[0])} twice')
-    return content
 
 
 def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
@@ -303,12 +243,10 @@ def save_annotations(path: PathLike, annotations: Annotations) -> None:
         data_list=annotations.data_list,
     )
     check_annotations(content, str(path))
-    dump = lambda value: json.dumps(value, ensure_ascii=False)
-    lines = ',\n'.join(dump(item) for item in annotations.data_list)
+    lines = ',\n'.join(dump_json(item) for item in annotations.data_list)
+    metainfo = dump_json(content['metainfo'])
     with atomic_write(path) as file:
-        file.write(
-            f'{{"metainfo": {dump(content["metainfo"])},\n"data_list": [\n{lines}\n]}}\n'.encode()
-        )
+        file.write(f'{{"metainfo": {metainfo},\n"data_list": [\n{lines}\n]}}\n'.encode())
 
 
 @contextmanager
@@ -344,13 +282,13 @@ def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str
     if not isinstance(item, dict):
         yield (
             f'{where}` should be an object with `img_path` and `gt_label`, but got '
-            f'{_shorten(item)}.'
+            f'{describe(item)}.'
         )
         return
 
     img_path = item.get('img_path')
     if not isinstance(img_path, str) or not img_path or '\0' in img_path:
-        yield f'{where}.img_path` should be a non-empty string, but got {_shorten(img_path)}.'
+        yield f'{where}.img_path` should be a non-empty string, but got {describe(img_path)}.'
         img_path = 'an image without a path'
 
     difficult = item.get('gt_label_difficult', [])
@@ -366,11 +304,11 @@ def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str
 
 def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: int) -> Iterator[str]:
     if not isinstance(labels, list):
-        yield f'{where} ({img_path}) should be a list of class indices, but got {_shorten(labels)}.'
+        yield f'{where} ({img_path}) should be a list of class indices, but got {describe(labels)}.'
         return
     for label in labels:
         if isinstance(label, bool) or not isinstance(label, int):
-            yield f'{where} ({img_path}) should hold integers, but got {_shorten(label)}.'
+            yield f'{where} ({img_path}) should hold integers, but got {describe(label)}.'
             return
         if not 0 <= label < num_classes:
             yield (
@@ -413,8 +351,3 @@ def _list_problems(problems: Sequence[str], shown: int = 10) -> str:
     more = len(problems) - shown
     lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
     return '\n'.join(lines)
-
-
-def _shorten(value: Any, limit: int = 60) -> str:
-    text = repr(value)
-    return f'{text if len(text) <= limit else text[:limit] + "..."} ({type(value).__name__})'

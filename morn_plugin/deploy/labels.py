@@ -1,6 +1,5 @@
 """From scores to label sets and records, in NumPy."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -8,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..utils.checks import check_thr_topk
+from ..utils.schemas import ThresholdsContent, check_schema
+from ..utils.strict_json import dump_json, parse_json
 
 Thr = float | Sequence[float] | None
 
@@ -31,9 +31,7 @@ class Thresholds:
 
     def save(self, path: str | Path) -> None:
         """Write a JSON file."""
-        Path(path).write_text(
-            json.dumps(asdict(self), indent=1, ensure_ascii=False) + '\n', encoding='utf-8'
-        )
+        Path(path).write_text(dump_json(asdict(self), indent=1) + '\n', encoding='utf-8')
 
 
 def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> Thresholds:
@@ -47,23 +45,11 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
         ValueError: If the content is not valid, or of other classes; names file and field.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding='utf-8'))
-        found = Thresholds(**content)
-        if found.thr is None or not isinstance(found.classes, list):
-            raise ValueError(
-                f'expected numbers in `thr` and names in `classes`, but got {found.thr!r}, '
-                f'{found.classes!r}'
-            )
-        check_thr_topk(found.thr, None)
-    except (TypeError, ValueError) as error:
-        raise ValueError(
-            f'{path}: expected thresholds as tools/analysis/calibrate.py writes them, but: {error}'
-        ) from error
-    if isinstance(found.thr, list) and len(found.thr) != len(found.classes):
-        raise ValueError(
-            f'{path}: expected `thr` to hold one number for each of the {len(found.classes)} '
-            f'`classes`, but got {len(found.thr)}.'
-        )
+        text = Path(path).read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(f'{path}: expected JSON, but byte {error.start} is no UTF-8.') from error
+    content = check_schema(ThresholdsContent, parse_json(text, str(path)), str(path))
+    found = Thresholds(**dict(content))
     if classes is not None and list(classes) != list(found.classes):
         raise ValueError(
             f'{path}: `classes` are not those of the model, in its order: expected '

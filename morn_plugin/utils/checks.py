@@ -4,6 +4,8 @@ import argparse
 import os
 from collections.abc import Callable, Sequence
 
+from .describing import shorten
+
 
 def check_positive(**sizes: int) -> None:
     """Raise unless every size is a positive integer.
@@ -15,7 +17,9 @@ def check_positive(**sizes: int) -> None:
     """
     for name, size in sizes.items():
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
-            raise ValueError(f'Expected `{name}` to be a positive integer, but got {size!r}.')
+            raise ValueError(
+                f'Expected `{name}` to be a positive integer, but got {shorten(size)}.'
+            )
 
 
 def at_least(least: int) -> Callable[[str], int]:
@@ -64,7 +68,8 @@ def check_choice(name: str, value: object, choices: tuple) -> None:
     """
     if value not in choices:
         raise ValueError(
-            f'Expected `{name}` to be one of {", ".join(map(repr, choices))}, but got {value!r}.'
+            f'Expected `{name}` to be one of {", ".join(map(repr, choices))}, but got '
+            f'{shorten(value)}.'
         )
 
 
@@ -77,7 +82,9 @@ def check_probability(name: str, value: object) -> None:
         ValueError: Expected `thr` to be a number between 0 and 1, but got 50.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f'Expected `{name}` to be a number between 0 and 1, but got {value!r}.')
+        raise ValueError(
+            f'Expected `{name}` to be a number between 0 and 1, but got {shorten(value)}.'
+        )
 
 
 def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> None:
@@ -92,7 +99,8 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
     """
     if thr is not None and topk is not None:
         raise ValueError(
-            f'Expected either `thr` or `topk`, but got both: thr={thr!r}, topk={topk!r}.'
+            f'Expected either `thr` or `topk`, but got both: thr={shorten(thr)}, '
+            f'topk={shorten(topk)}.'
         )
     if isinstance(thr, Sequence) and not isinstance(thr, str):
         if not thr:

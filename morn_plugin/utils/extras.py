@@ -15,10 +15,9 @@ def require_extra(module: str, extra: str) -> ModuleType:
         ImportError: If it is not installed; gives the pip command.
 
     Examples:
-        >>> require_extra('no_such_module', 'demo')
+        >>> require_extra('no_such_module', 'demo')  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        ImportError: no_such_module is not installed. It comes with an extra: pip install
-        'morn-plugin[demo]'
+        ImportError: no_such_module is not installed. It comes with an extra: pip install ...
     """
     try:
         return import_module(module)

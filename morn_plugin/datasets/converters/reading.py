@@ -1,12 +1,11 @@
 """Reading the files of a data set, with errors that name file and line."""
 
-import json
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
 from morn_plugin.datasets.annotations import AnnotationError
+from morn_plugin.utils.strict_json import parse_json
 
 
 def read_text(path: Path) -> str:
@@ -58,29 +57,9 @@ def decode_json(text: str, path: str, first_line: int = 1) -> Any:
     """Decode JSON text that starts on a line of a file.
 
     Raises:
-        AnnotationError: If it is not JSON, or an object repeats a key.
+        AnnotationError: If it is not strict JSON, as where an object repeats a key.
     """
-
-    def check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        content = dict(pairs)
-        if len(content) != len(pairs):
-            repeated = next(
-                key for key, count in Counter(key for key, _ in pairs).items() if count > 1
-            )
-            raise AnnotationError(f'{path}:{first_line}: an object repeats the key {repeated!r}.')
-        return content
-
-    try:
-        return json.loads(text, object_pairs_hook=check_keys)
-    except json.JSONDecodeError as error:
-        line = first_line + error.lineno - 1
-        raise AnnotationError(
-            f'{path}:{line}: expected JSON, but {error.msg} (column {error.colno}).'
-        ) from error
-    except RecursionError as error:
-        raise AnnotationError(
-            f'{path}:{first_line}: expected JSON, but it is nested too deeply.'
-        ) from error
+    return parse_json(text, path, AnnotationError, first_line, by_field=True)
 
 
 def read_classes(path: Path) -> list[str]:

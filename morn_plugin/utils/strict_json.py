@@ -1,0 +1,109 @@
+"""JSON as the standard has it: no ``NaN``, no key twice, no half of a character, no endless nest.
+
+Python's own reader and writer allow all of these, and another program then reads something else, or
+nothing.
+"""
+
+import json
+import math
+import re
+from collections import Counter
+from typing import Any
+
+from .describing import shorten
+
+# An escaped half of a character beyond U+FFFF; two that belong together are none.
+HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
+
+
+def parse_json(
+    text: str,
+    source: str,
+    error: type[ValueError] = ValueError,
+    first_line: int | None = None,
+    by_field: bool = False,
+) -> Any:
+    """Read JSON text.
+
+    Args:
+        text: The JSON.
+        source: Where it came from, for the error.
+        error: The kind of error to raise.
+        first_line: The line of the source that the text starts on, to name lines in the error.
+            Defaults to None: none is named.
+        by_field: Leave numbers and characters to whoever checks the fields, and can name them: the
+            name of a file, for one, may hold bytes that are no text, which Python writes so.
+
+    Raises:
+        ValueError: If it is not strict JSON; says what was found.
+
+    Examples:
+        >>> parse_json('{"thr": NaN}', 't.json')
+        Traceback (most recent call last):
+        ValueError: t.json: expected JSON, but it holds NaN, which JSON has no number for.
+    """
+    where = source if first_line is None else f'{source}:{first_line}'
+    try:
+        content = json.loads(
+            text,
+            object_pairs_hook=_check_keys,
+            parse_constant=None if by_field else _refuse_constant,
+            parse_float=None if by_field else _read_float,
+        )
+        if not by_field and HALF_CHARACTER.search(text):
+            json.dumps(content, ensure_ascii=False).encode()
+    except json.JSONDecodeError as problem:
+        if first_line is not None:
+            line = first_line + problem.lineno - 1
+            place = f'{problem.msg} (column {problem.colno})'
+            raise error(f'{source}:{line}: expected JSON, but {place}.') from problem
+        raise error(f'{where}: expected JSON, but {problem}.') from problem
+    except _RepeatedKeyError as problem:
+        key = shorten(problem.args[0])
+        raise error(f'{where}: an object repeats the key {key}: it is there twice.') from problem
+    except RecursionError as problem:
+        raise error(f'{where}: expected JSON, but it is nested too deeply.') from problem
+    except UnicodeEncodeError as problem:
+        raise error(
+            f'{where}: expected JSON, but it holds half of a character '
+            f'({problem.object[problem.start]!r}, a lone surrogate).'
+        ) from problem
+    except ValueError as problem:  # a number that is none, or of more digits than Python reads
+        raise error(f'{where}: expected JSON, but {problem}.') from problem
+    return content
+
+
+def dump_json(value: Any, **options: Any) -> str:
+    """Return JSON text of a value, with every character as it is.
+
+    Args:
+        value: Plain values.
+        **options: As of ``json.dumps``.
+
+    Raises:
+        ValueError: If a number is not finite: JSON has none for it.
+    """
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+
+
+class _RepeatedKeyError(ValueError):
+    """An object has a key twice; the argument is the key."""
+
+
+def _check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) != len(pairs):
+        counts = Counter(key for key, _ in pairs)
+        raise _RepeatedKeyError(next(key for key, count in counts.items() if count > 1))
+    return content
+
+
+def _refuse_constant(text: str) -> None:
+    raise ValueError(f'it holds {text}, which JSON has no number for')
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f'its number {text[:40]} is larger than any that can be stored')
+    return value
