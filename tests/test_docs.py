@@ -12,9 +12,7 @@ import pytest
 from tools_helpers import ROOT, SLICE, write_config
 
 PAGES = sorted(path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md')
-NEEDS = dict(
-    report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',)
-)
+NEEDS = dict(report=('networkx',), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',))
 
 
 @pytest.fixture(scope='module')

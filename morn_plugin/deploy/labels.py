@@ -59,43 +59,79 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     return found
 
 
+def mark_labels(
+    scores: np.ndarray,
+    thr: Thr = None,
+    topk: int | None = None,
+    floor: float | None = None,
+    inclusive: bool = False,
+) -> np.ndarray:
+    """Mark the predicted labels of images: score strictly greater than ``thr``, or the best few.
+
+    The same labels as ``select_labels`` marks in tensors, with the conventions of other groups'
+    evaluation code beside.
+
+    Args:
+        scores: (N, C), 0-1.
+        thr: 0-1, one for all labels or C of them, or None for 0.5. Not looked at beside ``topk``.
+        topk: Take this many best labels instead. Of equal scores the lower class index is the
+            better.
+        floor: Of the ``topk`` best, only those with a score strictly greater than this: at most
+            ``topk``. Defaults to None, exactly ``topk``.
+        inclusive: A score equal to ``thr`` or ``floor`` is enough.
+
+    Returns:
+        Boolean (N, C).
+
+    Raises:
+        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
+
+    Examples:
+        >>> scores = np.array([[0.5, 0.6, 0.1]])
+        >>> mark_labels(scores).tolist(), mark_labels(scores, inclusive=True).tolist()
+        ([[False, True, False]], [[True, True, False]])
+        >>> mark_labels(scores, topk=2).tolist(), mark_labels(scores, topk=2, floor=0.5).tolist()
+        ([[True, True, False]], [[False, True, False]])
+    """
+    num_classes = scores.shape[1]
+    exceeds = np.greater_equal if inclusive else np.greater
+    if topk is None:
+        if isinstance(thr, Sequence) and len(thr) != num_classes:
+            raise ValueError(
+                f'Expected one threshold for each of {num_classes} labels, but got {len(thr)}.'
+            )
+        return exceeds(scores, np.asarray(0.5 if thr is None else thr, dtype=scores.dtype))
+
+    if topk > num_classes:
+        raise ValueError(
+            f'Expected `topk` to be at most the number of classes, {num_classes}, but got {topk}.'
+        )
+    best = np.argsort(-scores, axis=1, kind='stable')[:, :topk]
+    marked = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(marked, best, True, axis=1)
+    return marked if floor is None else marked & exceeds(scores, np.asarray(floor, scores.dtype))
+
+
 def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
-    """Give the labels of one image, best first.
-
-    Score strictly greater than ``thr``, or the ``topk`` best.
-
-    The same labels as :func:`morn_plugin.models.heads.label_decoder_head.select_labels` marks in
-    tensors.
+    """Return the labels that :func:`mark_labels` marks for one image, best first.
 
     Args:
         scores: (C,), 0-1.
-        thr: 0-1, one for all labels or C of them, or None for 0.5.
-        topk: A positive integer, or None. Of equal scores the lower class index is the better.
+        thr: As there.
+        topk: As there.
 
     Returns:
         Class indices.
 
     Raises:
-        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
+        ValueError: As there.
 
     Examples:
         >>> choose_labels(np.array([0.3, 0.6, 0.9]), [0.2, 0.7, 0.5], None).tolist()
         [2, 0]
     """
     order = np.argsort(-scores, kind='stable')
-    if topk is not None:
-        if topk > len(scores):
-            raise ValueError(
-                f'Expected `topk` to be at most the number of classes, {len(scores)}, but got '
-                f'{topk}.'
-            )
-        return order[:topk]
-    if isinstance(thr, Sequence) and len(thr) != len(scores):
-        raise ValueError(
-            f'Expected one threshold for each of {len(scores)} labels, but got {len(thr)}.'
-        )
-    limit = np.asarray(0.5 if thr is None else thr, dtype=scores.dtype)
-    return order[(scores > limit)[order]]
+    return order[mark_labels(scores[None], thr, topk)[0, order]]
 
 
 def make_record(

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from morn_plugin.deploy.labels import Thresholds, choose_labels, load_thresholds, make_record
+from morn_plugin.deploy.labels import (
+    Thresholds,
+    choose_labels,
+    load_thresholds,
+    make_record,
+    mark_labels,
+)
 from morn_plugin.evaluation.metrics import PerLabelF1
 from morn_plugin.models.heads.label_decoder_head import select_labels
 
@@ -23,6 +29,15 @@ def test_the_same_labels_as_in_tensors(thr, topk):
         labels = choose_labels(row, thr, topk)
         assert sorted(labels.tolist()) == np.flatnonzero(mask).tolist()
         assert (np.diff(row[labels]) <= 0).all()
+    assert np.array_equal(mark_labels(scores, thr, topk), marked)
+
+
+def test_at_most_k_labels_above_a_floor():
+    scores = np.float32([[0.9, 0.5, 0.4, 0.8], [0.1, 0.2, 0.3, 0.4], [0.9, 0.8, 0.7, 0.6]])
+    marked = lambda **options: mark_labels(scores, topk=3, **options).sum(1).tolist()
+    assert marked() == [3, 3, 3]
+    assert marked(floor=0.5) == [2, 0, 3]
+    assert marked(floor=0.5, inclusive=True) == [3, 0, 3]
 
 
 def test_metric_with_a_threshold_for_each_label():

@@ -17,6 +17,7 @@ from morn_plugin.apis.collecting import SPLITS, PredictionSet, collect_predictio
 from morn_plugin.datasets.transforms.loading import decode_image
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.running import show_progress
+from morn_plugin.engine.hooks.paper_table_hook import method_title
 from morn_plugin.evaluation.analysis import confused_labels, image_f1, label_figures
 from morn_plugin.evaluation.functional import paper_figures, top_one
 from morn_plugin.utils.checks import at_least
@@ -67,12 +68,9 @@ def paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> 
 
 
 def model_title(inferencer: MultiLabelInferencer) -> str:
-    """Give the name under which the config's own table shows the model, as test.py prints it."""
-    decoder = getattr(inferencer.model.head, 'decoder', None)
-    if decoder is None:
-        return 'Model'
-    titles = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows', {})
-    return next((title for title, prefix in titles.items() if prefix == ''), type(decoder).__name__)
+    """Return the name under which the config's own table shows the model, as test.py prints it."""
+    rows = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows')
+    return method_title(inferencer.model, rows)
 
 
 def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:

@@ -11,7 +11,7 @@ from mmpretrain.registry import METRICS
 from ...datasets.annotations import Annotations
 from ...datasets.score_file import ScoreFile, save_scores
 from ...models.targets import stack_targets
-from .label_sets import stack_scores
+from .image_metric import stack_scores
 
 
 @METRICS.register_module()
