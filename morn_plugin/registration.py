@@ -13,19 +13,20 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmpretrain.apis.model import ModelHub
 
 from . import engine, evaluation, models
-from .datasets import multi_label, samplers, scores, transforms
+from .datasets import cached, multi_label, samplers, transforms, wrapping
 from .engine.safe_loading import allow_checkpoint_globals
 from .utils.layout import find_root
 
 __all__ = [
+    'cached',
     'engine',
     'evaluation',
     'models',
     'multi_label',
     'register_model_names',
     'samplers',
-    'scores',
     'transforms',
+    'wrapping',
 ]
 
 allow_checkpoint_globals()

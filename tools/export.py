@@ -20,6 +20,7 @@ from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.onnx_model import KEY, OnnxModel
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.utils.fields import PREDICTION_FIELDS
 from morn_plugin.utils.spacing import evenly_spaced
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
@@ -102,12 +103,7 @@ def expected_outputs(
     inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Give what the model itself says of images, the way it is tested."""
-    fields = dict(
-        scores='pred_score',
-        cnn_scores='cnn_score',
-        step_scores='step_scores',
-        step_labels='step_labels',
-    )
+    fields = {field.array: field.sample for field in PREDICTION_FIELDS}
     samples = [
         sample
         for batch in inferencer.preprocess(paths, len(paths))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from ..datasets.transforms import LoadCheckedImage
 from ..deploy.labels import Thr
+from ..utils.fields import CNN_SCORES, PREDICTION_FIELDS, SCORES, PredictionField
 from .inferencer import MultiLabelInferencer, find_pipeline
 
 
@@ -27,40 +28,39 @@ class ExportModel(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.decoder = getattr(model.head, 'decoder', None)
-        if self.decoder is not None and not self.decoder.has_threshold:
+        self.head = model.head
+        if not getattr(model.head, 'has_threshold', True):
             raise ValueError(
-                f'{type(self.decoder).__name__} cannot be exported: it decides itself which labels '
-                'an image has, and whoever runs the exported model would look for them above a '
-                'threshold.'
+                f'{model.head.method} cannot be exported: it decides itself which labels an image '
+                'has, and whoever runs the exported model would look for them above a threshold.'
             )
-        with_steps = hasattr(self.decoder, 'num_steps')
-        self.outputs = (
-            ('scores', 'cnn_scores', 'step_scores', 'step_labels') if with_steps else ('scores',)
-        )
+        self.fields = [field for field in PREDICTION_FIELDS if self._has(field)]
+        self.outputs = tuple(field.array for field in self.fields)
+
+    def _has(self, field: PredictionField) -> bool:
+        """Say whether the model's predictions have a field."""
+        if field is SCORES:
+            return True
+        if getattr(self.head, 'decoder', None) is None:
+            return False
+        return self.head.has_cnn if field is CNN_SCORES else self.head.has_steps
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to scores (N, C), and with steps to cnn_scores (N, C),
-        step_scores (N, T, C) and step_labels (N, T) as well.
-        """  # noqa: D205
-        logits = self._cnn_logits(images)
-        scores = logits.float().sigmoid()
-        if self.decoder is None:
-            return (scores,)
-        predictions = self.decoder.predict(scores)
-        if 'step_scores' not in predictions:
-            return (predictions['pred_score'],)
-        return (
-            predictions['pred_score'],
-            scores,
-            predictions['step_scores'],
-            predictions['step_labels'],
-        )
+        """Map images (N, 3, H, W) to the fields that :attr:`outputs` names.
 
-    def _cnn_logits(self, images: Tensor) -> Tensor:
-        model: Any = self.model
-        feats, head = model.extract_feat(images), model.head
-        return head.fc(head.pre_logits(feats)) if hasattr(head, 'decoder') else head(feats)
+        Returns:
+            scores (N, C); of a decoder behind a classifier also cnn_scores (N, C), and of one with
+            steps step_scores (N, T, C) and step_labels (N, T).
+        """
+        feats = self.model.extract_feat(images)
+        if not hasattr(self.head, 'decoder_inputs'):  # one of MMPretrain's heads
+            return (self.head(feats).float().sigmoid(),)
+
+        inputs = self.head.decoder_inputs(feats)
+        predictions = self.head.run_decoder(inputs)
+        if self.head.has_cnn:
+            predictions[CNN_SCORES.sample] = inputs['scores']
+        return tuple(predictions[field.sample] for field in self.fields)
 
 
 def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[str, Any]:

@@ -24,8 +24,9 @@ from torch import nn
 from ..deploy.images import SUFFIXES, ImageError, decode_image, list_images
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
-from ..models.heads.label_decoder_head import select_labels
+from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk
+from ..utils.fields import PREDICTION_FIELDS, SCORES
 from ..visualization import Prediction, draw_predictions
 from .finding import find_model
 
@@ -115,8 +116,7 @@ class MultiLabelInferencer(BaseInferencer):
 
         Otherwise the decoder decides itself.
         """
-        decoder = getattr(self.model.head, 'decoder', None)
-        return decoder is None or decoder.has_threshold
+        return getattr(self.model.head, 'has_threshold', True)  # MMPretrain's heads have one
 
     def require_threshold(self, purpose: str) -> None:
         """Raise where a threshold would mean nothing.
@@ -129,7 +129,7 @@ class MultiLabelInferencer(BaseInferencer):
         """
         if not self.has_threshold:
             raise ValueError(
-                f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself '
+                f'{self.checkpoint_path}: {self.model.head.method} decides itself '
                 f'which labels an image has, so that there is no threshold {purpose}.'
             )
 
@@ -279,9 +279,10 @@ class MultiLabelInferencer(BaseInferencer):
     def _make_record(self, sample: DataSample) -> dict[str, Any]:
         scores = sample.pred_score.float().cpu().numpy()
         labels = sample.pred_label.cpu().numpy()
-        fields = dict(cnn_scores='cnn_score', step_scores='step_scores', path='step_labels')
         extra = {
-            name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample
+            field.record: sample.get(field.sample).cpu().numpy()
+            for field in PREDICTION_FIELDS
+            if field is not SCORES and field.sample in sample
         }
         return make_record(
             sample.get('img_path', None),

@@ -75,10 +75,10 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
 
 def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
     rows: list[list] = []
-    if data.cnn_scores is not None and data.step_scores is not None:
+    cnn_stands_alone = data.cnn_scores is None or np.array_equal(data.cnn_scores, data.scores)
+    if not cnn_stands_alone:
         rows.append(['CNN', *paper_row(data.cnn_scores > 0.5, data.cnn_scores, data)])
-    first = data.scores if data.step_scores is None else data.step_scores[:, 0]
-    rows.append([name, *paper_row(predicted, first, data)])
+    rows.append([name, *paper_row(predicted, data.first_scores, data)])
     return make_table(
         ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),
         rows,
@@ -129,7 +129,7 @@ def draw_rows(data: PredictionSet, predicted: np.ndarray, rows: np.ndarray) -> b
     for row in rows:
         path = Path(data.img_paths[row])
         steps, labels = (
-            None if part is None else part[row] for part in (data.step_scores, data.paths)
+            None if part is None else part[row] for part in (data.step_scores, data.step_labels)
         )
         true, given = (
             np.flatnonzero(data.targets[row] > 0).tolist(),

@@ -56,6 +56,8 @@ class LabelSequenceLSTM(LSTMDecoder):
 
     needs_training_labels = True
     has_threshold = False
+    has_steps = True
+    display_name = 'CNN-RNN'
     label_order: Tensor
     longest: Tensor
 
@@ -91,12 +93,7 @@ class LabelSequenceLSTM(LSTMDecoder):
             ValueError: If there are not C classes, or a list of names does not hold every class
                 once.
         """
-        if targets.ndim != 2 or {targets.shape[1], len(class_names)} != {self.num_classes}:
-            raise ValueError(
-                f'{type(self).__name__} was built with num_classes={self.num_classes}, but the '
-                f'training annotations name {len(class_names)} classes and have labels of shape '
-                f'{targets.shape}: write head=dict(num_classes={len(class_names)}) in the config.'
-            )
+        self.check_training_set(class_names, targets)
         present = targets == 1
         order = order_labels(self.order, class_names, present.sum(axis=0).tolist())
         self.label_order.copy_(torch.tensor(order))
