@@ -35,6 +35,8 @@ class MultiLabelClassifier(ImageClassifier):
         ValueError: If there is no submodule of a name.
     """
 
+    neck: Any
+
     def __init__(
         self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
     ) -> None:
@@ -70,9 +72,10 @@ class MultiLabelClassifier(ImageClassifier):
 
     def _let_the_head_pool(self) -> None:
         """Take an average pooling away from before a head that wants the map that it would pool."""
-        neck: Any = getattr(self, 'neck', None)
+        neck = getattr(self, 'neck', None)
         if isinstance(neck, GlobalAveragePooling) and getattr(self.head, 'wants_maps', False):
             self.neck = None
+            self.head.pools_maps = True
 
     def init_weights(self) -> None:
         """Initialise, and fill the backbone with the weights that its ``init_cfg`` names.

@@ -58,13 +58,17 @@ class DecisionHead(BaseModule):
         self.thr, self.topk = thr, topk
         #: Inputs that predictions carry along, for extraction.
         self.kept_inputs: tuple[str, ...] = ()
+        #: Whether the head averages a feature map itself, in place of a neck.
+        self.pools_maps = False
 
         self.decoder: LabelDecoder | None = (
             build_part(dict(decoder, num_classes=num_classes))
             if isinstance(decoder, dict)
             else decoder
         )
-        self.decision = None if decision is None else build_part(decision)
+        self.decision = (
+            None if decision is None else build_part(dict(decision, num_classes=num_classes))
+        )
         for part in (self.decoder, self.decision):
             if part is not None:
                 check_inputs(part)
@@ -169,6 +173,8 @@ class DecisionHead(BaseModule):
         chosen = predictions.pop('pred_label', None)
         if chosen is None:
             chosen = self.decide(predictions[SCORES.sample], inputs)
+        if self.decision is not None:
+            predictions[SCORES.sample] = self.decision.map_scores(predictions[SCORES.sample])
 
         if 'scores' in inputs:
             predictions[CNN_SCORES.sample] = inputs['scores']

@@ -82,7 +82,7 @@ class LabelDecoderHead(DecisionHead):
             ValueError: If it is not (N, in_channels); says which number or neck to write.
         """
         x = feats[-1]
-        if isinstance(x, Tensor) and x.dim() == 4 and self.wants_maps:
+        if isinstance(x, Tensor) and x.dim() == 4 and (self.wants_maps or self.pools_maps):
             x = x.mean(dim=(2, 3))
         if not isinstance(x, Tensor) or x.dim() != 2:
             raise ValueError(
