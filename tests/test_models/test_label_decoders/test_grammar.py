@@ -11,6 +11,7 @@ from morn_plugin.models import (
     MultiOrderLSTM,
     masked_stepwise_bce,
 )
+from morn_plugin.models.label_decoders.label_orders import LEARNT_ORDERS
 
 NUM_CLASSES = 7
 SCENES = [
@@ -42,7 +43,7 @@ DECODERS = {
         order: lambda order=order: LabelSequenceLSTM(
             NUM_CLASSES, order, embed_dims=16, hidden_dims=32
         )
-        for order in ('frequent_first', 'rare_first', 'lexicographic')
+        for order in ('frequent_first', 'rare_first', 'lexicographic', *LEARNT_ORDERS)
     },
     'beam': lambda: LabelSequenceLSTM(
         NUM_CLASSES, 'rare_first', beam_size=3, embed_dims=16, hidden_dims=32
