@@ -67,7 +67,7 @@ setup(
         'mmpretrain>=1.2.0,<1.3',
         'numpy>=1.26',
         'pillow>=10',
-        'scipy>=1.11',
+        'scipy>=1.15',
         'matplotlib>=3.7',
         'safetensors>=0.4',
         'pydantic>=2.5',

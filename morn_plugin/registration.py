@@ -15,6 +15,7 @@ from mmpretrain.apis.model import ModelHub
 from . import engine, evaluation, models
 from .datasets import cached, multi_label, samplers, transforms, wrapping
 from .engine.safe_loading import allow_checkpoint_globals
+from .evaluation import metrics  # noqa: F401  registers them
 from .utils.layout import find_root
 
 __all__ = [
