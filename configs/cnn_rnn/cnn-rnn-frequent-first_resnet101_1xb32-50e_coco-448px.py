@@ -6,4 +6,3 @@ _base_ = [
     '../_base_/schedules/decoder_rmsprop_50e.py',
     '../_base_/last_checkpoint_runtime.py',
 ]
-

@@ -26,6 +26,9 @@ from .unroll import step_once
 
 #: What tables call the decoder, by its order.
 NAMES = {
+    'frequent_first': 'CNN-RNN, frequent-first',
+    'rare_first': 'CNN-RNN, rare-first',
+    'lexicographic': 'CNN-RNN, lexicographic',
     'mla': 'MLA',
     'pla': 'PLA',
     'pla_release': 'PLA, as released',
