@@ -52,7 +52,7 @@ class LabelDecoderHead(DecisionHead):
         self,
         num_classes: int,
         in_channels: int | None,
-        decoder: dict[str, Any] | LabelDecoder | None,
+        decoder: dict[str, Any] | LabelDecoder | None = None,
         thr: float | Sequence[float] | None = None,
         topk: int | None = None,
         detach_scores: bool = True,
