@@ -1,10 +1,14 @@
 """A model as one function of images, for export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
+from torch._dynamo.exc import UserError
 
 from ..datasets.transforms import LoadCheckedImage
 from ..deploy.labels import Thr
@@ -145,9 +149,58 @@ def sample_input(inferencer: MultiLabelInferencer, images: list[str]) -> Tensor:
 
 
 def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedProgram:
-    """Trace the model to a ``torch.export`` program whose number of images is free."""
+    """Trace the model to a ``torch.export`` program whose number of images is free.
+
+    ONNX is made from the program too: handed the model itself, the exporter fixes the number of
+    images where it must, without a word.
+
+    Args:
+        model: What to trace.
+        images: Two of them or more, (N, 3, H, W).
+
+    Raises:
+        ValueError: If the model cannot be traced so; names its backbone.
+    """
     model.requires_grad_(False)
-    with torch.no_grad():
-        return torch.export.export(
-            model, (images,), dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}}
-        )
+    number = torch.export.Dim('batch', min=1)
+    try:
+        with number_from_shapes(), torch.no_grad():
+            return torch.export.export(model, (images,), dynamic_shapes={'images': {0: number}})
+    except (RuntimeError, TypeError, UserError) as error:
+        raise ValueError(_explain_failure(model, error)) from error
+
+
+@contextmanager
+def number_from_shapes() -> Iterator[None]:
+    """Let MMPretrain's shifted windows take the number of images from their shape.
+
+    They compute it by a division of Python numbers, which fixes it in a traced model.
+    """
+    original = ShiftWindowMSA.window_reverse
+    ShiftWindowMSA.window_reverse = staticmethod(_put_windows_together)
+    try:
+        yield
+    finally:
+        ShiftWindowMSA.window_reverse = staticmethod(original)
+
+
+def _put_windows_together(windows: Tensor, height: int, width: int, size: int) -> Tensor:
+    """Undo the partition into windows: (N x H/size x W/size, size, size, D) to (N, H, W, D)."""
+    rows, columns = height // size, width // size
+    grid = windows.unflatten(0, (-1, rows, columns))  # (N, rows, columns, size, size, D)
+    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def _explain_failure(model: ExportModel, error: Exception) -> str:
+    classifier: Any = model.model
+    backbone = type(classifier.backbone).__name__
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = next(filter(None, lines), '')
+    if 'specialized' in str(error):
+        what = 'its code depends on the number of images, which an exported model must leave free'
+    else:
+        what = 'its code has a step that torch.export cannot follow'
+    return (
+        f'{backbone} cannot be exported: {what} ({type(error).__name__}: {reason}). Use another '
+        'backbone for export, or run this model with tools/predict.py.'
+    )
