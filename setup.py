@@ -1,11 +1,16 @@
 """Packaging of morn_plugin; tool settings are in pyproject.toml."""
 
+import shutil
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
-ROOT = Path(__file__).parent
+ROOT = Path(__file__).resolve().parent
+# What a wheel has inside the package, in .mim, as OpenMMLab's packages do. The slice is what the
+# configs named *-mini train on.
+CARRIED = ('configs', 'tools', 'model-index.yml', 'tests/data/openclipart_mini')
 
 
 def read_version() -> str:
@@ -22,6 +27,31 @@ def mmcv_requirement() -> str:
         return 'mmcv>=2.0.0,<2.3'
     except PackageNotFoundError:
         return 'mmcv-lite>=2.0.0,<2.3'
+
+
+class BuildWithFiles(build_py):
+    """Carry configs and tools in the package: copied into a wheel, linked in a checkout."""
+
+    def run(self) -> None:
+        """Build the package, then add the carried files."""
+        super().run()
+        # Setuptools sets `editable_mode` for pip install -e, which builds nothing to copy to.
+        base = ROOT if self.editable_mode else Path(self.build_lib).resolve()
+        carry(base / 'morn_plugin' / '.mim', link=self.editable_mode)
+
+
+def carry(folder: Path, link: bool) -> None:
+    """Put the carried files into a folder, which is made anew."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for name in CARRIED:
+        source, target = ROOT / name, folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if link:
+            target.symlink_to(source)
+        elif source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
+        else:
+            shutil.copy(source, target)
 
 
 EXTRAS = {
@@ -58,6 +88,8 @@ setup(
     license='Apache-2.0',
     packages=find_packages(include=['morn_plugin', 'morn_plugin.*']),
     package_data={'morn_plugin': ['py.typed']},
+    cmdclass={'build_py': BuildWithFiles},
+    entry_points={'console_scripts': ['morn=morn_plugin.cli:main']},
     python_requires='>=3.10',
     install_requires=[
         'torch>=2.4',
@@ -78,8 +110,5 @@ setup(
         'setuptools>=77.0.3,<82',
     ],
     extras_require=EXTRAS,
-    classifiers=[
-        'License :: OSI Approved :: Apache Software License',
-        'Programming Language :: Python :: 3',
-    ],
+    classifiers=['Programming Language :: Python :: 3'],
 )
