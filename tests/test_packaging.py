@@ -154,7 +154,7 @@ def test_training_and_prediction_run_from_the_wheel(site, place):
     (place / 'mein Netz.py').write_text(CONFIG)
     morn(site, place, 'train', 'mein Netz.py', '--work-dir', 'Läufe/erster')
     images = sorted((SLICE / 'images' / 'food').rglob('*.webp'))[:2]
-    output = morn(site, place, 'predict', *images, '--model', 'Läufe/erster')
+    output = morn(site, place, 'predict', 'Läufe/erster', *images)
     records = list(map(json.loads, output.splitlines()))
     assert [record['img_path'] for record in records] == list(map(str, images))
 

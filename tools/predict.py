@@ -17,19 +17,28 @@ from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds, shorten_record
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.layout import find_config_file
 
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', help='work folder, checkpoint, or .onnx file')
     parser.add_argument(
-        'images', nargs='+', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
+        'images', nargs='*', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
     )
     parser.add_argument(
-        '--model', required=True, metavar='PATH', help='work folder, checkpoint, or .onnx file'
+        '--model',
+        dest='named_model',
+        metavar='PATH',
+        help='the model, where all that stands without a flag are images',
     )
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument(
+        '--config',
+        type=find_config_file,
+        help='config, where the checkpoint has none in it or beside it',
+    )
     parser.add_argument(
         '--out',
         metavar='FILE',
@@ -52,7 +61,11 @@ def parse_args() -> argparse.Namespace:
         help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # flags may stand between the model and the images
+    if args.named_model:
+        args.model, args.images = args.named_model, [args.model, *args.images]
+    if not args.images:
+        parser.error(f'give images after the model {args.model}')
     if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
         parser.error('give one of --thr, --topk and --thresholds')
     if args.out and not args.out.endswith(('.jsonl', '.csv')):
