@@ -42,25 +42,16 @@ def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
     """
     found: dict[str, None] = {}
     for item in [inputs] if isinstance(inputs, (str, PathLike)) else inputs:
-        found.update(dict.fromkeys(_find_files(_as_path(item))))
+        found.update(dict.fromkeys(find_files(item)))
     return list(found)
-
-
-def _as_path(item: object) -> str:
-    if not isinstance(item, (str, PathLike)):
-        raise TypeError(
-            'Expected the path or URL of an image, a folder or a pattern, but got '
-            f'{describe(item)}.'
-        )
-    return os.fsdecode(item)
 
 
 def describe(item: object) -> str:
     """Name the kind of a wrong input.
 
     Examples:
-        >>> describe(0.5), describe(Path('a.jpg'))
-        ('a float', 'a pathlib.PosixPath')
+        >>> describe(0.5), describe(b'GIF89a')
+        ('a float', 'a bytes')
     """
     kind = type(item)
     name = kind.__name__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__name__}'
@@ -68,7 +59,14 @@ def describe(item: object) -> str:
     return f'a {name}' + (f' of shape {tuple(shape)}' if shape is not None else '')
 
 
-def _find_files(item: str) -> list[str]:
+def find_files(item: str | PathLike) -> list[str]:
+    """Find the images that one path means, see :func:`list_images`."""
+    if not isinstance(item, (str, PathLike)):
+        raise TypeError(
+            'Expected the path or URL of an image, a folder or a pattern, but got '
+            f'{describe(item)}.'
+        )
+    item = os.fsdecode(item)
     if '://' in item:
         return [item]
     if Path(item).is_dir():

@@ -59,6 +59,11 @@ class ImageFormat:
     cost: int = 1
     check: Callable[[bytes, int], None] | None = None
 
+    @property
+    def pillow_name(self) -> str:
+        """What Pillow calls it."""
+        return {'HEIC': 'HEIF'}.get(self.name, self.name.upper().replace(' ', ''))
+
 
 def find_format(start: bytes) -> ImageFormat | None:
     """Find the kind of a file by its first bytes, ``SNIFFED`` of them.

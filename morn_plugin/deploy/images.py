@@ -1,5 +1,7 @@
 """Finding, reading and preparing images, without OpenCV, MMCV or torch."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -65,16 +67,33 @@ def decode_image(
     """
     if not content:
         raise ImageError(f'Image {source} is empty: the file has 0 bytes.')
-    try:
+    with named_errors(source, option, f' ({len(content)} bytes)'):
         return to_array(open_image(content, max_pixels), background)
+
+
+def check_image(
+    content: bytes, source: str, max_pixels: int = MAX_PIXELS, option: str = MAX_PIXELS_OPTION
+) -> None:
+    """Raise as :func:`decode_image` does, by what the header tells: for those who decode elsewhere.
+
+    Raises:
+        ImageError: If it would not be decoded.
+    """
+    with named_errors(source, option, f' ({len(content)} bytes)'):
+        open_image(content, max_pixels)
+
+
+@contextmanager
+def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
+    """Make an :class:`ImageError` of whatever is raised, with the image's name and what to do."""
+    try:
+        yield
     except TooLargeError as error:
         raise ImageError(
             f'Image {source} has {error}. Shrink it, or raise {option} to {error.needed}.'
         ) from error
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        raise ImageError(
-            f'Image {source} cannot be decoded ({len(content)} bytes): {error}.'
-        ) from error
+        raise ImageError(f'Image {source} cannot be decoded{detail}: {error}.') from error
 
 
 def to_array(image: Image.Image, background: int = 255) -> np.ndarray:
