@@ -1,4 +1,4 @@
-"""Predict the labels of images.
+"""Predict the labels of images, and draw them if wanted.
 
 By a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain).
 """
@@ -54,6 +54,17 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='write the scores of all labels and steps (.jsonl)',
     )
+    parser.add_argument(
+        '--out-dir',
+        metavar='FOLDER',
+        help='draw every image with its labels, steps and path into this folder',
+    )
+    parser.add_argument(
+        '--max-pixels',
+        type=at_least(1),
+        metavar='N',
+        help='largest image to decode (default: what the model was trained or exported with)',
+    )
     parser.add_argument('--batch-size', type=at_least(1), default=32)
     parser.add_argument(
         '--num-workers',
@@ -83,11 +94,13 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
 
-        return OnnxModel(args.model)
+        return OnnxModel(args.model, max_pixels=args.max_pixels)
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
         from morn_plugin.apis import MultiLabelInferencer
 
-        return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+        return MultiLabelInferencer(
+            args.model, args.config, args.device, args.num_workers, max_pixels=args.max_pixels
+        )
 
 
 @contextmanager
@@ -118,6 +131,19 @@ def _stdout(options: dict[str, str]) -> Iterator[IO[str]]:
     yield sys.stdout
 
 
+def draw_records(
+    records: Iterable[dict[str, Any]], model: Any, out_dir: str
+) -> Iterator[dict[str, Any]]:
+    """Pass records on, and draw each into a folder."""
+    from morn_plugin.visualization import draw_record  # matplotlib is not needed otherwise
+
+    for index, record in enumerate(records):
+        if 'error' not in record:
+            path = record['img_path']
+            draw_record(record, model.read(path), model.classes, out_dir, index, path)
+        yield record
+
+
 def write_records(
     records: Iterable[dict[str, Any]], path: str | None, all_scores: bool
 ) -> list[dict[str, Any]]:
@@ -139,11 +165,15 @@ def main() -> None:
         thr = load_thresholds(args.thresholds, model.classes).thr if args.thresholds else args.thr
         workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
         records = model.predict(images, args.batch_size, thr, args.topk, **workers)
+        if args.out_dir:
+            records = draw_records(records, model, args.out_dir)
         failed = write_records(show_progress(records, len(images)), args.out, args.all_scores)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
     for record in failed:
         print(f'Not read: {record["img_path"]}: {record["error"]}', file=sys.stderr)
+    if args.out_dir:
+        print(f'Pictures are in {args.out_dir}.', file=sys.stderr)
     if failed:
         sys.exit(f'{len(failed)} of {len(images)} images could not be read.')
 

@@ -121,10 +121,14 @@ def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
     """
     try:
         status = os.stat(path)
-    except (FileNotFoundError, NotADirectoryError) as error:
+    except PermissionError:
+        raise
+    except FileNotFoundError as error:
         raise FileNotFoundError(f'Image {path} does not exist.') from error
-    except ValueError as error:  # a NUL in the path
-        raise FileNotFoundError(f'Image {path!r} does not exist: {error}.') from error
+    except (OSError, ValueError) as error:  # a name too long, links in a circle, a NUL
+        reason = getattr(error, 'strerror', None) or error
+        raise FileNotFoundError(f'Image {path} does not exist: {reason}.') from error
+
     if stat.S_ISDIR(status.st_mode):
         raise FileNotFoundError(f'Image {path} does not exist: it is a folder.')
     if not stat.S_ISREG(status.st_mode):

@@ -92,8 +92,8 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
     kind = find_format(content[:SNIFFED])
     if kind is None:
         raise ValueError(
-            f'expected a file of one of the kinds {", ".join(item.name for item in FORMATS)}, but '
-            f'it begins with {content[:16]!r}'
+            f'expected one of {", ".join(item.name for item in FORMATS)}, but it begins with '
+            f'{content[:16]!r}'
         )
     if kind.check is not None:
         kind.check(content, max_pixels)
@@ -340,6 +340,12 @@ def _check_bmp(content: bytes, max_pixels: int) -> None:
         )
 
 
+def _check_jpeg2000(content: bytes, max_pixels: int) -> None:
+    """Refuse a file that was cut off before its first tile, which would come out black."""
+    if _TILE_DATA not in content:
+        raise ValueError('the file ends before its first tile')
+
+
 def _check_boxes(content: bytes, max_pixels: int) -> None:
     """Check EXIF data wherever they lie: the codecs hand them to Pillow while a file is opened."""
     found = 0
@@ -354,6 +360,7 @@ def _check_boxes(content: bytes, max_pixels: int) -> None:
 
 
 _SCAN = b'\xff\xda'  # begins a scan of a JPEG file; inside of one these bytes cannot stand
+_TILE_DATA = b'\xff\x93'  # begins those of a tile in a JPEG 2000 file
 _SUBFILE_TYPE, _TILE_WIDTH, _TILE_LENGTH = 254, 322, 323  # tags of TIFF
 _JPEG_IN_TIFF = (6, 7)  # values of its compression
 _RUN_LENGTH = (1, 2)  # values of the compression of BMP
@@ -396,6 +403,7 @@ FORMATS = (
         _begins(_JP2, b'\xff\x4f\xff\x51'),
         Jpeg2KImagePlugin.Jpeg2KImageFile,
         cost=4,
+        check=_check_jpeg2000,
     ),
     ImageFormat('PPM', ('.ppm', '.pgm', '.pbm', '.pnm'), _is_ppm, PpmImagePlugin.PpmImageFile),
     ImageFormat('ICO', ('.ico',), _begins(b'\0\0\1\0'), _open_icon, check=_check_icon),

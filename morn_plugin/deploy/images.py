@@ -1,7 +1,9 @@
 """Finding, reading and preparing images, without OpenCV, MMCV or torch."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
@@ -25,7 +27,7 @@ MAX_PIXELS_OPTION = 'max_pixels of LoadCheckedImage'
 
 
 def read_image(
-    path: str,
+    path: str | PathLike,
     background: int = 255,
     max_pixels: int = MAX_PIXELS,
     option: str = MAX_PIXELS_OPTION,
@@ -36,6 +38,7 @@ def read_image(
         OSError: If it cannot be read.
         ImageError: If it is no image.
     """
+    path = os.fsdecode(path)
     fetch = fetch_url if path.startswith(('http://', 'https://')) else read_file
     return decode_image(fetch(path, max_pixels), path, background, max_pixels, option)
 
@@ -93,7 +96,8 @@ def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
             f'Image {source} has {error}. Shrink it, or raise {option} to {error.needed}.'
         ) from error
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        raise ImageError(f'Image {source} cannot be decoded{detail}: {error}.') from error
+        reason = str(error).rstrip('.') or type(error).__name__
+        raise ImageError(f'Image {source} cannot be decoded{detail}: {reason}.') from error
 
 
 def to_array(image: Image.Image, background: int = 255) -> np.ndarray:

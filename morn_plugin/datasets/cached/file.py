@@ -7,8 +7,8 @@ mapped, not parsed (HDF5 and Arrow are larger dependencies that offer nothing mo
 
 Arrays, N images and C classes: ``scores`` (N, C) float32; ``labels`` and ``difficult`` int32, the
 class indices of all images one after the other, with ``labels_start`` and ``difficult_start``
-(N + 1,) int64 saying where each image begins; ``img_paths`` uint8, UTF-8 with a line feed after
-each path. Format 2 has some of these as well: ``logits`` (N, C) and ``features`` (N, D), float32;
+(N + 1,) int64 saying where each image begins; ``img_paths`` uint8, the bytes of each path (UTF-8 as
+a rule) and a line feed after it. Format 2 has some of these as well: ``logits`` (N, C) and ``features`` (N, D), float32;
 ``feature_map`` (N, D, H, W) and ``stage_maps.0``, ``stage_maps.1`` ..., float16. Header:
 ``format``, ``classes`` (JSON), and the provenance.
 """
@@ -283,7 +283,7 @@ def _read_annotations(
                 f'{source}: expected `{name}` of {dtype}, but got {arrays[name].dtype}.'
             )
 
-    names = arrays['img_paths'].tobytes().decode().split('\n')[:-1]
+    names = arrays['img_paths'].tobytes().decode(errors='surrogateescape').split('\n')[:-1]
     data_list: list[dict[str, Any]] = [dict(img_path=name) for name in names]
     for key, target in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
         start = arrays[f'{key}_start']

@@ -186,7 +186,9 @@ def _pack_annotations(annotations: Annotations, source: str) -> dict[str, np.nda
     if broken:
         raise ScoreFileError(f'{source}: an image path has a line feed: {broken[0]!r}.')
 
-    arrays = {'img_paths': np.frombuffer('\n'.join([*names, '']).encode(), dtype=np.uint8)}
+    # A file name need not be text: what Python made of other bytes becomes them again.
+    text = '\n'.join([*names, '']).encode(errors='surrogateescape')
+    arrays = {'img_paths': np.frombuffer(text, dtype=np.uint8)}
     for key, field in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
         lists = [item.get(field, []) for item in annotations.data_list]
         flat = [label for labels in lists for label in labels]
