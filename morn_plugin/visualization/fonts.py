@@ -117,7 +117,7 @@ def _readable(character: str) -> str:
 
 
 def _code(character: str) -> str:
-    return character.encode('ascii', 'backslashreplace').decode()
+    return character.encode('unicode_escape').decode()
 
 
 def _is_invisible(character: str) -> bool:

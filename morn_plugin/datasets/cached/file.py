@@ -6,11 +6,11 @@ arrays: loading executes nothing, a truncated file is noticed from its header, a
 mapped, not parsed (HDF5 and Arrow are larger dependencies that offer nothing more here).
 
 Arrays, N images and C classes: ``scores`` (N, C) float32; ``labels`` and ``difficult`` int32, the
-class indices of all images one after the other, with ``labels_start`` and ``difficult_start``
-(N + 1,) int64 saying where each image begins; ``img_paths`` uint8, the bytes of each path (UTF-8 as
-a rule) and a line feed after it. Format 2 has some of these as well: ``logits`` (N, C) and ``features`` (N, D), float32;
-``feature_map`` (N, D, H, W) and ``stage_maps.0``, ``stage_maps.1`` ..., float16. Header:
-``format``, ``classes`` (JSON), and the provenance.
+class indices of all images one after the other, with ``labels_start`` and ``difficult_start`` (N +
+1,) int64 saying where each image begins; ``img_paths`` uint8, the bytes of each path (UTF-8 as a
+rule) and a line feed after it. Format 2 has some of these as well: ``logits`` (N, C) and
+``features`` (N, D), float32; ``feature_map`` (N, D, H, W) and ``stage_maps.0``, ``stage_maps.1``
+..., float16. Header: ``format``, ``classes`` (JSON), and the provenance.
 """
 
 import json
