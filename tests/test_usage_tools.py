@@ -190,6 +190,8 @@ def thresholds(work_dir, tmp_path_factory):
         work_dir,
         '--measure',
         'per-image-f1',
+        '--scope',
+        'label',
         '--out',
         out / 't.json',
         '--plot',

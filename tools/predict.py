@@ -162,9 +162,12 @@ def main() -> None:
     try:
         images = list_images(args.images)
         model = load_model(args)
-        thr = load_thresholds(args.thresholds, model.classes).thr if args.thresholds else args.thr
+        thresholds = load_thresholds(args.thresholds, model.classes) if args.thresholds else None
+        thr = args.thr if thresholds is None else thresholds.thr
         workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
         records = model.predict(images, args.batch_size, thr, args.topk, **workers)
+        if thresholds is not None:
+            records = map(thresholds.map_record, records)
         if args.out_dir:
             records = draw_records(records, model, args.out_dir)
         failed = write_records(show_progress(records, len(images)), args.out, args.all_scores)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.platt import PlattMap
 from ..utils.schemas import ThresholdsContent, check_schema
 from ..utils.strict_json import dump_json, parse_json
 
@@ -22,16 +23,35 @@ class Thresholds:
         classes: Names of the C labels.
         measure: What was made best.
         chosen_on: The annotation file of the images it was chosen on.
+        score_map: Turns the scores into probabilities; None where they are some, or nobody fitted
+            it. ``thr`` is of the scores as the model gives them, before the map.
     """
 
     thr: float | list[float]
     classes: list[str]
     measure: str
     chosen_on: str
+    score_map: PlattMap | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file."""
-        Path(path).write_text(dump_json(asdict(self), indent=1) + '\n', encoding='utf-8')
+        """Write a JSON file; without ``score_map`` where there is none."""
+        content = asdict(self)
+        content.pop('score_map')
+        if self.score_map is not None:
+            content['score_map'] = self.score_map._asdict()
+        Path(path).write_text(dump_json(content, indent=1) + '\n', encoding='utf-8')
+
+    def map_record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of an image with probabilities in place of its scores.
+
+        Args:
+            record: As :func:`make_record` makes it; one without ``scores`` (of an image that could
+                not be read) stays as it is, as do all where there is no map.
+        """
+        if self.score_map is None or 'scores' not in record:
+            return record
+        scores = self.score_map.probabilities(np.array(record['scores']))
+        return dict(record, scores=scores.tolist())
 
 
 def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> Thresholds:
@@ -49,7 +69,10 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: expected JSON, but byte {error.start} is no UTF-8.') from error
     content = check_schema(ThresholdsContent, parse_json(text, str(path)), str(path))
-    found = Thresholds(**dict(content))
+    fields = dict(content)
+    if content.score_map is not None:
+        fields['score_map'] = PlattMap(**dict(content.score_map))
+    found = Thresholds(**fields)
     if classes is not None and list(classes) != list(found.classes):
         raise ValueError(
             f'{path}: `classes` are not those of the model, in its order: expected '

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
 
 from .functional import count_sets
 
@@ -132,6 +131,7 @@ def bootstrap_images(
         seed: Of the draws.
         batch: Resamples at a time, which bounds memory.
     """
+    from scipy import stats  # half a second, for those who resample nothing
 
     def of_indices(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         rows = np.atleast_2d(drawn)
