@@ -1,4 +1,4 @@
-"""The commands and the code of docs and tools/docs, run as they stand."""
+"""The commands and the code of tools/docs, run as they stand."""
 
 import os
 import re
@@ -11,16 +11,10 @@ import time
 import pytest
 from tools_helpers import ROOT, SLICE, write_config
 
-TOOL_PAGES = sorted(
-    path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md'
+PAGES = sorted(path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md')
+NEEDS = dict(
+    report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',)
 )
-RUNNABLE = re.compile(r'^```(?:bash|python)$', flags=re.M)
-PAGES = [
-    *TOOL_PAGES,
-    *(path for path in sorted((ROOT / 'docs').rglob('*.md')) if RUNNABLE.search(path.read_text())),
-]
-MORN = ['-c', 'from morn_plugin.cli import main; main()']  # as the command that pip installs
-NEEDS = dict(report=('networkx',), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',))
 
 
 @pytest.fixture(scope='module')
@@ -47,11 +41,6 @@ def start(command, place):
     )
 
 
-def as_command(line):
-    program, *arguments = shlex.split(line)
-    return [sys.executable, *(MORN if program == 'morn' else []), *arguments]
-
-
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_page(page, place):
     for module in NEEDS.get(page.stem, ()):
@@ -62,7 +51,10 @@ def test_page(page, place):
     text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
     commands = [
-        as_command(line) for kind, code in blocks if kind == 'bash' for line in code.splitlines()
+        [sys.executable, *shlex.split(line)[1:]]
+        for kind, code in blocks
+        if kind == 'bash'
+        for line in code.splitlines()
     ]
     commands += [[sys.executable, '-c', code] for kind, code in blocks if kind == 'python']
     assert commands
@@ -93,4 +85,4 @@ def wait_for(process, line):
 
 def test_every_page_is_linked_from_the_readme_of_the_tools():
     text = (ROOT / 'tools' / 'docs' / 'README.md').read_text(encoding='utf-8')
-    assert all(f'({page.name})' in text for page in TOOL_PAGES)
+    assert all(f'({page.name})' in text for page in PAGES)

@@ -1,2 +1,5 @@
 # The same on the test side, for data sets without a validation part.
-_base_ = './decoder_test_only.py'
+_base_ = './sequence.py'
+
+val_evaluator = None
+val_cfg = None

@@ -71,11 +71,13 @@ class Parsed:
         notes: Lines that the report should say besides the counts.
         part_of: Name of a side that is cut from another one, to the name of that one: the parts
             of a training side share its images out.
+        files: Name of a further file to write to its text, '' to remove it.
     """
 
     splits: dict[str, Split]
     notes: list[str] = field(default_factory=list)
     part_of: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
 
     def apart(self) -> list[list[str]]:
         """Return the sets of sides that must not share an image: the wholes, and the parts."""

@@ -2,17 +2,19 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from morn_plugin.datasets.annotations import AnnotationError, save_annotations
+from morn_plugin.datasets.annotations import AnnotationError, atomic_write, dump_annotations
 from morn_plugin.utils.checks import at_least
-from morn_plugin.utils.files import atomic_write
 
-from .base import Converter
+from .base import Converter, Parsed
 from .report import Checked, check_disjoint, check_split, print_report, rows_of
+
+SIDE_FILES = ('train.json', 'train_fit.json', 'val.json', 'test.json')
 
 
 def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
@@ -25,7 +27,7 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
     Returns:
         0, or 1 after an error that standard error tells.
     """
-    args = _parser(converter).parse_args(argv)
+    args = parse_args(converter, argv)
     try:
         convert(converter, args)
     except (AnnotationError, OSError) as error:
@@ -34,18 +36,25 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def convert(converter: Converter, args: argparse.Namespace) -> None:
+def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
     """Read, check, report and write; no annotation file is touched if anything is wrong.
 
+    Args:
+        converter: The data set.
+        args: What :func:`parse_args` gave.
+
+    Returns:
+        What was written, and the notes.
+
     Raises:
-        AnnotationError: If the input cannot be used, or images are missing
-            without ``--allow-missing``.
+        AnnotationError: If the input cannot be used, images are missing
+            without ``--allow-missing``, or another result is there without
+            ``--overwrite``.
         OSError: If a file cannot be read or written.
     """
     if not args.root.is_dir():
         raise NotADirectoryError(f'{args.root} is not a directory.')
     out_dir = args.out_dir or args.root
-    console = Console()
     parsed = converter.parse(args)
     checked = {
         name: check_split(
@@ -53,22 +62,33 @@ def convert(converter: Converter, args: argparse.Namespace) -> None:
         )
         for name, split in parsed.splits.items()
     }
-    for name, side in checked.items():
-        print_report(console, name, rows_of(side, args.drop_unlabelled))
-    for note in parsed.notes:
-        console.print(note, markup=False, highlight=False, soft_wrap=True)
+    _report(checked, parsed.notes, args.drop_unlabelled)
+
     sides = {name: side.split for name, side in checked.items()}
     for apart in parsed.apart():
         check_disjoint({name: sides[name] for name in apart})
     _settle_missing(checked, out_dir, args.allow_missing)
+
     kept = {name: side.kept(args.drop_unlabelled) for name, side in checked.items()}
     for name, split in kept.items():
         if not split.images:
             raise AnnotationError(f'{name}: no images are left to write.')
+    files = {
+        f'{name}.json': dump_annotations(split.annotations(), f'{name}.json')
+        for name, split in kept.items()
+    }
+    _write(out_dir, files, parsed.files, args.overwrite)
     for name, split in kept.items():
-        path = out_dir / f'{name}.json'
-        save_annotations(path, split.annotations())
-        print(f'Wrote {len(split.images):,} images to {path}')
+        print(f'Wrote {len(split.images):,} images to {out_dir / name}.json')
+    return replace(parsed, splits=kept)
+
+
+def _report(checked: Mapping[str, Checked], notes: Sequence[str], drop_unlabelled: bool) -> None:
+    console = Console()
+    for name, side in checked.items():
+        print_report(console, name, rows_of(side, drop_unlabelled))
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
 def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> None:
@@ -93,13 +113,44 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
         )
 
 
-def _parser(converter: Converter) -> argparse.ArgumentParser:
+def _write(
+    out_dir: Path, sides: Mapping[str, bytes], others: Mapping[str, str], overwrite: bool
+) -> None:
+    """Write all files, unless another result is there."""
+    changed = [
+        name
+        for name, content in sides.items()
+        if (out_dir / name).exists() and (out_dir / name).read_bytes() != content
+    ]
+    stale = [name for name in SIDE_FILES if name not in sides and (out_dir / name).exists()]
+    if (changed or stale) and not overwrite:
+        raise AnnotationError(
+            f'{out_dir}: another result is there ({", ".join([*changed, *stale])}). Pass '
+            '--overwrite to replace it, or name another folder.'
+        )
+
+    for name in stale:
+        (out_dir / name).unlink()
+        print(f'Removed {out_dir / name}: it belongs to an earlier result.')
+    for name, text in others.items():
+        if text:
+            with atomic_write(out_dir / name) as file:
+                file.write(text.encode())
+        else:
+            (out_dir / name).unlink(missing_ok=True)
+    for name, content in sides.items():
+        with atomic_write(out_dir / name) as file:
+            file.write(content)
+
+
+def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Read the command line of a converter; ends the process where it is wrong."""
     parser = argparse.ArgumentParser(
         description=converter.description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('root', type=Path, help='folder that image paths are relative to')
     converter.add_arguments(parser)
-    out_help = 'folder for train.json, test.json and the lists of missing images'
+    out_help = 'folder for the annotation files and the lists of missing images'
     if converter.out_required:
         parser.add_argument('out_dir', type=Path, help=out_help)
     else:
@@ -134,6 +185,11 @@ def _parser(converter: Converter) -> argparse.ArgumentParser:
         help='accept symbolic links that lead out of the root',
     )
     parser.add_argument(
+        '--overwrite',
+        action='store_true',
+        help='replace another result in the folder, rather than stop',
+    )
+    parser.add_argument(
         '--workers', type=at_least(1), default=8, help='threads that look for images (default: 8)'
     )
-    return parser
+    return parser.parse_args(argv)

@@ -1,29 +1,38 @@
-"""MS-COCO 2014, from the official JSON or from the authors' lists."""
+"""MS-COCO, and any other data set in its format; or the authors' lists of MS-COCO 2014."""
 
 import argparse
 from collections import defaultdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any, NoReturn
 
 from morn_plugin.datasets.annotations import AnnotationError, compare_classes
 
 from .base import Converter, Image, Parsed, Published, Split
+from .paths import relative_path
 from .reading import (
     check_row_count,
     only_file,
     read_classes,
     read_json,
     read_lines,
-    relative_path,
     split_counted,
 )
 
-DESCRIPTION = """MS-COCO 2014 to MultiLabelDataset JSON.
+DESCRIPTION = """MS-COCO, or other data in its format, to MultiLabelDataset JSON.
 
-Expects ROOT/annotations/instances_{train,val}2014.json and the images in
-ROOT/train2014 and ROOT/val2014; writes train.json and test.json (val2014).
+Of MS-COCO, expects ROOT/annotations/instances_{train,val}2014.json and the
+images in ROOT/train2014 and ROOT/val2014, or the same of 2017; writes train.json
+and test.json (val). With ROOT/{train,valid,test}/_annotations.coco.json, as
+Roboflow exports, writes train.json, val.json and test.json. For files of other
+names (CVAT's instances_default.json, your own):
+  --train FILE --val FILE --test FILE       relative to ROOT
+  --train-images DIR --val-images DIR ...   where the folder cannot be guessed
 An image has a label if any object of that category is in it, crowds included.
 Classes are in the order of the category id. Images without a label are kept.
+One file that holds everything has no sides: tools/dataset_converters/tags.py
+reads it and draws them.
 
 With --authors-lists DIR the labels are read from coco_{train,test}_list.txt
 (`train2014/COCO_train2014_000000559221.jpg 1`, the integer being the number of
@@ -31,76 +40,217 @@ labels) and the one file coco*{train,test}*_annot.txt of each side (rows of 0
 and 1). These files do not say which column is which class: --classes FILE must
 name the classes, one a line, in the order of the columns."""
 
-FOLDERS = {'train': 'train2014', 'test': 'val2014'}
-PUBLISHED = {
-    'train': Published(images=82_783, classes=80, unlabelled=702, mean=2.91, most=18),
-    'test': Published(images=40_504, classes=80, unlabelled=367, mean=2.88, most=18),
+SIDES = ('train', 'val', 'test')
+YEARS = {
+    '2014': {
+        'train': Published(images=82_783, classes=80, unlabelled=702, mean=2.91, most=18),
+        'test': Published(images=40_504, classes=80, unlabelled=367, mean=2.88, most=18),
+    },
+    '2017': {
+        'train': Published(images=118_287, classes=80, unlabelled=1_021, most=18),
+        'test': Published(images=5_000, classes=80, unlabelled=48, most=18),
+    },
 }
+PUBLISHED = YEARS['2014']  # of the authors' lists
+ROBOFLOW = {'train': 'train', 'val': 'valid', 'test': 'test'}
+LOOKED_UP = 20  # images that tell whether a folder is theirs
+
+# An image as a file lists it: its name, its labels, and where it is listed.
+Listed = tuple[str, tuple[int, ...], str]
 
 
 def parse(args: argparse.Namespace) -> Parsed:
-    """Read both sides, from the files that the options name."""
-    if args.authors_lists is None:
-        if args.classes is not None:
-            raise AnnotationError(
-                '--classes goes with --authors-lists: the official files name their classes.'
-            )
-        return Parsed(_parse_official(args.root))
+    """Read all sides, from the files that the options name."""
+    if args.authors_lists is not None:
+        return _parse_authors_lists(args)
+    if args.classes is not None:
+        raise AnnotationError(
+            '--classes goes with --authors-lists: the official files name their classes.'
+        )
+
+    notes: list[str] = []
+    files, published = find_files(args.root, vars(args))
+    folders = {side: vars(args)[f'{side}_images'] for side in files}
+    splits = {
+        side: read_side(args.root, path, folders[side], notes) for side, path in files.items()
+    }
+    first, *others = splits
+    for side in others:
+        compare_classes(
+            splits[side].classes,
+            splits[first].classes,
+            f'{files[side]}: categories',
+            f'those of {files[first]}',
+        )
+    known = {
+        side: replace(split, published=published.get(side, Published()))
+        for side, split in splits.items()
+    }
+    return Parsed(known, notes)
+
+
+def _parse_authors_lists(args: argparse.Namespace) -> Parsed:
     if args.classes is None:
         raise AnnotationError(
             f"{args.authors_lists}: the authors' files do not say which column is which class: "
             'expected --classes FILE with the names, one a line, in the order of the columns.'
         )
     classes = read_classes(args.classes)
-    return Parsed({side: read_authors_lists(args.authors_lists, side, classes) for side in FOLDERS})
-
-
-def _parse_official(root: Path) -> dict[str, Split]:
-    files = {
-        side: root / 'annotations' / f'instances_{folder}.json' for side, folder in FOLDERS.items()
-    }
-    splits = {
-        side: read_instances(path, FOLDERS[side], PUBLISHED[side]) for side, path in files.items()
-    }
-    compare_classes(
-        splits['test'].classes,
-        splits['train'].classes,
-        f'{files["test"]}: categories',
-        f'those of {files["train"]}',
+    return Parsed(
+        {side: read_authors_lists(args.authors_lists, side, classes) for side in PUBLISHED}
     )
-    return splits
 
 
-def read_instances(path: Path, folder: str, published: Published) -> Split:
-    """Read an ``instances_*.json``.
+def find_files(
+    root: Path, options: Mapping[str, Any]
+) -> tuple[dict[str, Path], Mapping[str, Published]]:
+    """Find the file of each side.
 
     Args:
-        path: The file.
-        folder: Of the images, relative to the root.
-        published: The counts to compare with.
+        root: Of the data set.
+        options: ``train``, ``val``, ``test`` (paths, or None) and ``year`` (or None).
+
+    Returns:
+        Files by side, and the counts to compare with.
+
+    Raises:
+        AnnotationError: If the options contradict each other, or several layouts are there.
+    """
+    named = {side: options[side] for side in SIDES if options[side] is not None}
+    if named and options['year'] is not None:
+        raise AnnotationError(
+            '--year is of the official files: expected no --train, --val, --test.'
+        )
+    if named:
+        return {side: root / path for side, path in named.items()}, {}
+
+    years = [options['year']] if options['year'] else _years_there(root)
+    if len(years) > 1:
+        raise AnnotationError(
+            f'{root / "annotations"}: expected the files of one year, but those of '
+            f'{" and ".join(years)} are there. Pass --year.'
+        )
+    if not years and (root / 'train' / '_annotations.coco.json').is_file():
+        parts = {side: root / name / '_annotations.coco.json' for side, name in ROBOFLOW.items()}
+        return {side: path for side, path in parts.items() if path.is_file()}, {}
+
+    year = years[0] if years else '2014'
+    files = {
+        'train': root / 'annotations' / f'instances_train{year}.json',
+        'test': root / 'annotations' / f'instances_val{year}.json',
+    }
+    if not years:
+        _explain_nothing_found(root, files['train'])
+    return files, YEARS[year]
+
+
+def _years_there(root: Path) -> list[str]:
+    folder = root / 'annotations'
+    return [
+        year
+        for year in YEARS
+        if any((folder / f'instances_{name}{year}.json').is_file() for name in ('train', 'val'))
+    ]
+
+
+def _explain_nothing_found(root: Path, expected: Path) -> NoReturn:
+    others = sorted(path.relative_to(root) for path in root.glob('annotations/*.json'))
+    others += sorted(path.relative_to(root) for path in root.glob('*.json'))
+    there = f' There is {", ".join(map(str, others[:5]))}.' if others else ''
+    raise FileNotFoundError(
+        f'{expected} does not exist.{there} Name the files with --train, --val and --test.'
+    )
+
+
+def read_side(root: Path, path: Path, folder: Path | None, notes: list[str]) -> Split:
+    """Read the file of one side.
+
+    Args:
+        root: What image paths are relative to.
+        path: The JSON file.
+        folder: Of its images, relative to the root. Defaults to None: where the first images are.
+        notes: Gets a line for a category that is left out.
 
     Raises:
         FileNotFoundError: If there is no such file.
         AnnotationError: If it is not of this format; names file and field.
     """
-    content = read_json(path)
+    classes, listed = read_categories_and_images(read_json(path), path, notes)
+    names = [relative_path(name, where) for name, _, where in listed]
+    prefix = folder or _find_folder(root, path, names)
+    images = [
+        Image((PurePosixPath(prefix.as_posix()) / name).as_posix(), labels, where)
+        for name, (_, labels, where) in zip(names, listed, strict=True)
+    ]
+    return Split(classes, images)
+
+
+def _find_folder(root: Path, path: Path, names: Sequence[str]) -> Path:
+    """Find the folder of the images, relative to the root."""
+    stem = path.stem.removeprefix('instances_')
+    folders = [Path(stem), Path('images') / stem, Path('images'), Path('.')]
+    if path.parent.is_relative_to(root):
+        folders.append(path.parent.relative_to(root))  # beside the file, as Roboflow puts them
+
+    step = max(1, len(names) // LOOKED_UP)
+    looked_up = names[::step]
+    found = [sum((root / folder / name).is_file() for name in looked_up) for folder in folders]
+    return folders[found.index(max(found))]
+
+
+def read_categories_and_images(
+    content: Any, path: Path, notes: list[str]
+) -> tuple[list[str], list[Listed]]:
+    """Read the decoded JSON of a COCO file.
+
+    Args:
+        content: What the file holds.
+        path: The file, for errors.
+        notes: Gets a line for a category that is left out.
+
+    Returns:
+        Class names in the order of the category ids, and the images in the order of the file.
+
+    Raises:
+        AnnotationError: If it is not of this format; names file and field.
+    """
     names = _read_ids(content, 'categories', 'name', path)
     files = _read_ids(content, 'images', 'file_name', path)
+    found: dict[int, set[int]] = defaultdict(set)  # categories of each image
+    for number, annotation in enumerate(_table(content, 'annotations', path)):
+        where = f'{path}: `annotations[{number}]'
+        image = _known(annotation, 'image_id', files, 'images', where)
+        found[image].add(_known(annotation, 'category_id', names, 'categories', where))
+
+    heading = _find_heading(content, {category for image in found.values() for category in image})
+    if heading is not None:
+        notes.append(f'{path}: category {names.pop(heading)!r} heads the others and is left out.')
     index_of = {category: index for index, category in enumerate(sorted(names))}
     classes = [names[category] for category in index_of]
     if len(set(classes)) != len(classes):
         raise AnnotationError(f'{path}: `categories` repeats a name: {sorted(classes)}.')
-    labels: dict[int, set[int]] = defaultdict(set)
-    for number, annotation in enumerate(_table(content, 'annotations', path)):
-        where = f'{path}: `annotations[{number}]'
-        image = _known(annotation, 'image_id', files, 'images', where)
-        labels[image].add(index_of[_known(annotation, 'category_id', names, 'categories', where)])
-    images = []
+
+    listed = []
     for number, (image, file_name) in enumerate(files.items()):
-        where = f'{path}: `images[{number}].file_name`'
-        img_path = f'{folder}/{relative_path(file_name, where)}'
-        images.append(Image(img_path, tuple(sorted(labels[image])), where))
-    return Split(classes, images, published)
+        labels = tuple(sorted(index_of[category] for category in found[image]))
+        listed.append((file_name, labels, f'{path}: `images[{number}].file_name`'))
+    return classes, listed
+
+
+def _find_heading(content: Any, used: set[int]) -> int | None:
+    """Find the category that Roboflow adds as the heading of all others, which no object has."""
+    categories = content['categories']
+    names = [category['name'] for category in categories]
+    above = {category.get('supercategory') for category in categories}
+    headings = [
+        category['id']
+        for category in categories
+        if category['id'] not in used
+        and category.get('supercategory') == 'none'
+        and category['name'] in above
+        and names.count(category['name']) == 1
+    ]
+    return headings[0] if len(headings) == 1 else None
 
 
 def _table(content: Any, key: str, path: Path) -> list[dict]:
@@ -184,6 +334,20 @@ def _read_row(row: str, num_classes: int, where: str) -> tuple[int, ...]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this data set."""
+    for side in SIDES:
+        parser.add_argument(
+            f'--{side}', type=Path, metavar='FILE', help=f'annotations of the {side} side'
+        )
+    for side in SIDES:
+        parser.add_argument(
+            f'--{side}-images',
+            type=Path,
+            metavar='DIR',
+            help=f'images of the {side} side (default: the folder they are found in)',
+        )
+    parser.add_argument(
+        '--year', choices=list(YEARS), help='of MS-COCO (default: that of the files)'
+    )
     parser.add_argument(
         '--authors-lists', type=Path, metavar='DIR', help="folder of the authors' own files"
     )

@@ -73,6 +73,50 @@ def _read_content(root: Path, perceptual: bool, img_path: str) -> Content:
     return Content(digest, fingerprint(picture.reduce(factor) if factor > 1 else picture))
 
 
+def find_copies(contents: Sequence[Content]) -> np.ndarray:
+    """Find the files that are copies, byte for byte, of an earlier one.
+
+    Args:
+        contents: Of N images.
+
+    Returns:
+        Integer array (P, 2) of index pairs, the first file of these bytes before its copy.
+    """
+    first: dict[bytes, int] = {}
+    pairs = []
+    for index, content in enumerate(contents):
+        original = first.setdefault(content.digest, index)
+        if original != index:
+            pairs.append((original, index))
+    return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+
+def find_near_copies(contents: Sequence[Content], distance: float = NEAR_DISTANCE) -> np.ndarray:
+    """Find the pairs of pictures that look nearly the same and are no copies.
+
+    Pictures that are too flat to compare are in none.
+
+    Args:
+        contents: Of N images.
+        distance: The largest distance of near-copies, 0-1; 0 for none at all.
+
+    Returns:
+        Integer array (P, 2) of index pairs, first below second.
+    """
+    compared: list[int] = []
+    hashes: list[np.ndarray] = []
+    for index, content in enumerate(contents):
+        if distance > 0 and content.bits is not None and content.bits.sum() >= FLAT_BITS:
+            compared.append(index)
+            hashes.append(content.bits)
+    if not compared:
+        return np.zeros((0, 2), dtype=np.int64)
+
+    pairs = np.array(compared)[near_duplicates(np.stack(hashes), distance)]
+    other = [contents[a].digest != contents[b].digest for a, b in pairs.tolist()]
+    return pairs[np.array(other, dtype=bool)]
+
+
 def group_contents(contents: Sequence[Content], distance: float = NEAR_DISTANCE) -> np.ndarray:
     """Number the groups of copies and near-copies, chains of such pairs included.
 
@@ -83,25 +127,5 @@ def group_contents(contents: Sequence[Content], distance: float = NEAR_DISTANCE)
     Returns:
         Integer array (N,), the group of every image.
     """
-    first: dict[bytes, int] = {}
-    copies = [
-        (first.setdefault(content.digest, index), index) for index, content in enumerate(contents)
-    ]
-    pairs = [np.array(copies, dtype=np.int64).reshape(-1, 2)]
-
-    compared = [
-        index for index, content in enumerate(contents) if distance > 0 and _is_comparable(content)
-    ]
-    if compared:
-        hashes = np.stack([_bits(contents[index]) for index in compared])
-        pairs.append(np.array(compared)[near_duplicates(hashes, distance)])
+    pairs = [find_copies(contents), find_near_copies(contents, distance)]
     return connect(len(contents), np.concatenate(pairs))
-
-
-def _is_comparable(content: Content) -> bool:
-    return content.bits is not None and int(content.bits.sum()) >= FLAT_BITS
-
-
-def _bits(content: Content) -> np.ndarray:
-    assert content.bits is not None
-    return content.bits

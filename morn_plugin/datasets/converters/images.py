@@ -1,6 +1,7 @@
 """Finding the listed images on disk."""
 
 import os
+import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
@@ -33,8 +34,9 @@ def find_images(
 ) -> list[str | None]:
     """Look up images below the root.
 
-    A name that differs from the file's in upper and lower case alone is taken
-    for it. An empty file, as a broken download leaves it, is not an image.
+    A name that differs from the file's in upper and lower case alone, or in how
+    its accents are composed, is taken for it. An empty file, as a broken
+    download leaves it, is not an image.
 
     Args:
         root: The directory that the paths are relative to.
@@ -73,7 +75,7 @@ class _Finder:
     def _other_case(self, img_path: str, where: str) -> str | None:
         folder = self.root
         for part in Path(img_path).parts:
-            names = self.spellings(folder).get(part.casefold(), [])
+            names = self.spellings(folder).get(fold(part), [])
             if part in names:
                 names = [part]
             if len(names) > 1:
@@ -101,5 +103,17 @@ def _spellings(folder: Path) -> dict[str, list[str]]:
     names: dict[str, list[str]] = {}
     if folder.is_dir():
         for name in sorted(os.listdir(folder)):
-            names.setdefault(name.casefold(), []).append(name)
+            names.setdefault(fold(name), []).append(name)
     return names
+
+
+def fold(name: str) -> str:
+    r"""Make one of spellings that differ in case, or in how accents are composed.
+
+    macOS decomposes accents in file names; spreadsheets compose them.
+
+    Examples:
+        >>> fold('Cafe\u0301.JPG') == fold('caf\u00e9.jpg')
+        True
+    """
+    return unicodedata.normalize('NFC', unicodedata.normalize('NFC', name).casefold())

@@ -1,11 +1,13 @@
 """Reading the files of a data set, with errors that name file and line."""
 
 from collections.abc import Sequence
-from pathlib import Path, PureWindowsPath
+from pathlib import Path
 from typing import Any
 
 from morn_plugin.datasets.annotations import AnnotationError
 from morn_plugin.utils.strict_json import parse_json
+
+from .paths import relative_path
 
 
 def read_text(path: Path) -> str:
@@ -77,29 +79,6 @@ def read_classes(path: Path) -> list[str]:
             )
         first[name] = line
     return list(first)
-
-
-def relative_path(text: str, where: str) -> str:
-    r"""Turn a listed path into one with forward slashes below the root.
-
-    Args:
-        text: Such as ``actor\0001.jpg`` or ``./actor/0001.jpg``.
-        where: File and line, for the error.
-
-    Raises:
-        AnnotationError: If the path is empty, absolute (of either system) or
-            climbs out with ``..``.
-
-    Examples:
-        >>> relative_path('actor\\0001.jpg', 'list.txt:1')
-        'actor/0001.jpg'
-    """
-    path = PureWindowsPath(text)  # it takes both kinds of slashes
-    if path.drive or path.root or '..' in path.parts or not path.parts or '\0' in text:
-        raise AnnotationError(
-            f'{where}: expected a path below the image folder, without `..`, but got {text!r}.'
-        )
-    return path.as_posix()
 
 
 def split_counted(line: str, where: str, meaning: str) -> tuple[str, int]:

@@ -8,7 +8,8 @@ from xml.etree import ElementTree
 from morn_plugin.datasets.annotations import AnnotationError
 
 from .base import Converter, Image, Parsed, Published, Split
-from .reading import read_lines, read_text, relative_path
+from .paths import relative_path
+from .reading import read_lines, read_text
 
 DESCRIPTION = """PASCAL VOC 2007 to MultiLabelDataset JSON.
 

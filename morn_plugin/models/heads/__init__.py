@@ -1,6 +1,5 @@
-"""Heads: registered adapters from features and data samples to decoders and losses."""
+"""Registered heads: adapters from features to label decoders."""
 
-from .decision_head import DecisionHead
 from .label_decoder_head import LabelDecoderHead, MultiOrderLSTMHead
 
-__all__ = ['DecisionHead', 'LabelDecoderHead', 'MultiOrderLSTMHead']
+__all__ = ['LabelDecoderHead', 'MultiOrderLSTMHead']

@@ -34,7 +34,6 @@ class TwoWayLoss(nn.Module):
     """
 
     takes_ignored = True
-    has_probability = False
 
     def __init__(
         self,

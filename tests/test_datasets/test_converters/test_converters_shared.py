@@ -9,7 +9,8 @@ import pytest
 from morn_plugin.datasets.annotations import load_annotations
 from morn_plugin.datasets.converters import Converter, Image, Parsed, Published, Split
 from morn_plugin.datasets.converters.images import find_images
-from morn_plugin.datasets.converters.reading import read_lines, relative_path
+from morn_plugin.datasets.converters.paths import relative_path
+from morn_plugin.datasets.converters.reading import read_lines
 from morn_plugin.datasets.converters.report import check_split, rows_of
 
 TOOLS = Path(__file__).parents[3] / 'tools' / 'dataset_converters'
@@ -89,7 +90,9 @@ def test_missing(root, convert, fails, gone):
     )
     assert missing.read_text() == 'sub/b.JPG\n'
     assert (root / 'train.json').read_text() == 'as before'
-    result = convert(LIST, root, '--allow-missing')
+    assert convert(LIST, root, '--allow-missing').status == 1
+    assert (root / 'train.json').read_text() == 'as before'
+    result = convert(LIST, root, '--allow-missing', '--overwrite')
     assert result.status == 0
     assert paths(root) == ['Sub/A.jpg', 'c.jpg']
     assert '│ images │ 3 │ 3 │ │' in result.out
@@ -225,7 +228,7 @@ def test_workers_must_be_positive(root, convert):
         convert(LIST, root, '--workers', 0)
 
 
-@pytest.mark.parametrize('name', ['coco', 'nuswide', 'voc', 'tags'])
+@pytest.mark.parametrize('name', ['coco', 'corel5k', 'nuswide', 'voc', 'tags'])
 def test_tools_start(name):
     environment = dict(os.environ, PYTHONPATH=str(TOOLS.parents[1]))
     command = [sys.executable, str(TOOLS / f'{name}.py')]

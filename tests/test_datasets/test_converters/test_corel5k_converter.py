@@ -107,9 +107,9 @@ def test_choice_of_words(root, convert, fails):
     assert sides['train'].data_list[0]['gt_label'] == [0]
     assert [item['gt_label'] for item in sides['test'].data_list] == [[1], []]
 
-    assert convert(CONVERTER, root, '--both-sides').status == 0
+    assert convert(CONVERTER, root, '--both-sides', '--overwrite').status == 0
     assert read(root)['test'].classes == ['city', 'sky']
-    assert convert(CONVERTER, root, '--both-sides', '--min-count', 3).status == 0
+    assert convert(CONVERTER, root, '--both-sides', '--min-count', 3, '--overwrite').status == 0
     assert read(root)['test'].classes == ['sky']
     fails(CONVERTER, root, '--min-count', 5, parts=['no word is on 5 training photos', 'is on 4'])
 

@@ -1,0 +1,404 @@
+"""Guessing how a table is laid out, and saying what was guessed.
+
+Every guess is a sentence that a person can check, with the option that overrules it.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from morn_plugin.datasets.annotations import AnnotationError
+
+from .cells import EMPTY, find_flag, is_structured
+from .image_names import WAYS, ImageIndex
+from .layouts import SIDE_OF, SIGNS, Layout, is_flags, splitter
+from .records import Record, Table
+
+IMAGE_COLUMNS = (
+    *('image', 'img', 'filename', 'file_name', 'file', 'filepath', 'file_path', 'path', 'img_path'),
+    *('image_path', 'image_name', 'imagename', 'image_id', 'imageid', 'id', 'name', 'photo'),
+    *('picture', 'url', 'image index', 'image_url'),
+)
+TAG_COLUMNS = (
+    *('tags', 'tag', 'labels', 'label', 'keywords', 'keyword', 'categories', 'category'),
+    *('classes', 'class', 'genres', 'genre', 'finding labels', 'labelname', 'attribute_ids'),
+    *('attributes', 'target', 'targets', 'choice', 'choices', 'annotations', 'subjects', 'topics'),
+)
+SPLIT_COLUMNS = ('split', 'subset', 'set', 'partition', 'phase', 'fold', 'side', 'dataset', 'part')
+VALUE_COLUMNS = ('confidence', 'present', 'verified', 'value')
+
+SEPARATOR_NAMES = {
+    ';': 'semicolon',
+    '|': 'vertical bar',
+    ',': 'comma',
+    '\n': 'line break',
+    ' ': 'space',
+    '': 'nothing (one tag a cell)',
+}
+SAMPLED = 2000  # rows that are looked at
+NUMBERED = re.compile(r'^(.*?)[ _-]?\d+$')
+
+
+@dataclass(frozen=True)
+class Given:
+    """What the user said, '' or () for what is to guess.
+
+    Attributes:
+        image: Column of the image.
+        tags: Column with all tags of an image.
+        tag: Column of one tag, in a table of one row a tag.
+        flags: Whether the table has a column a tag.
+        separator: Between tags, or None.
+        value: Column that says whether the tag of a pair is there.
+        split: Column of the side.
+        image_names: How images are named, one of ``WAYS``.
+    """
+
+    image: str = ''
+    tags: str = ''
+    tag: str = ''
+    flags: bool = False
+    separator: str | None = None
+    value: str = ''
+    split: str = ''
+    image_names: str = ''
+
+
+@dataclass(frozen=True)
+class Guess:
+    """How a table is laid out.
+
+    Attributes:
+        layout: Which columns say what.
+        image_names: How it names images, one of ``WAYS``.
+        sentences: What was guessed, in words, with the options that overrule it.
+    """
+
+    layout: Layout
+    image_names: str
+    sentences: list[str]
+
+
+def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) -> Guess:
+    """Guess how a table is laid out.
+
+    Args:
+        table: The table.
+        index: The images that it is about.
+        given: What the user said.
+
+    Raises:
+        AnnotationError: If nothing speaks for one reading: names the columns and the options.
+    """
+    given = given or Given()
+    _check_given(table, given)
+    image = given.image or _guess_image(table, index)
+    texts = _texts(table, image)
+    way = given.image_names or index.choose_way(texts)
+
+    split = given.split or _guess_split(table, image)
+    rest = [column for column in table.columns if column not in (image, split)]
+    layout = Layout(image, 'tags', (), split=split)
+    layout = _guess_tags(table, layout, rest, given)
+    return Guess(layout, way, _say(table, layout, way, index, texts, given))
+
+
+def _check_given(table: Table, given: Given) -> None:
+    named = [given.image, given.tags, given.tag, given.value, given.split]
+    missing = [name for name in named if name and name not in table.columns]
+    if missing:
+        raise AnnotationError(
+            f'{table.path}: expected the columns {missing}, but the table has {table.columns}.'
+        )
+
+
+def _sample(table: Table) -> Sequence[Record]:
+    """Take rows evenly spaced: the first ones are often of one kind."""
+    step = max(1, len(table.records) // SAMPLED)
+    return table.records[::step]
+
+
+def _texts(table: Table, column: str) -> list[str]:
+    values = (record.get(column) for record, _ in _sample(table))
+    return [str(value) for value in values if value is not None]
+
+
+def _guess_image(table: Table, index: ImageIndex) -> str:
+    """Choose the column whose values name most images, by its own name among equals."""
+    found = {}
+    for column in table.columns:
+        texts = _texts(table, column)
+        found[column] = max(index.count(texts, way) for way in WAYS)
+    most = max(found.values())
+    if most:
+        best = [column for column in table.columns if found[column] == most]
+        return min(best, key=lambda column: _rank(column, IMAGE_COLUMNS))
+
+    known = [column for column in table.columns if column.lower() in IMAGE_COLUMNS]
+    if known:
+        return min(known, key=lambda column: _rank(column, IMAGE_COLUMNS))
+    files = index.files
+    there = f'such as {files[0]}' if files else 'none'
+    raise AnnotationError(
+        f'{table.path}: expected a column of image files, but no value of {table.columns} names '
+        f'one of the {len(files):,} images in {index.root} ({there}). Name the column with '
+        '--image-column.'
+    )
+
+
+def _rank(column: str, known: Sequence[str]) -> int:
+    lower = column.lower()
+    return known.index(lower) if lower in known else len(known)
+
+
+def _guess_split(table: Table, image: str) -> str:
+    """Choose a column whose name and values are those of sides."""
+    for column in table.columns:
+        texts = {text.strip().lower() for text in _texts(table, column)}
+        if column != image and column.lower() in SPLIT_COLUMNS and texts <= SIDE_OF.keys():
+            return column
+    return ''
+
+
+def _guess_tags(table: Table, layout: Layout, rest: list[str], given: Given) -> Layout:
+    """Choose the columns of the tags, the kind of layout and the separator."""
+    if given.tag:
+        return _as_pairs(table, layout, given.tag, rest, given)
+    if given.tags:
+        return _as_tags(table, layout, (given.tags,), given)
+
+    flags = [column for column in rest if _says_flags(table, column)]
+    if given.flags or (len(flags) > 1 and not _named_tags(rest, flags)):
+        return _as_flags(table, layout, flags)
+
+    columns = _choose_tag_columns(table, rest, flags)
+    if len(columns) == 1 and _is_pairs(table, layout.image, columns[0], given):
+        return _as_pairs(table, layout, columns[0], rest, given)
+    return _as_tags(table, layout, columns, given)
+
+
+def _named_tags(rest: Sequence[str], flags: Sequence[str]) -> list[str]:
+    return [column for column in rest if column.lower() in TAG_COLUMNS and column not in flags]
+
+
+def _as_flags(table: Table, layout: Layout, flags: Sequence[str]) -> Layout:
+    if not any(is_flags(table.records, column) for column in flags):
+        raise AnnotationError(
+            f'{table.path}: expected columns of 0 and 1, one a tag, but {table.columns} has none.'
+        )
+    return replace(layout, kind='flags', columns=tuple(flags))
+
+
+def _says_flags(table: Table, column: str) -> bool:
+    """Tell whether a column says yes or no of all images, or no alone: a tag that none has."""
+    if is_flags(table.records, column):
+        return True
+    cells = {str(record.get(column)).strip().lower() for record, _ in table.records}
+    return cells <= {'0', '0.0', 'false', 'no'}
+
+
+def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> tuple[str, ...]:
+    """Choose the column that is called after tags, or numbered ones, or the only one of text.
+
+    Raises:
+        AnnotationError: If none or several could be meant.
+    """
+    named = _named_tags(rest, flags)
+    if named:
+        return (min(named, key=lambda column: _rank(column, TAG_COLUMNS)),)
+
+    stems: dict[str, list[str]] = {}
+    for column in rest:
+        match = NUMBERED.match(column)
+        if match and _is_text(table, column):
+            stems.setdefault(match[1].lower(), []).append(column)
+    numbered = [group for group in stems.values() if len(group) > 1]
+    if len(numbered) == 1:
+        return tuple(numbered[0])
+
+    texts = [column for column in rest if _is_text(table, column)]
+    if len(texts) == 1:
+        return (texts[0],)
+    raise AnnotationError(
+        f'{table.path}: expected one column of tags, but any of {texts or rest} could be meant. '
+        'Name it with --tags-column (all tags of an image in a cell) or --tag-column (one row a '
+        'tag).'
+    )
+
+
+def _is_text(table: Table, column: str) -> bool:
+    """Tell whether a column holds words: of what is filled, most is no number."""
+    values = [record.get(column) for record, _ in _sample(table)]
+    filled = [value for value in values if value is not None and str(value).strip() not in EMPTY]
+    words = sum(isinstance(value, list | dict) or not _is_number(str(value)) for value in filled)
+    return words > len(filled) / 2
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_pairs(table: Table, image: str, column: str, given: Given) -> bool:
+    """Tell whether images come again, with one tag a row."""
+    if given.separator:
+        return False
+    values = [record.get(column) for record, _ in table.records]
+    if not all(isinstance(value, str) and not is_structured(value) for value in values):
+        return False
+    images = {str(record.get(image)) for record, _ in table.records}
+    repeats = len(images) < 0.95 * len(table.records)
+    return repeats and guess_separator([str(value) for value in values]) == ''
+
+
+def _as_pairs(
+    table: Table, layout: Layout, column: str, rest: Sequence[str], given: Given
+) -> Layout:
+    others = [name for name in rest if name != column]
+    value = given.value or find_value_column(table, others)
+    return replace(layout, kind='pairs', columns=(column,), value=value)
+
+
+def find_value_column(table: Table, columns: Sequence[str]) -> str:
+    """Return the column that says whether the tag of a pair is there, or ''."""
+    known = [
+        column
+        for column in columns
+        if column.lower() in VALUE_COLUMNS
+        and all(_is_share(record.get(column)) for record, _ in table.records)
+    ]
+    return min(known, key=lambda column: _rank(column, VALUE_COLUMNS)) if known else ''
+
+
+def _is_share(value: object) -> bool:
+    if find_flag(value) is not None:
+        return True
+    return _is_number(str(value)) and 0 <= float(str(value)) <= 1
+
+
+def _as_tags(table: Table, layout: Layout, columns: tuple[str, ...], given: Given) -> Layout:
+    if given.separator is not None:
+        return replace(layout, columns=columns, separator=given.separator)
+    texts = [text for column in columns for text in plain_texts(table.records, column)]
+    return replace(layout, columns=columns, separator=guess_separator(texts))
+
+
+def plain_texts(records: Sequence[Record], column: str) -> list[str]:
+    """Return the cells of a column that are plain text: no list in some notation, not empty."""
+    values = [record.get(column) for record, _ in records]
+    texts = [value for value in values if isinstance(value, str)]
+    return [text for text in texts if text.strip() not in EMPTY and not is_structured(text)]
+
+
+def guess_separator(texts: Sequence[str]) -> str:
+    """Guess what separates the tags in cells: the sign that stands in most of them, or a space.
+
+    A sign must stand in a tenth of the cells. Tags of two words have spaces too: a space must make
+    at most half as many distinct tags as there are distinct cells.
+
+    Args:
+        texts: The cells.
+
+    Returns:
+        The separator, or '' where each cell is one tag.
+
+    Examples:
+        >>> guess_separator(['cat;dog', 'dog', 'sea, sky;cat'])
+        ';'
+        >>> guess_separator(['living room', 'kitchen', 'living room'])
+        ''
+    """
+    held = {sign: count_held(texts, sign) for sign in SIGNS}
+    best = max(SIGNS, key=lambda sign: held[sign])
+    if held[best] >= max(1, len(texts) / 10):
+        return best
+    if count_held(texts, ' ') >= max(1, len(texts) / 10):
+        distinct = len({text.strip().lower() for text in texts})
+        if count_tags(texts, ' ') <= distinct / 2:
+            return ' '
+    return ''
+
+
+def count_held(texts: Sequence[str], sign: str) -> int:
+    """Count the cells that a sign stands in, but for their ends."""
+    return sum(sign in text.strip() for text in texts)
+
+
+def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
+    """Say why a separator cannot be the right one, or ''.
+
+    It cannot where it is in no cell and another sign in half of them, or where that other sign
+    makes less than half as many distinct tags. A handful of cells proves nothing.
+    """
+    best = max(SIGNS, key=lambda sign: count_held(texts, sign))
+    held, of_best = count_held(texts, separator), count_held(texts, best)
+    if len(texts) < 10 or best == separator or of_best < len(texts) / 2:
+        return ''
+    tags, fewer = count_tags(texts, separator), count_tags(texts, best)
+    if held and fewer > tags / 2:
+        return ''
+    example = next(text for text in texts if best in text)
+    return (
+        f'{separator!r} is in {held:,} of {len(texts):,} cells and makes {tags:,} distinct tags of '
+        f'them; {best!r} is in {of_best:,} and makes {fewer:,} (one cell is {example[:60]!r})'
+    )
+
+
+def count_tags(texts: Sequence[str], separator: str) -> int:
+    """Count the distinct tags that a separator makes of cells."""
+    split = splitter(separator)
+    return len({tag.strip().lower() for text in texts for tag in split(text)} - {''})
+
+
+def _say(
+    table: Table,
+    layout: Layout,
+    way: str,
+    index: ImageIndex,
+    texts: Sequence[str],
+    given: Given,
+) -> list[str]:
+    found = index.count(texts, way)
+    sentences = [
+        _say_file(table),
+        f'Images: column {layout.image!r}, {WAYS[way]}; {found:,} of {len(texts):,} looked up are '
+        'there (--image-column, --image-names).',
+        _say_tags(table, layout),
+    ]
+    if layout.split:
+        sentences.append(f'Sides: column {layout.split!r} (--split-column).')
+    return sentences
+
+
+def _say_file(table: Table) -> str:
+    if not table.guessed_encoding:
+        options = '--delimiter, --encoding' if table.delimiter else '--encoding'
+        return f'{table.path}: {table.kind}, {table.encoding} ({options}).'
+    odd = [
+        text
+        for record, _ in table.records
+        for text in map(str, record.values())
+        if not text.isascii()
+    ]
+    example = f', such as {odd[0][:40]!r}' if odd else ''
+    return (
+        f'{table.path}: {table.kind}; not UTF-8, so taken for {table.encoding}{example} '
+        '(--encoding).'
+    )
+
+
+def _say_tags(table: Table, layout: Layout) -> str:
+    columns = ', '.join(map(repr, layout.columns[:5]))
+    more = f' and {len(layout.columns) - 5} more' if len(layout.columns) > 5 else ''
+    if layout.kind == 'flags':
+        return f'Tags: {len(layout.columns)} columns, one a tag: {columns}{more} (--flags).'
+    if layout.kind == 'pairs':
+        held = f', where {layout.value!r} says so (--value-column)' if layout.value else ''
+        return f'Tags: column {columns}, one row a tag{held} (--tag-column).'
+    if not any(plain_texts(table.records, column) for column in layout.columns):
+        return f'Tags: {columns}{more}, in lists (--tags-column).'
+    name = SEPARATOR_NAMES.get(layout.separator, repr(layout.separator))
+    return f'Tags: {columns}{more}, separated by {name} (--tags-column, --separator).'

@@ -1,0 +1,129 @@
+"""Text of tables: which encoding a file has."""
+
+import codecs
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+from morn_plugin.datasets.annotations import AnnotationError
+
+BYTE_ORDER_MARKS = {
+    codecs.BOM_UTF8: 'utf-8-sig',
+    codecs.BOM_UTF32_LE: 'utf-32',  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_BE: 'utf-32',
+    codecs.BOM_UTF16_LE: 'utf-16',
+    codecs.BOM_UTF16_BE: 'utf-16',
+}
+WESTERN = 'cp1252'  # what spreadsheets of Western Europe and America write as "CSV"
+OTHERS = 'cp1250, cp1251, gb18030, big5, shift_jis, euc_kr'
+
+# Accented letters stand alone in Western languages; in other scripts nearly all bytes are high.
+MAX_ADJACENT = 0.2
+
+OTHER_FILES = {
+    b'PK\x03\x04': 'an Excel or OpenDocument workbook, or another ZIP archive',
+    b'\xd0\xcf\x11\xe0': 'an Excel workbook of before 2007',
+    b'\x1f\x8b': 'gzipped',
+    b'PAR1': 'a Parquet file',
+    b'SQLite format 3': 'an SQLite database',
+    b'%PDF': 'a PDF document',
+    b'\x89PNG': 'a picture',
+    b'\xff\xd8\xff': 'a picture',
+}
+
+
+@dataclass(frozen=True)
+class Text:
+    """The text of a file.
+
+    Attributes:
+        text: All of it, without a byte order mark.
+        encoding: Python's name of the encoding.
+        guessed: Whether neither the user nor a byte order mark says so, and it is not UTF-8.
+    """
+
+    text: str
+    encoding: str
+    guessed: bool = False
+
+
+def read_table_text(path: Path, encoding: str | None = None, guess: bool = False) -> Text:
+    """Read a file of text.
+
+    Args:
+        path: The file.
+        encoding: Its encoding. Defaults to None: what a byte order mark says, or UTF-8.
+        guess: Whether a file that is not UTF-8 may be taken for Western European text.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        AnnotationError: If it is no text, or not of this encoding; names the line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f'{path} does not exist.')
+    content = path.read_bytes()
+
+    for start, kind in OTHER_FILES.items():
+        if content.startswith(start):
+            raise AnnotationError(
+                f'{path}: expected a table as text, but it is {kind}. Save it as CSV (UTF-8).'
+            )
+    if encoding is not None:
+        return Text(_decode(content, encoding, path), encoding)
+    for mark, marked in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            return Text(_decode(content, marked, path), marked)
+    if b'\0' in content:
+        return _decode_without_mark(content, path)
+
+    try:
+        return Text(content.decode('utf-8'), 'utf-8')
+    except UnicodeDecodeError as error:
+        if not guess:
+            raise _wrong_encoding(content, error, 'UTF-8', path) from error
+    if not _is_western(content):
+        raise AnnotationError(
+            f'{path}: expected UTF-8 text, or Western European, but it is neither. Save it as '
+            f'UTF-8, or name its encoding with --encoding ({OTHERS}, ...).'
+        )
+    return Text(_decode(content, WESTERN, path), WESTERN, guessed=True)
+
+
+def _decode_without_mark(content: bytes, path: Path) -> Text:
+    """Decode UTF-16, in which every second byte of a plain letter is zero."""
+    for encoding, zeros in (('utf-16-le', content[1::2]), ('utf-16-be', content[0::2])):
+        if len(content) % 2 == 0 and zeros.count(0) > len(zeros) / 2:
+            return Text(_decode(content, encoding, path), encoding, guessed=True)
+    raise AnnotationError(f'{path}: expected a table as text, but it holds zero bytes.')
+
+
+def _decode(content: bytes, encoding: str, path: Path) -> str:
+    try:
+        return content.decode(encoding).removeprefix('\ufeff')
+    except LookupError as error:
+        raise AnnotationError(
+            f'{path}: expected an encoding that Python knows, but got --encoding {encoding}.'
+        ) from error
+    except UnicodeDecodeError as error:
+        raise _wrong_encoding(content, error, encoding, path) from error
+
+
+def _wrong_encoding(
+    content: bytes, error: UnicodeDecodeError, encoding: str, path: Path
+) -> AnnotationError:
+    line = content.count(b'\n', 0, error.start) + 1
+    return AnnotationError(
+        f'{path}:{line}: expected {encoding} text, but byte {error.start} is not. Save the file as '
+        f'UTF-8, or name its encoding with --encoding ({WESTERN} of Western Europe; {OTHERS}).'
+    )
+
+
+def _is_western(content: bytes) -> bool:
+    """Tell whether bytes above 127 stand alone, as accented letters do."""
+    try:
+        content.decode(WESTERN)
+    except UnicodeDecodeError:
+        return False
+    high = [byte > 127 for byte in content]
+    pairs = sum(first and second for first, second in pairwise(high))
+    return pairs <= MAX_ADJACENT * sum(high)
