@@ -20,10 +20,14 @@ import morn_plugin  # noqa: F401
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
-IMAGE_CONFIGS = [
-    path for path in CONFIGS if 'scores' not in path.stem
-]  # those on cached scores see no image
-SECOND_STAGE = [path for path in IMAGE_CONFIGS if re.match(r'morn_|cnn-rnn-', path.name)]
+# those on the cached outputs of a CNN see no image
+CACHED_CONFIGS = [path for path in CONFIGS if path.stem.split('_')[1] in ('scores', 'features')]
+IMAGE_CONFIGS = [path for path in CONFIGS if path not in CACHED_CONFIGS]
+SECOND_STAGE = [
+    path
+    for path in IMAGE_CONFIGS
+    if re.match(r'morn_|cnn-rnn-|mla_|pla_|order-free_|ocd_', path.name)
+]
 ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
 NUM_CLASSES = {'coco': 80, 'nuswide': 81, 'voc': 20, 'openclipart': 72, 'openclipart-mini': 41}
@@ -75,6 +79,13 @@ def batch(num_classes, number=2):
     )
 
 
+def metrics_of(cfg):
+    """The metrics of a test, without the one that reads the training annotations."""
+    metrics = [metric for metric in cfg.test_evaluator if metric['type'] != 'ConstantAnswer']
+    assert metrics
+    return metrics
+
+
 @each
 def test_trains_a_step_and_predicts(path):
     cfg, model = small_model(path)
@@ -108,15 +119,17 @@ def test_trains_a_step_and_predicts(path):
     for sample in predictions:
         assert sample.pred_score.shape == sample.cnn_score.shape == (num_classes,)
         assert ((sample.pred_score >= 0) & (sample.pred_score <= 1)).all()
-    metrics = [
-        METRICS.build(metric) for metric in cfg.test_evaluator if metric['type'] != 'ConstantAnswer'
-    ]
-    evaluator = Evaluator(metrics)
+    evaluator = Evaluator([METRICS.build(metric) for metric in metrics_of(cfg)])
     evaluator.process(data_samples=predictions)
     figures = evaluator.evaluate(len(predictions))
-    assert {'cnn/per-label/f1-score', 'cnn/per-image/f1-score'} <= figures.keys()
-    if cfg.model.head.type != 'LabelDecoderHead' or cfg.model.head.get('decoder'):
-        assert {'per-label/f1-score', 'per-image/f1-score'} <= figures.keys()
+    head = cfg.model.head
+    shown = {metric.get('item', 'pred_score') for metric in metrics_of(cfg)}
+    if head.type != 'LabelDecoderHead' or head.get('decoder') or head.get('decision'):
+        assert 'pred_score' in shown, 'what the model itself decides is not measured'
+    for item, prefix in (('cnn_score', 'cnn/'), ('pred_score', '')):
+        if item in shown:
+            names = {f'{prefix}per-label/f1-score', f'{prefix}per-image/f1-score'}
+            assert names <= figures.keys()
 
 
 @each
@@ -214,11 +227,16 @@ def test_folder_is_documented(folder):
         assert (ROOT / entry['README']).is_file()
 
 
-SCORE_CONFIGS = [path for path in CONFIGS if 'scores' in path.stem]
+def cached_inputs(model, num_images, num_classes):
+    """What a cached file would hold for the model: sure of about one label an image."""
+    inputs = dict(scores=torch.rand(num_images, num_classes))
+    if 'features' in model.head.inputs:
+        inputs['features'] = torch.randn(num_images, model.head.decoder.in_channels)
+    return inputs
 
 
-@pytest.mark.parametrize('path', SCORE_CONFIGS, ids=ids(SCORE_CONFIGS))
-def test_trains_a_step_and_predicts_on_scores(path):
+@pytest.mark.parametrize('path', CACHED_CONFIGS, ids=ids(CACHED_CONFIGS))
+def test_trains_a_step_and_predicts_on_cached_inputs(path):
     cfg = Config.fromfile(path)
     num_classes = NUM_CLASSES[path.stem.split('_')[-1].removesuffix('-448px')]
     assert cfg.model.head.num_classes == num_classes
@@ -231,13 +249,14 @@ def test_trains_a_step_and_predicts_on_scores(path):
     prepare(model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    scores = torch.rand(4, num_classes)
-    loss, _ = model.parse_losses(model(scores, target=(scores > 0.9).float(), mode='loss'))
+    inputs = cached_inputs(model, 4, num_classes)
+    target = (inputs['scores'] > 0.9).float()
+    loss, _ = model.parse_losses(model(inputs, target=target, mode='loss'))
     wrapper.update_params(loss)
     assert not any(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
     model.eval()
     samples = [DataSample(metainfo=dict(img_path=f'{i}.jpg')).set_gt_label([i]) for i in range(4)]
     evaluator = Evaluator([METRICS.build(metric) for metric in cfg.test_evaluator])
     with torch.no_grad():
-        evaluator.process(model(scores, data_samples=samples, mode='predict'))
+        evaluator.process(model(inputs, data_samples=samples, mode='predict'))
     assert 'per-image/f1-score' in evaluator.evaluate(4)

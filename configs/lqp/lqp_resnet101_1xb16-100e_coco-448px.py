@@ -1,0 +1,12 @@
+# The CNN learns by cross-entropy, and how many labels an image has, end to end.
+_base_ = [
+    '../_base_/models/resnet101_cnn.py',
+    '../_base_/datasets/coco.py',
+    '../_base_/evaluation/own_test_only.py',
+    '../_base_/schedules/cnn_sgd_100e.py',
+    '../_base_/last_checkpoint_runtime.py',
+]
+
+model = dict(head=dict(decision=dict(type='LabelQuantity', in_channels=2048)))
+train_dataloader = dict(batch_size=16)
+default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'LQP': ''})))

@@ -1,0 +1,11 @@
+# The labels as a sequence, each picked from those that are left (candidate pool).
+# Second stage. Name the first stage's checkpoint: --cfg-options load_from=...
+_base_ = [
+    '../_base_/models/resnet101_frozen.py',
+    '../_base_/datasets/coco.py',
+    '../_base_/evaluation/sequence_test_only.py',
+    '../_base_/schedules/decoder_rmsprop_50e.py',
+    '../_base_/last_checkpoint_runtime.py',
+]
+
+model = dict(head=dict(decoder=dict(type='LabelSequenceLSTM', order='pool')))
