@@ -13,15 +13,15 @@ __all__ = ['__version__']
 
 if find_spec('mmpretrain') and not runs_own_tool():
     from .registration import (
+        cached,
         engine,
         evaluation,
         models,
         multi_label,
         register_model_names,
         samplers,
-        scores,
         transforms,
     )
 
     register_model_names()
-    __all__ += ['engine', 'evaluation', 'models', 'multi_label', 'samplers', 'scores', 'transforms']
+    __all__ += ['cached', 'engine', 'evaluation', 'models', 'multi_label', 'samplers', 'transforms']

@@ -8,24 +8,29 @@ import warnings
 
 # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+# MMEngine imports it for each base of another package; setuptools < 82 has it, and warns.
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
 
 from mmengine.config.utils import MODULE2PACKAGE
 from mmpretrain.apis.model import ModelHub
 
-from . import engine, evaluation, models
-from .datasets import multi_label, samplers, scores, transforms
+from . import engine, evaluation, models, registry
+from .datasets import cached, multi_label, samplers, transforms, wrapping
 from .engine.safe_loading import allow_checkpoint_globals
+from .evaluation import metrics  # noqa: F401  registers them
 from .utils.layout import find_root
 
 __all__ = [
+    'cached',
     'engine',
     'evaluation',
     'models',
     'multi_label',
     'register_model_names',
+    'registry',
     'samplers',
-    'scores',
     'transforms',
+    'wrapping',
 ]
 
 allow_checkpoint_globals()

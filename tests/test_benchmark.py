@@ -15,7 +15,7 @@ from helpers import samples_of
 from mmengine.config import Config
 
 from morn_plugin.datasets.annotations import Annotations
-from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores
+from morn_plugin.datasets.cached.file import ScoreFile, load_scores, save_scores
 from morn_plugin.evaluation.metrics import PerImageF1, PerLabelF1, TopOneAccuracy
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""The commands and the code of tools/docs, run as they stand."""
+"""The commands and the code of docs and tools/docs, run as they stand."""
 
 import os
 import re
@@ -11,10 +11,16 @@ import time
 import pytest
 from tools_helpers import ROOT, SLICE, write_config
 
-PAGES = sorted(path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md')
-NEEDS = dict(
-    report=('sklearn', 'networkx'), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',)
+TOOL_PAGES = sorted(
+    path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md'
 )
+RUNNABLE = re.compile(r'^```(?:bash|python)$', flags=re.M)
+PAGES = [
+    *TOOL_PAGES,
+    *(path for path in sorted((ROOT / 'docs').rglob('*.md')) if RUNNABLE.search(path.read_text())),
+]
+MORN = ['-c', 'from morn_plugin.cli import main; main()']  # as the command that pip installs
+NEEDS = dict(report=('networkx',), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',))
 
 
 @pytest.fixture(scope='module')
@@ -41,6 +47,11 @@ def start(command, place):
     )
 
 
+def as_command(line):
+    program, *arguments = shlex.split(line)
+    return [sys.executable, *(MORN if program == 'morn' else []), *arguments]
+
+
 @pytest.mark.parametrize('page', PAGES, ids=lambda page: page.stem)
 def test_page(page, place):
     for module in NEEDS.get(page.stem, ()):
@@ -51,10 +62,7 @@ def test_page(page, place):
     text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
     commands = [
-        [sys.executable, *shlex.split(line)[1:]]
-        for kind, code in blocks
-        if kind == 'bash'
-        for line in code.splitlines()
+        as_command(line) for kind, code in blocks if kind == 'bash' for line in code.splitlines()
     ]
     commands += [[sys.executable, '-c', code] for kind, code in blocks if kind == 'python']
     assert commands
@@ -85,4 +93,4 @@ def wait_for(process, line):
 
 def test_every_page_is_linked_from_the_readme_of_the_tools():
     text = (ROOT / 'tools' / 'docs' / 'README.md').read_text(encoding='utf-8')
-    assert all(f'({page.name})' in text for page in PAGES)
+    assert all(f'({page.name})' in text for page in TOOL_PAGES)

@@ -12,7 +12,7 @@ from mmpretrain.registry import MODELS
 from tools_helpers import ROOT, SMALL_HEAD, read_scalars, run_tool, start_tool, write_config
 
 from morn_plugin.apis.finding import find_model
-from morn_plugin.datasets.score_file import load_scores
+from morn_plugin.datasets.cached.file import load_scores
 
 
 @pytest.fixture(scope='module')

@@ -60,9 +60,8 @@ def test_predict_goes_on_and_fails_in_the_end(work_dir, tmp_path):
 def test_predict_writes_csv_and_all_scores(work_dir, tmp_path):
     run_tool(
         'predict.py',
-        *IMAGES[:2],
-        '--model',
         work_dir / 'epoch_1.pth',
+        *IMAGES[:2],
         '--topk',
         2,
         '--out',
@@ -78,7 +77,31 @@ def test_predict_writes_csv_and_all_scores(work_dir, tmp_path):
     assert 'give one of' in run_failing(
         'predict.py', 'x', '--model', 'y', '--thr', 0.5, '--topk', 2
     )
-    assert 'does not exist' in run_failing('predict.py', IMAGES[0], '--model', tmp_path / 'none')
+    assert 'does not exist' in run_failing('predict.py', tmp_path / 'none', IMAGES[0])
+
+
+@pytest.mark.parametrize(
+    'arguments',
+    [
+        ['m', 'a', 'b', '--topk', '3'],
+        ['m', '--topk', '3', 'a', 'b'],
+        ['a', 'b', '--model', 'm', '--topk', '3'],
+        ['a', '--topk', '3', 'b', '--model', 'm'],
+    ],
+)
+def test_predict_takes_the_model_first_or_by_its_flag(arguments, monkeypatch):
+    parse_args = runpy.run_path(str(ROOT / 'tools' / 'predict.py'))['parse_args']
+    monkeypatch.setattr(sys, 'argv', ['predict.py', *arguments])
+    args = parse_args()
+    assert (args.model, args.images, args.topk) == ('m', ['a', 'b'], 3)
+
+
+def test_predict_wants_images(monkeypatch, capsys):
+    parse_args = runpy.run_path(str(ROOT / 'tools' / 'predict.py'))['parse_args']
+    monkeypatch.setattr(sys, 'argv', ['predict.py', 'work_dirs/morn'])
+    with pytest.raises(SystemExit):
+        parse_args()
+    assert 'give images after the model work_dirs/morn' in capsys.readouterr().err
 
 
 def test_records_alone_go_to_the_screen(work_dir, tmp_path):
@@ -167,6 +190,8 @@ def thresholds(work_dir, tmp_path_factory):
         work_dir,
         '--measure',
         'per-image-f1',
+        '--scope',
+        'label',
         '--out',
         out / 't.json',
         '--plot',

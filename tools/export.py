@@ -20,6 +20,7 @@ from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.onnx_model import KEY, OnnxModel
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.utils.fields import PREDICTION_FIELDS
 from morn_plugin.utils.spacing import evenly_spaced
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
@@ -71,12 +72,10 @@ def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: 
     onnx = require_extra('onnx', 'export')
     require_extra('onnxscript', 'export')
     program = torch.onnx.export(
-        model,
-        (example,),
+        export_program(model, example),
         dynamo=True,
         input_names=['images'],
         output_names=list(model.outputs),
-        dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}},
         verbose=False,
     )
     proto = program.model_proto
@@ -91,10 +90,21 @@ def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, pat
 
 
 def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Run the written file, read back from disk."""
-    if path.suffix == '.onnx':
-        return OnnxModel(path).run(images)
-    values = torch.export.load(path).module()(torch.from_numpy(images))
+    """Run the written file, read back from disk.
+
+    Raises:
+        ValueError: If it does not run on this number of images.
+    """
+    try:
+        if path.suffix == '.onnx':
+            return OnnxModel(path).run(images)
+        values = torch.export.load(path).module()(torch.from_numpy(images))
+    except Exception as error:  # onnxruntime and torch have a kind of error for each of their parts
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f'{path.name} does not run on {len(images)} images, although the number should be free '
+            f'({type(error).__name__}: {reason}).'
+        ) from error
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
@@ -102,12 +112,7 @@ def expected_outputs(
     inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
     """Give what the model itself says of images, the way it is tested."""
-    fields = dict(
-        scores='pred_score',
-        cnn_scores='cnn_score',
-        step_scores='step_scores',
-        step_labels='step_labels',
-    )
+    fields = {field.array: field.sample for field in PREDICTION_FIELDS}
     samples = [
         sample
         for batch in inferencer.preprocess(paths, len(paths))
@@ -132,13 +137,16 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
         for name, value in reference.items():
             difference = float(np.abs(found[name].astype(np.float64) - value[part]).max())
             if name == 'step_labels' and difference:
-                raise ValueError(f'{path.name}: {name} differ from those of PyTorch.')
+                raise ValueError(
+                    f'{path.name}: {name} of {len(images[part])} images differ from those of '
+                    'PyTorch.'
+                )
             if name != 'step_labels':
                 largest = max(largest, difference)
                 if not difference <= TOLERANCE:
                     raise ValueError(
-                        f'{path.name}: `{name}` differ from those of PyTorch by up to '
-                        f'{difference:.2g}; expected at most {TOLERANCE}.'
+                        f'{path.name}: `{name}` of {len(images[part])} images differ from those '
+                        f'of PyTorch by up to {difference:.2g}; expected at most {TOLERANCE}.'
                     )
     return largest
 

@@ -1,4 +1,4 @@
-"""Predict the labels of images.
+"""Predict the labels of images, and draw them if wanted.
 
 By a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain).
 """
@@ -17,19 +17,28 @@ from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds, shorten_record
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.layout import find_config_file
 
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('model', help='work folder, checkpoint, or .onnx file')
     parser.add_argument(
-        'images', nargs='+', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
+        'images', nargs='*', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
     )
     parser.add_argument(
-        '--model', required=True, metavar='PATH', help='work folder, checkpoint, or .onnx file'
+        '--model',
+        dest='named_model',
+        metavar='PATH',
+        help='the model, where all that stands without a flag are images',
     )
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument(
+        '--config',
+        type=find_config_file,
+        help='config, where the checkpoint has none in it or beside it',
+    )
     parser.add_argument(
         '--out',
         metavar='FILE',
@@ -45,6 +54,17 @@ def parse_args() -> argparse.Namespace:
         action='store_true',
         help='write the scores of all labels and steps (.jsonl)',
     )
+    parser.add_argument(
+        '--out-dir',
+        metavar='FOLDER',
+        help='draw every image with its labels, steps and path into this folder',
+    )
+    parser.add_argument(
+        '--max-pixels',
+        type=at_least(1),
+        metavar='N',
+        help='largest image to decode (default: what the model was trained or exported with)',
+    )
     parser.add_argument('--batch-size', type=at_least(1), default=32)
     parser.add_argument(
         '--num-workers',
@@ -52,7 +72,11 @@ def parse_args() -> argparse.Namespace:
         help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()  # flags may stand between the model and the images
+    if args.named_model:
+        args.model, args.images = args.named_model, [args.model, *args.images]
+    if not args.images:
+        parser.error(f'give images after the model {args.model}')
     if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
         parser.error('give one of --thr, --topk and --thresholds')
     if args.out and not args.out.endswith(('.jsonl', '.csv')):
@@ -70,11 +94,13 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
 
-        return OnnxModel(args.model)
+        return OnnxModel(args.model, max_pixels=args.max_pixels)
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
         from morn_plugin.apis import MultiLabelInferencer
 
-        return MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+        return MultiLabelInferencer(
+            args.model, args.config, args.device, args.num_workers, max_pixels=args.max_pixels
+        )
 
 
 @contextmanager
@@ -105,6 +131,19 @@ def _stdout(options: dict[str, str]) -> Iterator[IO[str]]:
     yield sys.stdout
 
 
+def draw_records(
+    records: Iterable[dict[str, Any]], model: Any, out_dir: str
+) -> Iterator[dict[str, Any]]:
+    """Pass records on, and draw each into a folder."""
+    from morn_plugin.visualization import draw_record  # matplotlib is not needed otherwise
+
+    for index, record in enumerate(records):
+        if 'error' not in record:
+            path = record['img_path']
+            draw_record(record, model.read(path), model.classes, out_dir, index, path)
+        yield record
+
+
 def write_records(
     records: Iterable[dict[str, Any]], path: str | None, all_scores: bool
 ) -> list[dict[str, Any]]:
@@ -123,14 +162,21 @@ def main() -> None:
     try:
         images = list_images(args.images)
         model = load_model(args)
-        thr = load_thresholds(args.thresholds, model.classes).thr if args.thresholds else args.thr
+        thresholds = load_thresholds(args.thresholds, model.classes) if args.thresholds else None
+        thr = args.thr if thresholds is None else thresholds.thr
         workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
         records = model.predict(images, args.batch_size, thr, args.topk, **workers)
+        if thresholds is not None:
+            records = map(thresholds.map_record, records)
+        if args.out_dir:
+            records = draw_records(records, model, args.out_dir)
         failed = write_records(show_progress(records, len(images)), args.out, args.all_scores)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
     for record in failed:
         print(f'Not read: {record["img_path"]}: {record["error"]}', file=sys.stderr)
+    if args.out_dir:
+        print(f'Pictures are in {args.out_dir}.', file=sys.stderr)
     if failed:
         sys.exit(f'{len(failed)} of {len(images)} images could not be read.')
 

@@ -19,10 +19,7 @@ default_hooks = dict(
     finite_loss=dict(type='FiniteLossHook'),
     data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),
-    paper_table=dict(
-        type='PaperTableHook',
-        rows={'Best constant answer': 'constant/', 'CNN': 'cnn/', 'Multi-order RNN': ''},
-    ),
+    paper_table=dict(type='PaperTableHook', rows=None),  # named by the decoder
 )
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))

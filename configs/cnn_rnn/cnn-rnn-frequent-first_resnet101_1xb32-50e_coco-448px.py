@@ -6,7 +6,3 @@ _base_ = [
     '../_base_/schedules/decoder_rmsprop_50e.py',
     '../_base_/last_checkpoint_runtime.py',
 ]
-
-default_hooks = dict(
-    paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN, frequent-first': ''}))
-)

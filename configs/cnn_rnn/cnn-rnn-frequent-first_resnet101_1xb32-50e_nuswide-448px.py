@@ -8,6 +8,3 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=81))
-default_hooks = dict(
-    paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN, frequent-first': ''}))
-)

@@ -2,6 +2,3 @@
 _base_ = './cnn-rnn-frequent-first_efficientnet-lite0_1xb32-50e_openclipart-128px.py'
 
 model = dict(head=dict(decoder=dict(order='lexicographic')))
-default_hooks = dict(
-    paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'CNN-RNN, lexicographic': ''}))
-)

@@ -1,7 +1,7 @@
 # Second stage on cached scores, at the paper's settings.
 _base_ = [
     '../_base_/models/scores_morn.py',
-    '../_base_/datasets/openclipart_scores.py',
+    '../_base_/datasets/openclipart_cached.py',
     '../_base_/evaluation/decoder.py',
     '../_base_/schedules/decoder_rmsprop_50e.py',
     '../_base_/default_runtime.py',

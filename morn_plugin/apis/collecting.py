@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from ..datasets.annotations import training_targets
 from ..models.targets import stack_targets
+from ..utils.fields import PREDICTION_FIELDS
 from ..utils.spacing import evenly_spaced
 from .inferencer import MultiLabelInferencer, find_dataset
 
@@ -31,7 +32,7 @@ class PredictionSet:
         predicted: (N, C) bool, by the model's own threshold.
         cnn_scores: (N, C), or None.
         step_scores: (N, T, C), or None.
-        paths: (N, T), the labels picked step by step, or None.
+        step_labels: (N, T), the labels picked step by step, -1 after the end, or None.
     """
 
     classes: list[str]
@@ -42,7 +43,17 @@ class PredictionSet:
     predicted: np.ndarray
     cnn_scores: np.ndarray | None = None
     step_scores: np.ndarray | None = None
-    paths: np.ndarray | None = None
+    step_labels: np.ndarray | None = None
+
+    @property
+    def paths(self) -> np.ndarray | None:
+        """The same as ``step_labels``."""
+        return self.step_labels
+
+    @property
+    def first_scores(self) -> np.ndarray:
+        """The scores after one step (N, C); of a model without steps, its scores."""
+        return self.scores if self.step_scores is None else self.step_scores[:, 0]
 
 
 def collect_predictions(
@@ -96,10 +107,11 @@ def collect_predictions(
 def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
     predicted = torch.zeros(num_classes, dtype=torch.bool)
     predicted[sample.pred_label.cpu()] = True
-    fields = dict(
-        scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores', paths='step_labels'
-    )
-    arrays = {name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample}
+    arrays = {
+        field.array: sample.get(field.sample).cpu().numpy()
+        for field in PREDICTION_FIELDS
+        if field.sample in sample
+    }
     return dict(
         arrays,
         img_paths=sample.get('img_path'),

@@ -1,13 +1,18 @@
 """A model as one function of images, for export."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
+from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
+from torch._dynamo.exc import UserError
 
 from ..datasets.transforms import LoadCheckedImage
 from ..deploy.labels import Thr
+from ..utils.fields import CNN_SCORES, PREDICTION_FIELDS, SCORES, PredictionField
 from .inferencer import MultiLabelInferencer, find_pipeline
 
 
@@ -27,40 +32,39 @@ class ExportModel(nn.Module):
     def __init__(self, model: Any) -> None:
         super().__init__()
         self.model = model
-        self.decoder = getattr(model.head, 'decoder', None)
-        if self.decoder is not None and not self.decoder.has_threshold:
+        self.head = model.head
+        if not getattr(model.head, 'has_threshold', True):
             raise ValueError(
-                f'{type(self.decoder).__name__} cannot be exported: it decides itself which labels '
-                'an image has, and whoever runs the exported model would look for them above a '
-                'threshold.'
+                f'{model.head.method} cannot be exported: it decides itself which labels an image '
+                'has, and whoever runs the exported model would look for them above a threshold.'
             )
-        with_steps = hasattr(self.decoder, 'num_steps')
-        self.outputs = (
-            ('scores', 'cnn_scores', 'step_scores', 'step_labels') if with_steps else ('scores',)
-        )
+        self.fields = [field for field in PREDICTION_FIELDS if self._has(field)]
+        self.outputs = tuple(field.array for field in self.fields)
+
+    def _has(self, field: PredictionField) -> bool:
+        """Say whether the model's predictions have a field."""
+        if field is SCORES:
+            return True
+        if getattr(self.head, 'decoder', None) is None:
+            return False
+        return self.head.has_cnn if field is CNN_SCORES else self.head.has_steps
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to scores (N, C), and with steps to cnn_scores (N, C),
-        step_scores (N, T, C) and step_labels (N, T) as well.
-        """  # noqa: D205
-        logits = self._cnn_logits(images)
-        scores = logits.float().sigmoid()
-        if self.decoder is None:
-            return (scores,)
-        predictions = self.decoder.predict(scores)
-        if 'step_scores' not in predictions:
-            return (predictions['pred_score'],)
-        return (
-            predictions['pred_score'],
-            scores,
-            predictions['step_scores'],
-            predictions['step_labels'],
-        )
+        """Map images (N, 3, H, W) to the fields that :attr:`outputs` names.
 
-    def _cnn_logits(self, images: Tensor) -> Tensor:
-        model: Any = self.model
-        feats, head = model.extract_feat(images), model.head
-        return head.fc(head.pre_logits(feats)) if hasattr(head, 'decoder') else head(feats)
+        Returns:
+            scores (N, C); of a decoder behind a classifier also cnn_scores (N, C), and of one with
+            steps step_scores (N, T, C) and step_labels (N, T).
+        """
+        feats = self.model.extract_feat(images)
+        if not hasattr(self.head, 'decoder_inputs'):  # one of MMPretrain's heads
+            return (self.head(feats).float().sigmoid(),)
+
+        inputs = self.head.decoder_inputs(feats)
+        predictions = self.head.run_decoder(inputs)
+        if self.head.has_cnn:
+            predictions[CNN_SCORES.sample] = inputs['scores']
+        return tuple(predictions[field.sample] for field in self.fields)
 
 
 def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[str, Any]:
@@ -145,9 +149,58 @@ def sample_input(inferencer: MultiLabelInferencer, images: list[str]) -> Tensor:
 
 
 def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedProgram:
-    """Trace the model to a ``torch.export`` program whose number of images is free."""
+    """Trace the model to a ``torch.export`` program whose number of images is free.
+
+    ONNX is made from the program too: handed the model itself, the exporter fixes the number of
+    images where it must, without a word.
+
+    Args:
+        model: What to trace.
+        images: Two of them or more, (N, 3, H, W).
+
+    Raises:
+        ValueError: If the model cannot be traced so; names its backbone.
+    """
     model.requires_grad_(False)
-    with torch.no_grad():
-        return torch.export.export(
-            model, (images,), dynamic_shapes={'images': {0: torch.export.Dim('batch', min=1)}}
-        )
+    number = torch.export.Dim('batch', min=1)
+    try:
+        with number_from_shapes(), torch.no_grad():
+            return torch.export.export(model, (images,), dynamic_shapes={'images': {0: number}})
+    except (RuntimeError, TypeError, UserError) as error:
+        raise ValueError(_explain_failure(model, error)) from error
+
+
+@contextmanager
+def number_from_shapes() -> Iterator[None]:
+    """Let MMPretrain's shifted windows take the number of images from their shape.
+
+    They compute it by a division of Python numbers, which fixes it in a traced model.
+    """
+    original = ShiftWindowMSA.window_reverse
+    ShiftWindowMSA.window_reverse = staticmethod(_put_windows_together)
+    try:
+        yield
+    finally:
+        ShiftWindowMSA.window_reverse = staticmethod(original)
+
+
+def _put_windows_together(windows: Tensor, height: int, width: int, size: int) -> Tensor:
+    """Undo the partition into windows: (N x H/size x W/size, size, size, D) to (N, H, W, D)."""
+    rows, columns = height // size, width // size
+    grid = windows.unflatten(0, (-1, rows, columns))  # (N, rows, columns, size, size, D)
+    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
+
+
+def _explain_failure(model: ExportModel, error: Exception) -> str:
+    classifier: Any = model.model
+    backbone = type(classifier.backbone).__name__
+    lines = [line.strip() for line in str(error).splitlines()]
+    reason = next(filter(None, lines), '')
+    if 'specialized' in str(error):
+        what = 'its code depends on the number of images, which an exported model must leave free'
+    else:
+        what = 'its code has a step that torch.export cannot follow'
+    return (
+        f'{backbone} cannot be exported: {what} ({type(error).__name__}: {reason}). Use another '
+        'backbone for export, or run this model with tools/predict.py.'
+    )

@@ -11,6 +11,13 @@ from mmengine.utils import import_modules_from_strings
 from ..engine.checkpoints import CheckpointError, load_checkpoint
 
 HELP = 'Name the config as well: --config FILE.'
+EXPORTED = {
+    '.pt2': 'is a torch.export program, and loading one may run code that is in it: load one of '
+    'your own with torch.export.load (tools/docs/export.md), or export the model to .onnx, which '
+    'tools/predict.py runs',
+    '.onnx': 'is an exported model, which tools/predict.py alone runs: name the checkpoint or work '
+    'folder that it came from',
+}
 
 
 def find_model(
@@ -28,7 +35,8 @@ def find_model(
 
     Raises:
         FileNotFoundError: If there is no checkpoint or no config.
-        ValueError: If there are several and none is named, or a checkpoint cannot be read.
+        ValueError: If there are several and none is named, a checkpoint cannot be read, or it is an
+            exported model.
     """
     checkpoint_path = find_checkpoint(path)
     try:
@@ -56,6 +64,8 @@ def find_checkpoint(path: str | Path) -> str:
     can be moved.
     """
     path = Path(path)
+    if path.suffix in EXPORTED:
+        raise ValueError(f'{path} {EXPORTED[path.suffix]}.')
     if path.is_file():
         return str(path)
     if not path.is_dir():

@@ -1,6 +1,5 @@
 """Prediction with any multi-label model of MMPretrain."""
 
-import os.path as osp
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
@@ -21,15 +20,18 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
 
-from ..deploy.images import SUFFIXES, ImageError, decode_image, list_images
+from ..datasets.transforms.loading import LoadCheckedImage, read_content
+from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
-from ..models.heads.label_decoder_head import select_labels
-from ..utils.checks import check_positive, check_thr_topk
-from ..visualization import Prediction, draw_predictions
+from ..deploy.sources import Source, is_path, list_sources, name_source, read_memory
+from ..models.decisions import select_labels
+from ..utils.checks import check_positive, check_thr_topk, plain_numbers
+from ..utils.fields import PREDICTION_FIELDS, SCORES
+from ..visualization import draw_record
 from .finding import find_model
 
-Source = str | Path | np.ndarray
+MAX_PIXELS_OPTION = 'max_pixels of MultiLabelInferencer (--max-pixels of a tool)'
 
 
 class MultiLabelInferencer(BaseInferencer):
@@ -42,6 +44,8 @@ class MultiLabelInferencer(BaseInferencer):
         num_workers: Threads that read and transform the next two batches while the model runs; 0
             for none. Defaults to None, 2 beside a GPU and none on a CPU.
         show_progress: Show MMEngine's progress bar in calls.
+        max_pixels: Refuse larger images before they are decoded. Defaults to None, what
+            ``LoadCheckedImage`` of the config says.
 
     Raises:
         FileNotFoundError: If there is no checkpoint or config.
@@ -64,6 +68,7 @@ class MultiLabelInferencer(BaseInferencer):
         device: str | None = None,
         num_workers: int | None = None,
         show_progress: bool = False,
+        max_pixels: int | None = None,
     ) -> None:
         cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
         if 'model' not in cfg:
@@ -71,6 +76,7 @@ class MultiLabelInferencer(BaseInferencer):
                 f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
                 f'{sorted(cfg)}.'
             )
+        self._max_pixels = max_pixels
         super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
         self.num_workers = count_readers(
             num_workers, next(self.model.parameters()).device.type == 'cpu'
@@ -88,11 +94,12 @@ class MultiLabelInferencer(BaseInferencer):
         """Predict.
 
         Args:
-            inputs: One or several paths, folders, glob patterns, URLs and arrays, (H, W, 3) uint8
-                BGR as OpenCV reads.
+            inputs: One or several paths, folders, glob patterns and URLs; or pictures in memory: of
+                Pillow, the bytes of an image file, a file opened for reading bytes, and arrays,
+                (H, W, 3) uint8 BGR as OpenCV reads.
             return_datasamples: Give MMPretrain's data samples in place of dicts.
             batch_size: Images at once.
-            **kwargs: ``thr`` (one number, or one a label, or the file that
+            **kwargs: ``thr`` (one number, or one a label, Python's or NumPy's, or the file that
                 ``tools/analysis/calibrate.py`` wrote; of models that have a threshold) or ``topk``;
                 by default the model's own labels are kept.
                 ``out_dir``: draw every image into this folder.
@@ -103,6 +110,7 @@ class MultiLabelInferencer(BaseInferencer):
 
         Raises:
             ImageError: If an image cannot be decoded. :meth:`predict` goes on instead.
+            TypeError: If an input is of another kind.
         """
         check_positive(batch_size=batch_size)
         if 'thr' in kwargs:
@@ -115,8 +123,7 @@ class MultiLabelInferencer(BaseInferencer):
 
         Otherwise the decoder decides itself.
         """
-        decoder = getattr(self.model.head, 'decoder', None)
-        return decoder is None or decoder.has_threshold
+        return getattr(self.model.head, 'has_threshold', True)  # MMPretrain's heads have one
 
     def require_threshold(self, purpose: str) -> None:
         """Raise where a threshold would mean nothing.
@@ -129,7 +136,7 @@ class MultiLabelInferencer(BaseInferencer):
         """
         if not self.has_threshold:
             raise ValueError(
-                f'{self.checkpoint_path}: {type(self.model.head.decoder).__name__} decides itself '
+                f'{self.checkpoint_path}: {self.model.head.method} decides itself '
                 f'which labels an image has, so that there is no threshold {purpose}.'
             )
 
@@ -152,45 +159,61 @@ class MultiLabelInferencer(BaseInferencer):
         )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
-    def prepare(self, source: str | np.ndarray) -> dict[str, Any]:
+    def prepare(self, source: Any) -> dict[str, Any]:
         """Read and transform one image by the config's test pipeline.
 
-        To the ``inputs`` and ``data_samples`` of a batch.
+        Args:
+            source: One of what :func:`~morn_plugin.deploy.sources.list_sources` gives.
+
+        Returns:
+            The ``inputs`` and ``data_samples`` of a batch.
         """
-        if isinstance(source, str) and '://' not in source:
-            results = self._load(dict(img_path=source))
+        if is_path(source) and '://' not in str(source):
+            results = self._load_file(str(source))
         else:
-            image = source if isinstance(source, np.ndarray) else self._fetch(source)[..., ::-1]
-            _check_array(image)
-            results = dict(
-                img=np.ascontiguousarray(image),
-                img_shape=image.shape[:2],
-                ori_shape=image.shape[:2],
-            )
-            if isinstance(source, str):
-                results['img_path'] = source
+            image = np.ascontiguousarray(self.read(source)[..., ::-1])  # BGR
+            shape = image.shape[:2]
+            results = dict(img=image, img_shape=shape, ori_shape=shape)
+            if is_path(source):
+                results['img_path'] = str(source)
         return self.pipeline(results)
 
-    def _fetch(self, source: str) -> np.ndarray:
-        """Read a path or URL by MMEngine's file backends, (H, W, 3) uint8 RGB."""
-        try:
-            content = fileio.get(source)
-        except (
-            KeyError,
-            ImportError,
-        ) as error:  # MMEngine knows no such scheme, or its client is not installed
-            raise ImageError(
-                f'Image {source} cannot be fetched: {type(error).__name__}: {error}.'
-            ) from error
-        options = {
-            name: getattr(self._load, name)
-            for name in ('background', 'max_pixels')
-            if hasattr(self._load, name)
-        }
-        return decode_image(content, source, **options)
+    def read(self, source: Any) -> np.ndarray:
+        """Read one image as it is, for :meth:`prepare` or to be drawn.
+
+        Args:
+            source: As for :meth:`prepare`.
+
+        Returns:
+            (H, W, 3) uint8 RGB.
+        """
+        background, limit = getattr(self._load, 'background', 255), self.max_pixels
+        if is_path(source):
+            args = getattr(self._load, 'backend_args', None)
+            content = read_content(str(source), limit, args)
+            return decode_image(content, str(source), background, limit, MAX_PIXELS_OPTION)
+
+        image = read_memory(source, background, limit, MAX_PIXELS_OPTION)
+        return image[..., ::-1] if isinstance(source, np.ndarray) else image
+
+    @property
+    def max_pixels(self) -> int:
+        """The largest image that is decoded."""
+        own = getattr(self._load, 'max_pixels', MAX_PIXELS)
+        return own if self._max_pixels is None else self._max_pixels
+
+    def _load_file(self, path: str) -> dict[str, Any]:
+        """Load a file by the pipeline's own first transform.
+
+        Others than ours may hand it to whatever OpenCV or Pillow know: it passes our door first.
+        """
+        if not isinstance(self._load, LoadCheckedImage):
+            content = read_content(path, self.max_pixels)
+            check_image(content, path, self.max_pixels, MAX_PIXELS_OPTION)
+        return self._load(dict(img_path=path))
 
     def preprocess(
-        self, inputs: Sequence[str | np.ndarray], batch_size: int = 1, **kwargs: Any
+        self, inputs: Iterable[Any], batch_size: int = 1, **kwargs: Any
     ) -> Iterator[dict[str, Any]]:
         """Yield collated batches."""
         for batch in batched(
@@ -210,6 +233,7 @@ class MultiLabelInferencer(BaseInferencer):
         Raises:
             ValueError: If ``thr`` is given for a decoder without threshold.
         """
+        thr, topk = plain_numbers(thr), plain_numbers(topk)
         check_thr_topk(thr, topk)
         if thr is not None:
             self.require_threshold('to replace')
@@ -225,33 +249,19 @@ class MultiLabelInferencer(BaseInferencer):
         self, inputs: list, preds: list[DataSample], out_dir: str | None = None, show: bool = False
     ) -> list[str]:
         """Draw every image into ``out_dir``."""
-        files = []
-        for index, (source, sample) in enumerate(
-            zip(inputs, preds, strict=True) if out_dir else ()
-        ):
-            stem = (
-                'array' if isinstance(source, np.ndarray) else osp.splitext(osp.basename(source))[0]
-            )
-            files.append(osp.join(str(out_dir), f'{index:06d}_{stem}.png'))
-            image = source[..., ::-1] if isinstance(source, np.ndarray) else self._fetch(source)
-            record = self._make_record(sample)
-            steps = record.get('step_scores')
-            draw_predictions(
-                [
-                    Prediction(
-                        image,
-                        stem,
-                        None,
-                        record['labels'],
-                        np.asarray(record['scores']),
-                        None if steps is None else np.asarray(steps),
-                        record.get('path'),
-                    )
-                ],
+        if not out_dir:
+            return []
+        return [
+            draw_record(
+                self._make_record(sample),
+                self.read(source),
                 self.classes,
-                files[-1],
+                out_dir,
+                index,
+                name_source(source),
             )
-        return files
+            for index, (source, sample) in enumerate(zip(inputs, preds, strict=True))
+        ]
 
     def postprocess(
         self,
@@ -267,7 +277,9 @@ class MultiLabelInferencer(BaseInferencer):
         return dict(predictions=predictions, visualization=visualization)
 
     def _read_thr(self, thr: Thr | str | Path) -> Thr:
-        return load_thresholds(thr, self.classes).thr if isinstance(thr, (str, Path)) else thr
+        if isinstance(thr, (str, Path)):
+            return load_thresholds(thr, self.classes).thr
+        return plain_numbers(thr)
 
     def _predict_batch(
         self, batch: list[dict[str, Any]], thr: Thr, topk: int | None
@@ -279,9 +291,10 @@ class MultiLabelInferencer(BaseInferencer):
     def _make_record(self, sample: DataSample) -> dict[str, Any]:
         scores = sample.pred_score.float().cpu().numpy()
         labels = sample.pred_label.cpu().numpy()
-        fields = dict(cnn_scores='cnn_score', step_scores='step_scores', path='step_labels')
         extra = {
-            name: sample.get(key).cpu().numpy() for name, key in fields.items() if key in sample
+            field.record: sample.get(field.sample).cpu().numpy()
+            for field in PREDICTION_FIELDS
+            if field is not SCORES and field.sample in sample
         }
         return make_record(
             sample.get('img_path', None),
@@ -291,15 +304,11 @@ class MultiLabelInferencer(BaseInferencer):
             **extra,
         )
 
-    def _inputs_to_list(self, inputs: Source | Sequence[Source]) -> list[str | np.ndarray]:
-        found: list[str | np.ndarray] = []
-        for item in [inputs] if isinstance(inputs, (str, Path, np.ndarray)) else inputs:
-            if isinstance(item, np.ndarray):
-                found.append(item)
-            elif '://' in str(item):
-                found += _list_remote(str(item))
-            else:
-                found += list_images([item])
+    def _inputs_to_list(self, inputs: Source | Iterable[Source]) -> list[Any]:
+        found: list[Any] = []
+        for item in list_sources(inputs):
+            remote = isinstance(item, str) and '://' in item
+            found += _list_remote(item) if remote else [item]
         return found
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
@@ -330,6 +339,9 @@ class MultiLabelInferencer(BaseInferencer):
                 'Expected the test pipeline to start with a transform that loads an image, but '
                 f'got {first}.'
             )
+        if isinstance(first, LoadCheckedImage):
+            first.option = MAX_PIXELS_OPTION
+            first.max_pixels = self._max_pixels or first.max_pixels
         self._load = first
         return Compose(rest)
 
@@ -402,11 +414,3 @@ def _list_remote(item: str) -> list[str]:
         )
         return [backend.join_path(item, name) for name in sorted(names)]
     return [item]
-
-
-def _check_array(image: np.ndarray) -> None:
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-        raise ValueError(
-            f'Expected an image array of shape (H, W, 3) and type uint8, but got {image.shape} and '
-            f'{image.dtype}.'
-        )

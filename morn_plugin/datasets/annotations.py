@@ -14,23 +14,19 @@ image (PASCAL VOC's difficult objects); they become -1 in the target vector and
 are left out of losses and metrics.
 """
 
-import os
 import posixpath
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
 from ..utils.checks import describe_missing
 from ..utils.class_names import find_faults
 from ..utils.describing import describe
+from ..utils.files import PathLike, atomic_write
 from ..utils.strict_json import dump_json, parse_json
-
-PathLike = str | os.PathLike
 
 
 class AnnotationError(ValueError):
@@ -217,14 +213,17 @@ def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
             repeats images counts them as often.
 
     Returns:
-        Class names, and int8 targets (N, C) in {0, 1}.
+        Class names, and int8 targets (N, C) in {0, 1, -1}, -1 where the data set says that a label
+        is neither right nor wrong.
     """
     classes = list(dataset.metainfo['classes'])
     targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
     labels_of = getattr(dataset, 'get_cat_ids', None) or (
         lambda index: dataset.get_data_info(index)['gt_label']
     )
+    info_of: Any = getattr(dataset, 'get_data_info', lambda index: {})
     for index, row in enumerate(targets):
+        row[list(info_of(index).get('gt_label_difficult', ()))] = -1
         row[list(labels_of(index))] = 1
     return classes, targets
 
@@ -261,34 +260,6 @@ def dump_annotations(annotations: Annotations, source: str) -> bytes:
     lines = ',\n'.join(dump_json(item) for item in annotations.data_list)
     metainfo = dump_json(content['metainfo'])
     return f'{{"metainfo": {metainfo},\n"data_list": [\n{lines}\n]}}\n'.encode()
-
-
-@contextmanager
-def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears under its name only when whole.
-
-    The bytes go to a temporary neighbour, are flushed to disk and renamed.
-    After an error the previous file is as it was and the neighbour is gone.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f'.{path.name}.', suffix='.tmp', dir=path.parent)
-    try:
-        with os.fdopen(handle, 'wb') as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str]:

@@ -1,86 +1,66 @@
 """Finding, reading and preparing images, without OpenCV, MMCV or torch."""
 
-import io
-import urllib.request
-import warnings
-from collections.abc import Iterable
-from glob import glob, has_magic
-from pathlib import Path
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from os import PathLike
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image
 
-SUFFIXES = ('.bmp', '.gif', '.jpeg', '.jpg', '.png', '.ppm', '.tif', '.tiff', '.webp')
-TIMEOUT = 30  # seconds
+from .image_files import MAX_PIXELS, SUFFIXES, fetch_url, list_images, read_file
+from .image_formats import ImageError, TooLargeError, open_image
+from .tiff_directories import check_directories
 
+__all__ = [
+    'SUFFIXES',
+    'ImageError',
+    'decode_image',
+    'list_images',
+    'prepare_image',
+    'read_image',
+    'resize_bilinear',
+]
 
-class ImageError(ValueError):
-    """An image that cannot be used; the message names the file."""
-
-
-def list_images(inputs: Iterable[str | Path]) -> list[str]:
-    """Find the images that are meant.
-
-    Args:
-        inputs: Files (kept as they are, be they missing), folders (searched to the bottom for the
-            usual endings), glob patterns, ``**`` included, and URLs (kept).
-
-    Returns:
-        Paths, those of a folder or pattern in sorted order; one that is meant twice comes once.
-
-    Raises:
-        FileNotFoundError: If a folder holds no image, or a pattern matches none.
-    """
-    found: dict[str, None] = {}
-    for item in map(str, inputs):
-        if '://' not in item and Path(item).is_dir():
-            files = sorted(
-                str(path)
-                for path in Path(item).rglob('*')
-                if path.suffix.lower() in SUFFIXES and path.is_file()
-            )
-            if not files:
-                raise FileNotFoundError(
-                    f'Folder {item} holds no image: expected files ending in {", ".join(SUFFIXES)}.'
-                )
-        elif '://' not in item and has_magic(item) and not Path(item).exists():
-            files = sorted(path for path in glob(item, recursive=True) if Path(path).is_file())
-            if not files:
-                raise FileNotFoundError(f'No file matches the pattern {item}.')
-        else:
-            files = [item]
-        found.update(dict.fromkeys(files))
-    return list(found)
+MAX_PIXELS_OPTION = 'max_pixels of LoadCheckedImage'
 
 
-def read_image(path: str, background: int = 255, max_pixels: int = 100_000_000) -> np.ndarray:
+def read_image(
+    path: str | PathLike,
+    background: int = 255,
+    max_pixels: int = MAX_PIXELS,
+    option: str = MAX_PIXELS_OPTION,
+) -> np.ndarray:
     """Read a file or an ``http(s)`` URL; see :func:`decode_image`.
 
     Raises:
         OSError: If it cannot be read.
         ImageError: If it is no image.
     """
-    if path.startswith(('http://', 'https://')):
-        with urllib.request.urlopen(path, timeout=TIMEOUT) as answer:
-            content = answer.read()
-    else:
-        content = Path(path).read_bytes()
-    return decode_image(content, path, background, max_pixels)
+    path = os.fsdecode(path)
+    fetch = fetch_url if path.startswith(('http://', 'https://')) else read_file
+    return decode_image(fetch(path, max_pixels), path, background, max_pixels, option)
 
 
 def decode_image(
-    content: bytes, source: str, background: int = 255, max_pixels: int = 100_000_000
+    content: bytes,
+    source: str,
+    background: int = 255,
+    max_pixels: int = MAX_PIXELS,
+    option: str = MAX_PIXELS_OPTION,
 ) -> np.ndarray:
     """Decode the bytes of an image file.
 
-    The first frame of an animated one, upright by its EXIF orientation.
+    The first frame of an animated one, upright by its EXIF orientation. Its kind is told by the
+    content alone (:mod:`~morn_plugin.deploy.image_formats`).
 
     Args:
         content: The file's bytes.
         source: The file's name, for the error.
         background: Grey value (0-255) under transparent pixels.
         max_pixels: Refuse larger images before they are decoded.
+        option: How the user raises ``max_pixels``, for the error.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -90,39 +70,96 @@ def decode_image(
     """
     if not content:
         raise ImageError(f'Image {source} is empty: the file has 0 bytes.')
+    with named_errors(source, option, f' ({len(content)} bytes)'):
+        return to_array(open_image(content, max_pixels), background)
+
+
+def check_image(
+    content: bytes, source: str, max_pixels: int = MAX_PIXELS, option: str = MAX_PIXELS_OPTION
+) -> None:
+    """Raise as :func:`decode_image` does, by what the header tells: for those who decode elsewhere.
+
+    Raises:
+        ImageError: If it would not be decoded.
+    """
+    with named_errors(source, option, f' ({len(content)} bytes)'):
+        open_image(content, max_pixels)
+
+
+@contextmanager
+def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
+    """Make an :class:`ImageError` of whatever is raised, with the image's name and what to do."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter(
-                'ignore', Image.DecompressionBombWarning
-            )  # max_pixels is the limit here
-            image = Image.open(io.BytesIO(content))
-        if image.width * image.height > max_pixels:
-            raise ImageError(
-                f'Image {source} has {image.width} x {image.height} pixels: expected at most '
-                f'{max_pixels} in all. Shrink it, or raise max_pixels of LoadCheckedImage.'
-            )
-        image.load()
-        return np.asarray(_to_rgb(ImageOps.exif_transpose(image), background))
-    except ImageError:
-        raise
-    except UnidentifiedImageError as error:
+        yield
+    except TooLargeError as error:
         raise ImageError(
-            f'Image {source} cannot be decoded ({len(content)} bytes): no format that Pillow knows.'
+            f'Image {source} has {error}. Shrink it, or raise {option} to {error.needed}.'
         ) from error
     except Exception as error:  # Pillow's decoders raise many kinds for broken files
-        raise ImageError(
-            f'Image {source} cannot be decoded ({len(content)} bytes): {error}.'
-        ) from error
+        reason = str(error).rstrip('.') or type(error).__name__
+        raise ImageError(f'Image {source} cannot be decoded{detail}: {reason}.') from error
+
+
+def to_array(image: Image.Image, background: int = 255) -> np.ndarray:
+    """Decode a picture of any mode, upright.
+
+    Args:
+        image: Open, decoded or not.
+        background: Grey value (0-255) under transparent pixels.
+
+    Returns:
+        (H, W, 3) uint8, RGB.
+
+    Raises:
+        ValueError: If it has more than 16 bits a channel, or its EXIF data are a trap; others as
+            Pillow raises them for broken files.
+    """
+    image.load()
+    return np.asarray(_turn_upright(_to_rgb(image, background), _orientation(image)))
+
+
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
+    return image.transpose(TURNS[orientation]) if orientation in TURNS else image
+
+
+def _orientation(image: Image.Image) -> int:
+    """Read the EXIF orientation, 1 where there is none."""
+    data = image.info.get('exif', b'')
+    if isinstance(data, bytes):
+        check_directories(data.removeprefix(b'Exif\0\0'))
+    orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    return orientation if isinstance(orientation, int) else 1
 
 
 def _to_rgb(image: Image.Image, background: int) -> Image.Image:
     if image.mode.startswith('I') or image.mode == 'F':
         image = _to_8_bit(image)
     if image.has_transparency_data:
-        image = image.convert('RGBA')
-        under = Image.new('RGBA', image.size, (background, background, background, 255))
-        image = Image.alpha_composite(under, image)
-    return image.convert('RGB')
+        return _lay_on(image, background)
+    return image if image.mode == 'RGB' else image.convert('RGB')
+
+
+def _lay_on(image: Image.Image, background: int) -> Image.Image:
+    """Show a grey background through transparent pixels, a strip after the other to save memory."""
+    result = Image.new('RGB', image.size)
+    rows = max(1, 2**20 // image.width)
+    for top in range(0, image.height, rows):
+        bottom = min(top + rows, image.height)
+        strip = image.crop((0, top, image.width, bottom)).convert('RGBA')
+        under = Image.new('RGBA', strip.size, (background, background, background, 255))
+        result.paste(Image.alpha_composite(under, strip).convert('RGB'), (0, top))
+    return result
 
 
 def _to_8_bit(image: Image.Image) -> Image.Image:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from ..evaluation.platt import PlattMap
 from ..utils.schemas import ThresholdsContent, check_schema
 from ..utils.strict_json import dump_json, parse_json
 
@@ -22,16 +23,35 @@ class Thresholds:
         classes: Names of the C labels.
         measure: What was made best.
         chosen_on: The annotation file of the images it was chosen on.
+        score_map: Turns the scores into probabilities; None where they are some, or nobody fitted
+            it. ``thr`` is of the scores as the model gives them, before the map.
     """
 
     thr: float | list[float]
     classes: list[str]
     measure: str
     chosen_on: str
+    score_map: PlattMap | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file."""
-        Path(path).write_text(dump_json(asdict(self), indent=1) + '\n', encoding='utf-8')
+        """Write a JSON file; without ``score_map`` where there is none."""
+        content = asdict(self)
+        content.pop('score_map')
+        if self.score_map is not None:
+            content['score_map'] = self.score_map._asdict()
+        Path(path).write_text(dump_json(content, indent=1) + '\n', encoding='utf-8')
+
+    def map_record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """Return the record of an image with probabilities in place of its scores.
+
+        Args:
+            record: As :func:`make_record` makes it; one without ``scores`` (of an image that could
+                not be read) stays as it is, as do all where there is no map.
+        """
+        if self.score_map is None or 'scores' not in record:
+            return record
+        scores = self.score_map.probabilities(np.array(record['scores']))
+        return dict(record, scores=scores.tolist())
 
 
 def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> Thresholds:
@@ -49,7 +69,10 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: expected JSON, but byte {error.start} is no UTF-8.') from error
     content = check_schema(ThresholdsContent, parse_json(text, str(path)), str(path))
-    found = Thresholds(**dict(content))
+    fields = dict(content)
+    if content.score_map is not None:
+        fields['score_map'] = PlattMap(**dict(content.score_map))
+    found = Thresholds(**fields)
     if classes is not None and list(classes) != list(found.classes):
         raise ValueError(
             f'{path}: `classes` are not those of the model, in its order: expected '
@@ -59,43 +82,79 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     return found
 
 
+def mark_labels(
+    scores: np.ndarray,
+    thr: Thr = None,
+    topk: int | None = None,
+    floor: float | None = None,
+    inclusive: bool = False,
+) -> np.ndarray:
+    """Mark the predicted labels of images: score strictly greater than ``thr``, or the best few.
+
+    The same labels as ``select_labels`` marks in tensors, with the conventions of other groups'
+    evaluation code beside.
+
+    Args:
+        scores: (N, C), 0-1.
+        thr: 0-1, one for all labels or C of them, or None for 0.5. Not looked at beside ``topk``.
+        topk: Take this many best labels instead. Of equal scores the lower class index is the
+            better.
+        floor: Of the ``topk`` best, only those with a score strictly greater than this: at most
+            ``topk``. Defaults to None, exactly ``topk``.
+        inclusive: A score equal to ``thr`` or ``floor`` is enough.
+
+    Returns:
+        Boolean (N, C).
+
+    Raises:
+        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
+
+    Examples:
+        >>> scores = np.array([[0.5, 0.6, 0.1]])
+        >>> mark_labels(scores).tolist(), mark_labels(scores, inclusive=True).tolist()
+        ([[False, True, False]], [[True, True, False]])
+        >>> mark_labels(scores, topk=2).tolist(), mark_labels(scores, topk=2, floor=0.5).tolist()
+        ([[True, True, False]], [[False, True, False]])
+    """
+    num_classes = scores.shape[1]
+    exceeds = np.greater_equal if inclusive else np.greater
+    if topk is None:
+        if isinstance(thr, Sequence) and len(thr) != num_classes:
+            raise ValueError(
+                f'Expected one threshold for each of {num_classes} labels, but got {len(thr)}.'
+            )
+        return exceeds(scores, np.asarray(0.5 if thr is None else thr, dtype=scores.dtype))
+
+    if topk > num_classes:
+        raise ValueError(
+            f'Expected `topk` to be at most the number of classes, {num_classes}, but got {topk}.'
+        )
+    best = np.argsort(-scores, axis=1, kind='stable')[:, :topk]
+    marked = np.zeros(scores.shape, dtype=bool)
+    np.put_along_axis(marked, best, True, axis=1)
+    return marked if floor is None else marked & exceeds(scores, np.asarray(floor, scores.dtype))
+
+
 def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
-    """Give the labels of one image, best first.
-
-    Score strictly greater than ``thr``, or the ``topk`` best.
-
-    The same labels as :func:`morn_plugin.models.heads.label_decoder_head.select_labels` marks in
-    tensors.
+    """Return the labels that :func:`mark_labels` marks for one image, best first.
 
     Args:
         scores: (C,), 0-1.
-        thr: 0-1, one for all labels or C of them, or None for 0.5.
-        topk: A positive integer, or None. Of equal scores the lower class index is the better.
+        thr: As there.
+        topk: As there.
 
     Returns:
         Class indices.
 
     Raises:
-        ValueError: If there are neither 1 nor C thresholds, or ``topk`` is more than C.
+        ValueError: As there.
 
     Examples:
         >>> choose_labels(np.array([0.3, 0.6, 0.9]), [0.2, 0.7, 0.5], None).tolist()
         [2, 0]
     """
     order = np.argsort(-scores, kind='stable')
-    if topk is not None:
-        if topk > len(scores):
-            raise ValueError(
-                f'Expected `topk` to be at most the number of classes, {len(scores)}, but got '
-                f'{topk}.'
-            )
-        return order[:topk]
-    if isinstance(thr, Sequence) and len(thr) != len(scores):
-        raise ValueError(
-            f'Expected one threshold for each of {len(scores)} labels, but got {len(thr)}.'
-        )
-    limit = np.asarray(0.5 if thr is None else thr, dtype=scores.dtype)
-    return order[(scores > limit)[order]]
+    return order[mark_labels(scores[None], thr, topk)[0, order]]
 
 
 def make_record(

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from ..utils.checks import check_positive, check_thr_topk
+from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.extras import require_extra
-from .images import list_images, prepare_image, read_image
+from .images import prepare_image, read_image
 from .labels import Thr, choose_labels, make_record
 from .running import count_readers, read_ahead, run_batches
+from .sources import Source, is_path, list_sources, read_memory
 
 KEY = 'morn_plugin'
+MAX_PIXELS_OPTION = 'max_pixels of OnnxModel (predict.py: --max-pixels)'
 
 
 class OnnxModel:
@@ -25,6 +27,8 @@ class OnnxModel:
     Args:
         path: The .onnx file.
         num_threads: Threads of onnxruntime; 0 as it likes.
+        max_pixels: Refuse larger images before they are decoded. Defaults to None, the limit of the
+            export.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -32,7 +36,9 @@ class OnnxModel:
         ImportError: If onnxruntime is missing; gives the pip command.
     """
 
-    def __init__(self, path: str | Path, num_threads: int = 0) -> None:
+    def __init__(
+        self, path: str | Path, num_threads: int = 0, max_pixels: int | None = None
+    ) -> None:
         runtime = require_extra('onnxruntime', 'export')
         if not Path(path).is_file():
             raise FileNotFoundError(f'Model {path} does not exist.')
@@ -57,19 +63,26 @@ class OnnxModel:
         self.metadata: dict[str, Any] = json.loads(metadata[KEY])
         self.classes: list[str] = self.metadata['classes']
         self.preprocessing: dict[str, Any] = self.metadata['preprocessing']
+        self.max_pixels = max_pixels or self.preprocessing['max_pixels']
         self.outputs = [output.name for output in self.session.get_outputs()]
 
-    def prepare(self, source: str | np.ndarray) -> tuple[str | None, np.ndarray]:
-        """Read and prepare one image, a path, URL or (H, W, 3) uint8 RGB array.
+    def prepare(self, source: Any) -> tuple[str | None, np.ndarray]:
+        """Read and prepare one image.
 
-        To (3, h, w) float32.
+        Args:
+            source: One of what :func:`~morn_plugin.deploy.sources.list_sources` gives.
+
+        Returns:
+            Its path or None, and the image (3, h, w) float32.
         """
-        if isinstance(source, np.ndarray):
-            return None, prepare_image(source, self.preprocessing)
-        image = read_image(
-            source, self.preprocessing['background'], self.preprocessing['max_pixels']
-        )
-        return source, prepare_image(image, self.preprocessing)
+        image = prepare_image(self.read(source), self.preprocessing)
+        return (str(source) if is_path(source) else None), image
+
+    def read(self, source: Any) -> np.ndarray:
+        """Read one image as it is, to (H, W, 3) uint8 RGB; an array must be that already."""
+        read = read_image if is_path(source) else read_memory
+        background = self.preprocessing['background']
+        return read(source, background, self.max_pixels, MAX_PIXELS_OPTION)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
         """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and what else the model gives."""
@@ -77,17 +90,17 @@ class OnnxModel:
 
     def predict(
         self,
-        inputs: Iterable[str | Path],
+        inputs: Source | Iterable[Source],
         batch_size: int = 32,
         thr: Thr = None,
         topk: int | None = None,
         num_workers: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Predict files.
+        """Predict images.
 
         Args:
-            inputs: Files, folders, patterns and URLs, see
-                :func:`~morn_plugin.deploy.images.list_images`.
+            inputs: Files, folders, patterns, URLs, and pictures in memory, see
+                :func:`~morn_plugin.deploy.sources.list_sources`; arrays are RGB.
             batch_size: Images at once.
             thr: Overrides the thresholds of the export.
             topk: Give this many best labels instead.
@@ -98,10 +111,11 @@ class OnnxModel:
             error)``.
         """
         check_positive(batch_size=batch_size)
+        thr, topk = plain_numbers(thr), plain_numbers(topk)
         check_thr_topk(thr, topk)
         on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
         loaded = read_ahead(
-            self.prepare, list_images(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
+            self.prepare, list_sources(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
         )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 

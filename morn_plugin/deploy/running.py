@@ -14,12 +14,14 @@ Result = TypeVar('Result')
 
 
 def count_readers(num_workers: int | None, on_cpu: bool) -> int:
-    """Give the threads that read ahead: those asked for, else 2 beside a GPU, and none on a CPU.
+    """Return the threads that read ahead: those asked for, else 2 beside a GPU, none on a CPU.
 
     There the model uses every core, and loses more to a thread beside it than reading takes
     (``tools/analysis/throughput.py``).
     """
-    return num_workers if num_workers is not None else 0 if on_cpu else 2
+    if num_workers is not None:
+        return num_workers
+    return 0 if on_cpu else 2
 
 
 def read_ahead(
@@ -42,9 +44,11 @@ def read_ahead(
     if not num_workers:
         yield from ((source, _attempt(function, source)) for source in sources)
         return
+
     remaining = iter(sources)
     pool = ThreadPoolExecutor(num_workers)
     submit = lambda source: (source, pool.submit(_attempt, function, source))
+
     try:
         waiting: deque[tuple[Source, Future]] = deque(map(submit, islice(remaining, ahead)))
         while waiting:
@@ -81,18 +85,19 @@ def run_batches(
         size: Images in a batch.
 
     Yields:
-        A record an image, or ``dict(img_path, error)`` for one that could not be read.
+        A record an image, or ``dict(img_path, error)`` for one that could not be read; the path is
+        None for one in memory.
     """
     with closing(loaded):
         for batch in batched(loaded, size):
             good = [item for _, item in batch if not isinstance(item, Exception)]
             records = iter(function(good) if good else ())
             for source, item in batch:
-                yield (
-                    dict(img_path=str(source), error=str(item))
-                    if isinstance(item, Exception)
-                    else next(records)
-                )
+                if isinstance(item, Exception):
+                    path = source if isinstance(source, str) else None
+                    yield dict(img_path=path, error=str(item) or type(item).__name__)
+                else:
+                    yield next(records)
 
 
 def show_progress(items: Iterable[Source], total: int, unit: str = 'images') -> Iterator[Source]:

@@ -20,7 +20,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from ..datasets.annotations import atomic_write
+from ..utils.files import atomic_write
 
 LAST_CHECKPOINT = 'last_checkpoint'
 

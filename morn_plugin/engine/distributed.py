@@ -9,10 +9,13 @@ import gc
 import os
 import sys
 from datetime import timedelta
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from mmengine.config import ConfigDict
+from mmengine.model import is_model_wrapper
+from torch import nn
 from torch.distributed.rendezvous import rendezvous
 
 
@@ -33,8 +36,7 @@ def init_cpu_process_group(timeout: int | None = None) -> bool:
     limit = timedelta(seconds=timeout or 1800)
     store, rank, world_size = next(rendezvous('env://', timeout=limit))
     # torchrun may keep its store over a restart, with the addresses of the dead processes in it,
-    # which new ones would wait
-    # for: each attempt gets a part of its own.
+    # which new ones would wait for: each attempt gets a part of its own.
     store = dist.PrefixStore(f'attempt_{os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")}', store)
     dist.init_process_group('gloo', store=store, rank=rank, world_size=world_size, timeout=limit)
     atexit.register(leave_process_group)
@@ -45,6 +47,11 @@ def use_cpu_model_wrapper(cfg: ConfigDict) -> None:
     """Keep MMEngine from asking for the GPU of this rank; other settings of the wrapper stay."""
     wrapper = dict(type='MMDistributedDataParallel', forward_sync_buffers=False)
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
+
+
+def unwrap(model: nn.Module) -> Any:
+    """Return the model inside of what distributes it."""
+    return model.module if is_model_wrapper(model) else model
 
 
 def leave_process_group() -> None:

@@ -1,5 +1,26 @@
-"""Evaluation: pure functions and registered metrics."""
+"""Evaluation: pure functions and registered metrics.
 
-from .metrics import ConstantAnswer, PerImageF1, PerLabelF1, TopOneAccuracy
+The functions need NumPy, SciPy and scikit-learn alone. The metrics, which need torch and
+MMPretrain, are imported when the first of them is asked for.
+"""
 
-__all__ = ['ConstantAnswer', 'PerImageF1', 'PerLabelF1', 'TopOneAccuracy']
+from typing import Any
+
+METRICS = (
+    'ConstantAnswer',
+    'DumpScores',
+    'MeanAveragePrecision',
+    'OverallF1',
+    'PerImageF1',
+    'PerLabelF1',
+    'TopOneAccuracy',
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a metric."""
+    if name not in METRICS:
+        raise AttributeError(f'module {__name__!r} has no attribute {name!r}')
+    from . import metrics
+
+    return getattr(metrics, name)

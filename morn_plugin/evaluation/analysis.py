@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..utils.extras import require_extra
+from .functional import average_precisions, count_sets
 
 
 @dataclass
@@ -40,30 +40,16 @@ def label_figures(scores: np.ndarray, predicted: np.ndarray, targets: np.ndarray
         scores: (N, C), 0-1.
         predicted: Boolean (N, C).
         targets: (N, C).
-
-    Raises:
-        ImportError: If scikit-learn is missing; gives the pip command.
     """
-    metrics = require_extra('sklearn.metrics', 'report')
-    true, given = targets > 0, predicted & (targets >= 0)
-    support, number, right = true.sum(0), given.sum(0), (true & given).sum(0)
+    support, number, right = count_sets(predicted, targets, axis=0)
+
     with np.errstate(invalid='ignore'):
-        precision, recall, f1 = (
-            100 * a / b
-            for a, b in ((right, number), (right, support), (2 * right, support + number))
-        )
-    average = [
-        100
-        * metrics.average_precision_score(
-            true[targets[:, c] >= 0, c], scores[targets[:, c] >= 0, c]
-        )
-        if support[c]
-        else np.nan
-        for c in range(scores.shape[1])
-    ]
-    return LabelFigures(
-        support, precision, recall, f1, np.array(average), support - right, number - right
-    )
+        precision = 100 * right / number
+        recall = 100 * right / support
+        f1 = 100 * 2 * right / (support + number)
+
+    average = average_precisions(scores, targets)
+    return LabelFigures(support, precision, recall, f1, average, support - right, number - right)
 
 
 def confused_labels(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
@@ -81,13 +67,13 @@ def confused_labels(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 def image_f1(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Give the F1 of each image (N,), 0-1; 1 where nothing is true and nothing predicted.
+    """Compute the F1 of each image (N,), 0-1; 1 where nothing is true and nothing predicted.
 
     Examples:
         >>> predicted = np.array([[True, True], [False, False]])
         >>> image_f1(predicted, np.array([[1, 0], [0, 0]])).round(3).tolist()
         [0.667, 1.0]
     """
-    true, given = targets > 0, predicted & (targets >= 0)
-    total = true.sum(1) + given.sum(1)
-    return np.where(total, 2 * (true & given).sum(1) / np.maximum(total, 1), 1.0)
+    counts = count_sets(predicted, targets, axis=1)
+    total = counts.true + counts.predicted
+    return np.where(total, 2 * counts.correct / np.maximum(total, 1), 1.0)

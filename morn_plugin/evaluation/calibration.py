@@ -8,14 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..utils.checks import check_choice, check_probability
+from ..deploy.labels import mark_labels
+from ..utils.checks import check_choice, check_positive, check_probability
+from .functional import count_sets, overall_precision_recall_f1
+from .resampling import LabelSets, bootstrap_images
 
 MEASURES = ('per-label-f1', 'per-image-f1', 'precision')
+SCOPES = ('global', 'label')
 DEFAULT = 0.5  # of a label that validation says nothing about
+FIGURES = {'per-label-f1': 'F1_L', 'per-image-f1': 'F1_I'}
 
 
 def cut_points(scores: np.ndarray) -> np.ndarray:
-    """Give thresholds, descending, that part the scores in every possible way, once each.
+    """Return thresholds, descending, that part the scores in every possible way, once each.
 
     Between two neighbouring scores the middle is taken; float32, as scores are.
 
@@ -29,16 +34,14 @@ def cut_points(scores: np.ndarray) -> np.ndarray:
     values = np.unique(np.asarray(scores, dtype=np.float32))[::-1]
     below = np.append(values[1:], np.float32(0))
     middle = ((values.astype(np.float64) + below) / 2).astype(np.float32)
-    cuts = np.where(
-        (middle < values) & (middle > below), middle, below
-    )  # neighbours in float32 have nothing between
-    return np.append(values[:1], cuts)
+
+    # Neighbours in float32 have nothing between them.
+    is_between = (middle < values) & (middle > below)
+    return np.append(values[:1], np.where(is_between, middle, below))
 
 
 def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Lower a threshold from the highest score to the lowest.
-
-    And add up what each score that is passed brings.
+    """Lower a threshold from the highest score to the lowest, adding up what each score brings.
 
     Args:
         scores: (K,). One of 0 exceeds no threshold, and brings nothing.
@@ -54,15 +57,14 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
     """
     passed = scores > 0
     if not passed.any():
-        return np.array([DEFAULT], dtype=np.float32), *(
-            np.zeros(1, dtype=gain.dtype) for gain in gains
-        )
+        nothing = [np.zeros(1, dtype=gain.dtype) for gain in gains]
+        return np.array([DEFAULT], dtype=np.float32), *nothing
+
     order = np.argsort(-scores[passed], kind='stable')
     values = scores[passed][order]
     last = np.append(values[1:] != values[:-1], True)  # of equal scores
-    return cut_points(values), *(
-        np.append(gain.dtype.type(0), gain[passed][order].cumsum()[last]) for gain in gains
-    )
+    sums = [gain[passed][order].cumsum()[last] for gain in gains]
+    return cut_points(values), *(np.append(part.dtype.type(0), part) for part in sums)
 
 
 def global_threshold(
@@ -84,8 +86,10 @@ def global_threshold(
     if measure == 'precision':
         cuts, predicted, correct = _count(scores.ravel(), targets.ravel())
         return _at_floor(cuts, predicted, correct, floor)
+
     rows = (scores, targets) if measure == 'per-image-f1' else (scores.T, targets.T)
-    cuts, precision, recall = sweep(rows[0].ravel(), *(gain.ravel() for gain in _mean_gains(*rows)))
+    gains = [gain.ravel() for gain in _mean_gains(*rows)]
+    cuts, precision, recall = sweep(rows[0].ravel(), *gains)
     return float(cuts[_best(precision, recall)[0]])
 
 
@@ -112,6 +116,7 @@ def label_thresholds(
     _check(measure, floor)
     if measure == 'per-image-f1':
         return _climb(scores, targets, global_threshold(scores, targets, measure))
+
     chosen = []
     for c in range(scores.shape[1]):
         cuts, predicted, correct = _count(scores[:, c], targets[:, c])
@@ -121,8 +126,166 @@ def label_thresholds(
         elif measure == 'precision':
             chosen.append(_at_floor(cuts, predicted, correct, floor))
         else:
-            chosen.append(float(cuts[int(np.argmax(2 * correct / (number + predicted)))]))
+            f1 = 2 * correct / (number + predicted)
+            chosen.append(float(cuts[int(np.argmax(f1))]))
     return chosen
+
+
+def choose_thresholds(
+    scores: np.ndarray, targets: np.ndarray, measure: str, scope: str, floor: float = 0.9
+) -> float | list[float]:
+    """Choose one threshold (:func:`global_threshold`) or one a label (:func:`label_thresholds`).
+
+    Args:
+        scores: (N, C).
+        targets: (N, C).
+        measure: As there.
+        scope: ``'global'`` or ``'label'``.
+        floor: As there.
+    """
+    check_choice('scope', scope, SCOPES)
+    choose = label_thresholds if scope == 'label' else global_threshold
+    return choose(scores, targets, measure, floor)
+
+
+def predict_held_out(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    scope: str,
+    floor: float = 0.9,
+    folds: int = 5,
+) -> np.ndarray:
+    """Predict every image by thresholds that were chosen without it, as in cross-validation.
+
+    The folds are the same for every scope and measure.
+
+    Args:
+        scores: (N, C).
+        targets: (N, C).
+        measure: See :func:`global_threshold`.
+        scope: ``'global'`` or ``'label'``.
+        floor: 0-1, for ``'precision'``.
+        folds: 2 to N.
+
+    Returns:
+        Boolean (N, C).
+
+    Raises:
+        ValueError: If there are fewer images than folds, or fewer than two folds.
+    """
+    check_positive(folds=folds)
+    if not 2 <= folds <= len(scores):
+        raise ValueError(
+            f'Expected `folds` to be between 2 and the number of images, {len(scores)}, but got '
+            f'{folds}.'
+        )
+
+    predicted = np.zeros(scores.shape, dtype=bool)
+    order = np.random.default_rng(0).permutation(len(scores))
+    for held_out in np.array_split(order, folds):
+        chosen_on = np.setdiff1d(order, held_out)
+        thr = choose_thresholds(scores[chosen_on], targets[chosen_on], measure, scope, floor)
+        predicted[held_out] = mark_labels(scores[held_out], thr)
+    return predicted
+
+
+class ScopeChoice(NamedTuple):
+    """Whether one threshold or one a label, and why.
+
+    Attributes:
+        scope: ``'global'`` or ``'label'``.
+        held_out: For each scope, percent on images that the thresholds were chosen without: F1_L or
+            F1_I; for ``'precision'`` the precision.
+        reason: A sentence for people.
+    """
+
+    scope: str
+    held_out: dict[str, float]
+    reason: str
+
+
+def choose_scope(
+    scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9, folds: int = 5
+) -> ScopeChoice:
+    """Choose between one threshold and one a label by cross-validation.
+
+    A threshold a label fits few images each, and what it gains where it was chosen may be lost
+    elsewhere. So it is taken only where images that it was chosen without are better by more than
+    the standard error of that gain (a bootstrap over images). For ``'precision'``: of the scopes
+    whose precision on such images reaches the floor, the one with more right labels; if none does,
+    the one that comes closer. One threshold where there are fewer images than folds.
+
+    Args:
+        scores: (N, C).
+        targets: (N, C).
+        measure: See :func:`global_threshold`.
+        floor: 0-1, for ``'precision'``.
+        folds: Parts that the images are split into.
+    """
+    _check(measure, floor)
+    if len(scores) < folds:
+        reason = f'One threshold for all labels: {len(scores)} images are too few to compare.'
+        return ScopeChoice('global', {}, reason)
+
+    predicted = {
+        scope: predict_held_out(scores, targets, measure, scope, floor, folds) for scope in SCOPES
+    }
+    if measure == 'precision':
+        return _choose_by_floor(predicted, targets, floor, folds)
+
+    name = FIGURES[measure]
+    sets = {scope: LabelSets.of(chosen, targets) for scope, chosen in predicted.items()}
+
+    def gain(weights: np.ndarray) -> np.ndarray:
+        label, one = (sets[scope].figures(weights)[name] for scope in ('label', 'global'))
+        return label - one
+
+    error = float(bootstrap_images(gain, len(scores), 500).standard_error)
+    held_out = {scope: float(found.figures()[name][0]) for scope, found in sets.items()}
+    difference = held_out['label'] - held_out['global']
+    scope = 'label' if difference > error else 'global'
+    return ScopeChoice(scope, held_out, _explain(scope, name, held_out, error, len(scores), folds))
+
+
+def _explain(
+    scope: str, name: str, held_out: dict[str, float], error: float, number: int, folds: int
+) -> str:
+    taken = {'label': 'A threshold for each label', 'global': 'One threshold for all labels'}[scope]
+    return (
+        f'{taken}: on images it was chosen without, one a label has {name} '
+        f'{held_out["label"]:.2f} and one for all {held_out["global"]:.2f} (cross-validation over '
+        f'{number} images, {folds} parts; standard error of the difference {error:.2f}, which one '
+        'a label has to exceed).'
+    )
+
+
+def _choose_by_floor(
+    predicted: dict[str, np.ndarray], targets: np.ndarray, floor: float, folds: int
+) -> ScopeChoice:
+    """Prefer what reaches the precision on held-out images, then what has more right labels."""
+    counts = {scope: count_sets(chosen, targets, axis=0) for scope, chosen in predicted.items()}
+    correct = {scope: int(count.correct.sum()) for scope, count in counts.items()}
+    held_out = {
+        scope: overall_precision_recall_f1(count).precision for scope, count in counts.items()
+    }
+
+    reached = [scope for scope in SCOPES if held_out[scope] >= 100 * floor]
+    if reached:
+        scope = max(reached, key=lambda scope: correct[scope])
+    else:
+        scope = max(SCOPES, key=lambda scope: held_out[scope])
+
+    taken = {'label': 'A threshold for each label', 'global': 'One threshold for all labels'}[scope]
+    found = ' and '.join(
+        f'{title} {correct[key]} right labels at a precision of {held_out[key]:.2f} %'
+        for key, title in (('label', 'one a label has'), ('global', 'one for all'))
+    )
+    reason = (
+        f'{taken}: on images it was chosen without, {found} (cross-validation over '
+        f'{len(targets)} images, {folds} parts; {100 * floor:g} % are wanted).'
+    )
+    return ScopeChoice(scope, held_out, reason)
 
 
 class Reliability(NamedTuple):
@@ -154,15 +317,15 @@ def reliability_curve(scores: np.ndarray, targets: np.ndarray, bins: int = 10) -
     known = targets >= 0
     values, true = scores[known].astype(np.float64), targets[known] > 0
     place = np.clip(np.ceil(values * bins).astype(int) - 1, 0, bins - 1)
+
     count = np.bincount(place, minlength=bins)
     kept = count > 0
     score, share = (
         np.bincount(place, weights=part, minlength=bins)[kept] / count[kept]
         for part in (values, true)
     )
-    return Reliability(
-        score, share, count[kept], float((np.abs(score - share) * count[kept]).sum() / count.sum())
-    )
+    error = (np.abs(score - share) * count[kept]).sum() / count.sum()
+    return Reliability(score, share, count[kept], float(error))
 
 
 def _check(measure: str, floor: float) -> None:
@@ -171,23 +334,16 @@ def _check(measure: str, floor: float) -> None:
 
 
 def _at_floor(cuts: np.ndarray, predicted: np.ndarray, correct: np.ndarray, floor: float) -> float:
-    """Give the cut with the most correct ones whose precision reaches the floor.
-
-    1.0 if none does.
-    """
+    """Return the cut with the most correct ones whose precision reaches the floor, or 1.0."""
     reached = (predicted > 0) & (correct >= floor * predicted)
     return float(cuts[int(np.argmax(np.where(reached, correct, -1)))]) if reached.any() else 1.0
 
 
 def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Count, at every threshold of (K,) scores.
-
-    The labels predicted and those of them that are right.
-    """
+    """Count the predicted and the right labels at every threshold of (K,) scores."""
     known = targets >= 0
-    return sweep(
-        scores[known], np.ones(known.sum(), dtype=np.int64), (targets[known] > 0).astype(np.int64)
-    )
+    true = (targets[known] > 0).astype(np.int64)
+    return sweep(scores[known], np.ones(len(true), dtype=np.int64), true)
 
 
 def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -202,14 +358,13 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     """
     known, true = targets >= 0, targets > 0
     order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
+
+    # From the highest score on: how much the precision changes with each entry that is passed.
     correct = np.take_along_axis(true, order, axis=1).cumsum(axis=1)
+    changes = np.diff(correct / np.arange(1, scores.shape[1] + 1), axis=1, prepend=0)
     precision = np.empty(scores.shape)
-    np.put_along_axis(
-        precision,
-        order,
-        np.diff(correct / np.arange(1, scores.shape[1] + 1), axis=1, prepend=0),
-        axis=1,
-    )
+    np.put_along_axis(precision, order, changes, axis=1)
+
     recall = true / np.maximum(true.sum(axis=1, keepdims=True), 1)
     return precision * known / len(scores), recall / len(scores)
 

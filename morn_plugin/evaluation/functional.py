@@ -1,12 +1,13 @@
-"""Counts to precision, recall and F1 (paper, Sec. 4.2). No MMEngine here.
+"""Counts and scores to the figures of papers, in percent. No MMEngine here.
 
 N images, C labels. ``Counts`` hold, one entry a label or one an image, how often it is true (a1,
-b1), predicted (a2, b2) and both (a3, b3). All figures are in percent.
+b1), predicted (a2, b2) and both (a3, b3). Targets are (N, C) in {0, 1, -1}; -1 is left out of every
+count.
 
 Undefined ratios: a label that is never predicted has no precision and one without an image no
 recall; likewise an image with nothing predicted, and one without true labels. ``undefined='zero'``,
-the authors' convention and the default, counts them as 0 in the mean; ``'skip'`` leaves them out of
-it.
+the authors' convention and the default, counts them as 0 in the mean; ``'one'`` as 1 (SRN's code);
+``'skip'`` leaves them out of it.
 """
 
 from collections.abc import Iterable
@@ -14,7 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-UNDEFINED = ('zero', 'skip')
+from ..utils.checks import check_choice
+
+UNDEFINED = ('zero', 'one', 'skip')
+F1_FORMS = ('of-means', 'mean')
+TIES = ('together', 'apart')
 
 
 class Counts(NamedTuple):
@@ -32,7 +37,7 @@ class Counts(NamedTuple):
 
 
 class PrecisionRecallF1(NamedTuple):
-    """Means in percent; ``f1`` is the harmonic mean of the two means, not the mean of F1s."""
+    """Precision, recall and F1 in percent."""
 
     precision: float
     recall: float
@@ -58,7 +63,7 @@ def pack_labels(predicted: np.ndarray, target: np.ndarray) -> list[bytes]:
 def unpack_labels(
     packed: Iterable[bytes], num_classes: int, chunk: int = 4096
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Give back what :func:`pack_labels` packed, a chunk of images at a time.
+    """Unpack what :func:`pack_labels` packed, a chunk of images at a time.
 
     Yields:
         Boolean arrays (chunk, C): predicted, true.
@@ -79,7 +84,7 @@ def count_labels(packed: Iterable[bytes], num_classes: int) -> Counts:
     """
     counts = np.zeros((3, num_classes), dtype=np.int64)
     for predicted, true in unpack_labels(packed, num_classes):
-        counts += np.stack([true.sum(0), predicted.sum(0), (true & predicted).sum(0)])
+        counts += np.stack(count_sets(predicted, true, axis=0))
     return Counts(*counts)
 
 
@@ -90,18 +95,39 @@ def count_images(packed: Iterable[bytes], num_classes: int) -> Counts:
         Arrays (N,).
     """
     parts = [
-        np.stack([true.sum(1), predicted.sum(1), (true & predicted).sum(1)])
+        np.stack(count_sets(predicted, true, axis=1))
         for predicted, true in unpack_labels(packed, num_classes)
     ]
     return Counts(*np.concatenate(parts, axis=1))
 
 
-def mean_precision_recall_f1(counts: Counts, undefined: str = 'zero') -> PrecisionRecallF1:
-    """Average precision and recall over the entries, and take the harmonic mean of the two.
+def count_sets(predicted: np.ndarray, target: np.ndarray, axis: int) -> Counts:
+    """Count the label sets of images that fit into memory.
+
+    Args:
+        predicted: Boolean (N, C).
+        target: (N, C); positive true, 0 false, negative ignored.
+        axis: 0 counts per label, 1 per image.
+
+    Returns:
+        Arrays (C,) or (N,).
+    """
+    true = target > 0
+    given = predicted & (target >= 0)
+    return Counts(true.sum(axis), given.sum(axis), (true & given).sum(axis))
+
+
+def mean_precision_recall_f1(
+    counts: Counts, undefined: str = 'zero', f1: str = 'of-means'
+) -> PrecisionRecallF1:
+    """Average precision and recall over the entries.
 
     Args:
         counts: Of labels or of images.
-        undefined: ``'zero'`` or ``'skip'``, see the top of the module.
+        undefined: ``'zero'``, ``'one'`` or ``'skip'``, see the top of the module.
+        f1: ``'of-means'``, the harmonic mean of mean precision and mean recall, or ``'mean'``, the
+            mean of the entries' own F1s. An entry that lacks precision or recall lacks F1 as well
+            where ``undefined='skip'``.
 
     Returns:
         Percent.
@@ -112,14 +138,55 @@ def mean_precision_recall_f1(counts: Counts, undefined: str = 'zero') -> Precisi
         [33.33, 16.67, 22.22]
         >>> [round(value, 2) for value in mean_precision_recall_f1(counts, undefined='skip')]
         [50.0, 25.0, 33.33]
+        >>> round(mean_precision_recall_f1(counts, f1='mean').f1, 2)
+        22.22
     """
-    precision = _mean_ratio(counts.correct, counts.predicted, undefined)
-    recall = _mean_ratio(counts.correct, counts.true, undefined)
-    return PrecisionRecallF1(precision, recall, harmonic_mean(precision, recall))
+    check_choice('undefined', undefined, UNDEFINED)
+    check_choice('f1', f1, F1_FORMS)
+    precisions = _ratios(counts.correct, counts.predicted, undefined)
+    recalls = _ratios(counts.correct, counts.true, undefined)
+
+    precision, recall = _mean_percent(precisions), _mean_percent(recalls)
+    if f1 == 'of-means':
+        return PrecisionRecallF1(precision, recall, harmonic_mean(precision, recall))
+
+    total = precisions + recalls
+    own = np.divide(2 * precisions * recalls, total, out=np.zeros_like(total), where=total != 0)
+    return PrecisionRecallF1(precision, recall, _mean_percent(own))
+
+
+def overall_precision_recall_f1(
+    counts: Counts, undefined: str = 'zero', at_least_one: bool = False
+) -> PrecisionRecallF1:
+    """Compute OP, OR and OF1: the ratios of the sums over all decisions (micro average).
+
+    Args:
+        counts: Of labels or of images; both give the same.
+        undefined: ``'zero'`` or ``'one'``: what precision is where nothing is predicted at all, and
+            recall where nothing is true. There is no mean to be left out of: ``'skip'`` is as
+            ``'zero'``.
+        at_least_one: Count one (wrong) prediction for each label that is never predicted, as
+            ML-GCN's evaluation does, whose guard against 0/0 reaches its overall precision. Wants
+            counts of labels.
+
+    Returns:
+        Percent.
+
+    Examples:
+        >>> counts = Counts(np.array([2, 1]), np.array([3, 0]), np.array([2, 0]))
+        >>> [round(value, 2) for value in overall_precision_recall_f1(counts)]
+        [66.67, 66.67, 66.67]
+        >>> [round(value, 2) for value in overall_precision_recall_f1(counts, at_least_one=True)]
+        [50.0, 66.67, 57.14]
+    """
+    check_choice('undefined', undefined, UNDEFINED)
+    predicted = np.maximum(counts.predicted, 1) if at_least_one else counts.predicted
+    sums = Counts(*(np.atleast_1d(part.sum()) for part in (counts.true, predicted, counts.correct)))
+    return mean_precision_recall_f1(sums, undefined)
 
 
 def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
-    """Give P_L, R_L, F1_L, P_I, R_I and F1_I of label sets, by the authors' conventions.
+    """Compute P_L, R_L, F1_L, P_I, R_I and F1_I of label sets, by the authors' conventions.
 
     Args:
         predicted: Boolean (N, C).
@@ -132,18 +199,16 @@ def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
         >>> paper_figures(np.array([[True, False]]), np.array([[1, 1]]))[:3]
         [50.0, 50.0, 50.0]
     """
-    packed, number = pack_labels(predicted, target), target.shape[1]
-    return [
-        value
-        for counts in (count_labels(packed, number), count_images(packed, number))
-        for value in mean_precision_recall_f1(counts)
-    ]
+    per_label, per_image = (
+        mean_precision_recall_f1(count_sets(predicted, target, axis)) for axis in (0, 1)
+    )
+    return [*per_label, *per_image]
 
 
 def top_one(scores: np.ndarray, target: np.ndarray) -> float:
-    """Give the share of images whose best label is a true one (paper, Table 4).
+    """Compute the share of images whose best label is a true one (paper, Table 4).
 
-    Ignored labels left out.
+    Ignored labels are left out; of equal scores the lower class index is the better.
 
     Args:
         scores: (N, C), 0-1, of one step.
@@ -156,17 +221,130 @@ def top_one(scores: np.ndarray, target: np.ndarray) -> float:
         >>> top_one(np.array([[0.9, 0.2], [0.6, 0.3]]), np.array([[1, 0], [-1, 0]]))
         50.0
     """
+    return 100 * float(best_is_true(scores, target).mean())
+
+
+def best_is_true(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Tell of each image whether its best label is a true one.
+
+    Args:
+        scores: (N, C), 0-1.
+        target: (N, C); positive true, 0 false, negative ignored.
+
+    Returns:
+        Boolean (N,).
+    """
     best = np.where(target < 0, -1, scores).argmax(axis=1)
-    return 100 * float((target[np.arange(len(target)), best] > 0).mean())
+    return target[np.arange(len(target)), best] > 0
+
+
+def average_precisions(
+    scores: np.ndarray, target: np.ndarray, envelope: bool = False, ties: str = 'together'
+) -> np.ndarray:
+    """Compute the average precision of each label, the sum of (R_k - R_{k-1}) P_k, by scikit-learn.
+
+    Args:
+        scores: (N, C).
+        target: (N, C); positive true, 0 false, negative ignored.
+        envelope: Take as P_k the highest precision at this recall or a higher one (PASCAL VOC 2010
+            and later; SRN's code).
+        ties: Images of equal score are passed ``'together'``, so that the figure does not depend on
+            their order, or ``'apart'``, one after the other as they come (ML-GCN's code).
+
+    Returns:
+        Percent (C,); NaN for a label without a true image.
+
+    Examples:
+        >>> scores = np.array([[0.9], [0.8], [0.8], [0.7]])
+        >>> average_precisions(scores, np.array([[0], [1], [0], [1]])).round(1).tolist()
+        [41.7]
+        >>> average_precisions(scores, np.array([[0], [1], [0], [1]]), ties='apart').tolist()
+        [50.0]
+    """
+    from sklearn.metrics import precision_recall_curve  # a second, for those who want no mAP
+
+    check_choice('ties', ties, TIES)
+    found = np.full(scores.shape[1], np.nan)
+    for label in np.flatnonzero((target > 0).any(axis=0)):
+        known = target[:, label] >= 0
+        values, true = scores[known, label], target[known, label] > 0
+        if ties == 'apart':
+            order = np.argsort(-values, kind='stable')
+            values = np.empty(len(order))
+            values[order] = -np.arange(len(order))
+
+        # The curve starts at recall 1 and ends at recall 0.
+        precision, recall, _ = precision_recall_curve(true, values)
+        if envelope:
+            precision = np.maximum.accumulate(precision)
+        found[label] = -100 * float(np.diff(recall) @ precision[:-1])
+    return found
+
+
+def mean_average_precision(
+    scores: np.ndarray,
+    target: np.ndarray,
+    undefined: str = 'zero',
+    envelope: bool = False,
+    ties: str = 'together',
+) -> float:
+    """Compute mAP, the mean over labels of :func:`average_precisions`.
+
+    Args:
+        scores: (N, C).
+        target: (N, C); positive true, 0 false, negative ignored.
+        undefined: A label without a true image counts as ``'zero'``, as ``'one'``, or is left out
+            (``'skip'``).
+        envelope: See :func:`average_precisions`.
+        ties: See :func:`average_precisions`.
+
+    Returns:
+        Percent.
+    """
+    check_choice('undefined', undefined, UNDEFINED)
+    found = average_precisions(scores, target, envelope, ties)
+    if undefined != 'skip':
+        found = np.where(np.isnan(found), 100.0 if undefined == 'one' else 0.0, found)
+    return _mean_percent(found / 100)
+
+
+def topk_bound(num_true: np.ndarray, topk: int) -> dict[str, float]:
+    """Compute the best figures that an answer of exactly k labels an image can have.
+
+    Whatever the k labels are, an image with n true ones has at most min(n, k) of them right.
+
+    Args:
+        num_true: (N,), the number of true labels of each image.
+        topk: k.
+
+    Returns:
+        ``P_I``, ``R_I``, ``F1_I``, ``OP``, ``OR`` and ``OF1`` in percent, an image without true
+        labels counting as 0 in ``R_I``.
+
+    Examples:
+        >>> topk_bound(np.array([1, 2, 5]), 3)['OR']
+        75.0
+    """
+    correct = np.minimum(num_true, topk)
+    counts = Counts(num_true, np.full_like(num_true, topk), correct)
+    per_image = mean_precision_recall_f1(counts)
+    overall = overall_precision_recall_f1(counts)
+    return dict(zip(('P_I', 'R_I', 'F1_I', 'OP', 'OR', 'OF1'), (*per_image, *overall), strict=True))
 
 
 def harmonic_mean(precision: float, recall: float) -> float:
-    """Give 2 P R / (P + R), and 0 where both are 0."""
+    """Compute 2 P R / (P + R), and 0 where both are 0."""
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _mean_ratio(numerator: np.ndarray, denominator: np.ndarray, undefined: str) -> float:
-    ratio = np.divide(numerator, denominator, out=np.zeros(len(numerator)), where=denominator > 0)
-    if undefined == 'skip':
-        ratio = ratio[denominator > 0]
-    return float(100 * ratio.mean()) if len(ratio) else 0.0
+def _ratios(numerator: np.ndarray, denominator: np.ndarray, undefined: str) -> np.ndarray:
+    """Divide, with what ``undefined`` says (NaN for ``'skip'``) where the denominator is 0."""
+    filled = {'zero': 0.0, 'one': 1.0, 'skip': np.nan}[undefined]
+    out = np.full(len(numerator), filled)
+    return np.divide(numerator, denominator, out=out, where=denominator > 0)
+
+
+def _mean_percent(ratios: np.ndarray) -> float:
+    """Average what is defined, in percent; 0 where nothing is."""
+    defined = ratios[~np.isnan(ratios)]
+    return float(100 * defined.mean()) if len(defined) else 0.0

@@ -1,20 +1,32 @@
-"""Models: label decoders, heads, losses and classifiers."""
+"""Models: label decoders, heads, losses and classifiers.
+
+A label decoder is registered by being there: a module in ``label_decoders`` with a subclass of
+``LabelDecoder`` is enough. So is a decision rule in ``decisions``.
+"""
 
 from mmpretrain.registry import MODELS
 
 from .classifiers import MultiLabelClassifier, ScoreClassifier
-from .heads import LabelDecoderHead, MultiOrderLSTMHead
-from .label_decoders import LabelDecoder, LabelSequenceLSTM, MultiOrderLSTM, decoder_from_release
+from .decisions import find_decisions
+from .heads import DecisionHead, LabelDecoderHead, MultiOrderLSTMHead
+from .label_decoders import (
+    LabelDecoder,
+    LabelSequenceLSTM,
+    MultiOrderLSTM,
+    decoder_from_release,
+    find_decoders,
+)
 from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
 from .necks import ChannelLastPooling, TokenPooling
 from .tta import AverageScoresTTA
 
-for _decoder in (LabelSequenceLSTM, MultiOrderLSTM):  # decoders know nothing of the registry
-    MODELS.register_module(module=_decoder)
+for _part in (*find_decoders(), *find_decisions()):  # they know nothing of the registry
+    MODELS.register_module(module=_part)
 
 __all__ = [
     'AverageScoresTTA',
     'ChannelLastPooling',
+    'DecisionHead',
     'LabelDecoder',
     'LabelDecoderHead',
     'LabelSequenceLSTM',

@@ -6,18 +6,20 @@ import torch
 from mmengine.model import BaseTTAModel
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
+from torch import Tensor
 
-from .heads.label_decoder_head import select_labels
+from ..utils.fields import CNN_SCORES, SCORES, STEP_LABELS, STEP_SCORES
+from .decisions import select_labels
 
 
 @MODELS.register_module()
 class AverageScoresTTA(BaseTTAModel):
     """Averages every kind of score over the augmented views, and decides the labels anew.
 
-    A decoder without a threshold decides once more, from the CNN's averaged probabilities.
+    A decoder without a threshold that sees nothing but the CNN's probabilities decides once more,
+    from their average. Any other decoder without a threshold gets the labels that most of the views
+    have.
     """
-
-    SCORES = ('pred_score', 'cnn_score', 'step_scores')
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DataSample]]) -> list[DataSample]:
         """Merge the views of every image."""
@@ -25,14 +27,35 @@ class AverageScoresTTA(BaseTTAModel):
 
     def _merge(self, views: Sequence[DataSample]) -> DataSample:
         head = self.module.head
-        decoder = getattr(head, 'decoder', None)
-        if decoder is not None and not decoder.has_threshold:
-            mean = torch.stack([view.cnn_score for view in views]).mean(0)
+        decides_itself = not getattr(head, 'has_threshold', True)
+        if decides_itself and tuple(head.inputs) == ('scores',):
+            mean = _average(views, CNN_SCORES.sample)
             return head.predict_scores(mean[None], [views[0].clone()])[0]
+
         merged = views[0].clone()
-        for name in self.SCORES:
-            if name in merged:
-                merged.set_field(torch.stack([view.get(name) for view in views]).mean(0), name)
-        merged.pop('step_labels', None)
-        chosen = select_labels(merged.pred_score[None], head.thr, head.topk)[0]
+        for field in (SCORES, CNN_SCORES, STEP_SCORES):
+            if field.sample in merged:
+                merged.set_field(_average(views, field.sample), field.sample)
+        merged.pop(STEP_LABELS.sample, None)
+
+        chosen = self._vote(views) if decides_itself else self._decide(merged)
         return merged.set_pred_label(chosen.nonzero()[:, 0])
+
+    def _decide(self, merged: DataSample) -> Tensor:
+        """Mark the labels (C,) by the head's own decision."""
+        head, scores = self.module.head, merged.pred_score[None]
+        decision = getattr(head, 'decision', None)
+        if decision is not None and not decision.inputs:
+            return decision.decide(scores=scores)[0]
+        return select_labels(scores, head.thr, head.topk)[0]
+
+    def _vote(self, views: Sequence[DataSample]) -> Tensor:
+        """Mark the labels (C,) that more than half of the views have."""
+        votes = torch.zeros_like(views[0].pred_score)
+        for view in views:
+            votes[view.pred_label] += 1
+        return votes > len(views) / 2
+
+
+def _average(views: Sequence[DataSample], name: str) -> Tensor:
+    return torch.stack([view.get(name) for view in views]).mean(0)

@@ -4,10 +4,16 @@ import argparse
 
 from mmengine.config import DictAction
 
+from .layout import find_config_file
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every run of a config takes, named as MMPretrain names them."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config',
+        type=find_config_file,
+        help="config file; 'morn_plugin::morn/NAME.py' is one of the package's own",
+    )
     parser.add_argument(
         '--work-dir',
         help='folder for logs and checkpoints (default: work_dirs/<name of the config>)',
@@ -42,5 +48,9 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every use of a trained model takes."""
     parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    parser.add_argument(
+        '--config',
+        type=find_config_file,
+        help='config, where the checkpoint has none in it or beside it',
+    )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')

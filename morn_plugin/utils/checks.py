@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from .describing import shorten
 
@@ -20,6 +21,21 @@ def check_positive(**sizes: int) -> None:
             raise ValueError(
                 f'Expected `{name}` to be a positive integer, but got {shorten(size)}.'
             )
+
+
+def plain_numbers(value: Any) -> Any:
+    """Turn NumPy's numbers and arrays, and tensors, into Python's numbers and lists.
+
+    Examples:
+        >>> import numpy as np
+        >>> plain_numbers([np.float64(0.5), 1]), plain_numbers(np.array([0.25, 0.5]))
+        ([0.5, 1], [0.25, 0.5])
+    """
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [plain_numbers(item) for item in value]
+    return value
 
 
 def at_least(least: int) -> Callable[[str], int]:

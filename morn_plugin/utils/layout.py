@@ -13,13 +13,26 @@ def find_root(package: Path = PACKAGE) -> Path:
     """Return the folder that holds ``configs`` and ``tools``.
 
     A wheel has them inside the package, in ``.mim``, as those of OpenMMLab do. In a checkout they
-    are beside the package.
+    are beside the package, and ``.mim``, where it is there, links to them.
 
     Args:
         package: Folder of the package.
     """
-    inside = package / '.mim'
-    return inside if (inside / 'configs').is_dir() else package.parent
+    inside = package / '.mim' / 'configs'
+    return inside.resolve().parent if inside.is_dir() else package.parent
+
+
+def find_config_file(name: str) -> str:
+    """Return the path of a config.
+
+    Args:
+        name: A path, returned as it is, or ``morn_plugin::`` and the path in the package's own
+            configs.
+    """
+    prefix = 'morn_plugin::'
+    if not name.startswith(prefix):
+        return name
+    return str(find_root() / 'configs' / name.removeprefix(prefix))
 
 
 def runs_own_tool(root: Path | None = None) -> bool:
@@ -38,4 +51,4 @@ def runs_own_tool(root: Path | None = None) -> bool:
     main = Path(file).resolve()
     if main.name == 'morn' or main.parent.name == 'morn.exe':  # as installed by pip
         return True
-    return (root or find_root()).resolve() / 'tools' in main.parents
+    return (root or find_root()) / 'tools' in main.parents

@@ -68,6 +68,16 @@ class CheckpointMeta(Schema):
     dataset_meta: DatasetMeta | None = None
 
 
+class ScoreMapContent(Schema):
+    """How scores become probabilities, see :class:`morn_plugin.evaluation.platt.PlattMap`."""
+
+    model_config = ConfigDict(extra='forbid')
+
+    slope: Annotated[Number, Field(gt=0)]
+    offset: Number
+    space: Literal['logit', 'score']
+
+
 class ThresholdsContent(Schema):
     """A thresholds file, see :class:`morn_plugin.deploy.labels.Thresholds`."""
 
@@ -77,6 +87,7 @@ class ThresholdsContent(Schema):
     classes: ClassNames
     measure: Text
     chosen_on: Text
+    score_map: ScoreMapContent | None = None
 
     @model_validator(mode='after')
     def _check_numbers(self) -> 'ThresholdsContent':

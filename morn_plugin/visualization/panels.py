@@ -13,25 +13,23 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.font_manager import FontProperties
-from matplotlib.textpath import text_to_path
+from matplotlib.table import Table
 from matplotlib.transforms import Bbox
 from PIL import Image
 
 from ..deploy.labels import cut_at_end
+from .fonts import Fonts, choose_fonts
 
 RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
 KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
+SIGNS = '✓○✗★•…→'
 TOP_LABELS = 5
 STEP_HEIGHT = 0.4  # inches
 MAX_LINES = 40  # labels written beside an image
 MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
-NAME_ROOM, CELL_ROOM, TITLE_ROOM = (
-    110,
-    84,
-    145,
-)  # points: a name beside mark and score, in a cell, below the image
+# Points: a name beside mark and score, in a cell, below the image, in the path.
+NAME_ROOM, CELL_ROOM, TITLE_ROOM, PATH_ROOM = 110, 84, 145, 70
 NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 
@@ -93,24 +91,32 @@ def render_predictions(
 
 
 def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], heading: str) -> Figure:
+    fonts = choose_fonts([*classes, heading, *(item.title for item in predictions), SIGNS])
     steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
     lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
     height = max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
+
     figure = Figure(
         figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained'
     )
     axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
     for row, item in zip(axes, predictions, strict=True):
-        _draw_image(row[0], item)
-        _draw_labels(row[1], item, classes)
-        _draw_steps(row[2], item, classes, height)
-    kinds = KINDS if any(item.true is not None for item in predictions) else ()
-    with_steps = any(item.step_scores is not None for item in predictions)
-    legend = '    '.join(
-        [f'{mark} {kind}' for kind, _, mark in kinds] + ['★ score kept by max-pooling'] * with_steps
-    )
-    figure.suptitle('\n'.join(filter(None, (heading, legend))), fontsize=10, parse_math=False)
+        _draw_image(row[0], item, fonts)
+        _draw_labels(row[1], item, classes, fonts)
+        _draw_steps(row[2], item, classes, height, fonts)
+
+    title = '\n'.join(filter(None, (fonts.clean(heading), _make_legend(predictions))))
+    figure.suptitle(title, fontsize=10, parse_math=False, fontfamily=fonts.families)
     return figure
+
+
+def _make_legend(predictions: Sequence[Prediction]) -> str:
+    parts = []
+    if any(item.true is not None for item in predictions):
+        parts += [f'{mark} {kind}' for kind, _, mark in KINDS]
+    if any(item.step_scores is not None for item in predictions):
+        parts.append('★ score kept by max-pooling')
+    return '    '.join(parts)
 
 
 def split_labels(true: Sequence[int], predicted: Sequence[int]) -> dict[str, list[int]]:
@@ -141,38 +147,29 @@ def _count_lines(item: Prediction) -> int:
     return len(set(item.true or ()) | set(item.predicted))
 
 
-def _draw_image(axes: Axes, item: Prediction) -> None:
-    image = Image.fromarray(item.image)
-    image.thumbnail((MAX_SIDE, MAX_SIDE))
-    axes.imshow(np.asarray(image))
+def _draw_image(axes: Axes, item: Prediction, fonts: Fonts) -> None:
+    axes.imshow(shrink(item.image))
     axes.set_anchor('N')
     axes.set_xticks([])
     axes.set_yticks([])
-    axes.set_xlabel(
-        _shorten(item.title, TITLE_ROOM, TITLE_SIZE), fontsize=TITLE_SIZE, parse_math=False
-    )
+
+    title = fonts.shorten(item.title, TITLE_ROOM, TITLE_SIZE)
+    axes.set_xlabel(title, fontsize=TITLE_SIZE, parse_math=False, fontfamily=fonts.families)
 
 
-def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
+def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str], fonts: Fonts) -> None:
     axes.axis('off')
-    if item.true is None:
-        chosen = [
-            (label, 'black', '•')
-            for label in sorted(item.predicted, key=lambda label: -item.scores[label])
-        ]
-    else:
-        kinds = split_labels(item.true, item.predicted)
-        chosen = [(label, colour, mark) for kind, colour, mark in KINDS for label in kinds[kind]]
-    lines = [
-        (
-            f'{mark} {_shorten(classes[label], NAME_ROOM, NAME_SIZE)}  {item.scores[label]:.2f}',
-            colour,
-        )
-        for label, colour, mark in chosen
-    ]
+    lines = []
+    for label, colour, mark in _sort_labels(item):
+        name = fonts.shorten(classes[label], NAME_ROOM, NAME_SIZE)
+        lines.append((f'{mark} {name}  {item.scores[label]:.2f}', colour))
+
     if len(lines) > MAX_LINES:
         lines[MAX_LINES:] = [(f'… and {len(lines) - MAX_LINES} more', 'grey')]
-    for number, (text, colour) in enumerate(lines or [('nothing predicted', 'grey')]):
+    if not lines:
+        lines = [('nothing predicted', 'grey')]
+
+    for number, (text, colour) in enumerate(lines):
         axes.text(
             0,
             1 - (number + 0.5) / max(len(lines), 7),
@@ -180,29 +177,42 @@ def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str]) -> None:
             color=colour,
             va='center',
             fontsize=NAME_SIZE,
+            fontfamily=fonts.families,
             parse_math=False,
             transform=axes.transAxes,
         )
 
 
-def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: float) -> None:
+def _sort_labels(item: Prediction) -> list[tuple[int, str, str]]:
+    """Return label, colour and mark of what is written beside an image, from top to bottom."""
+    if item.true is None:
+        best_first = sorted(item.predicted, key=lambda label: -item.scores[label])
+        return [(label, 'black', '•') for label in best_first]
+
+    kinds = split_labels(item.true, item.predicted)
+    return [(label, colour, mark) for kind, colour, mark in KINDS for label in kinds[kind]]
+
+
+def _draw_steps(
+    axes: Axes, item: Prediction, classes: Sequence[str], height: float, fonts: Fonts
+) -> None:
     axes.axis('off')
     if item.step_scores is None:
         return
+
     tall = min(1.0, STEP_HEIGHT * len(item.step_scores) / (height - STEP_HEIGHT))
     kept = kept_by_max_pooling(item.step_scores, item.predicted)
     best = np.argsort(-item.step_scores, axis=1, kind='stable')[:, :TOP_LABELS]  # (T, 5)
+
     text, colours = [], []
     for step, labels in enumerate(best):
+        names = [fonts.shorten(classes[label], CELL_ROOM, CELL_SIZE) for label in labels]
         scores = item.step_scores[step, labels]
-        text.append(
-            [
-                f'{_shorten(classes[label], CELL_ROOM, CELL_SIZE)}\n{score:.2f}'
-                + (' ★' if kept[step, label] else '')
-                for label, score in zip(labels, scores, strict=True)
-            ]
-        )
+        stars = [' ★' if kept[step, label] else '' for label in labels]
+        cells = zip(names, scores, stars, strict=True)
+        text.append([f'{name}\n{score:.2f}{star}' for name, score, star in cells])
         colours.append([(0.0, 0.45, 0.70, 0.75 * float(score)) for score in scores])
+
     table = axes.table(
         text,
         cellColours=colours,
@@ -211,40 +221,48 @@ def _draw_steps(axes: Axes, item: Prediction, classes: Sequence[str], height: fl
         loc='center',
         bbox=Bbox.from_bounds(0.04, 1 - tall, 0.96, tall),
     )
+    _style_table(table, kept, best, fonts)
     if item.path is not None:
-        names = '  →  '.join(_shorten(classes[label], 70, CELL_SIZE) for label in item.path[:5])
-        more = '  → …' if len(item.path) > 5 else ''
-        axes.text(
-            0.04,
-            1 - tall - 0.05,
-            f'path: {names}{more}',
-            fontsize=CELL_SIZE,
-            va='top',
-            color='0.3',
-            clip_on=False,
-            transform=axes.transAxes,
-            parse_math=False,
-        )
+        _write_path(axes, item.path, classes, 1 - tall, fonts)
+
+
+def _style_table(table: Table, kept: np.ndarray, best: np.ndarray, fonts: Fonts) -> None:
     table.auto_set_font_size(False)
     table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():
         cell.set_edgecolor('white')
         cell.get_text().set_parse_math(False)
+        cell.set_text_props(fontfamily=fonts.families)
         if column >= 0 and kept[step, best[step, column]]:
             cell.set_text_props(fontweight='bold')
 
 
-def _shorten(text: str, room: float, size: float) -> str:
-    """Cut text that is wider than ``room`` points, as measured in bold, from the middle.
-
-    Names often differ at the end.
-    """
-    font = FontProperties(size=size, weight='bold')
-    width = lambda part: text_to_path.get_text_width_height_descent(part, font, ismath=False)[0]
-    if width(text) <= room:
-        return text
-    cuts = (
-        f'{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}'
-        for kept in range(len(text) - 1, 0, -1)
+def _write_path(
+    axes: Axes,
+    path: Sequence[int] | np.ndarray,
+    classes: Sequence[str],
+    bottom: float,
+    fonts: Fonts,
+) -> None:
+    """Write the labels picked step by step below the table, which ends at ``bottom``."""
+    names = [fonts.shorten(classes[label], PATH_ROOM, CELL_SIZE) for label in path[:TOP_LABELS]]
+    more = '  →  …' if len(path) > TOP_LABELS else ''
+    axes.text(
+        0.04,
+        bottom - 0.05,
+        f'path: {"  →  ".join(names)}{more}',
+        fontsize=CELL_SIZE,
+        fontfamily=fonts.families,
+        va='top',
+        color='0.3',
+        clip_on=False,
+        transform=axes.transAxes,
+        parse_math=False,
     )
-    return next((cut for cut in cuts if width(cut) <= room), '…')
+
+
+def shrink(image: np.ndarray, side: int = MAX_SIDE) -> np.ndarray:
+    """Shrink an image (H, W, 3) to at most ``side`` pixels each way, in its own proportions."""
+    picture = Image.fromarray(image)
+    picture.thumbnail((side, side))
+    return np.asarray(picture)

@@ -241,8 +241,9 @@ def encode(image: Image.Image, kind: str, **options: Any) -> bytes:
 
 
 KINDS = dict(
-    PNG={}, JPEG=dict(quality=95), WEBP=dict(lossless=True), GIF={}, BMP={}, TIFF={}, PPM={}
-)
+    PNG={}, JPEG=dict(quality=95), WEBP=dict(lossless=True), GIF={}, BMP={}, TIFF={}, PPM={},
+    JPEG2000={}, ICO=dict(sizes=[(24, 16)]), AVIF={},
+)  # fmt: skip
 
 
 @pytest.mark.parametrize('kind', KINDS)

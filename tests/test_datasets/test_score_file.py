@@ -7,7 +7,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 
 from morn_plugin.datasets.annotations import AnnotationError, Annotations
-from morn_plugin.datasets.score_file import (
+from morn_plugin.datasets.cached.dataset import ScoreDataset
+from morn_plugin.datasets.cached.file import (
     FORMAT,
     ScoreFile,
     ScoreFileError,
@@ -15,7 +16,6 @@ from morn_plugin.datasets.score_file import (
     save_scores,
     sha256,
 )
-from morn_plugin.datasets.scores import ScoreDataset
 
 CLASSES = ['cat', 'dog', 'tree']
 DATA = [

@@ -1,7 +1,10 @@
 """Preparing images without OpenCV, against OpenCV and the pipeline's own transforms."""
 
+from pathlib import Path
+
 import cv2
 import numpy as np
+import picture_files as make
 import pytest
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
@@ -69,3 +72,43 @@ def test_a_file_meant_twice_comes_once(tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(FileNotFoundError, match='holds no image'):
         list_images([tmp_path / 'empty'])
+
+
+def test_images_of_every_ending_and_of_none_are_found_in_a_folder(tmp_path):
+    names = [
+        'a.jpg',
+        'b.jfif',
+        'c.avif',
+        'd.jpe',
+        'e.jp2',
+        'f.MPO',
+        'g.pgm',
+        'h.heic',
+        'i.ico',
+        'k',
+        'l.bin',
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(make.encode(make.gradient(), 'PNG'))
+    (tmp_path / 'notes').write_text('BMW is a make of cars, and P5 a process.')
+    (tmp_path / 'empty').touch()
+    (tmp_path / 'data.json').write_text('{}')
+    assert [Path(path).name for path in list_images(tmp_path)] == names
+
+
+def test_pictures_of_other_kinds_are_counted(tmp_path):
+    (tmp_path / 'a.png').write_bytes(make.encode(make.gradient(), 'PNG'))
+    (tmp_path / 'b.svg').write_text('<svg/>')
+    (tmp_path / 'c.dng').write_bytes(make.encode(make.gradient(), 'TIFF'))
+    with pytest.warns(
+        UserWarning, match=r'2 pictures of other kinds are left out \(b\.svg, \.\.\.\)'
+    ):
+        assert list_images([tmp_path]) == [str(tmp_path / 'a.png')]
+
+
+@pytest.mark.parametrize('item', [0.5, b'a.jpg', None, np.zeros((4, 4, 3), np.uint8)])
+def test_what_is_no_path_is_refused_by_its_kind(item):
+    with pytest.raises(
+        TypeError, match=rf'got a {type(item).__name__}|got a numpy\.ndarray of shape'
+    ):
+        list_images([item])

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import nn
 
 from morn_plugin.datasets.annotations import AnnotationError
-from morn_plugin.engine.hooks.paper_table_hook import COLUMNS, format_table
+from morn_plugin.engine.hooks.paper_table_hook import COLUMNS, FIELD_COLUMNS, format_table
 from morn_plugin.engine.hooks.visualization_hook import make_prediction
 
 CLASSES = ['cat', 'dog', 'cow']
@@ -83,6 +83,9 @@ METRICS = {
     'per-label/f1-score': 58.949,
     'cnn/per-image/f1-score': 7.0,
     'one-step/top-1': 100.0,
+    'per-label/n-plus': 41.0,
+    'multi-label/mAP': 61.25,
+    'overall/f1-score': 63.5,
 }
 
 
@@ -114,6 +117,44 @@ def test_the_table_goes_to_the_log(caplog):
     assert 'percent' in caplog.text
     assert 'CNN' in caplog.text
     assert 'Constant' not in caplog.text  # nothing of it was computed
+
+
+def test_the_columns_of_other_papers():
+    header, cnn, ours = (
+        format_table({'CNN': 'cnn/', 'Ours': ''}, METRICS, FIELD_COLUMNS).rstrip().splitlines()
+    )
+    assert header.split() == ['mAP', 'CP', 'CR', 'CF1', 'OP', 'OR', 'OF1', 'N+']
+    assert cnn.split() == ['CNN', *'-' * 8]
+    assert ours.split() == ['Ours', '61.25', '59.30', '58.60', '58.95', '-', '-', '63.50', '41']
+
+
+class Decoder(nn.Module):
+    pass
+
+
+class NamedDecoder(nn.Module):
+    display_name = 'Some method'
+
+
+@pytest.mark.parametrize(
+    ('decoder', 'title'), [(Decoder, 'Decoder'), (NamedDecoder, 'Some method'), (None, 'Model')]
+)
+@pytest.mark.parametrize('wrapped', [False, True])
+def test_a_method_is_named_by_its_decoder(caplog, decoder, title, wrapped):
+    model = nn.Module()
+    model.head = nn.Module()
+    if decoder is not None:
+        model.head.decoder = decoder()
+    if wrapped:
+        wrapper = nn.Module()
+        wrapper.module = model
+        model = wrapper
+    with caplog.at_level('INFO'):
+        HOOKS.build(dict(type='PaperTableHook')).after_test_epoch(make_runner(model=model), METRICS)
+    rows = [line for line in caplog.text.splitlines() if line.startswith((' CNN', f' {title}'))]
+    paper, field = rows[:2], rows[2:]
+    assert [row.split()[-1] for row in paper] == ['-', '100.00']
+    assert [row.split()[-1] for row in field] == ['41'], 'nothing of the CNN is in these columns'
 
 
 @pytest.mark.parametrize('metrics', [None, {}, {'accuracy': 3.0}])

@@ -13,7 +13,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS, HOOKS
 
 from morn_plugin.datasets.annotations import Annotations, load_annotations, training_targets
-from morn_plugin.datasets.score_file import ScoreFile, save_scores
+from morn_plugin.datasets.cached.file import ScoreFile, save_scores
 from morn_plugin.models import LabelSequenceLSTM
 
 ROOT = Path(__file__).parents[2]

@@ -9,9 +9,18 @@ from sklearn.metrics import f1_score
 
 from morn_plugin.evaluation.calibration import (
     MEASURES,
+    SCOPES,
+    choose_scope,
+    choose_thresholds,
     global_threshold,
     label_thresholds,
+    predict_held_out,
     reliability_curve,
+)
+from morn_plugin.evaluation.functional import (
+    count_sets,
+    mean_precision_recall_f1,
+    overall_precision_recall_f1,
 )
 
 
@@ -132,7 +141,94 @@ def test_reliability_is_that_of_scikit_learn():
     assert found.number.sum() == known.sum()
 
 
+def overfitting_data(seed=0, num_images=120, num_classes=30):
+    """Rare labels, whose scores say the same of each: a threshold a label can fit noise alone."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((num_images, num_classes)) < 0.06).astype(np.int8)
+    logits = 1.5 * (2 * targets - 1) + 1.5 * rng.normal(size=targets.shape)
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), targets
+
+
+def shifted_data(seed=0, num_images=400, num_classes=6):
+    """Labels whose scores lie in places of their own: one threshold for all is wrong for most."""
+    rng = np.random.default_rng(seed)
+    targets = (rng.random((num_images, num_classes)) < 0.3).astype(np.int8)
+    logits = 2 * (2 * targets - 1) + rng.normal(size=targets.shape) + np.arange(num_classes) - 3
+    return (1 / (1 + np.exp(-logits))).astype(np.float32), targets
+
+
+CARRIES_OVER = [
+    ('per-label-f1', 'label'),
+    ('per-image-f1', 'global'),
+    ('per-image-f1', 'label'),
+    ('precision', 'global'),  # its wanted precision; a threshold a label is for more right labels
+]
+
+
+@pytest.mark.parametrize('measure', MEASURES)
+def test_scope_is_what_carries_over_to_other_images(measure):
+    """The choice agrees with what happens on images that had no part in it."""
+    for data, expected in ((overfitting_data, 'global'), (shifted_data, 'label')):
+        scores, targets = data(0)
+        choice = choose_scope(scores, targets, measure, 0.8)
+        assert choice.scope == expected
+        others, truth = data(1, num_images=4000)
+        value = {}
+        for scope in SCOPES:
+            thr = choose_thresholds(scores, targets, measure, scope, 0.8)
+            predicted = others > np.float32(thr)
+            axis = 1 if measure == 'per-image-f1' else 0
+            counts = count_sets(predicted, truth, axis)
+            value[scope] = (
+                overall_precision_recall_f1(counts).precision
+                if measure == 'precision'
+                else mean_precision_recall_f1(counts).f1
+            )
+            assert f'{choice.held_out[scope]:.2f}' in choice.reason
+        if (measure, expected) in CARRIES_OVER:
+            assert value[expected] > value[{'global': 'label', 'label': 'global'}[expected]]
+
+
+@pytest.mark.parametrize('scope', SCOPES)
+def test_held_out_images_have_no_part_in_their_thresholds(scope):
+    """Turning the truth of one image over changes the prediction of others at the most."""
+    scores, targets = make_data(0, size=(20, 3))
+    predicted = predict_held_out(scores, targets, 'per-label-f1', scope, folds=20)
+    for image in range(20):
+        other = targets.copy()
+        other[image] = 1 - np.abs(targets[image])
+        changed = predict_held_out(scores, other, 'per-label-f1', scope, folds=20)
+        np.testing.assert_array_equal(changed[image], predicted[image])
+
+    rest = np.arange(20) != 7
+    thr = choose_thresholds(scores[rest], targets[rest], 'per-label-f1', scope)
+    np.testing.assert_array_equal(predicted[7], scores[7] > np.float32(thr))
+
+
+def test_precision_prefers_the_scope_that_reaches_the_floor():
+    scores, targets = overfitting_data(2)
+    choice = choose_scope(scores, targets, 'precision', 0.8)
+    assert choice.scope == 'global'
+    assert choice.held_out['label'] < 80
+    assert 'right labels at a precision of' in choice.reason
+    assert '80 % are wanted' in choice.reason
+
+
+def test_few_images_get_one_threshold():
+    choice = choose_scope(*make_data(0, size=(3, 4)), 'per-label-f1')
+    assert choice.scope == 'global'
+    assert '3 images are too few' in choice.reason
+
+
+@pytest.mark.parametrize('folds', [1, 31])
+def test_folds_that_there_cannot_be(folds):
+    with pytest.raises(ValueError, match=f'`folds` to be between 2 .* 30, but got {folds}'):
+        predict_held_out(*make_data(0), 'per-label-f1', 'global', folds=folds)
+
+
 def test_bad_arguments():
+    with pytest.raises(ValueError, match="`scope` to be one of 'global', 'label'"):
+        choose_thresholds(*make_data(0), 'per-label-f1', 'auto')
     with pytest.raises(ValueError, match='`measure` to be one of'):
         global_threshold(*make_data(0), 'f1')
     with pytest.raises(ValueError, match='`floor`'):

@@ -5,11 +5,13 @@ import pytest
 import torch
 from helpers import load_golden, samples_of
 from mmpretrain.registry import METRICS, MODELS
+from sklearn.metrics import average_precision_score, precision_recall_fscore_support
 
 from morn_plugin.datasets.annotations import Annotations, save_annotations
 
 CASES = [str(case) for case in load_golden('metrics')['cases']]
 KINDS = {'image': 'PerImageF1', 'label': 'PerLabelF1'}
+IMAGE_METRICS = ['PerLabelF1', 'PerImageF1', 'OverallF1', 'TopOneAccuracy', 'MeanAveragePrecision']
 
 
 def evaluate(target, scores, type, batch=7, item='pred_score', **options):
@@ -115,7 +117,7 @@ def test_undefined_and_unlabelled_by_hand():
 def test_ignored_labels_are_left_out_of_every_count():
     """The prediction on an ignored label changes nothing."""
     target, scores = make_case(ignored=True)
-    for type in ('PerLabelF1', 'PerImageF1', 'TopOneAccuracy'):
+    for type in IMAGE_METRICS:
         high, low = (np.where(target < 0, value, scores) for value in (0.999, 0.001))
         assert evaluate(target, high, type) == evaluate(target, low, type)
 
@@ -205,7 +207,7 @@ def ann_file(tmp_path):
     return str(path)
 
 
-METRIC_TYPES = ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy', 'ConstantAnswer']
+METRIC_TYPES = [*IMAGE_METRICS, 'ConstantAnswer']
 
 
 @pytest.mark.parametrize('type', METRIC_TYPES)
@@ -232,7 +234,7 @@ def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
     assert together == whole
 
 
-@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1'])
+@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'OverallF1'])
 def test_an_image_takes_few_bytes(type):
     target, scores = np.zeros((10, 81)), np.zeros((10, 81))
     metric = METRICS.build(dict(type=type))
@@ -289,7 +291,7 @@ def test_top_one_looks_at_the_first_step():
     )
 
 
-@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+@pytest.mark.parametrize('type', IMAGE_METRICS)
 @pytest.mark.parametrize('wrong', [float('nan'), -0.25, 1.5, float('inf')])
 def test_scores_that_are_no_probabilities_name_the_image(type, wrong):
     scores = np.full((5, 3), 0.5)
@@ -298,30 +300,179 @@ def test_scores_that_are_no_probabilities_name_the_image(type, wrong):
         evaluate(np.zeros((5, 3)), scores, type)
 
 
-@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+@pytest.mark.parametrize('type', IMAGE_METRICS)
 def test_missing_fields_name_the_image(type):
-    metric = METRICS.build(dict(type=type, item='cnn_score'))
-    with pytest.raises(ValueError, match=r'`cnn_score`.*0\.jpg'):
-        metric.process(None, samples_of(np.zeros((1, 3)), pred_score=np.zeros((1, 3))))
+    metric = METRICS.build(dict(type=type, item='pred_score'))
+    with pytest.raises(ValueError, match=r'`pred_score`.*0\.jpg'):
+        metric.process(None, samples_of(np.zeros((1, 3)), cnn_score=np.zeros((1, 3))))
     with pytest.raises(ValueError, match=r'gt_label or gt_score.*7\.jpg'):
-        metric.process(None, [dict(cnn_score=torch.zeros(3), img_path='7.jpg')])
+        metric.process(None, [dict(pred_score=torch.zeros(3), img_path='7.jpg')])
 
 
-@pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'TopOneAccuracy'])
+@pytest.mark.parametrize('type', IMAGE_METRICS)
+def test_a_model_without_a_cnn_has_no_figures_of_one(type):
+    metric = METRICS.build(dict(type=type, item='cnn_score'))
+    for _ in range(2):
+        metric.process(None, samples_of(np.zeros((3, 4)), pred_score=np.zeros((3, 4))))
+    assert metric.evaluate(size=6) == {}
+
+
+@pytest.mark.parametrize('type', IMAGE_METRICS)
+def test_scores_of_a_cnn_in_some_images_alone_are_an_error(type):
+    with_cnn = samples_of(np.zeros((2, 4)), cnn_score=np.zeros((2, 4)))
+    without = samples_of(np.zeros((3, 4)), pred_score=np.zeros((3, 4)))[2:]
+    metric = METRICS.build(dict(type=type, item='cnn_score'))
+    metric.process(None, with_cnn)
+    metric.process(None, without)
+    with pytest.raises(ValueError, match=r'`cnn_score` in .* all 3 images .* 1 lack it.* 2\.jpg'):
+        metric.evaluate(size=3)
+    with pytest.raises(ValueError, match=r'`cnn_score`.*2\.jpg'):
+        METRICS.build(dict(type=type, item='cnn_score')).process(None, with_cnn + without)
+
+
+def test_top_one_of_a_model_without_steps_is_that_of_its_scores():
+    target, scores = make_case()
+    metric = METRICS.build(dict(type='TopOneAccuracy'))
+    metric.process(None, samples_of(target, pred_score=scores))
+    (found,) = metric.evaluate(size=len(target)).values()
+    right = [row[score.argmax()] > 0 for row, score in zip(target, scores, strict=True)]
+    assert found == pytest.approx(100 * np.mean(right))
+
+    steps = samples_of(target, pred_score=scores, step_scores=scores[:, None])
+    with pytest.raises(ValueError, match=r'`step_scores`.*1\.jpg'):
+        METRICS.build(dict(type='TopOneAccuracy')).process(
+            None, [steps[0], *samples_of(target, pred_score=scores)[1:]]
+        )
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_overall_figures_are_those_of_scikit_learn_and_mmpretrain(ignored):
+    target, scores = make_case(ignored=ignored)
+    figures = evaluate(target, scores, 'OverallF1')
+    known = target >= 0
+    expected = precision_recall_fscore_support(
+        target[known] > 0, scores[known] > 0.5, average='binary'
+    )[:3]
+    assert list(figures.values()) == pytest.approx([100 * value for value in expected])
+    assert set(figures) == {f'overall/{name}' for name in ('precision', 'recall', 'f1-score')}
+
+    theirs = METRICS.get('MultiLabelMetric').calculate(
+        torch.tensor(scores), torch.tensor(target), average='micro', thr=0.5
+    )
+    assert [float(value) for value in theirs[:3]] == pytest.approx(list(figures.values()), abs=1e-3)
+
+
+def test_mmpretrain_predicts_a_label_at_the_threshold_and_we_do_not():
+    target, scores = np.array([[1, 0]]), np.array([[0.9, 0.5]], dtype=np.float32)
+    theirs = METRICS.get('MultiLabelMetric').calculate(
+        torch.tensor(scores), torch.tensor(target), average='micro', thr=0.5
+    )
+    assert float(theirs[0]) == 50
+    assert evaluate(target, scores, 'OverallF1')['overall/precision'] == 100
+    assert evaluate(target, scores, 'OverallF1', inclusive=True)['overall/precision'] == 50
+
+
+@pytest.mark.parametrize('ignored', [False, True])
+def test_mean_average_precision_is_that_of_scikit_learn_and_mmpretrain(ignored):
+    target, scores = make_case(ignored=ignored)
+    scores[:, 3] = np.linspace(0.1, 0.3, len(scores))  # no ties, which only scikit-learn gets right
+    figures = evaluate(target, scores, 'MeanAveragePrecision')
+    expected = []
+    for label in range(target.shape[1]):
+        known = target[:, label] >= 0
+        true = target[known, label] > 0
+        expected.append(
+            100 * average_precision_score(true, scores[known, label]) if true.any() else 0
+        )
+    assert figures == {'multi-label/mAP': pytest.approx(np.mean(expected))}
+    skipped = evaluate(target, scores, 'MeanAveragePrecision', undefined='skip')
+    assert skipped['multi-label/mAP'] == pytest.approx(np.sum(expected) / 8)  # label 2: no image
+
+    theirs = METRICS.get('AveragePrecision').calculate(torch.tensor(scores), torch.tensor(target))
+    assert float(theirs) == pytest.approx(figures['multi-label/mAP'], abs=1e-3)
+
+
+def test_mean_average_precision_of_equal_scores_does_not_depend_on_the_order():
+    target, scores = np.array([[1], [0], [0], [1]]), np.full((4, 1), 0.5)
+    for order in ([0, 1, 2, 3], [1, 2, 0, 3]):
+        figures = evaluate(target[order], scores, 'MeanAveragePrecision')
+        assert figures['multi-label/mAP'] == pytest.approx(50)
+        theirs = METRICS.get('AveragePrecision').calculate(
+            torch.tensor(scores), torch.tensor(target[order])
+        )
+        assert float(theirs) != pytest.approx(50)
+
+
+PROTOCOLS = {
+    'srn_all': (
+        dict(type='MeanAveragePrecision', envelope=True),
+        dict(type='PerLabelF1', undefined='one', f1='mean'),
+        dict(type='OverallF1', undefined='one'),
+    ),
+    'mlgcn_all': (
+        dict(type='OverallF1', inclusive=True, at_least_one=True),
+        dict(type='PerLabelF1', inclusive=True),
+    ),
+    'mlgcn_top3': (
+        dict(type='OverallF1', topk=3, floor=0.5, inclusive=True, at_least_one=True),
+        dict(type='PerLabelF1', topk=3, floor=0.5, inclusive=True),
+    ),
+    'first_author_threshold': (
+        dict(type='PerLabelF1', undefined='one', f1='mean'),
+        dict(type='PerImageF1', undefined='one', f1='mean'),
+    ),
+    'first_author_top3': (
+        dict(type='PerLabelF1', topk=3, undefined='one', f1='mean'),
+        dict(type='PerImageF1', topk=3, undefined='one', f1='mean'),
+    ),
+}
+SRN_ORDER = [0, 3, 1, 2, 6, 4, 5]  # theirs starts with F1, ours with precision
+
+
+@pytest.mark.parametrize('name', PROTOCOLS)
+def test_figures_of_other_groups_code_by_options(name):
+    golden = load_golden('protocols')
+    scores = 1 / (1 + np.exp(-golden['logits']))
+    figures = []
+    for options in PROTOCOLS[name]:
+        found = evaluate(golden['labels'], scores, **options)
+        figures += [value for key, value in found.items() if not key.endswith('n-plus')]
+    if name == 'srn_all':
+        figures = [figures[place] for place in SRN_ORDER]
+    assert figures == pytest.approx(100 * golden[name], abs=1e-6)
+
+
+@pytest.mark.parametrize('type', IMAGE_METRICS)
 def test_an_empty_test_set_is_an_error(type):
     with pytest.raises(ValueError, match='no image'):
         METRICS.build(dict(type=type)).evaluate(size=0)
 
 
 @pytest.mark.parametrize(
-    'options', [dict(thr=50), dict(topk=0), dict(undefined='nan'), dict(unlabelled='ignore')]
+    'options',
+    [
+        dict(thr=50),
+        dict(topk=0),
+        dict(undefined='nan'),
+        dict(unlabelled='ignore'),
+        dict(f1='macro'),
+        dict(floor=0.5),
+        dict(floor=5, topk=3),
+    ],
 )
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=f'`{next(iter(options))}`'):
         METRICS.build(dict(type='PerImageF1', **options))
 
 
-@pytest.mark.parametrize('options', [dict(thr=0.5, topk=3), dict(use_pred_label=True, thr=0.5)])
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(thr=0.5, topk=3),
+        dict(use_pred_label=True, thr=0.5),
+        dict(use_pred_label=True, inclusive=True),
+    ],
+)
 def test_options_that_exclude_each_other(options):
     with pytest.raises(ValueError, match='either'):
         METRICS.build(dict(type='PerLabelF1', **options))

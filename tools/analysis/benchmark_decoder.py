@@ -32,7 +32,7 @@ from torch.utils.benchmark import Timer
 
 from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.datasets.annotations import Annotations
-from morn_plugin.datasets.score_file import ScoreFile, save_scores
+from morn_plugin.datasets.cached import ScoreFile, save_scores
 from morn_plugin.engine import FusedRMSprop
 from morn_plugin.evaluation import PerImageF1, PerLabelF1
 from morn_plugin.models import MultiOrderLSTM, masked_stepwise_bce

@@ -4,22 +4,15 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import numpy as np
-from matplotlib.figure import Figure
+from morn_plugin.evaluation.calibration import MEASURES
+from morn_plugin.utils.arguments import add_model_arguments
 
-from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
-from morn_plugin.apis.collecting import PredictionSet, collect_predictions
-from morn_plugin.deploy.labels import Thresholds
-from morn_plugin.deploy.running import show_progress
-from morn_plugin.evaluation.calibration import (
-    MEASURES,
-    global_threshold,
-    label_thresholds,
-    reliability_curve,
-)
-from morn_plugin.evaluation.functional import paper_figures
-from morn_plugin.visualization.panels import EXTRA, RIGHT
+if TYPE_CHECKING:
+    from morn_plugin.evaluation.calibration import Reliability
+
+SCOPES = ('auto', 'global', 'label')
 
 
 def parse_args() -> argparse.Namespace:
@@ -35,9 +28,16 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument(
         '--scope',
-        choices=['label', 'global'],
-        default='label',
-        help='a threshold a label, or one for all',
+        choices=SCOPES,
+        default='auto',
+        help='one threshold for all labels, one a label, or what cross-validation on the '
+        'validation images prefers (default: auto)',
+    )
+    parser.add_argument(
+        '--map',
+        action='store_true',
+        help='also fit the map that makes probabilities of the scores; done anyway for a method '
+        'whose scores are none',
     )
     parser.add_argument(
         '--out',
@@ -54,30 +54,36 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def draw_reliability(sets: dict[str, PredictionSet], path: str) -> None:
+def draw_reliability(curves: dict[str, 'Reliability'], path: str) -> None:
     """Draw one curve a set, over bars of how many scores there are."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5, 6), dpi=110, layout='constrained')
     curve, number = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curve.plot([0, 1], [0, 1], color='grey', linestyle=':', label='perfect')
-    for (name, data), colour, mark in zip(sets.items(), (RIGHT, EXTRA), 'os', strict=True):
-        found = reliability_curve(data.scores, data.targets)
-        curve.plot(
-            found.score,
-            found.share,
-            color=colour,
-            marker=mark,
-            label=f'{name} (error {100 * found.error:.1f} %)',
-        )
-        number.semilogy(found.score, found.number, color=colour, marker=mark)
-    curve.set(ylabel='share of true labels', title='How far scores are probabilities')
+    for place, (name, found) in enumerate(curves.items()):
+        style = dict(color=f'C{place}', marker='os^v'[place])
+        title = f'{name} (mean distance {100 * found.error:.1f} %)'
+        curve.plot(found.score, found.share, label=title, **style)
+        number.semilogy(found.score, found.number, **style)
+
+    title = 'How far scores are probabilities\n(distance weighted by the scores in a bin, below)'
+    curve.set(ylabel='share of true labels')
+    curve.set_title(title, fontsize=10)
     number.set(xlabel='score', ylabel='scores', xlim=(0, 1))
-    curve.legend()
+    curve.legend(fontsize=8)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
 
 def main() -> None:
     args = parse_args()
+    from morn_plugin.apis import MultiLabelInferencer
+    from morn_plugin.apis.calibrating import calibrate, compare_decisions
+    from morn_plugin.apis.collecting import collect_predictions
+    from morn_plugin.deploy.running import show_progress
+    from morn_plugin.evaluation.calibration import reliability_curve
+
     try:
         inferencer = MultiLabelInferencer(args.model, args.config, args.device)
         inferencer.require_threshold('to calibrate')
@@ -85,8 +91,8 @@ def main() -> None:
             collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))
             for loader in ('val_dataloader', 'test_dataloader')
         )
-        choose = label_thresholds if args.scope == 'label' else global_threshold
-        thr = choose(val.scores, val.targets, args.measure, args.floor)
+        with_map = args.map or not getattr(inferencer.model.head, 'has_probability', True)
+        found = calibrate(val, args.measure, args.scope, args.floor, with_map)
         if Path(val.ann_file).resolve() == Path(test.ann_file).resolve():
             print(
                 f'Warning: the config validates and tests on the same images, {val.ann_file}: the '
@@ -95,23 +101,22 @@ def main() -> None:
             )
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Thresholds(thr, val.classes, args.measure, Path(val.ann_file).name).save(args.out)
-    print(
-        f'{"":22}' + ''.join(f'{name:>8}' for name in ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I'))
-    )
-    for name, data in (('validation', val), ('test', test)):
-        for title, predicted in (
-            ('before', data.predicted),
-            ('calibrated', data.scores > np.float32(thr)),
-        ):
-            print(
-                f'{name + ", " + title:22}'
-                + ''.join(f'{value:8.2f}' for value in paper_figures(predicted, data.targets))
-            )
+    found.thresholds.save(args.out)
+    sets = dict(validation=val, test=test)
+    print(*compare_decisions(found, sets), sep='\n')
+    if found.reason:
+        print(found.reason)
     print(f'Chosen on {val.ann_file} for {args.measure}; wrote {args.out}.')
+
     if args.plot:
-        draw_reliability({'validation': val, 'test': test}, args.plot)
+        curves = {name: reliability_curve(data.scores, data.targets) for name, data in sets.items()}
+        score_map = found.thresholds.score_map
+        if score_map is not None:
+            mapped = score_map.probabilities(test.scores)
+            curves['test, mapped'] = reliability_curve(mapped, test.targets)
+        draw_reliability(curves, args.plot)
 
 
 if __name__ == '__main__':

@@ -203,15 +203,16 @@ def main() -> None:
         data = collect_predictions(
             inferencer, SPLITS[args.split], partial(show_progress, unit='batches')
         )
-        if data.paths is None:
+        if data.step_labels is None:
+            method = getattr(inferencer.model.head, 'method', 'this model')
             sys.exit(
-                f'{args.model}: this model has no steps, so that its labels follow each other in '
-                'no order.'
+                f'{args.model}: {method} has no steps (`step_labels`), so that its labels follow '
+                'each other in no order.'
             )
         classes, targets = count_training_labels(inferencer.cfg)
         if classes != data.classes:
             sys.exit(f'{args.model}: the training labels are not those of the model.')
-        graph = build_label_graph(data.paths, targets)
+        graph = build_label_graph(data.step_labels, targets)
         rows = list_transitions(graph, classes, args.min_count)
         args.out_dir.mkdir(parents=True, exist_ok=True)
         with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
@@ -224,7 +225,7 @@ def main() -> None:
         sys.exit(str(error))
     print_table(rows)
     print(
-        f'{graph.count.sum()} transitions on {len(data.paths)} images; '
+        f'{graph.count.sum()} transitions on {len(data.step_labels)} images; '
         f'{100 * structure_share(graph):.0f} % of their probability lies elsewhere than '
         f'co-occurrence puts it. Wrote {args.out_dir}.'
     )

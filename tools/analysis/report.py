@@ -17,6 +17,7 @@ from morn_plugin.apis.collecting import SPLITS, PredictionSet, collect_predictio
 from morn_plugin.datasets.transforms.loading import decode_image
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.running import show_progress
+from morn_plugin.engine.hooks.paper_table_hook import method_title
 from morn_plugin.evaluation.analysis import confused_labels, image_f1, label_figures
 from morn_plugin.evaluation.functional import paper_figures, top_one
 from morn_plugin.utils.checks import at_least
@@ -67,20 +68,17 @@ def paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> 
 
 
 def model_title(inferencer: MultiLabelInferencer) -> str:
-    """Give the name under which the config's own table shows the model, as test.py prints it."""
-    decoder = getattr(inferencer.model.head, 'decoder', None)
-    if decoder is None:
-        return 'Model'
-    titles = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows', {})
-    return next((title for title, prefix in titles.items() if prefix == ''), type(decoder).__name__)
+    """Return the name under which the config's own table shows the model, as test.py prints it."""
+    rows = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows')
+    return method_title(inferencer.model, rows)
 
 
 def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
     rows: list[list] = []
-    if data.cnn_scores is not None and data.step_scores is not None:
+    cnn_stands_alone = data.cnn_scores is None or np.array_equal(data.cnn_scores, data.scores)
+    if not cnn_stands_alone:
         rows.append(['CNN', *paper_row(data.cnn_scores > 0.5, data.cnn_scores, data)])
-    first = data.scores if data.step_scores is None else data.step_scores[:, 0]
-    rows.append([name, *paper_row(predicted, first, data)])
+    rows.append([name, *paper_row(predicted, data.first_scores, data)])
     return make_table(
         ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),
         rows,
@@ -131,7 +129,7 @@ def draw_rows(data: PredictionSet, predicted: np.ndarray, rows: np.ndarray) -> b
     for row in rows:
         path = Path(data.img_paths[row])
         steps, labels = (
-            None if part is None else part[row] for part in (data.step_scores, data.paths)
+            None if part is None else part[row] for part in (data.step_scores, data.step_labels)
         )
         true, given = (
             np.flatnonzero(data.targets[row] > 0).tolist(),

@@ -590,7 +590,7 @@ def draw_steps(rows: dict[str, Row], path: Path) -> None:
 
 def draw_frequency(bench: Bench, rows: dict[str, Row], path: Path, groups: int = 6) -> None:
     """Draw the F1 of labels against how often they are in the training set."""
-    from morn_plugin.datasets.score_file import load_scores
+    from morn_plugin.datasets.cached import load_scores
 
     counts = load_scores(
         bench.score_folder('full', 0) / 'scores_train.safetensors'

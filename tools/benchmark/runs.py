@@ -29,9 +29,9 @@ from plan import BY_NAME, DROPPED_LABELS, EPOCHS, JOINT_EPOCHS, Variant
 import morn_plugin
 from morn_plugin.apis import MultiLabelInferencer, check_config
 from morn_plugin.apis.collecting import collect_predictions
-from morn_plugin.datasets.annotations import atomic_write
-from morn_plugin.datasets.score_file import ScoreFile, load_scores, save_scores, sha256
-from morn_plugin.models.heads.label_decoder_head import select_labels
+from morn_plugin.datasets.cached import ScoreFile, load_scores, save_scores
+from morn_plugin.models.decisions import select_labels
+from morn_plugin.utils.files import atomic_write, sha256
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT, PREDICTIONS, RECORD, SETTINGS = (
@@ -300,13 +300,12 @@ def train_joint(bench: Bench, run: Run, base: Run) -> None:
     arrays: dict[str, np.ndarray] = {}
     for side in SIDES:
         data = collect_predictions(inferencer, f'{side}_dataloader')
-        first = data.scores if data.step_scores is None else data.step_scores[:, 0]
         arrays |= {
             f'{side}_score': data.scores,
             f'{side}_label': data.predicted,
-            f'{side}_first': first,
+            f'{side}_first': data.first_scores,
             f'{side}_target': data.targets,
-            f'{side}_path': data.paths,
+            f'{side}_path': data.step_labels,
         }
     _save_predictions(folder, arrays)
     write_record(folder, seconds, validation=_best_validation(folder))

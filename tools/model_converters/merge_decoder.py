@@ -7,7 +7,7 @@ from mmengine.config import Config
 
 from morn_plugin import registration  # noqa: F401  lets MMEngine's checkpoints load safely
 from morn_plugin.datasets.annotations import compare_classes
-from morn_plugin.datasets.score_file import check_origin
+from morn_plugin.datasets.cached import check_origin
 from morn_plugin.engine.checkpoints import load_checkpoint
 
 DECODER = 'head.decoder.'

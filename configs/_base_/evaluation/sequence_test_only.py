@@ -1,5 +1,2 @@
 # The same on the test side, for data sets without a validation part.
-_base_ = './sequence.py'
-
-val_evaluator = None
-val_cfg = None
+_base_ = './decoder_test_only.py'

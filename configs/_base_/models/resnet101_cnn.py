@@ -13,5 +13,5 @@ model = dict(
         init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet101'),
     ),
     neck=dict(type='GlobalAveragePooling'),
-    head=dict(type='LabelDecoderHead', num_classes=80, in_channels=2048, decoder=None),
+    head=dict(type='LabelDecoderHead', num_classes=80, in_channels=2048),
 )

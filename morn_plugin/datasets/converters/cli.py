@@ -8,8 +8,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from morn_plugin.datasets.annotations import AnnotationError, atomic_write, dump_annotations
+from morn_plugin.datasets.annotations import AnnotationError, dump_annotations
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.files import atomic_write
 
 from .base import Converter, Parsed
 from .report import Checked, check_disjoint, check_split, print_report, rows_of

@@ -1,6 +1,7 @@
-"""The paper's table at the end of a test."""
+"""The paper's table, and the field's, at the end of a test."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -17,42 +18,86 @@ COLUMNS = {
     'F1_I': 'per-image/f1-score',
     'top-1': 'one-step/top-1',
 }
+# What a reader of other papers looks for. By our conventions CP, CR and CF1 are P_L, R_L and F1_L.
+FIELD_COLUMNS = {
+    'mAP': 'multi-label/mAP',
+    'CP': 'per-label/precision',
+    'CR': 'per-label/recall',
+    'CF1': 'per-label/f1-score',
+    'OP': 'overall/precision',
+    'OR': 'overall/recall',
+    'OF1': 'overall/f1-score',
+    'N+': 'per-label/n-plus',
+}
+LEGEND = (
+    'P, R, F1: means over labels (_L, or C), means over images (_I), all decisions together (O); '
+    'F1 is the\nharmonic mean of P and R; an undefined ratio counts as 0. top-1: the best label '
+    'after one step. N+: labels\nwith a recall above 0. More in docs/metrics.md.'
+)
 
 
 @HOOKS.register_module()
 class PaperTableHook(Hook):
-    """Prints the columns of the paper's Tables 1 and 4 after a test, in percent.
+    """Prints the figures of a test in percent: as the paper's Tables 1 and 4, then as others do.
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which
-            nothing was computed is left out.
+            nothing was computed is left out. Defaults to None: the best constant answer, the CNN,
+            and the model under the name of its method.
     """
 
     priority = 'LOW'
 
-    def __init__(self, rows: Mapping[str, str]) -> None:
-        self.rows = dict(rows)
+    def __init__(self, rows: Mapping[str, str] | None = None) -> None:
+        self.rows = None if rows is None else dict(rows)
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Print the table to the log, where it also stays in the log file."""
+        """Print the tables to the log, where they also stay in the log file."""
         metrics = metrics or {}
-        rows = {
-            title: prefix
-            for title, prefix in self.rows.items()
-            if any(prefix + key in metrics for key in COLUMNS.values())
-        }
-        if rows:
-            runner.logger.info(
-                'Results on the test set, in percent:\n' + format_table(rows, metrics)
-            )
+        rows = self.rows
+        if rows is None:
+            method = method_title(getattr(runner, 'model', None))
+            rows = {'Best constant answer': 'constant/', 'CNN': 'cnn/', method: ''}
+
+        tables = [
+            format_table(shown, metrics, columns)
+            for columns in (COLUMNS, FIELD_COLUMNS)
+            if (shown := _rows_with_figures(rows, metrics, columns))
+        ]
+        if tables:
+            runner.logger.info('\n'.join(['Results on the test set, in percent:', *tables, LEGEND]))
 
 
-def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:
+def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
+    """Return what tables call a model.
+
+    Args:
+        model: Any classifier, perhaps wrapped.
+        rows: Those of a config's :class:`PaperTableHook`, if it has any.
+
+    Returns:
+        ``'Model'`` where there is no label decoder; else the title of the row without a prefix, or
+        the decoder's ``display_name``, or the name of its class.
+    """
+    while hasattr(model, 'module'):  # of test-time augmentation, or of several processes
+        model = model.module
+    decoder = getattr(getattr(model, 'head', None), 'decoder', None)
+    if decoder is None:
+        return 'Model'
+
+    named = [title for title, prefix in (rows or {}).items() if prefix == '']
+    return (named or [getattr(decoder, 'display_name', None) or type(decoder).__name__])[0]
+
+
+def format_table(
+    rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str] = COLUMNS
+) -> str:
     """Lay out the table as text; a figure that was not computed shows as a dash.
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys.
-        metrics: What the evaluator gave.
+        metrics: What the evaluator computed.
+        columns: Title of each column to its metric's key.
 
     Examples:
         >>> table = format_table({'CNN': 'cnn/'}, {'cnn/per-label/f1-score': 58.9})
@@ -61,12 +106,31 @@ def format_table(rows: Mapping[str, str], metrics: Mapping[str, float]) -> str:
     """
     table = Table(box=None)
     table.add_column('')
-    for column in COLUMNS:
+    for column in columns:
         table.add_column(column, justify='right')
+
     for title, prefix in rows.items():
-        values = [metrics.get(prefix + key) for key in COLUMNS.values()]
-        table.add_row(title, *('-' if value is None else f'{value:.2f}' for value in values))
+        cells = [_format_figure(name, metrics.get(prefix + key)) for name, key in columns.items()]
+        table.add_row(title, *cells)
+
     console = Console(width=100, color_system=None)
     with console.capture() as capture:
         console.print(table)
     return capture.get()
+
+
+def _format_figure(name: str, value: float | None) -> str:
+    if value is None:
+        return '-'
+    return f'{value:.0f}' if name == 'N+' else f'{value:.2f}'
+
+
+def _rows_with_figures(
+    rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str]
+) -> dict[str, str]:
+    """Keep the rows of which anything was computed."""
+    return {
+        title: prefix
+        for title, prefix in rows.items()
+        if any(prefix + key in metrics for key in columns.values())
+    }

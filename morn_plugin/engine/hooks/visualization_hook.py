@@ -4,16 +4,17 @@ import os.path as osp
 from collections.abc import Sequence
 from typing import Any
 
-from mmengine import fileio
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
-from ...datasets.transforms.loading import decode_image
+from ...datasets.transforms.loading import LoadCheckedImage
 from ...utils.spacing import evenly_spaced
 from ...visualization import Prediction, draw_predictions, render_predictions
+from ...visualization.panels import shrink
+from ...visualization.records import picture_path
 
 
 @HOOKS.register_module()
@@ -29,8 +30,8 @@ class PredictionVisualizationHook(Hook):
         out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log
             folder.
         overview: Images in ``overview.png``; 0 for none.
-        interval: In a test, draw also every so manieth image into a file of its own; 0 for none.
-        val_interval: Draw after every so manieth validation; 0 for none.
+        interval: In a test, draw also every N-th image into a file of its own; 0 for none.
+        val_interval: Draw after every N-th validation; 0 for none.
     """
 
     def __init__(
@@ -40,15 +41,15 @@ class PredictionVisualizationHook(Hook):
         interval: int = 0,
         val_interval: int = 1,
     ) -> None:
-        self.out_dir, self.overview, self.interval, self.val_interval = (
-            out_dir,
-            overview,
-            interval,
-            val_interval,
-        )
+        self.out_dir = out_dir
+        self.overview = overview
+        self.interval = interval
+        self.val_interval = val_interval
+
         self._validations = 0
         self._chosen: list[int] = []
         self._drawn: dict[int, Prediction] = {}
+        self._load = LoadCheckedImage()
 
     def before_test_epoch(self, runner: Runner) -> None:
         """Choose the handful."""
@@ -72,11 +73,10 @@ class PredictionVisualizationHook(Hook):
         for sample in outputs or ():
             index = sample.get('sample_idx')
             if self.interval and index % self.interval == 0:
-                stem = osp.splitext(osp.basename(sample.img_path))[0]
                 draw_predictions(
-                    [make_prediction(sample)],
+                    [make_prediction(sample, self._load)],
                     runner.test_dataloader.dataset.metainfo['classes'],
-                    osp.join(str(self.out_dir), f'{index:06d}_{stem}.png'),
+                    picture_path(str(self.out_dir), index, sample.img_path),
                 )
         self._keep(outputs)
 
@@ -111,18 +111,18 @@ class PredictionVisualizationHook(Hook):
             runner.visualizer.add_image('predictions', image, step=runner.epoch)
 
     def _choose(self, dataset: Any) -> None:
-        several = (
-            [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2]
-            if self.overview
-            else []
-        )
+        several = []
+        if self.overview:
+            several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2]
         self._chosen = evenly_spaced(several, self.overview)
+
         self._drawn = {}
+        self._load = find_loader(dataset)
 
     def _keep(self, samples: Sequence[DataSample] | None) -> None:
         for sample in samples or ():
             if sample.get('sample_idx') in self._chosen:
-                self._drawn[sample.get('sample_idx')] = make_prediction(sample)
+                self._drawn[sample.get('sample_idx')] = make_prediction(sample, self._load)
 
     def _collect(self) -> list[Prediction]:
         """Give what all processes kept, in the main one."""
@@ -132,12 +132,28 @@ class PredictionVisualizationHook(Hook):
         return [drawn[index] for index in sorted(drawn)] if is_main_process() else []
 
 
-def make_prediction(sample: DataSample) -> Prediction:
-    """Collect what is drawn of a predicted sample; reads its image once more, as it is on disk."""
+def find_loader(dataset: Any) -> LoadCheckedImage:
+    """Return what loads the images of a data set, inside whatever wraps it, else our own loader.
+
+    So that whoever raised its limits is not stopped by those of the pictures.
+    """
+    while hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets'):
+        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or [None]
+    return steps[0] if isinstance(steps[0], LoadCheckedImage) else LoadCheckedImage()
+
+
+def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) -> Prediction:
+    """Collect what is drawn of a predicted sample; reads its image once more, as it is on disk.
+
+    Args:
+        sample: A predicted sample.
+        load: Reads its image. Defaults to None, a loader with the usual limits.
+    """
     steps, path = sample.get('step_scores', None), sample.get('step_labels', None)
     true = sample.get('gt_label', None)
     return Prediction(
-        image=decode_image(fileio.get(sample.img_path), sample.img_path),
+        image=shrink((load or LoadCheckedImage()).read(sample.img_path)),
         title=osp.basename(sample.img_path),
         true=None if true is None else true.tolist(),
         predicted=sample.pred_label.tolist(),

@@ -1,7 +1,16 @@
 """Registered metrics."""
 
+from .average_precision import MeanAveragePrecision
 from .dump_scores import DumpScores
-from .label_sets import ConstantAnswer, PerImageF1, PerLabelF1
+from .label_sets import ConstantAnswer, OverallF1, PerImageF1, PerLabelF1
 from .top_one import TopOneAccuracy
 
-__all__ = ['ConstantAnswer', 'DumpScores', 'PerImageF1', 'PerLabelF1', 'TopOneAccuracy']
+__all__ = [
+    'ConstantAnswer',
+    'DumpScores',
+    'MeanAveragePrecision',
+    'OverallF1',
+    'PerImageF1',
+    'PerLabelF1',
+    'TopOneAccuracy',
+]

@@ -1,4 +1,4 @@
-"""Writes the CNN's scores of a data set into a score file."""
+"""Writes what a CNN gives for a data set into a cached file."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -9,69 +9,93 @@ from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
 
 from ...datasets.annotations import Annotations
-from ...datasets.score_file import ScoreFile, save_scores
-from ...models.targets import stack_targets
-from .label_sets import stack_scores
+from ...datasets.cached.file import flatten_inputs
+from ...datasets.cached.writer import MAX_GB, CachedFileWriter
+from .image_metric import stack_scores
 
 
 @METRICS.register_module()
 class DumpScores(BaseMetric):
-    """Collects the scores of all images, from all processes.
+    """Writes scores, and features or maps where wanted, in the order of the data set.
 
-    And writes them in the order of the data set.
+    They go to disk batch by batch, from all processes, so that memory does not grow with the data.
+    The labels and paths come from the data set: call :meth:`read_dataset` before the test.
 
     Key: ``scores/images``, the number of images written.
 
     Args:
-        out: The score file to write.
+        out: The cached file to write.
         provenance: What the file says of its origin.
         img_prefix: Image paths are written relative to this folder.
-        item: Which scores.
+        item: Which scores: ``'cnn_score'``, or ``'pred_score'`` for a model without a CNN's row.
+        inputs: What the file gets beside the scores; the model's predictions carry it, see
+            :meth:`MultiLabelClassifier.keep_inputs`.
+        max_gb: Refuse to write a file larger than this.
     """
 
     default_prefix = 'scores'
 
     def __init__(
-        self, out: str, provenance: dict[str, str], img_prefix: str = '', item: str = 'cnn_score'
+        self,
+        out: str,
+        provenance: dict[str, str],
+        img_prefix: str = '',
+        item: str = 'cnn_score',
+        inputs: Sequence[str] = (),
+        max_gb: float = MAX_GB,
     ) -> None:
         super().__init__(collect_device='cpu')
-        self.out, self.provenance, self.img_prefix, self.item = (
-            out,
-            dict(provenance),
-            img_prefix,
-            item,
-        )
+        self.out, self.provenance, self.img_prefix = out, dict(provenance), img_prefix
+        self.item, self.inputs, self.max_gb = item, tuple(inputs), max_gb
+        self.writer: CachedFileWriter | None = None
+
+    def read_dataset(self, dataset: Any) -> None:
+        """Take labels and image paths from the data set that is tested.
+
+        Args:
+            dataset: Has ``metainfo`` and ``get_data_info``, as MMEngine's data sets and wrappers.
+        """
+        items = [self._read_item(dataset.get_data_info(index)) for index in range(len(dataset))]
+        annotations = Annotations(list(dataset.metainfo['classes']), items)
+        self.writer = CachedFileWriter(self.out, annotations, self.provenance, self.max_gb)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep place, scores, labels and path of every image of a batch."""
-        scores = stack_scores(data_samples, self.item).numpy()
-        targets = stack_targets(data_samples, scores.shape[1]).numpy()
-        for sample, row, target in zip(data_samples, scores, targets, strict=True):
-            path = (
-                osp.relpath(sample['img_path'], self.img_prefix)
-                if self.img_prefix
-                else sample['img_path']
-            )
-            item = dict(
-                img_path=path.replace(osp.sep, '/'), gt_label=np.flatnonzero(target > 0).tolist()
-            )
-            if (target < 0).any():
-                item['gt_label_difficult'] = np.flatnonzero(target < 0).tolist()
-            self.results.append((sample['sample_idx'], row.tobytes(), item))
+        """Write the rows of a batch, and keep their places."""
+        if self.writer is None:
+            raise RuntimeError('DumpScores: call read_dataset before the test.')
+        arrays = dict(scores=stack_scores(data_samples, self.item).numpy())
+        for name in self.inputs:
+            arrays |= flatten_inputs({name: _stack(data_samples, name)})
 
-    def compute_metrics(self, results: list[tuple[int, bytes, dict[str, Any]]]) -> dict[str, float]:
-        """Write the file."""
-        places = [place for place, _, _ in results]
-        if places != list(range(len(results))):
-            raise RuntimeError(
-                f'Expected every image of the data set once and in order, but got {len(places)} '
-                f'places, {len(set(places))} of them distinct, from {places[:1]} to {places[-1:]}.'
-            )
-        scores = np.frombuffer(b''.join(row for _, row, _ in results), dtype=np.float32).reshape(
-            len(results), -1
-        )
-        annotations = Annotations(
-            list(self.dataset_meta['classes']), [item for _, _, item in results]
-        )
-        save_scores(self.out, ScoreFile(scores, annotations, self.provenance))
+        places = [sample['sample_idx'] for sample in data_samples]
+        self.writer.write(np.array(places), arrays)
+        self.results += places
+
+    def compute_metrics(self, results: list[int]) -> dict[str, float]:
+        """Give the file its name, now that every process has written its rows."""
+        assert self.writer is not None
+        self.writer.finish(np.array(results))
         return dict(images=float(len(results)))
+
+    def _read_item(self, info: dict[str, Any]) -> dict[str, Any]:
+        path = info['img_path']
+        if self.img_prefix:
+            path = osp.relpath(path, self.img_prefix)
+        item = dict(img_path=path.replace(osp.sep, '/'), gt_label=list(info['gt_label']))
+        if len(info.get('gt_label_difficult', ())):
+            item['gt_label_difficult'] = list(info['gt_label_difficult'])
+        return item
+
+
+def _stack(samples: Sequence[dict], name: str) -> Any:
+    """Stack one input of a batch: an array (B, ...), or a tuple of them for stages."""
+    values = [sample[name] for sample in samples]
+    if isinstance(values[0], tuple):
+        return tuple(
+            np.stack([_to_numpy(stage) for stage in stages]) for stages in zip(*values, strict=True)
+        )
+    return np.stack([_to_numpy(value) for value in values])
+
+
+def _to_numpy(value: Any) -> np.ndarray:
+    return value.float().cpu().numpy()

@@ -1,48 +1,30 @@
-"""Metrics on label sets: per label, per image, and the best constant answer.
+"""Metrics on label sets: per label, per image, over all decisions, and the best constant answer.
 
-Every metric keeps one short string of bytes an image, so that any number of processes collects the
-same entries.
+Every metric keeps one short string of bytes an image.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
-from mmengine.evaluator import BaseMetric
 from mmpretrain.registry import METRICS
-from torch import Tensor
 
 from ...datasets.annotations import load_annotations
-from ...models.heads.label_decoder_head import select_labels
-from ...models.targets import describe, stack_targets
-from ...utils.checks import check_choice, check_thr_topk
+from ...deploy.labels import mark_labels
+from ...utils.checks import check_choice, check_probability, check_thr_topk
 from ..functional import (
+    F1_FORMS,
     UNDEFINED,
     Counts,
     PrecisionRecallF1,
     count_images,
     count_labels,
     mean_precision_recall_f1,
+    overall_precision_recall_f1,
     pack_labels,
     unpack_labels,
 )
-
-
-class ImageMetric(BaseMetric):
-    """A metric with one entry an image."""
-
-    def evaluate(self, size: int) -> dict[str, float]:
-        """Compute the figures; ``size`` is the number of images in the whole data set.
-
-        Raises:
-            ValueError: If no image was tested.
-        """
-        if not self.results:
-            raise ValueError(
-                f'{type(self).__name__} has seen no image: is the test data set empty?'
-            )
-        return super().evaluate(size)
+from .image_metric import ImageMetric
 
 
 class LabelSetMetric(ImageMetric):
@@ -52,8 +34,11 @@ class LabelSetMetric(ImageMetric):
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
             None, 0.5.
         topk: Take this many best labels instead.
-        use_pred_label: Take the prediction's own ``pred_label`` instead: for decoders that decide
-            themselves.
+        use_pred_label: Take the prediction's own ``pred_label`` instead: what the model decided,
+            by its threshold or otherwise.
+        floor: Of the ``topk`` best labels, only those with a score strictly greater than this.
+            Defaults to None, exactly ``topk``.
+        inclusive: A score equal to ``thr`` or ``floor`` is enough.
         item: Which scores of the prediction: ``'pred_score'``, or ``'cnn_score'`` for the CNN
             alone.
         collect_device: ``'cpu'`` or ``'gpu'``.
@@ -72,31 +57,38 @@ class LabelSetMetric(ImageMetric):
         item: str = 'pred_score',
         collect_device: str = 'cpu',
         prefix: str | None = None,
+        floor: float | None = None,
+        inclusive: bool = False,
     ) -> None:
-        super().__init__(collect_device, prefix)
+        super().__init__(item, collect_device, prefix)
         check_thr_topk(thr, topk)
-        if use_pred_label and (thr is not None or topk is not None):
+        if use_pred_label and (thr is not None or topk is not None or inclusive):
             raise ValueError(
-                'Expected either `use_pred_label` or one of `thr` and `topk`, but got both.'
+                'Expected either `use_pred_label` or one of `thr` and `topk` (and `inclusive` with '
+                'them), but got both.'
             )
+        if floor is not None:
+            check_probability('floor', floor)
+            if topk is None:
+                raise ValueError(f'Expected `floor` beside `topk` alone, but got floor={floor}.')
         self.thr, self.topk = thr, topk
-        self.use_pred_label, self.item = use_pred_label, item
-        self.num_classes = 0
+        self.floor, self.inclusive = floor, inclusive
+        self.use_pred_label = use_pred_label
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
+    def entries(
+        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+    ) -> Sequence[bytes]:
         """Keep the label sets of a batch."""
-        scores = stack_scores(data_samples, self.item)
-        self.num_classes = scores.shape[1]
-        target = stack_targets(data_samples, self.num_classes).numpy()
-        self.results += pack_labels(self.predicted_labels(scores, data_samples).numpy(), target)
+        return pack_labels(self.predicted_labels(scores, data_samples), targets)
 
-    def predicted_labels(self, scores: Tensor, data_samples: Sequence[dict]) -> Tensor:
+    def predicted_labels(self, scores: np.ndarray, data_samples: Sequence[dict]) -> np.ndarray:
         """Mark the predicted labels of a batch, boolean (N, C)."""
         if not self.use_pred_label:
-            return select_labels(scores, self.thr, self.topk)
-        predicted = torch.zeros_like(scores, dtype=torch.bool)
+            return mark_labels(scores, self.thr, self.topk, self.floor, self.inclusive)
+
+        predicted = np.zeros(scores.shape, dtype=bool)
         for row, sample in zip(predicted, data_samples, strict=True):
-            row[sample['pred_label'].cpu()] = True
+            row[sample['pred_label'].cpu().numpy()] = True
         return predicted
 
 
@@ -113,9 +105,23 @@ class _PrecisionRecallF1Metric(LabelSetMetric):
         return {'precision': values.precision, 'recall': values.recall, 'f1-score': values.f1}
 
 
+class _MeanPrecisionRecallF1Metric(_PrecisionRecallF1Metric):
+    """Adds which F1 is meant."""
+
+    def __init__(self, *args: Any, f1: str = 'of-means', **kwargs: Any) -> None:
+        check_choice('f1', f1, F1_FORMS)
+        super().__init__(*args, **kwargs)
+        self.f1 = f1
+
+    def _means(self, counts: Counts) -> dict[str, float]:
+        return self._as_dict(mean_precision_recall_f1(counts, self.undefined, self.f1))
+
+
 @METRICS.register_module()
-class PerLabelF1(_PrecisionRecallF1Metric):
+class PerLabelF1(_MeanPrecisionRecallF1Metric):
     """P_L, R_L and F1_L: means over labels, and the harmonic mean of the two (paper, Sec. 4.2).
+
+    By these options they are also what other papers call CP, CR and CF1.
 
     Keys: ``per-label/precision``, ``per-label/recall``, ``per-label/f1-score`` in percent, and
     ``per-label/n-plus``, the number of labels with a recall above 0.
@@ -123,10 +129,12 @@ class PerLabelF1(_PrecisionRecallF1Metric):
     Args:
         *args: Those of :class:`LabelSetMetric`.
         undefined: How a label never predicted (precision) or without an image (recall) counts:
-            ``'zero'`` as 0, the authors' convention, or ``'skip'`` not at all.
+            ``'zero'`` as 0, the authors' convention, ``'one'`` as 1, or ``'skip'`` not at all.
+        f1: ``'of-means'``, or ``'mean'``, the mean of the labels' own F1s.
         **kwargs: Those of :class:`LabelSetMetric`.
 
     Examples:
+        >>> import torch
         >>> metric = PerLabelF1(thr=0.5)
         >>> sample = dict(pred_score=torch.tensor([0.9, 0.2]), gt_label=torch.tensor([0, 1]))
         >>> metric.process(None, [sample])
@@ -140,29 +148,28 @@ class PerLabelF1(_PrecisionRecallF1Metric):
 
     default_prefix = 'per-label'
 
-    def compute_metrics(self, results: list[bytes]) -> dict[str, float]:
+    def figures(self, results: list[bytes]) -> dict[str, float]:
         """Compute the figures from the label sets of all images."""
         counts = count_labels(results, self.num_classes)
-        return self._as_dict(mean_precision_recall_f1(counts, self.undefined)) | {
-            'n-plus': float((counts.correct > 0).sum())
-        }
+        return self._means(counts) | {'n-plus': float((counts.correct > 0).sum())}
 
 
 @METRICS.register_module()
-class PerImageF1(_PrecisionRecallF1Metric):
+class PerImageF1(_MeanPrecisionRecallF1Metric):
     """P_I, R_I and F1_I: means over images, and the harmonic mean of the two (paper, Sec. 4.2).
 
-    Not the micro-averaged OP, OR, OF1 of other papers: those are MMPretrain's
-    ``MultiLabelMetric(average='micro')``.
+    Not the micro-averaged OP, OR, OF1 of other papers: those are :class:`OverallF1`.
 
     Keys: ``per-image/precision``, ``per-image/recall``, ``per-image/f1-score`` in percent.
 
     Args:
         *args: Those of :class:`LabelSetMetric`.
         undefined: How an image with nothing predicted (precision) or without true labels (recall)
-            counts: ``'zero'`` as 0, the authors' convention, or ``'skip'`` not at all.
+            counts: ``'zero'`` as 0, the authors' convention, ``'one'`` as 1, or ``'skip'`` not at
+            all.
         unlabelled: ``'keep'`` the images without true labels (the paper on MS-COCO), or ``'drop'``
             them from both means.
+        f1: ``'of-means'``, or ``'mean'``, the mean of the images' own F1s.
         **kwargs: Those of :class:`LabelSetMetric`.
     """
 
@@ -173,12 +180,43 @@ class PerImageF1(_PrecisionRecallF1Metric):
         super().__init__(*args, **kwargs)
         self.unlabelled = unlabelled
 
-    def compute_metrics(self, results: list[bytes]) -> dict[str, float]:
+    def figures(self, results: list[bytes]) -> dict[str, float]:
         """Compute the figures from the label sets of all images."""
         counts = count_images(results, self.num_classes)
         if self.unlabelled == 'drop':
             counts = Counts(*(part[counts.true > 0] for part in counts))
-        return self._as_dict(mean_precision_recall_f1(counts, self.undefined))
+        return self._means(counts)
+
+
+@METRICS.register_module()
+class OverallF1(_PrecisionRecallF1Metric):
+    """OP, OR and OF1: precision and recall of all decisions together (micro average).
+
+    Beside MMPretrain's ``MultiLabelMetric(average='micro')``: a score has to exceed the threshold
+    (there it may equal it), there may be a threshold a label, and labels that a decoder chose
+    itself or the scores of the CNN alone can be counted.
+
+    Keys: ``overall/precision``, ``overall/recall``, ``overall/f1-score`` in percent.
+
+    Args:
+        *args: Those of :class:`LabelSetMetric`.
+        undefined: What precision is where nothing is predicted at all: ``'zero'`` or ``'one'``.
+        at_least_one: Count one (wrong) prediction for each label that is never predicted, as
+            ML-GCN's evaluation does.
+        **kwargs: Those of :class:`LabelSetMetric`.
+    """
+
+    default_prefix = 'overall'
+
+    def __init__(self, *args: Any, at_least_one: bool = False, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.at_least_one = at_least_one
+
+    def figures(self, results: list[bytes]) -> dict[str, float]:
+        """Compute the figures from the label sets of all images."""
+        counts = count_labels(results, self.num_classes)
+        values = overall_precision_recall_f1(counts, self.undefined, self.at_least_one)
+        return self._as_dict(values)
 
 
 @METRICS.register_module()
@@ -203,68 +241,48 @@ class ConstantAnswer(LabelSetMetric):
         self.ann_file = ann_file
         self.order = np.argsort(-load_annotations(ann_file).label_counts(), kind='stable')
 
-    def predicted_labels(self, scores: Tensor, data_samples: Sequence[dict]) -> Tensor:
+    def predicted_labels(self, scores: np.ndarray, data_samples: Sequence[dict]) -> np.ndarray:
         """Mark every label, so that what is kept as predicted is what is not ignored."""
-        return torch.ones_like(scores, dtype=torch.bool)
+        return np.ones(scores.shape, dtype=bool)
 
-    def compute_metrics(self, results: list[bytes]) -> dict[str, float]:
+    def figures(self, results: list[bytes]) -> dict[str, float]:
         """Try every k, from the counts of labels and of images."""
         if self.num_classes != len(self.order):
             raise ValueError(
                 f'{self.ann_file}: expected {self.num_classes} classes as predicted, '
                 f'but got {len(self.order)}.'
             )
+
+        # (N, C) each, the most frequent label first: whether it counts, whether it is true
         parts = [
             np.stack([counted, true])[..., self.order]
             for counted, true in unpack_labels(results, self.num_classes)
         ]
-        counted, true = np.concatenate(parts, axis=1)  # (N, C) each, the most frequent label first
-        offered, hits = (
-            counted.cumsum(1),
-            true.cumsum(1),
-        )  # (N, k): how many of the first k labels count, are true
+        counted, true = np.concatenate(parts, axis=1)
+
+        # (N, k) each: how many of the first k labels count, and are true
+        offered, hits = counted.cumsum(1), true.cumsum(1)
         per_image = [
             mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
             for k in range(self.num_classes)
         ]
         k = int(np.argmax([value.f1 for value in per_image])) + 1
+
         labels = count_labels(results, self.num_classes)
         chosen = np.isin(np.arange(self.num_classes), self.order[:k])
         per_label = mean_precision_recall_f1(
             Counts(labels.true, labels.predicted * chosen, labels.true * chosen)
         )
+
         best_is_true = true[np.arange(len(true)), counted.argmax(1)]
-        table = {'per-label': per_label, 'per-image': per_image[k - 1]}
-        figures = {
-            f'{kind}/{name}': value
-            for kind, values in table.items()
-            for name, value in _PrecisionRecallF1Metric._as_dict(values).items()
+        return {
+            **_under('per-label', per_label),
+            **_under('per-image', per_image[k - 1]),
+            'top-1': float(100 * best_is_true.mean()),
+            'k': float(k),
         }
-        return figures | {'top-1': float(100 * best_is_true.mean()), 'k': float(k)}
 
 
-def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
-    """Stack one kind of scores of a batch on the CPU.
-
-    Returns:
-        Float (N, ...), (N, C) for ``pred_score``.
-
-    Raises:
-        ValueError: If an image has none, or a NaN, or one outside 0-1; names the image.
-    """
-    for sample in samples:
-        if item not in sample:
-            raise ValueError(
-                f'Expected the prediction to hold `{item}`, but got {sorted(sample.keys())}, for '
-                f'{describe(sample)}.'
-            )
-    scores = torch.stack([sample[item] for sample in samples]).float().cpu()
-    wrong = ~((scores >= 0) & (scores <= 1))  # NaN fails both comparisons
-    if bool(wrong.any()):
-        row = int(wrong.flatten(1).any(1).nonzero()[0])
-        value = scores[row][wrong[row]][0].item()
-        raise ValueError(
-            f'Expected `{item}` to be probabilities in 0-1, but got {value} for '
-            f'{describe(samples[row])}.'
-        )
-    return scores
+def _under(kind: str, values: PrecisionRecallF1) -> dict[str, float]:
+    named = _PrecisionRecallF1Metric._as_dict(values)
+    return {f'{kind}/{name}': value for name, value in named.items()}

@@ -1,12 +1,13 @@
 """Top-1 accuracy (paper, Table 4)."""
 
 from collections.abc import Sequence
-from typing import Any
 
+import numpy as np
 from mmpretrain.registry import METRICS
+from torch import Tensor
 
-from ...models.targets import stack_targets
-from .label_sets import ImageMetric, stack_scores
+from ..functional import best_is_true
+from .image_metric import ImageMetric, stack_scores
 
 
 @METRICS.register_module()
@@ -18,7 +19,8 @@ class TopOneAccuracy(ImageMetric):
 
     Args:
         item: ``'step_scores'`` (T, C), of which the first step counts, or scores (C,) such as
-            ``'cnn_score'``.
+            ``'cnn_score'``. A model without steps has no ``step_scores``: its ``pred_score`` stands
+            for them.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: Replaces the default prefix of the key.
     """
@@ -28,17 +30,21 @@ class TopOneAccuracy(ImageMetric):
     def __init__(
         self, item: str = 'step_scores', collect_device: str = 'cpu', prefix: str | None = None
     ) -> None:
-        super().__init__(collect_device, prefix)
-        self.item = item
+        super().__init__(item, collect_device, prefix)
 
-    def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Keep right or wrong for every image of a batch."""
-        scores = stack_scores(data_samples, self.item)  # (N, C) or (N, T, C)
-        scores = scores[:, 0] if scores.dim() == 3 else scores
-        target = stack_targets(data_samples, scores.shape[1])
-        best = scores.masked_fill(target < 0, -1).argmax(dim=1, keepdim=True)
-        self.results += (target.gather(1, best) > 0).flatten().tolist()
+    def read_scores(self, data_samples: Sequence[dict]) -> Tensor:
+        """Stack the scores of the first step, or those of a model without steps, (N, C)."""
+        has_steps = any(self.item in sample for sample in data_samples)
+        without = self.item == 'step_scores' and not has_steps
+        scores = stack_scores(data_samples, 'pred_score' if without else self.item)
+        return scores[:, 0] if scores.dim() == 3 else scores
 
-    def compute_metrics(self, results: list[bool]) -> dict[str, float]:
+    def entries(
+        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+    ) -> Sequence[bool]:
+        """Keep right or wrong for every image."""
+        return best_is_true(scores, targets).tolist()
+
+    def figures(self, results: list[bool]) -> dict[str, float]:
         """Average over images."""
         return {'top-1': 100 * sum(results) / len(results)}

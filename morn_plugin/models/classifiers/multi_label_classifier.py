@@ -5,7 +5,7 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmpretrain.models import ImageClassifier
+from mmpretrain.models import GlobalAveragePooling, ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
@@ -35,6 +35,8 @@ class MultiLabelClassifier(ImageClassifier):
         ValueError: If there is no submodule of a name.
     """
 
+    neck: Any
+
     def __init__(
         self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
     ) -> None:
@@ -46,9 +48,34 @@ class MultiLabelClassifier(ImageClassifier):
         self.channels_last = channels_last
         if channels_last:
             self.to(memory_format=torch.channels_last)
+        self._let_the_head_pool()
         self.frozen = tuple(frozen)
         for part in self._frozen_parts():
             part.requires_grad_(False)
+
+    def keep_inputs(self, names: Sequence[str]) -> None:
+        """Let predictions carry along what a label decoder would see, to extract it.
+
+        Args:
+            names: Such as ``'logits'``, ``'features'``, ``'feature_map'``, ``'stage_maps'``.
+
+        Raises:
+            ValueError: If the head is not one of this package's.
+        """
+        if not hasattr(self.head, 'kept_inputs'):
+            raise ValueError(
+                f'Expected a LabelDecoderHead to extract {", ".join(names)} with, but got '
+                f'{type(self.head).__name__}.'
+            )
+        self.head.kept_inputs = tuple(names)
+        self._let_the_head_pool()
+
+    def _let_the_head_pool(self) -> None:
+        """Take an average pooling away from before a head that wants the map that it would pool."""
+        neck = getattr(self, 'neck', None)
+        if isinstance(neck, GlobalAveragePooling) and getattr(self.head, 'wants_maps', False):
+            self.neck = None
+            self.head.pools_maps = True
 
     def init_weights(self) -> None:
         """Initialise, and fill the backbone with the weights that its ``init_cfg`` names.

@@ -1,8 +1,9 @@
 """A decoder without its CNN."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from mmengine.model import BaseModel
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
@@ -11,15 +12,18 @@ from torch import Tensor
 
 @MODELS.register_module()
 class ScoreClassifier(BaseModel):
-    """Trains and tests a label decoder on cached scores.
+    """Trains and tests a label decoder on cached inputs: the CNN's scores, features or maps.
 
     Its parameters have the names that they have behind a CNN, ``head.decoder.*``, so that
     ``tools/model_converters/merge_decoder.py`` can put the two together.
 
     Args:
-        head: Config of a head with ``in_channels=None``.
+        head: Config of a :class:`DecisionHead`, or of any head without a classifier.
         data_preprocessor: MMEngine's.
         init_cfg: MMEngine's.
+
+    Raises:
+        ValueError: If the head has a classifier, or no decoder.
     """
 
     def __init__(
@@ -30,16 +34,16 @@ class ScoreClassifier(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         self.head = MODELS.build(head)
-        if self.head.decoder is None or self.head.fc is not None:
+        if self.head.decoder is None or getattr(self.head, 'fc', None) is not None:
             raise ValueError(
-                'ScoreClassifier expected a head with a decoder and in_channels=None, since the '
-                f'scores come from a file, but got in_channels={self.head.in_channels}, '
-                f'decoder={self.head.decoder}.'
+                'ScoreClassifier expected a head with a decoder and without a classifier, since '
+                'what the decoder sees comes from a file: write '
+                f"head=dict(type='DecisionHead', decoder=dict(type=...)). Got {head}."
             )
 
     def forward(
         self,
-        inputs: Tensor,
+        inputs: Tensor | Mapping[str, Any],
         target: Tensor | None = None,
         data_samples: Sequence[DataSample] | None = None,
         mode: str = 'tensor',
@@ -47,18 +51,29 @@ class ScoreClassifier(BaseModel):
         """Run the decoder.
 
         Args:
-            inputs: Scores (N, C), 0-1.
+            inputs: Scores (N, C), 0-1, or the inputs by name, see :class:`LabelDecoder`.
             target: (N, C) in {0, 1, -1}; needed by ``mode='loss'``.
             data_samples: Samples to be filled by ``mode='predict'``.
-            mode: ``'tensor'``, ``'loss'`` or ``'predict'``, as MMEngine's models.
+            mode: ``'tensor'`` for logits (N, C), ``'loss'`` or ``'predict'``, as MMEngine's models.
 
         Raises:
-            ValueError: If the mode is another.
+            ValueError: If the mode is another, or an input is missing that the decoder sees.
         """
+        seen = dict(scores=inputs) if isinstance(inputs, Tensor) else _as_float(inputs)
+
         if mode == 'loss':
-            return self.head.decoder.loss(inputs, target)
+            return self.head.loss_from(seen, target)
         if mode == 'predict':
-            return self.head.predict_scores(inputs, data_samples)
+            return self.head.predict_from(seen, data_samples)
         if mode == 'tensor':
-            return self.head.decoder(inputs)
+            return self.head.logits_from(seen)
         raise ValueError(f"Expected `mode` to be 'tensor', 'loss' or 'predict', but got {mode!r}.")
+
+
+def _as_float(inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """Turn float16, in which maps are stored, into float32."""
+    convert = lambda value: value.float() if value.dtype == torch.float16 else value
+    return {
+        name: tuple(map(convert, value)) if isinstance(value, tuple | list) else convert(value)
+        for name, value in inputs.items()
+    }

@@ -1,10 +1,20 @@
-"""Label decoders: plain modules from label probabilities to labels."""
+"""Label decoders: plain PyTorch modules, one idea a file.
 
+``base`` says what they see and return.
+"""
+
+from ...utils.discovery import find_subclasses
 from .base import LabelDecoder
 from .label_sequence import LabelSequenceLSTM
 from .lstm import LSTMDecoder
 from .multi_order_lstm import MultiOrderLSTM
 from .release import decoder_from_release
+
+
+def find_decoders() -> list[type[LabelDecoder]]:
+    """Find every label decoder in the modules of this folder, without those that are abstract."""
+    return find_subclasses(__name__, LabelDecoder)
+
 
 __all__ = [
     'LSTMDecoder',
@@ -12,4 +22,5 @@ __all__ = [
     'LabelSequenceLSTM',
     'MultiOrderLSTM',
     'decoder_from_release',
+    'find_decoders',
 ]

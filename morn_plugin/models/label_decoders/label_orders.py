@@ -1,7 +1,7 @@
 """Orders of the labels: which one a sequence names first (Sec. 4.4 of the paper).
 
 Equally frequent labels follow each other by name, so that the order of the class list decides
-nothing.
+nothing. An order that a decoder finds itself while it learns starts from that of the class list.
 """
 
 from collections import Counter
@@ -18,6 +18,8 @@ STRATEGIES: dict[str, LabelKey] = {
     'rare_first': lambda name, count: (count, name),
     'lexicographic': lambda name, count: (name,),
 }
+#: Orders that a decoder finds itself while it learns, see ``sequence_objectives.py``.
+LEARNT_ORDERS = ('mla', 'pla', 'pla_release', 'pool', 'pool_likelihood', 'ocd')
 
 
 def check_order(order: str | Sequence[str]) -> None:
@@ -26,14 +28,15 @@ def check_order(order: str | Sequence[str]) -> None:
     Raises:
         ValueError: Names the strategies.
     """
+    named = (*STRATEGIES, *LEARNT_ORDERS)
     if isinstance(order, str):
-        fits = order in STRATEGIES
+        fits = order in named
     else:
         fits = isinstance(order, Sequence) and all(isinstance(name, str) for name in order)
     if not fits:
         raise ValueError(
-            f'Expected `order` to be one of {list(STRATEGIES)} or a list of all class names, but '
-            f'got {order!r}.'
+            f'Expected `order` to be one of {list(named)} or a list of all class names, but got '
+            f'{order!r}.'
         )
 
 
@@ -43,8 +46,8 @@ def order_labels(
     """Sort the labels.
 
     Args:
-        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all C names in the
-            order that is wanted.
+        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, all C names in the order
+            that is wanted, or one of ``LEARNT_ORDERS``.
         class_names: Names of the C labels.
         counts: Training images of each.
 
@@ -66,6 +69,9 @@ def order_labels(
         [2, 0, 1]
     """
     check_order(order)
+    if isinstance(order, str) and order in LEARNT_ORDERS:
+        return list(range(len(class_names)))
+
     if isinstance(order, str):
         key = STRATEGIES[order]
         return sorted(

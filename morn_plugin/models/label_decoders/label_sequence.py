@@ -1,9 +1,10 @@
-"""CNN-RNN: the labels of an image as a sequence in a fixed order.
+"""The labels of an image as a sequence, in an order that is given or found while learning.
 
-Wang, Yang, Mao, Huang, Huang, Xu, "CNN-RNN: A Unified Framework for Multi-label Image
-Classification", CVPR 2016. The label probabilities as the interface, and rare-first: Liu, Xiang,
-Hospedales, Yang, Sun, "Semantic Regularisation for Recurrent Image Annotation", CVPR 2017. Both are
-baselines in Tables 1 and 4 of the Multi-order RNN's paper.
+A given order is CNN-RNN: Wang, Yang, Mao, Huang, Huang, Xu, "CNN-RNN: A Unified Framework for
+Multi-label Image Classification", CVPR 2016. The label probabilities as the interface, and
+rare-first: Liu, Xiang, Hospedales, Yang, Sun, "Semantic Regularisation for Recurrent Image
+Annotation", CVPR 2017. Both are baselines in Tables 1 and 4 of the Multi-order RNN's paper. The
+orders that are found, and their sources: ``sequence_objectives.py``.
 """
 
 from collections.abc import Sequence
@@ -16,46 +17,69 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_positive
-from ..losses.sequence_cross_entropy import sequence_cross_entropy
 from .beam_search import beam_search
-from .label_orders import build_sequences, check_order, order_labels
+from .label_orders import check_order, order_labels
 from .lstm import LSTMDecoder
-from .picking import pick_given, pick_unpicked
+from .picking import pick_given, pick_unpicked, pick_until_end
+from .sequence_objectives import make_objective
 from .unroll import step_once
+
+#: What tables call the decoder, by its order.
+NAMES = {
+    'frequent_first': 'CNN-RNN, frequent-first',
+    'rare_first': 'CNN-RNN, rare-first',
+    'lexicographic': 'CNN-RNN, lexicographic',
+    'mla': 'MLA',
+    'pla': 'PLA',
+    'pla_release': 'PLA, as released',
+    'pool': 'Candidate pool',
+    'pool_likelihood': 'Candidate pool, likelihood',
+    'ocd': 'OCD',
+}
 
 
 class LabelSequenceLSTM(LSTMDecoder):
     """An LSTM that names the labels of an image one after the other, until END.
 
-    Training is teacher-forced softmax cross-entropy of START, the true labels in a fixed order,
-    END; an image without labels trains on END alone. Prediction is greedy or a beam search, and
-    never names a label twice. The decoder decides itself which labels an image has, so that there
+    In a fixed order it learns by teacher forcing: softmax cross-entropy of START, the true labels
+    in that order, END. In the other orders it is fed with what it says itself. An image without
+    labels trains on END alone. The decoder decides itself which labels an image has, so that there
     is no threshold.
 
     For metrics that rank labels, the score of a label is its highest probability over the steps of
-    the predicted sequence,
-    the one that says END included: softmax probabilities, given the labels before. Labels that are
+    the predicted sequence, the one that says END included, given the labels before. Labels that are
     not in the sequence have one as well.
 
     Args:
         num_classes: Number of labels C. Symbol C is END.
-        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all class names in
-            the order that is wanted; ``prepare`` computes it from the training annotations, and
-            checkpoints hold it.
+        order: A fixed one: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all
+            class names in the order that is wanted; ``prepare`` computes it from the training
+            annotations, and checkpoints hold it. Or one that is found while learning: ``'mla'``,
+            ``'pla'``, ``'pla_release'`` (alignment), ``'pool'``, ``'pool_likelihood'`` (candidate
+            pool), ``'ocd'`` (optimal completion).
         beam_size: Sequences that the search keeps. Defaults to 1, greedy.
         max_labels: Longest sequence predicted. Defaults to None, the largest number of labels of a
             training image.
+        repeats: Whether a label may be said twice in prediction; it counts once. Defaults to None:
+            for the alignments it may, as their authors have it, else not.
+        average: ``'images'`` (default): the loss is summed over the steps of an image and averaged
+            over images; ``'steps'``: averaged over all steps of the batch.
+        temperature: Of optimal completion: 0 (default) takes only the labels that are left for
+            right, more gives every symbol a share.
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``,
             ``output_layer`` ...
 
     Raises:
-        ValueError: If ``order`` is none of these, or a size is not positive.
+        ValueError: If an option is not one of those named, a size is not positive, or a beam search
+            is asked for that could not be made: with ``repeats``, or for ``'pool'``, whose scores
+            are no softmax.
     """
 
     needs_training_labels = True
     has_threshold = False
+    has_steps = True
     label_order: Tensor
     longest: Tensor
 
@@ -65,6 +89,9 @@ class LabelSequenceLSTM(LSTMDecoder):
         order: str | Sequence[str],
         beam_size: int = 1,
         max_labels: int | None = None,
+        repeats: bool | None = None,
+        average: str = 'images',
+        temperature: float = 0.0,
         embed_dims: int = 256,
         hidden_dims: int = 512,
         **core: Any,
@@ -75,10 +102,15 @@ class LabelSequenceLSTM(LSTMDecoder):
             beam_size=beam_size, **({} if max_labels is None else dict(max_labels=max_labels))
         )
         self.order, self.beam_size, self.end = order, beam_size, num_classes
+        self.objective = make_objective(order, average, temperature)
+        self.repeats = self.objective.repeats if repeats is None else repeats
+        self.display_name = NAMES.get(str(order), 'CNN-RNN')
+        self._check_search()
+
         self.register_buffer('label_order', torch.full((num_classes,), -1))
         self.register_buffer('longest', torch.tensor(0))
         self._given_max_labels = max_labels
-        self._num_steps: int | None = None
+        self._most_labels: int | None = None
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
         """Compute the order and the length of the longest sequence.
@@ -91,12 +123,7 @@ class LabelSequenceLSTM(LSTMDecoder):
             ValueError: If there are not C classes, or a list of names does not hold every class
                 once.
         """
-        if targets.ndim != 2 or {targets.shape[1], len(class_names)} != {self.num_classes}:
-            raise ValueError(
-                f'{type(self).__name__} was built with num_classes={self.num_classes}, but the '
-                f'training annotations name {len(class_names)} classes and have labels of shape '
-                f'{targets.shape}: write head=dict(num_classes={len(class_names)}) in the config.'
-            )
+        self.check_training_set(class_names, targets)
         present = targets == 1
         order = order_labels(self.order, class_names, present.sum(axis=0).tolist())
         self.label_order.copy_(torch.tensor(order))
@@ -104,28 +131,27 @@ class LabelSequenceLSTM(LSTMDecoder):
         self._read_buffers()
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Give ``loss_sequence``.
-
-        Cross-entropy, summed over the steps of an image and averaged over images.
+        """Compute ``loss_sequence``, by what ``order`` says.
 
         A label to be ignored (-1) is in no sequence, and no step is punished for naming it.
 
         Raises:
             RuntimeError: If there is no order yet.
-            ValueError: If scores or target are not (N, C).
+            ValueError: If scores or target are not (N, C), or N is 0.
         """
         self.check_target(target, len(scores))
-        if self._num_steps is None:
+        if not len(target):
+            raise ValueError(
+                f'{type(self).__name__} has nothing to learn from a batch of no images.'
+            )
+        if self._most_labels is None:
             raise RuntimeError(
                 f'{type(self).__name__} has no label order yet: add PrepareDecoderHook to the '
                 'hooks, or call `prepare` with the training annotations.'
             )
-        sequences, lengths = build_sequences(target, self.label_order)  # (N, L)
-        step_logits, _ = self.unroll(
-            scores, sequences.shape[1], partial(pick_given, sequences=sequences)
-        )  # (N, L, C + 1)
-        loss = sequence_cross_entropy(step_logits, sequences, lengths, ignored=target < 0)
-        return dict(loss_sequence=loss)
+        run = self.objective.start(target, self.label_order, self._most_labels)
+        step_logits, step_labels = self.unroll(scores, run.num_steps, run.pick)
+        return dict(loss_sequence=run.loss(step_logits, step_labels))
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Search the sequence of each image.
@@ -137,9 +163,11 @@ class LabelSequenceLSTM(LSTMDecoder):
             step_logits (N, T, C + 1) and the symbols chosen, step_labels (N, T), END (C) from the
             end on; T is ``max_labels``.
         """
-        num_steps = self._num_steps or self.num_classes
+        num_steps = self._given_max_labels or self._most_labels or self.num_classes
         if self.beam_size == 1:
-            return self.unroll(scores, num_steps, partial(pick_unpicked, end=self.end))
+            rule = pick_until_end if self.repeats else pick_unpicked
+            return self.unroll(scores, num_steps, partial(rule, end=self.end))
+
         state, weights = self.start(scores)
         with torch.autocast(scores.device.type, enabled=False):
             best = beam_search(
@@ -161,7 +189,10 @@ class LabelSequenceLSTM(LSTMDecoder):
         step_logits, symbols = self(scores)
         ended = symbols == self.end
         reached = ~F.pad(ended[:, :-1], (1, 0))  # the step that says END still counts
-        step_scores = step_logits.softmax(2)[..., : self.end] * reached[..., None]
+        has_softmax = self.objective.has_softmax
+        probs = step_logits.softmax(dim=2) if has_softmax else step_logits.sigmoid()
+        step_scores = probs[..., : self.end] * reached[..., None]
+
         named = torch.zeros_like(step_logits[:, 0], dtype=torch.bool).scatter(1, symbols, True)[
             :, : self.end
         ]
@@ -178,8 +209,20 @@ class LabelSequenceLSTM(LSTMDecoder):
 
     def _read_buffers(self) -> None:
         """Read the length once, so that no batch waits for the device."""
-        self._num_steps = (
-            self._given_max_labels or max(int(self.longest), 1)
-            if int(self.label_order[0]) >= 0
-            else None
-        )
+        is_prepared = int(self.label_order[0]) >= 0
+        self._most_labels = max(int(self.longest), 1) if is_prepared else None
+
+    def _check_search(self) -> None:
+        if self.beam_size == 1:
+            return
+        if self.repeats:
+            raise ValueError(
+                f'A beam search never says a label twice: write repeats=False beside beam_size='
+                f'{self.beam_size}, or beam_size=1.'
+            )
+        if not self.objective.has_softmax:
+            raise ValueError(
+                f'order={self.order!r} learns a sigmoid for each symbol; a beam search (beam_size='
+                f'{self.beam_size}) needs probabilities that add up to 1 over symbols: take '
+                "order='pool_likelihood', or beam_size=1."
+            )

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ...utils.checks import check_choice, check_positive
+from ..losses.masked_stepwise_bce import MaskedStepwiseBCELoss
 from .lstm import LSTMDecoder
 from .picking import Picker, pick_argmax, pick_unpicked
 
@@ -25,7 +26,8 @@ class MultiOrderLSTM(LSTMDecoder):
 
     Args:
         num_classes: Number of labels C.
-        loss: Maps step_logits (N, T, C), step_labels (N, T) and target (N, C) to a scalar.
+        loss: Maps step_logits (N, T, C), step_labels (N, T) and target (N, C) to a scalar. Defaults
+            to None, :class:`MaskedStepwiseBCELoss` at the paper's settings.
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         num_steps: Steps T.
@@ -41,10 +43,13 @@ class MultiOrderLSTM(LSTMDecoder):
         ValueError: If an option is not one of those named, or a size is not positive.
     """
 
+    has_steps = True
+    display_name = 'Multi-order RNN'
+
     def __init__(
         self,
         num_classes: int,
-        loss: StepLoss,
+        loss: StepLoss | None = None,
         embed_dims: int = 256,
         hidden_dims: int = 512,
         num_steps: int = 5,
@@ -66,7 +71,8 @@ class MultiOrderLSTM(LSTMDecoder):
                 f"test_feedback='unpicked' needs num_steps <= num_classes, but got {num_steps} "
                 f'steps for {num_classes} classes: no label would be left to pick.'
             )
-        self.step_loss, self.num_steps = loss, num_steps
+        self.step_loss = MaskedStepwiseBCELoss() if loss is None else loss
+        self.num_steps = num_steps
         self.pooling, self.test_feedback, self.picked_logit = pooling, test_feedback, picked_logit
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
@@ -81,26 +87,38 @@ class MultiOrderLSTM(LSTMDecoder):
         return self.unroll(scores, self.num_steps, self._picker())
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Give ``loss_multi_order``.
+        """Compute ``loss_multi_order``.
 
-        The step loss of the labels that the decoder itself picks, no teacher forcing.
+        It is the step loss of the labels that the decoder itself picks: no teacher forcing.
         """
         step_logits, step_labels = self(scores)
         return dict(loss_multi_order=self.step_loss(step_logits, step_labels, target))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:
-        """Give ``pred_score`` (N, C), ``step_scores`` (N, T, C), both probabilities.
+        """Predict the labels of a batch.
 
-        And ``step_labels`` (N, T).
+        Returns:
+            ``pred_score`` (N, C), ``step_scores`` (N, T, C), all probabilities, and ``step_labels``
+            (N, T).
         """
         step_logits, step_labels = self(scores)
-        if self.pooling == 'max':
-            logits = step_logits.amax(dim=1)
-        else:
-            logits = step_logits.mean(dim=1) if self.pooling == 'mean' else step_logits[:, -1]
         return dict(
-            pred_score=logits.sigmoid(), step_scores=step_logits.sigmoid(), step_labels=step_labels
+            pred_score=self._pool(step_logits).sigmoid(),
+            step_scores=step_logits.sigmoid(),
+            step_labels=step_labels,
         )
+
+    def logits(self, scores: Tensor) -> Tensor:
+        """Return the logits pooled over the steps, (N, C)."""
+        return self._pool(self(scores)[0])
+
+    def _pool(self, step_logits: Tensor) -> Tensor:
+        """Make one score of the steps': (N, T, C) to (N, C)."""
+        if self.pooling == 'max':
+            return step_logits.amax(dim=1)
+        if self.pooling == 'mean':
+            return step_logits.mean(dim=1)
+        return step_logits[:, -1]
 
     def _picker(self) -> Picker:
         if self.training or self.test_feedback == 'argmax':

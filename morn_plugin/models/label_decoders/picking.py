@@ -56,6 +56,20 @@ def pick_unpicked(
     return torch.where(picked[-1] == end, end, best)
 
 
+def pick_until_end(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
+    """Pick the best symbol, whether picked before or not, and nothing but END after END.
+
+    Examples:
+        >>> logits = torch.tensor([[1.0, 3.0, 2.0]])
+        >>> pick_until_end(logits, [torch.tensor([1])], end=2)
+        tensor([1])
+        >>> pick_until_end(logits, [torch.tensor([2])], end=2)
+        tensor([2])
+    """
+    best = logits.argmax(dim=1)
+    return torch.where(picked[-1] == end, end, best) if picked else best
+
+
 def pick_given(logits: Tensor, picked: list[Tensor], sequences: Tensor) -> Tensor:
     """Pick what a given sequence (N, T) says: teacher forcing, or the result of a search."""
     return sequences[:, len(picked)]

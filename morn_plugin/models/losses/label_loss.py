@@ -12,6 +12,9 @@ Three kinds of losses are known:
   the elementwise ones of timm and PyTorch (``reduction='none'``). The values of ignored labels are
   left out; the others are summed over labels and averaged over images.
 - Any other loss serves as long as no label is ignored.
+
+A loss that only ranks the labels of an image, so that 0 is no border between true and false, says
+so by the class attribute ``has_probability = False``.
 """
 
 import copy

@@ -49,6 +49,7 @@ class LSEPLoss(nn.Module):
     """
 
     takes_ignored = True
+    has_probability = False
 
     def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()

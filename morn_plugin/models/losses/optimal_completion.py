@@ -60,10 +60,17 @@ def optimal_completion_loss(
     return average_steps(terms.sum(dim=2), counts, average)
 
 
-def _log_policy(right: Tensor, temperature: float) -> Tensor:
-    """Return the logarithm of q up to a constant, from 1 for the right symbols and 0 for others."""
+def check_temperature(temperature: float) -> None:
+    """Raise unless ``temperature`` is 0 or more.
+
+    Raises:
+        ValueError: Says what it is.
+    """
     if temperature < 0:
         raise ValueError(f'Expected `temperature` to be 0 or more, but got {temperature!r}.')
-    if temperature == 0:
-        return right.log()
-    return right / temperature
+
+
+def _log_policy(right: Tensor, temperature: float) -> Tensor:
+    """Return the logarithm of q up to a constant, from 1 for the right symbols and 0 for others."""
+    check_temperature(temperature)
+    return right.log() if temperature == 0 else right / temperature

@@ -51,7 +51,8 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
     labelled = place < (lengths - 1)[:, None]  # (N, L)
 
     labels = torch.where(labelled, sequences, 0)  # what else fills a row may be no symbol
-    losses = -step_logits.detach()[:, :num_places].log_softmax(dim=2)
+    exact = torch.promote_types(step_logits.dtype, torch.float32)
+    losses = -step_logits.detach()[:, :num_places].to(exact).log_softmax(dim=2)
     costs = losses.gather(2, labels[:, None].expand(-1, num_places, -1))  # (N, step, place)
 
     picks = step_logits.argmax(dim=2)  # (N, T)

@@ -34,6 +34,7 @@ class TwoWayLoss(nn.Module):
     """
 
     takes_ignored = True
+    has_probability = False
 
     def __init__(
         self,

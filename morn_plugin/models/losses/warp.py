@@ -119,6 +119,7 @@ class WARPLoss(nn.Module):
     """
 
     takes_ignored = True
+    has_probability = False
 
     def __init__(self, margin: float = 1.0, rank: str = 'exact', loss_weight: float = 1.0) -> None:
         super().__init__()

@@ -11,6 +11,7 @@ from morn_plugin.models import (
     MultiOrderLSTM,
     masked_stepwise_bce,
 )
+from morn_plugin.models.label_decoders.label_orders import LEARNT_ORDERS
 
 NUM_CLASSES = 7
 SCENES = [
@@ -42,7 +43,7 @@ DECODERS = {
         order: lambda order=order: LabelSequenceLSTM(
             NUM_CLASSES, order, embed_dims=16, hidden_dims=32
         )
-        for order in ('frequent_first', 'rare_first', 'lexicographic')
+        for order in ('frequent_first', 'rare_first', 'lexicographic', *LEARNT_ORDERS)
     },
     'beam': lambda: LabelSequenceLSTM(
         NUM_CLASSES, 'rare_first', beam_size=3, embed_dims=16, hidden_dims=32
@@ -96,6 +97,41 @@ def test_learns_the_grammar_from_features(name):
     loss = lambda feats, target: head.loss((feats,), samples_of(target))
     train(head.parameters(), loss, make_toy(512, generator), lr=2e-2)
     head.eval()
+    feats, target = make_toy(200, generator)
+    with torch.no_grad():
+        samples = head.predict((feats,))
+    right = [
+        sample.pred_label.tolist() == row.nonzero()[:, 0].tolist()
+        for sample, row in zip(samples, target, strict=True)
+    ]
+    assert sum(right) > 0.98 * len(right)
+
+
+THRESHOLDS = dict(type='LearntThresholds', in_channels=NUM_CLASSES, hidden_dims=(32,))
+QUANTITY = dict(type='LabelQuantity', in_channels=NUM_CLASSES, hidden_dims=(32,))
+LOSSES = {
+    'warp, thresholds': (dict(type='WARPLoss'), THRESHOLDS),
+    'warp, quantity': (dict(type='WARPLoss', rank='sampled'), QUANTITY),
+    'lsep, thresholds': (dict(type='LSEPLoss'), THRESHOLDS),
+    'lsep, quantity': (dict(type='LSEPLoss'), QUANTITY),
+    'two-way, thresholds': (dict(type='TwoWayLoss'), THRESHOLDS),
+    'zlpr': (dict(type='ZLPRLoss'), None),
+    'asymmetric, thresholds': (dict(type='AsymmetricLoss'), THRESHOLDS),
+}
+
+
+@pytest.mark.parametrize('name', LOSSES)
+def test_a_loss_of_the_cnn_learns_the_grammar(name):
+    """A loss that only ranks labels leaves it to a learnt decision how many there are."""
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    loss_cnn, decision = LOSSES[name]
+    head = LabelDecoderHead(NUM_CLASSES, NUM_CLASSES, None, loss_cnn=loss_cnn, decision=decision)
+    head.init_weights()
+    loss = lambda feats, target: head.loss((feats,), samples_of(target))
+    train(head.parameters(), loss, make_toy(512, generator), lr=2e-2)
+    head.eval()
+
     feats, target = make_toy(200, generator)
     with torch.no_grad():
         samples = head.predict((feats,))

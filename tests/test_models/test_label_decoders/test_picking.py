@@ -8,6 +8,7 @@ from morn_plugin.models.label_decoders.picking import (
     pick_given,
     pick_sampled,
     pick_unpicked,
+    pick_until_end,
 )
 
 
@@ -32,6 +33,11 @@ def test_unpicked_goes_down_the_list():
 
 def test_unpicked_stays_at_end():
     assert run(pick_unpicked, LOGITS, end=2) == [[1, 2, 2, 2], [2, 2, 2, 2]]
+
+
+def test_until_end_repeats_labels_and_then_end():
+    logits = torch.tensor([[[0.0, 3.0, 2.0], [0.0, 3.0, 2.0], [0.0, 3.0, 9.0], [5.0, 0.0, 1.0]]])
+    assert run(pick_until_end, logits, end=2) == [[1, 1, 2, 2]]
 
 
 def test_a_picked_label_may_stay_eligible():

@@ -9,7 +9,8 @@ from typing import Any
 
 from tqdm import tqdm
 
-from morn_plugin.datasets.annotations import Annotations, atomic_write, save_annotations
+from morn_plugin.datasets.annotations import Annotations, save_annotations
+from morn_plugin.utils.files import atomic_write
 
 from .collection import Collected, Picture, collect, find_collection, list_pngs, merge_copies
 from .entries import Entry, choose, render_all, split

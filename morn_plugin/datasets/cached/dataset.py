@@ -1,0 +1,153 @@
+"""Training and testing a label decoder on cached inputs."""
+
+import os
+import os.path as osp
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.registry import FUNCTIONS
+from mmpretrain.registry import DATASETS
+from mmpretrain.structures import DataSample
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from .file import ScoreFileError, load_scores
+
+#: Arrays are copied into memory up to this share of it; larger ones stay on disk, mapped.
+MEMORY_SHARE = 0.25
+
+
+@DATASETS.register_module()
+class ScoreDataset(Dataset):
+    """A data set of cached scores, features or maps that hands out whole batches.
+
+    A data loader asks for the samples of a batch at once (``__getitems__``), and gets them as
+    slices of one tensor: no per-image objects while training. The loader's ``collate_fn`` is
+    ``dict(type='take_whole_batch')``. :class:`PrepareDecoderHook` tells the data set what the
+    model's decoder sees.
+
+    Args:
+        ann_file: The cached file, relative to ``data_root``.
+        data_root: Folder of the cached file, and of the image paths in it.
+        test_mode: Return data samples beside the inputs, for prediction and metrics.
+        metainfo: ``classes`` here are required of the file.
+        checkpoint: The checkpoint that must have given the scores. Defaults to None, any.
+        inputs: What batches hold beside the scores, out of ``'logits'``, ``'features'``,
+            ``'feature_map'``, ``'stage_maps'``; see :class:`LabelDecoder`.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ScoreFileError: If it cannot be used, or does not hold the inputs.
+        AnnotationError: If its classes or labels cannot.
+    """
+
+    def __init__(
+        self,
+        ann_file: str,
+        data_root: str = '',
+        test_mode: bool = False,
+        metainfo: dict[str, Any] | None = None,
+        checkpoint: str | None = None,
+        inputs: Sequence[str] = ('scores',),
+    ) -> None:
+        self.ann_file = osp.join(data_root, ann_file)
+        self.data_root, self.test_mode = data_root, test_mode
+
+        file = load_scores(self.ann_file, (metainfo or {}).get('classes'), checkpoint)
+        self.metainfo = {
+            **(metainfo or {}),
+            'classes': tuple(file.annotations.classes),
+            'cnn_checkpoint_sha256': file.provenance.get('checkpoint_sha256', ''),
+        }
+        self.data_list = file.annotations.data_list
+        self.scores = torch.from_numpy(file.scores)  # (N, C)
+        self.targets = torch.from_numpy(file.annotations.targets())  # (N, C) int8
+
+        self._arrays = file.inputs
+        self._inputs: dict[str, Any] = {}
+        self.use_inputs(inputs)
+
+    def use_inputs(self, names: Sequence[str]) -> None:
+        """Let batches hold these inputs beside the scores.
+
+        Raises:
+            ScoreFileError: If the file does not hold one; says how it gets into it.
+        """
+        wanted = [name for name in names if name != 'scores']
+        missing = [name for name in wanted if name not in self._arrays]
+        if missing:
+            flags = {'logits': '--features', 'features': '--features'}
+            needed = dict.fromkeys(flags.get(name, '--feature-map') for name in missing)
+            raise ScoreFileError(
+                f'{self.ann_file}: expected {", ".join(map(repr, missing))}, but it holds '
+                f'{", ".join(["scores", *self._arrays])}: extract again with '
+                f'tools/extract_scores.py ... {" ".join(needed)}.'
+            )
+        self._inputs = {name: _as_tensors(self._arrays[name]) for name in wanted}
+
+    def read_inputs(self, names: Sequence[str]) -> dict[str, Any]:
+        """Return inputs of the whole data set, NumPy arrays (N, ...) in its order."""
+        self.use_inputs(names)
+        arrays = dict(self._arrays, scores=self.scores.numpy())
+        return {name: arrays[name] for name in names}
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """Return a batch of one image."""
+        return self.__getitems__([index])
+
+    def __getitems__(self, indices: Sequence[int]) -> dict[str, Any]:
+        """Return a batch.
+
+        Returns:
+            ``inputs``, the scores (N, C), or where there are more inputs all of them by name; with
+            ``target`` (N, C) float for training, or ``data_samples`` for testing.
+        """
+        rows = torch.as_tensor(indices)
+        inputs: Any = self.scores[rows]
+        if self._inputs:
+            inputs = dict(scores=inputs)
+            for name, value in self._inputs.items():
+                several = isinstance(value, tuple)
+                inputs[name] = tuple(part[rows] for part in value) if several else value[rows]
+
+        if self.test_mode:
+            return dict(inputs=inputs, data_samples=[self._sample(index) for index in indices])
+        return dict(inputs=inputs, target=self.targets[rows].float())
+
+    def get_cat_ids(self, index: int) -> list[int]:
+        """Return the true labels of an image."""
+        return self.data_list[index]['gt_label']
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return what the file says of an image."""
+        return dict(self.data_list[index])
+
+    def _sample(self, index: int) -> DataSample:
+        item = self.data_list[index]
+        img_path = osp.join(self.data_root, item['img_path'])
+        sample = DataSample(metainfo=dict(sample_idx=index, img_path=img_path))
+        sample.set_gt_label(item['gt_label'])
+        if item.get('gt_label_difficult'):
+            sample.set_field(self.targets[index].float(), 'gt_score')
+        return sample
+
+
+@FUNCTIONS.register_module()
+def take_whole_batch(batch: dict[str, Any]) -> dict[str, Any]:
+    """Collate what is a batch already."""
+    return batch
+
+
+def _as_tensors(value: np.ndarray | tuple[np.ndarray, ...]) -> Tensor | tuple[Tensor, ...]:
+    """Turn mapped arrays into tensors: copied into memory where they are small enough."""
+    if isinstance(value, tuple):
+        return tuple(_as_tensors(part) for part in value)  # type: ignore[misc]
+
+    tensor = torch.from_numpy(value)
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    return tensor.clone() if value.nbytes <= MEMORY_SHARE * memory else tensor

@@ -1,0 +1,69 @@
+"""Data sets inside others: MMEngine's and MMPretrain's wrappers, and one of our own.
+
+``ConcatDataset`` holds several under ``datasets``; ``RepeatDataset``, ``ClassBalancedDataset`` and
+``KFoldDataset`` hold one under ``dataset``.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from mmpretrain.registry import DATASETS
+from torch.utils.data import Dataset
+
+
+def innermost(config: Mapping[str, Any]) -> Iterator[Any]:
+    """Yield the configs of the data sets that read files, inside whatever wraps them."""
+    if 'datasets' in config:
+        for part in config['datasets']:
+            yield from innermost(part)
+    elif 'dataset' in config:
+        yield from innermost(config['dataset'])
+    else:
+        yield config
+
+
+def with_pipeline(config: Mapping[str, Any], pipeline: Sequence[Any], **options: Any) -> Any:
+    """Return a copy of a data set's config whose innermost data sets have this pipeline.
+
+    Args:
+        config: Of a data set or of wrappers around it.
+        pipeline: Transforms.
+        **options: Other arguments of the innermost data sets, such as ``test_mode=True``.
+    """
+    changed = copy.deepcopy(config)
+    for part in innermost(changed):
+        part.update(pipeline=copy.deepcopy(list(pipeline)), **options)
+    return changed
+
+
+@DATASETS.register_module()
+class NumberedDataset(Dataset):
+    """A data set whose samples know their place in it, also inside wrappers that do not count.
+
+    Args:
+        dataset: The data set, or its config.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        is_config = isinstance(dataset, Mapping)
+        self.dataset = DATASETS.build(dict(dataset)) if is_config else dataset
+        self.metainfo = self.dataset.metainfo
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        """Return the sample, its ``sample_idx`` being ``index``."""
+        data = self.dataset[index]
+        data['data_samples'].set_field(index, 'sample_idx', field_type='metainfo', dtype=int)
+        return data
+
+    def get_data_info(self, index: int) -> dict[str, Any]:
+        """Return what the annotations say of an image."""
+        return self.dataset.get_data_info(index)
+
+    def full_init(self) -> None:
+        """Load the annotations, where that is put off."""
+        if hasattr(self.dataset, 'full_init'):
+            self.dataset.full_init()

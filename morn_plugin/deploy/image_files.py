@@ -1,0 +1,168 @@
+"""Image files: which are meant, and their bytes, of which there is a bound."""
+
+import os
+import stat
+import urllib.request
+import warnings
+from collections.abc import Iterable
+from glob import glob, has_magic
+from os import PathLike
+from pathlib import Path
+from typing import IO
+
+from .image_formats import FORMATS, SNIFFED, ImageError, find_format
+
+MAX_PIXELS = 100_000_000
+BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
+TIMEOUT = 30  # seconds
+SUFFIXES = tuple(sorted({suffix for kind in FORMATS for suffix in kind.suffixes}))
+# Pictures that are not opened: drawings, documents, layers, and what a camera's sensor saw, of
+# which Pillow would find a thumbnail. They are said to be left out.
+OTHER_SUFFIXES = (
+    *('.svg', '.eps', '.ps', '.pdf', '.emf', '.wmf', '.psd', '.xcf', '.fits', '.exr', '.hdr'),
+    *('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.raw', '.rw2', '.jxl', '.heics'),
+    *('.dds', '.icns', '.pcx', '.sgi', '.tga', '.xbm', '.xpm', '.cur'),
+)
+
+
+def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
+    """Find the images that are meant.
+
+    Args:
+        inputs: Files (kept as they are, be they missing), folders (searched to the bottom for
+            images: by the usual endings, of other files by their content), glob patterns, ``**``
+            included, and URLs (kept). One or several.
+
+    Returns:
+        Paths, those of a folder or pattern in sorted order; one that is meant twice comes once.
+
+    Raises:
+        FileNotFoundError: If a folder holds no image, or a pattern matches none.
+        TypeError: If an input is no path.
+    """
+    found: dict[str, None] = {}
+    for item in [inputs] if isinstance(inputs, (str, PathLike)) else inputs:
+        found.update(dict.fromkeys(find_files(item)))
+    return list(found)
+
+
+def describe(item: object) -> str:
+    """Name the kind of a wrong input.
+
+    Examples:
+        >>> describe(0.5), describe(b'GIF89a')
+        ('a float', 'a bytes')
+    """
+    kind = type(item)
+    name = kind.__name__ if kind.__module__ == 'builtins' else f'{kind.__module__}.{kind.__name__}'
+    shape = getattr(item, 'shape', None)
+    return f'a {name}' + (f' of shape {tuple(shape)}' if shape is not None else '')
+
+
+def find_files(item: str | PathLike) -> list[str]:
+    """Find the images that one path means, see :func:`list_images`."""
+    if not isinstance(item, (str, PathLike)):
+        raise TypeError(
+            'Expected the path or URL of an image, a folder or a pattern, but got '
+            f'{describe(item)}.'
+        )
+    item = os.fsdecode(item)
+    if '://' in item:
+        return [item]
+    if Path(item).is_dir():
+        return _search_folder(item)
+    if has_magic(item) and not Path(item).exists():
+        files = sorted(path for path in glob(item, recursive=True) if Path(path).is_file())
+        if not files:
+            raise FileNotFoundError(f'No file matches the pattern {item}.')
+        return files
+    return [item]
+
+
+def _search_folder(folder: str) -> list[str]:
+    """Find the images of a folder, and warn of pictures of other kinds."""
+    found, others = [], []
+    for path in sorted(path for path in Path(folder).rglob('*') if path.is_file()):
+        if path.suffix.lower() in OTHER_SUFFIXES:
+            others.append(path.name)
+        elif path.suffix.lower() in SUFFIXES or _looks_like_image(path):
+            found.append(str(path))
+
+    kinds = ', '.join(kind.name for kind in FORMATS)
+    if others:
+        warnings.warn(
+            f'Folder {folder}: {len(others)} pictures of other kinds are left out ({others[0]}'
+            f'{", ..." if len(others) > 1 else ""}). Convert them to one of {kinds}.',
+            stacklevel=4,
+        )
+    if not found:
+        raise FileNotFoundError(f'Folder {folder} holds no image: expected files of {kinds}.')
+    return found
+
+
+def _looks_like_image(path: Path) -> bool:
+    try:
+        with path.open('rb') as file:
+            return find_format(file.read(SNIFFED)) is not None
+    except OSError:
+        return False
+
+
+def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read a file that may hold an image: no device, no pipe, and no more than images have.
+
+    Args:
+        path: The file.
+        max_pixels: Refuse files that are larger than so many pixels can be.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ImageError: If it is no regular file, or too large.
+    """
+    try:
+        status = os.stat(path)
+    except PermissionError:
+        raise
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f'Image {path} does not exist.') from error
+    except (OSError, ValueError) as error:  # a name too long, links in a circle, a NUL
+        reason = getattr(error, 'strerror', None) or error
+        raise FileNotFoundError(f'Image {path} does not exist: {reason}.') from error
+
+    if stat.S_ISDIR(status.st_mode):
+        raise FileNotFoundError(f'Image {path} does not exist: it is a folder.')
+    if not stat.S_ISREG(status.st_mode):
+        raise ImageError(f'Image {path} is no regular file, but a device, a pipe or a socket.')
+
+    with open(path, 'rb') as file:
+        return _read_bounded(file, path, max_pixels)
+
+
+def fetch_url(url: str, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Fetch an ``http(s)`` URL, see :func:`read_file`."""
+    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
+        return _read_bounded(answer, url, max_pixels)
+
+
+def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> bytes:
+    """Read an open binary file to its end.
+
+    Raises:
+        TypeError: If it gives text.
+        ImageError: If it is larger than ``max_pixels`` pixels can be.
+    """
+    content = _read_bounded(file, source, max_pixels)
+    if not isinstance(content, bytes):
+        raise TypeError(f'Expected {source} to be opened for bytes ("rb"), but it gives text.')
+    return content
+
+
+def _read_bounded(file: IO[bytes], source: str, max_pixels: int) -> bytes:
+    limit = max(BYTES_PER_PIXEL * max_pixels, 64_000_000)  # the latter for metadata
+    content = file.read(limit + 1)
+    if len(content) > limit:
+        raise ImageError(
+            f'Image {source} has more than {limit} bytes, which no image of {max_pixels} pixels '
+            f'needs.'
+        )
+    return content

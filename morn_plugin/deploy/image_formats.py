@@ -1,0 +1,413 @@
+"""The one door for image files: which kinds are opened, told by content, and how large they may be.
+
+Pillow knows more than forty kinds. Some of them start a program (EPS runs Ghostscript), others
+unpack without a bound (FITS with gzip), and nobody photographs in either. The kinds below are
+opened with Pillow's own classes, one by one: neither a file's name nor Pillow's list of plugins has
+a say, its size is known from the header before a pixel is decoded, and the limit is ours alone
+(Pillow's is one for the whole process, and other code may rely on it).
+"""
+
+import io
+import struct
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from PIL import (
+    AvifImagePlugin,
+    BmpImagePlugin,
+    GifImagePlugin,
+    IcoImagePlugin,
+    Image,
+    Jpeg2KImagePlugin,
+    JpegImagePlugin,
+    PngImagePlugin,
+    PpmImagePlugin,
+    TiffImagePlugin,
+    WebPImagePlugin,
+)
+
+from ..utils.extras import require_extra
+from .tiff_directories import check_directories
+
+MAX_ICON_PIXELS = 1024 * 1024  # no system shows a larger icon
+MAX_SCANS = 20  # of a progressive JPEG with as many pixels as are allowed; fewer pixels, more scans
+MAX_RUN_LENGTH_WIDTH = 2**15
+SNIFFED = 64  # bytes that tell the kind of a file
+
+
+class ImageError(ValueError):
+    """An image that cannot be used; the message names the file."""
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """A kind of image file.
+
+    Attributes:
+        name: What it is called.
+        suffixes: Usual endings of its files; they decide nothing but what is found in a folder.
+        matches: Whether a file that begins with these bytes is one.
+        open: Reads the header, and no pixel.
+        cost: What a pixel costs in memory and time, in pixels of a PNG file.
+        check: Looks at the content before it is opened, for what a header does not tell.
+    """
+
+    name: str
+    suffixes: tuple[str, ...]
+    matches: Callable[[bytes], bool]
+    open: Callable[[io.BytesIO], Image.Image]
+    cost: int = 1
+    check: Callable[[bytes, int], None] | None = None
+
+    @property
+    def pillow_name(self) -> str:
+        """What Pillow calls it."""
+        return {'HEIC': 'HEIF'}.get(self.name, self.name.upper().replace(' ', ''))
+
+
+def find_format(start: bytes) -> ImageFormat | None:
+    """Find the kind of a file by its first bytes, ``SNIFFED`` of them.
+
+    Examples:
+        >>> find_format(b'GIF89a').name
+        'GIF'
+        >>> find_format(b'%!PS-Adobe-3.0 EPSF-3.0') is None
+        True
+    """
+    return next((kind for kind in FORMATS if kind.matches(start)), None)
+
+
+def open_image(content: bytes, max_pixels: int) -> Image.Image:
+    """Open an image whose header is sound, without decoding it.
+
+    Args:
+        content: The whole file.
+        max_pixels: Refuse what takes more memory and time than a PNG file of so many pixels.
+
+    Raises:
+        TooLargeError: If it is larger.
+        ValueError: If it is of no kind that is opened, or its header is broken; others as Pillow
+            raises them for broken files.
+    """
+    kind = find_format(content[:SNIFFED])
+    if kind is None:
+        raise ValueError(
+            f'expected one of {", ".join(item.name for item in FORMATS)}, but it begins with '
+            f'{content[:16]!r}'
+        )
+    if kind.check is not None:
+        kind.check(content, max_pixels)
+
+    image = kind.open(io.BytesIO(content))
+
+    check_size(*image.size, max_pixels, max(kind.cost, _cost_of_decoder(image)), kind.name)
+    return image
+
+
+class TooLargeError(ValueError):
+    """More pixels than are allowed.
+
+    Attributes:
+        needed: The least ``max_pixels`` that allows it.
+    """
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message)
+        self.needed = needed
+
+
+def check_size(width: int, height: int, max_pixels: int, cost: int = 1, name: str = '') -> None:
+    """Raise if a picture is too large, see :func:`open_image`.
+
+    Examples:
+        >>> check_size(6000, 6000, 50_000_000, 2, 'WebP')
+        Traceback (most recent call last):
+        morn_plugin.deploy.image_formats.TooLargeError: 6000 x 6000 pixels: expected at most
+        25000000 in all of a WebP file, which costs 2 times what others do
+    """
+    if width * height * cost <= max_pixels:
+        return
+
+    of_kind = f' of a {name} file, which costs {cost} times what others do' if cost > 1 else ''
+    raise TooLargeError(
+        f'{width} x {height} pixels: expected at most {max_pixels // cost} in all{of_kind}',
+        width * height * cost,
+    )
+
+
+def _cost_of_decoder(image: Image.Image) -> int:
+    """Return what a pixel costs where Pillow decodes in Python, in pixels of a PNG file."""
+    tiles = getattr(image, 'tile', None)
+    decoder = tiles[0][0] if tiles else ''
+    return 10 if decoder in ('bmp_rle', 'ppm', 'ppm_plain') else 1
+
+
+# What begins how
+
+
+def _begins(*starts: bytes) -> Callable[[bytes], bool]:
+    return lambda start: start.startswith(starts)
+
+
+def _is_bmp(start: bytes) -> bool:
+    """Tell a bitmap from a text that begins with BM: by the length of its second header."""
+    return start[:2] == b'BM' and start[14:18] in [
+        struct.pack('<I', length) for length in (12, 40, 52, 56, 64, 108, 124)
+    ]
+
+
+def _is_ppm(start: bytes) -> bool:
+    return start[:1] == b'P' and start[1:2] in b'123456' and start[2:3] in b' \t\r\n#'
+
+
+def _is_webp(start: bytes) -> bool:
+    return start[:4] == b'RIFF' and start[8:12] == b'WEBP'
+
+
+def _brands(start: bytes) -> set[bytes]:
+    """Return the brands of an ISO base media file, of which AVIF and HEIC are."""
+    if start[4:8] != b'ftyp':
+        return set()
+    length = min(int.from_bytes(start[:4], 'big'), len(start))
+    return {start[8:12], *(start[place : place + 4] for place in range(16, length, 4))}
+
+
+def _is_avif(start: bytes) -> bool:
+    return bool(_brands(start) & {b'avif', b'avis'})
+
+
+def _is_heif(start: bytes) -> bool:
+    heic = {
+        b'heic',
+        b'heix',
+        b'hevc',
+        b'hevx',
+        b'heim',
+        b'heis',
+        b'hevm',
+        b'hevs',
+        b'mif1',
+        b'msf1',
+    }
+    return bool(_brands(start) & heic) and not _is_avif(start)
+
+
+# Opening
+
+
+class _JpegFile(JpegImagePlugin.JpegImageFile):
+    """A JPEG file whose EXIF data are looked at later, once they have been checked.
+
+    Of an MPO file, which is a JPEG file with more of them behind it, the first picture.
+    """
+
+    def _read_dpi_from_exif(self) -> None:
+        pass
+
+
+class _TiffFile(TiffImagePlugin.TiffImageFile):
+    """A TIFF file that asks no limit of the whole process while it makes room for its pixels."""
+
+    def load_prepare(self) -> None:
+        """Make room for the pixels."""
+        if self._im is None:
+            self.im = Image.core.new(self.mode, self._tile_size)
+        super().load_prepare()
+
+
+def _open_heif(file: io.BytesIO) -> Image.Image:
+    return require_extra('pillow_heif', 'heic').HeifImageFile(file)
+
+
+def _open_icon(file: io.BytesIO) -> Image.Image:
+    """Open the largest picture of an icon, of equal ones that with the most bits a pixel.
+
+    Pillow's own class decodes while it opens, and believes the sizes in the directory, which stop
+    at 256.
+    """
+    content = file.getvalue()
+    entry = max(_icon_entries(content), key=lambda item: (item.width * item.height, item.bits))
+    data = content[entry.offset : entry.offset + entry.length]
+    if data.startswith(_PNG):
+        return PngImagePlugin.PngImageFile(io.BytesIO(data))
+
+    header = struct.pack('<HHH', 0, 1, 1)
+    place = struct.pack('<BBBBHHII', 0, 0, 0, 0, 1, entry.bits, len(data), 22)
+    return IcoImagePlugin.IcoFile(io.BytesIO(header + place + data)).frame(0)
+
+
+@dataclass(frozen=True)
+class _IconEntry:
+    width: int
+    height: int
+    bits: int
+    offset: int
+    length: int
+
+
+def _icon_entries(content: bytes) -> list[_IconEntry]:
+    """Read the pictures of an icon, sizes from their own headers.
+
+    Raises:
+        ValueError: If there is none, or one lies outside of the file.
+    """
+    (number,) = struct.unpack_from('<H', content, 4)
+    entries = []
+    for index in range(number):
+        bits, length, offset = struct.unpack_from('<HII', content, 6 + 16 * index + 6)
+        header = content[offset : offset + min(length, 24)]
+        if len(header) < 24:
+            raise ValueError(f'picture {index} of {number} in the icon lies outside of the file')
+
+        if header.startswith(_PNG):
+            width, height = struct.unpack_from('>II', header, 16)
+        else:  # a bitmap without file header, on top of a mask of equal size
+            width, height = struct.unpack_from('<II', header, 4)
+            height //= 2
+        entries.append(_IconEntry(width, height, bits, offset, length))
+
+    if not entries:
+        raise ValueError('the icon holds no picture')
+    return entries
+
+
+# Looking at what the header does not tell
+
+
+def _check_icon(content: bytes, max_pixels: int) -> None:
+    for entry in _icon_entries(content):
+        if entry.width * entry.height > MAX_ICON_PIXELS:
+            raise ValueError(
+                f'expected icons of at most {MAX_ICON_PIXELS} pixels, but one has {entry.width} x '
+                f'{entry.height}'
+            )
+
+
+def _check_webp(content: bytes, max_pixels: int) -> None:
+    """Check the size before libwebp makes room for it, as it does while a file is opened."""
+    kind = content[12:16]
+    if kind == b'VP8X':
+        width = 1 + int.from_bytes(content[24:27], 'little')
+        height = 1 + int.from_bytes(content[27:30], 'little')
+    elif kind == b'VP8L':
+        bits = int.from_bytes(content[21:25], 'little')
+        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+    else:
+        width = int.from_bytes(content[26:28], 'little') & 0x3FFF
+        height = int.from_bytes(content[28:30], 'little') & 0x3FFF
+    check_size(width, height, max_pixels, _WEBP_COST, 'WebP')
+
+
+def _check_jpeg(content: bytes, max_pixels: int) -> None:
+    if content.count(_SCAN) > MAX_SCANS:
+        _check_scans(content, *_JpegFile(io.BytesIO(content)).size, max_pixels)
+
+
+def _check_scans(content: bytes, width: int, height: int, max_pixels: int) -> None:
+    """Bound the passes over a progressive JPEG: a dozen bytes order one, over all its pixels."""
+    scans, allowed = content.count(_SCAN), MAX_SCANS * max_pixels // max(1, width * height)
+    if scans > allowed:
+        raise ValueError(
+            f'expected at most {allowed} scans of {width} x {height} pixels, but got {scans}'
+        )
+
+
+def _check_tiff(content: bytes, max_pixels: int) -> None:
+    check_directories(content)
+    tags = _TiffFile(io.BytesIO(content)).tag_v2
+
+    # A small picture may lie in a large tile, which is unpacked as a whole.
+    width, height = (int(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH))
+    check_size(width, height, max_pixels, name='TIFF')
+
+    if tags.get(TiffImagePlugin.COMPRESSION) in _JPEG_IN_TIFF:
+        columns, rows = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+        _check_scans(content, columns, rows, max_pixels)
+
+    if int(tags.get(_SUBFILE_TYPE, 0)) & 1:
+        raise ValueError(
+            'its first picture is a reduced copy, as in the raw files of cameras: convert it'
+        )
+
+
+def _check_bmp(content: bytes, max_pixels: int) -> None:
+    """Bound the columns of a run-length file: two bytes skip 255 rows, however wide they are."""
+    length, width = struct.unpack_from('<II', content, 14)
+    compression = int.from_bytes(content[30:34], 'little') if length >= 40 else 0
+    if compression in _RUN_LENGTH and width > MAX_RUN_LENGTH_WIDTH:
+        raise ValueError(
+            f'expected a run-length BMP of at most {MAX_RUN_LENGTH_WIDTH} columns, but got {width}'
+        )
+
+
+def _check_jpeg2000(content: bytes, max_pixels: int) -> None:
+    """Refuse a file that was cut off before its first tile, which would come out black."""
+    if _TILE_DATA not in content:
+        raise ValueError('the file ends before its first tile')
+
+
+def _check_boxes(content: bytes, max_pixels: int) -> None:
+    """Check EXIF data wherever they lie: the codecs hand them to Pillow while a file is opened."""
+    found = 0
+    for prefix in TiffImagePlugin.PREFIXES:
+        place = content.find(prefix)
+        while place >= 0:
+            found += 1
+            if found > 64:
+                raise ValueError('expected at most 64 blocks of EXIF data, but got more')
+            check_directories(content[place:])
+            place = content.find(prefix, place + 1)
+
+
+_SCAN = b'\xff\xda'  # begins a scan of a JPEG file; inside of one these bytes cannot stand
+_TILE_DATA = b'\xff\x93'  # begins those of a tile in a JPEG 2000 file
+_SUBFILE_TYPE, _TILE_WIDTH, _TILE_LENGTH = 254, 322, 323  # tags of TIFF
+_JPEG_IN_TIFF = (6, 7)  # values of its compression
+_RUN_LENGTH = (1, 2)  # values of the compression of BMP
+_PNG = b'\x89PNG\r\n\x1a\n'
+_JP2 = b'\x00\x00\x00\x0cjP  \r\n\x87\n'
+_WEBP_COST = 2
+
+FORMATS = (
+    ImageFormat(
+        'JPEG',
+        ('.jpg', '.jpeg', '.jpe', '.jfif', '.mpo'),
+        _begins(b'\xff\xd8\xff'),
+        _JpegFile,
+        check=_check_jpeg,
+    ),
+    ImageFormat('PNG', ('.png', '.apng'), _begins(_PNG), PngImagePlugin.PngImageFile),
+    ImageFormat(
+        'WebP',
+        ('.webp',),
+        _is_webp,
+        WebPImagePlugin.WebPImageFile,
+        cost=_WEBP_COST,
+        check=_check_webp,
+    ),
+    ImageFormat('GIF', ('.gif',), _begins(b'GIF87a', b'GIF89a'), GifImagePlugin.GifImageFile),
+    ImageFormat('BMP', ('.bmp', '.dib'), _is_bmp, BmpImagePlugin.BmpImageFile, check=_check_bmp),
+    ImageFormat(
+        'TIFF',
+        ('.tif', '.tiff'),
+        _begins(b'II*\0', b'MM\0*', b'II+\0'),
+        _TiffFile,
+        check=_check_tiff,
+    ),
+    ImageFormat(
+        'AVIF', ('.avif',), _is_avif, AvifImagePlugin.AvifImageFile, cost=2, check=_check_boxes
+    ),
+    ImageFormat(
+        'JPEG 2000',
+        ('.jp2', '.j2k', '.j2c', '.jpc', '.jpf', '.jpx'),
+        _begins(_JP2, b'\xff\x4f\xff\x51'),
+        Jpeg2KImagePlugin.Jpeg2KImageFile,
+        cost=4,
+        check=_check_jpeg2000,
+    ),
+    ImageFormat('PPM', ('.ppm', '.pgm', '.pbm', '.pnm'), _is_ppm, PpmImagePlugin.PpmImageFile),
+    ImageFormat('ICO', ('.ico',), _begins(b'\0\0\1\0'), _open_icon, check=_check_icon),
+    ImageFormat(
+        'HEIC', ('.heic', '.heif', '.hif'), _is_heif, _open_heif, cost=2, check=_check_boxes
+    ),
+)

@@ -1,0 +1,77 @@
+"""Mean average precision over labels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from mmpretrain.registry import METRICS
+
+from ...utils.checks import check_choice
+from ..functional import TIES, UNDEFINED, mean_average_precision
+from .image_metric import ImageMetric
+
+
+@METRICS.register_module()
+class MeanAveragePrecision(ImageMetric):
+    """Mean over labels of the average precision (mAP), computed by scikit-learn.
+
+    Beside MMPretrain's ``AveragePrecision``, whose key it has: images of equal score are passed
+    together, so that the figure does not depend on their order (there it does, and on the device);
+    a label whose images are all ignored does not fail; and the scores of the CNN alone can be asked
+    for. Without ties both give the same.
+
+    Key: ``multi-label/mAP`` in percent.
+
+    Args:
+        undefined: A label without a true image counts as ``'zero'``, as ``'one'``, or is left out
+            (``'skip'``).
+        envelope: Interpolate: the precision at a recall is the highest at this recall or above.
+        ties: ``'together'``, or ``'apart'``: one after the other as the images come.
+        item: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
+        collect_device: ``'cpu'`` or ``'gpu'``.
+        prefix: Replaces the default prefix of the key.
+
+    Examples:
+        >>> import torch
+        >>> metric = MeanAveragePrecision()
+        >>> sample = dict(pred_score=torch.tensor([0.9, 0.2]), gt_label=torch.tensor([0]))
+        >>> metric.process(None, [sample])
+        >>> metric.evaluate(size=1)
+        {'multi-label/mAP': 50.0}
+    """
+
+    default_prefix = 'multi-label'
+
+    def __init__(
+        self,
+        undefined: str = 'zero',
+        envelope: bool = False,
+        ties: str = 'together',
+        item: str = 'pred_score',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        check_choice('undefined', undefined, UNDEFINED)
+        check_choice('ties', ties, TIES)
+        super().__init__(item, collect_device, prefix)
+        self.undefined, self.envelope, self.ties = undefined, envelope, ties
+
+    def entries(
+        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+    ) -> Sequence[bytes]:
+        """Keep scores and true labels, five bytes a label."""
+        signs = np.sign(targets).astype(np.int8)
+        return [
+            score.tobytes() + sign.tobytes()
+            for score, sign in zip(scores.astype(np.float32), signs, strict=True)
+        ]
+
+    def figures(self, results: list[bytes]) -> dict[str, float]:
+        """Rank the images of each label."""
+        layout = np.dtype(
+            [('score', np.float32, self.num_classes), ('sign', np.int8, self.num_classes)]
+        )
+        table = np.frombuffer(b''.join(results), dtype=layout)
+        value = mean_average_precision(
+            table['score'], table['sign'], self.undefined, self.envelope, self.ties
+        )
+        return {'mAP': value}

@@ -1,0 +1,13 @@
+"""Decisions: which labels an image gets, from their scores; ``base`` says what a rule sees."""
+
+from ...utils.discovery import find_subclasses
+from .base import DecisionRule
+from .selecting import select_labels
+
+
+def find_decisions() -> list[type[DecisionRule]]:
+    """Find every decision rule in the modules of this folder."""
+    return find_subclasses(__name__, DecisionRule)
+
+
+__all__ = ['DecisionRule', 'find_decisions', 'select_labels']

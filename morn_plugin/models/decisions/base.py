@@ -1,0 +1,77 @@
+"""What every decision rule sees and returns, and nothing of MMPretrain.
+
+A decision rule says which labels an image has, from their scores, whichever method scored them.
+What it knows (thresholds, weights, a fitted map) lies in its parameters and buffers, so that it is
+saved with the model.
+
+N images, C labels, D features.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from ...utils.checks import check_positive
+
+
+class DecisionRule(nn.Module, ABC):
+    """Maps the scores of a method to the labels that are predicted.
+
+    Args:
+        num_classes: Number of labels C; the head gives it.
+    """
+
+    #: What else a rule sees of an image, by the names of ``LabelDecoder.inputs``.
+    inputs: tuple[str, ...] = ()
+
+    def __init__(self, num_classes: int) -> None:
+        super().__init__()
+        check_positive(num_classes=num_classes)
+        self.num_classes = num_classes
+
+    @abstractmethod
+    def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
+        """Mark the labels that are predicted.
+
+        Args:
+            scores: (N, C), 0-1: probabilities, or ranks where the method has no probability.
+            **inputs: What the class's ``inputs`` names.
+
+        Returns:
+            Boolean (N, C).
+        """
+
+    def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
+        """Compute the losses that the rule learns from; none unless a subclass has some.
+
+        Args:
+            scores: (N, C), of which no gradient is wanted.
+            target: (N, C); 1 true, 0 false, -1 ignored.
+            **inputs: What the class's ``inputs`` names.
+
+        Returns:
+            Scalars by names that start with ``loss_``.
+        """
+        return {}
+
+    def map_scores(self, scores: Tensor) -> Tensor:
+        """Return the scores (N, C) that are shown and measured; a rule may put them on a scale."""
+        return scores
+
+    def forward(self, scores: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+        """Mark the labels that are predicted, from scores (N, C) and a dict of inputs."""
+        return self.decide(scores, **{name: inputs[name] for name in self.inputs})
+
+    def check_scores(self, scores: Tensor) -> None:
+        """Raise if ``scores`` is not (N, C); looks at the shape alone.
+
+        Raises:
+            ValueError: Says both shapes.
+        """
+        if scores.dim() != 2 or scores.shape[1] != self.num_classes:
+            raise ValueError(
+                f'{type(self).__name__} expected scores of shape (N, {self.num_classes}), one for '
+                f'each of its classes, but got {tuple(scores.shape)}.'
+            )

@@ -1,0 +1,80 @@
+"""A scale for scores that have none, and then a threshold.
+
+N images, C labels.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ...evaluation.platt import SPACES, fit_platt
+from ...utils.checks import check_choice, check_probability
+from .base import DecisionRule
+
+
+class ScoreMap(DecisionRule):
+    """Probabilities by one sigmoid of the scores, then a threshold.
+
+    Args:
+        num_classes: Number of labels C.
+        slope: Of the sigmoid. Defaults to 1.
+        offset: Defaults to 0.
+        space: What the sigmoid is taken of: ``'logit'`` (default), log(s / (1 - s)), which is the
+            method's own where scores are a sigmoid; or ``'score'``, the scores themselves, such as
+            sums over neighbours.
+        thr: Labels with a probability strictly greater are predicted. Defaults to 0.5.
+
+    Raises:
+        ValueError: If ``slope`` is not positive, or another argument is out of its range.
+    """
+
+    slope: Tensor
+    offset: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        slope: float = 1.0,
+        offset: float = 0.0,
+        space: str = 'logit',
+        thr: float = 0.5,
+    ) -> None:
+        super().__init__(num_classes)
+        check_choice('space', space, SPACES)
+        check_probability('thr', thr)
+        if slope <= 0:
+            raise ValueError(f'Expected `slope` to be positive, but got {slope!r}.')
+        self.space, self.thr = space, thr
+        self.register_buffer('slope', torch.tensor(float(slope)))
+        self.register_buffer('offset', torch.tensor(float(offset)))
+
+    def fit(self, scores: np.ndarray, targets: np.ndarray) -> None:
+        """Fit slope and offset to validation.
+
+        Args:
+            scores: The method's scores (N, C).
+            targets: (N, C) in {0, 1, -1}.
+
+        Raises:
+            ValueError: See :func:`morn_plugin.evaluation.platt.fit_platt`.
+        """
+        values = self._values(torch.as_tensor(np.asarray(scores))).numpy()
+        slope, offset, _ = fit_platt(values, targets)
+        self.slope.fill_(slope)
+        self.offset.fill_(offset)
+
+    def map_scores(self, scores: Tensor) -> Tensor:
+        """Map scores (N, C) to probabilities (N, C)."""
+        self.check_scores(scores)
+        return (self.slope * self._values(scores) + self.offset).sigmoid()
+
+    def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
+        """Mark the labels whose probability is above the threshold: (N, C) to boolean (N, C)."""
+        return self.map_scores(scores) > self.thr
+
+    def _values(self, scores: Tensor) -> Tensor:
+        if self.space == 'score':
+            return scores
+        return scores.logit(eps=torch.finfo(scores.dtype).eps)

@@ -1,0 +1,268 @@
+"""A head that decides which labels an image has, from inputs that are given.
+
+N images, D features, C labels, T steps.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from mmengine.model import BaseModule
+from mmpretrain.registry import MODELS
+from mmpretrain.structures import DataSample
+from torch import Tensor
+
+from ...utils.checks import check_positive, check_thr_topk
+from ...utils.fields import CNN_SCORES, SCORES
+from ..decisions import select_labels
+from ..label_decoders import LabelDecoder
+from ..label_decoders.base import MAP_INPUTS, check_inputs
+
+Samples = Sequence[DataSample | None] | None
+
+
+@MODELS.register_module()
+class DecisionHead(BaseModule):
+    """A label decoder, and the decision which of its labels are predicted.
+
+    It has no classifier: what the decoder sees is given, from a cache or by a subclass.
+
+    Args:
+        num_classes: Number of labels C.
+        decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one
+            that is built. None: the given scores are the prediction.
+        thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
+            None, 0.5.
+        topk: Predict this many best labels instead.
+        decision: Config of a registered decision rule, in place of ``thr`` and ``topk``.
+        init_cfg: MMEngine's.
+
+    Raises:
+        ValueError: If an argument is out of its range, or a decision is given to a decoder that
+            decides itself.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        decoder: dict[str, Any] | LabelDecoder | None = None,
+        thr: float | Sequence[float] | None = None,
+        topk: int | None = None,
+        decision: dict[str, Any] | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        check_positive(num_classes=num_classes)
+        super().__init__(init_cfg)
+        self._check_decision(num_classes, thr, topk, decision)
+        self.num_classes = num_classes
+        self.thr, self.topk = thr, topk
+        #: Inputs that predictions carry along, for extraction.
+        self.kept_inputs: tuple[str, ...] = ()
+        #: Whether the head averages a feature map itself, in place of a neck.
+        self.pools_maps = False
+
+        self.decoder: LabelDecoder | None = (
+            build_part(dict(decoder, num_classes=num_classes))
+            if isinstance(decoder, dict)
+            else decoder
+        )
+        self.decision = (
+            None if decision is None else build_part(dict(decision, num_classes=num_classes))
+        )
+        for part in (self.decoder, self.decision):
+            if part is not None:
+                check_inputs(part)
+
+        given = dict(thr=thr, topk=topk, decision=decision)
+        set_ones = {name: value for name, value in given.items() if value is not None}
+        if set_ones and not self.has_threshold:
+            listed = ', '.join(f'{name}={value}' for name, value in given.items())
+            raise ValueError(
+                f'{self.method} decides itself which labels an image has: leave out `thr` and '
+                f'`topk`, and `decision`, which would change nothing (got {listed}).'
+            )
+
+    @staticmethod
+    def _check_decision(
+        num_classes: int, thr: Any, topk: int | None, decision: dict[str, Any] | None
+    ) -> None:
+        check_thr_topk(thr, topk)
+        if topk is not None and topk > num_classes:
+            raise ValueError(
+                f'Expected `topk` to be at most num_classes={num_classes}, but got {topk}.'
+            )
+        if decision is not None and (thr is not None or topk is not None):
+            raise ValueError(
+                f'Expected `decision` alone, or `thr` or `topk`, but got thr={thr}, topk={topk} '
+                f'beside decision={decision}.'
+            )
+
+    @property
+    def method(self) -> str:
+        """Name of the method, for messages: the decoder's class, or that the CNN stands alone."""
+        return 'The CNN alone' if self.decoder is None else type(self.decoder).__name__
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """What decoder and decision see, in the order of their names in the contract."""
+        wanted = ('scores',) if self.decoder is None else tuple(self.decoder.inputs)
+        if self.decision is not None:
+            wanted += tuple(self.decision.inputs)
+        return tuple(dict.fromkeys(wanted))
+
+    @property
+    def has_threshold(self) -> bool:
+        """Whether labels are those with a score above a threshold that may be changed."""
+        return self.decoder is None or self.decoder.has_threshold
+
+    @property
+    def has_steps(self) -> bool:
+        """Whether predictions have ``step_scores`` and ``step_labels``."""
+        return self.decoder is not None and self.decoder.has_steps
+
+    @property
+    def has_cnn(self) -> bool:
+        """Whether predictions have ``cnn_score``, the CNN's own answer."""
+        return 'scores' in self.inputs
+
+    @property
+    def has_probability(self) -> bool:
+        """Whether a score is a probability."""
+        return self.decoder is None or self.decoder.has_probability
+
+    @property
+    def wants_maps(self) -> bool:
+        """Whether a feature map has to reach the head."""
+        return any(name in MAP_INPUTS for name in (*self.inputs, *self.kept_inputs))
+
+    def loss_from(self, inputs: Mapping[str, Any], target: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of decoder and decision.
+
+        Args:
+            inputs: What :attr:`inputs` names.
+            target: True labels (N, C); 1 true, 0 false, -1 ignored.
+
+        Returns:
+            Scalars to be summed, by names that start with ``loss_``.
+        """
+        losses: dict[str, Tensor] = {}
+        if self.decoder is not None:
+            losses |= self.decoder.loss(target=target, **self._select(inputs, self.decoder))
+
+        if self.decision is not None:
+            with torch.no_grad():
+                scores = self.run_decoder(inputs)[SCORES.sample]
+            seen = self._select(inputs, self.decision)
+            losses |= self.decision.loss(target=target, **dict(seen, scores=scores))
+        return losses
+
+    def predict_from(
+        self, inputs: Mapping[str, Any], data_samples: Samples = None
+    ) -> list[DataSample]:
+        """Predict the labels of a batch from given inputs.
+
+        Args:
+            inputs: What :attr:`inputs` names; ``scores`` beside them become ``cnn_score``.
+            data_samples: Samples to be filled. Defaults to None, new ones.
+
+        Returns:
+            Samples with ``pred_score`` (C,), ``pred_label`` (indices), and what else there is, such
+            as ``cnn_score`` (C,), ``step_scores`` (T, C) and ``step_labels`` (T,).
+        """
+        predictions = self.run_decoder(inputs)
+        chosen = predictions.pop('pred_label', None)
+        if chosen is None:
+            chosen = self.decide(predictions[SCORES.sample], inputs)
+        if self.decision is not None:
+            predictions[SCORES.sample] = self.decision.map_scores(predictions[SCORES.sample])
+
+        if 'scores' in inputs:
+            predictions[CNN_SCORES.sample] = inputs['scores']
+        for name in self.kept_inputs:
+            predictions[name] = inputs[name]
+        return fill_samples(predictions, chosen, data_samples)
+
+    def predict_scores(self, scores: Tensor, data_samples: Samples = None) -> list[DataSample]:
+        """Predict from the CNN's label probabilities (N, C) alone."""
+        return self.predict_from(dict(scores=scores), data_samples)
+
+    def decide(self, scores: Tensor, inputs: Mapping[str, Any]) -> Tensor:
+        """Mark the predicted labels (N, C) by the head's own decision."""
+        if self.decision is None:
+            return select_labels(scores, self.thr, self.topk)
+        seen = self._select(inputs, self.decision)
+        return self.decision.decide(**dict(seen, scores=scores))
+
+    def logits_from(self, inputs: Mapping[str, Any]) -> Tensor:
+        """Return one logit a label (N, C)."""
+        if self.decoder is None:
+            scores = inputs['scores']
+            return torch.logit(scores, eps=1e-7)
+        return self.decoder.logits(**self._select(inputs, self.decoder))
+
+    def run_decoder(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
+        """Return what the decoder predicts, see :meth:`LabelDecoder.predict`."""
+        if self.decoder is None:
+            return {SCORES.sample: inputs['scores']}
+        return dict(self.decoder.predict(**self._select(inputs, self.decoder)))
+
+    def _select(self, inputs: Mapping[str, Any], part: Any) -> dict[str, Any]:
+        """Take what a decoder or decision names out of the inputs.
+
+        Raises:
+            ValueError: If something is missing; names it, and how it gets into a cached file.
+        """
+        missing = [name for name in part.inputs if name not in inputs]
+        if missing:
+            raise ValueError(
+                f'{type(part).__name__} sees {", ".join(part.inputs)}, but the inputs hold only '
+                f'{", ".join(inputs)}: {", ".join(missing)} missing. {how_to_get(missing)}'
+            )
+        return {name: inputs[name] for name in part.inputs}
+
+
+def build_part(config: Mapping[str, Any]) -> Any:
+    """Build a decoder or a decision, and before it what it is given as a config, such as a loss."""
+    parts = {
+        name: MODELS.build(value) if isinstance(value, dict) and 'type' in value else value
+        for name, value in config.items()
+    }
+    return MODELS.build(parts)
+
+
+def how_to_get(missing: Sequence[str]) -> str:
+    """Say how missing inputs get into a cached file."""
+    flags = dict.fromkeys(
+        '--feature-map' if name in MAP_INPUTS else '--features'
+        for name in missing
+        if name != 'scores'
+    )
+    return f'Extract with tools/extract_scores.py ... {" ".join(flags)}'.rstrip() + '.'
+
+
+def fill_samples(
+    predictions: Mapping[str, Any], chosen: Tensor, data_samples: Samples = None
+) -> list[DataSample]:
+    """Lay the predictions of a batch into one data sample an image.
+
+    Args:
+        predictions: Tensors (N, ...), or tuples of such, by the name of the field.
+        chosen: The predicted labels, boolean (N, C).
+        data_samples: N samples to be filled. Defaults to None, new ones.
+
+    Returns:
+        The N samples.
+    """
+    samples = [sample or DataSample() for sample in data_samples or [None] * len(chosen)]
+    if not samples:
+        return []
+
+    # One wait for the device for the whole batch, not one an image.
+    pred_labels = chosen.nonzero()[:, 1].split(chosen.sum(1).tolist())
+    for index, (sample, labels) in enumerate(zip(samples, pred_labels, strict=True)):
+        sample.set_pred_label(labels)
+        for name, values in predictions.items():
+            several = isinstance(values, tuple)
+            row = tuple(value[index] for value in values) if several else values[index]
+            sample.set_field(row, name)
+    return samples

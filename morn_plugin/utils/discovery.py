@@ -1,0 +1,31 @@
+"""Classes that are found by being there."""
+
+import importlib
+import inspect
+import pkgutil
+from typing import Any
+
+
+def find_subclasses(package: str, base: type) -> list[Any]:
+    """Import every module of a package, and return the classes in it that are of a kind.
+
+    Args:
+        package: Full name of a package that is imported already.
+        base: Their common base class; abstract subclasses are left out.
+
+    Returns:
+        The classes, sorted by name.
+
+    Examples:
+        >>> [found.__name__ for found in find_subclasses('morn_plugin.utils', ValueError)]
+        []
+    """
+    path = importlib.import_module(package).__path__
+    found = {}
+    for module_info in pkgutil.walk_packages(path, f'{package}.'):
+        module = importlib.import_module(module_info.name)
+        for name, value in vars(module).items():
+            is_own = inspect.isclass(value) and value.__module__ == module.__name__
+            if is_own and issubclass(value, base) and not inspect.isabstract(value):
+                found[name] = value
+    return [found[name] for name in sorted(found)]

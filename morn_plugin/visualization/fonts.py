@@ -1,0 +1,196 @@
+"""Text in pictures: fonts for every script, and what to draw of names that no font can show."""
+
+import unicodedata
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from matplotlib import font_manager, rcParams
+from matplotlib.font_manager import FontProperties
+from matplotlib.ft2font import FT2Font
+from matplotlib.textpath import text_to_path
+
+CJK = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'IDEOGRAPHIC', 'BOPOMOFO', 'FULLWIDTH', 'KANGXI')
+# Debian's packages. matplotlib draws outlines alone, so that a font of coloured emoji is no help.
+CJK_PACKAGE, SYMBOL_PACKAGE, OTHER_PACKAGE = 'fonts-noto-cjk', 'fonts-symbola', 'fonts-noto-core'
+BOLD = 600  # the least weight that is bold
+_said: set[str] = set()  # packages that were named already
+# The family that has a character; '' for matplotlib's own font, None where none has it.
+_font_of: dict[str, str | None] = {}
+
+
+@dataclass(frozen=True)
+class Fonts:
+    """Fonts that show some texts together.
+
+    Attributes:
+        families: For ``fontfamily`` of matplotlib, which looks for each character in one after the
+            other.
+        missing: Characters that none of them has.
+    """
+
+    families: tuple[str, ...]
+    missing: frozenset[str] = frozenset()
+
+    def clean(self, text: str) -> str:
+        """Replace what cannot be shown by its code, and leave out what is invisible anyway."""
+        return ''.join(self._show(character) for character in make_readable(text))
+
+    def _show(self, character: str) -> str:
+        if character not in self.missing:
+            return character
+        return '' if _is_invisible(character) else _code(character)
+
+    def width(self, text: str, size: float) -> float:
+        """Measure text in bold, in points."""
+        font = FontProperties(family=list(self.families), size=size, weight='bold')
+        return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
+
+    def shorten(self, text: str, room: float, size: float) -> str:
+        """Clean text, and cut it from the middle where it is wider than ``room`` points.
+
+        Names often differ at the end.
+        """
+        text = self.clean(text)
+        if self.width(text, size) <= room:
+            return text
+
+        for kept in range(len(text) - 1, 0, -1):
+            cut = f'{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}'
+            if self.width(cut, size) <= room:
+                return cut
+        return '…'
+
+
+def choose_fonts(texts: Iterable[str]) -> Fonts:
+    """Choose among the installed fonts those that show the texts.
+
+    matplotlib's own font comes first, and is enough for most scripts. Names each package of fonts
+    that would help, once.
+    """
+    needed = {character for text in texts for character in make_readable(text)}
+    _look_up(needed - _font_of.keys())
+
+    families = dict.fromkeys(rcParams['font.family'])
+    families |= dict.fromkeys(filter(None, (_font_of[item] for item in sorted(needed))))
+    missing = frozenset(item for item in needed if _font_of[item] is None)
+    _say_missing(missing)
+    return Fonts(tuple(families), missing)
+
+
+def _look_up(characters: set[str]) -> None:
+    """Find the font of each character, to be kept in ``_font_of``."""
+    if not characters:
+        return
+    default = font_manager.findfont(FontProperties())
+    found = _drawable(default, characters)
+    _font_of.update(dict.fromkeys(found, ''))
+
+    missing = characters - found
+    for path in _installed_fonts() if missing else ():
+        found = _drawable(path, missing)
+        if found:
+            _font_of.update(dict.fromkeys(found, _register(path)))
+            missing -= found
+        if not missing:
+            break
+    _font_of.update(dict.fromkeys(missing))
+
+
+def make_readable(text: str) -> str:
+    r"""Replace line feeds and what else has no glyph, and bytes of file names that are no text.
+
+    Examples:
+        >>> print(make_readable('a\nb\udcff'))
+        a b\xff
+    """
+    return ''.join(map(_readable, text))
+
+
+def _readable(character: str) -> str:
+    if character.isspace():
+        return ' '
+    if '\udc80' <= character <= '\udcff':  # how Python keeps a byte that is no UTF-8
+        return f'\\x{ord(character) - 0xDC00:02x}'
+    return _code(character) if unicodedata.category(character) in ('Cc', 'Cs') else character
+
+
+def _code(character: str) -> str:
+    return character.encode('unicode_escape').decode()
+
+
+def _is_invisible(character: str) -> bool:
+    """Tell joiners and variation selectors, which choose among glyphs."""
+    return unicodedata.category(character) == 'Cf' or '\ufe00' <= character <= '\ufe0f'
+
+
+def _say_missing(characters: frozenset[str]) -> None:
+    visible = sorted(character for character in characters if not _is_invisible(character))
+    packages = sorted({_package_of(character) for character in visible} - _said)
+    if not packages:
+        return
+
+    _said.update(packages)
+    warnings.warn(
+        f'No installed font shows {len(visible)} of the characters to be drawn, such as '
+        f'{" ".join(visible[:5])}: their codes are drawn instead. On Debian and Ubuntu: apt-get '
+        f'install {" ".join(packages)}',
+        stacklevel=4,
+    )
+
+
+def _package_of(character: str) -> str:
+    if unicodedata.name(character, '').startswith(CJK):
+        return CJK_PACKAGE
+    if unicodedata.category(character) in ('So', 'Sk', 'Sm') or ord(character) >= 0x1F000:
+        return SYMBOL_PACKAGE
+    return OTHER_PACKAGE
+
+
+def _installed_fonts() -> Iterator[str]:
+    """Yield the font files of this machine, plain ones of Noto first.
+
+    They are looked for anew: matplotlib's own list is a file that knows nothing of fonts installed
+    since it was written.
+    """
+    yield from sorted(font_manager.findSystemFonts(), key=_preference)
+
+
+def _preference(path: str) -> tuple[bool, bool, str]:
+    name = Path(path).stem
+    return not name.startswith('NotoSans'), 'Regular' not in name, name
+
+
+def _drawable(path: str, characters: set[str]) -> set[str]:
+    """Return those of the characters that matplotlib can draw with a font."""
+    try:
+        font = FT2Font(path)
+    except (OSError, RuntimeError, ValueError):
+        return set()
+    if not font.scalable or 'Last Resort' in font.family_name:  # the latter has boxes for all
+        return set()
+    return {character for character in characters if font.get_char_index(ord(character))}
+
+
+def _register(path: str) -> str:
+    """Make a font known to matplotlib, and return its family.
+
+    Bold text gets it as well where the family has no bold: matplotlib would take it anyway, but say
+    so in the log each time.
+    """
+    manager = font_manager.fontManager
+    if all(entry.fname != path for entry in manager.ttflist):
+        manager.addfont(path)
+
+    family = FT2Font(path).family_name
+    of_family = [entry for entry in manager.ttflist if entry.name == family]
+    if of_family and all(_is_light(entry.weight) for entry in of_family):
+        manager.ttflist.append(replace(of_family[0], weight='bold'))
+    return family
+
+
+def _is_light(weight: str | int) -> bool:
+    return (
+        font_manager.weight_dict.get(str(weight), 0 if isinstance(weight, str) else weight) < BOLD
+    )
