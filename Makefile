@@ -1,41 +1,51 @@
 # make demo    sets everything up; trains and tests the Multi-order RNN on real pictures; prints the paper's table; draws
 # make benchmark   compares it with the paper's baselines on the whole of Open Clip Art; about two hours, goes on if stopped
 # make test    sets everything up; lint, types, doctests, tests; make test T=tests/test_models for some of them
+# make quick   the same without the tests marked slow, for use while writing
 # make lint, make format    the checks of style and types alone; the formatter
 VENV ?= .venv
 PYTHON ?= python3
-BIN := $(abspath $(VENV))/bin
 export OMP_NUM_THREADS ?= $(shell nproc)
 
-.PHONY: benchmark clean demo format lint setup test
+# Make takes a space for the end of a name unless it is escaped; the shell wants quotes.
+empty :=
+space := $(empty) $(empty)
+READY := $(subst $(space),\ ,$(VENV))/.ready
+BIN = $(VENV)/bin
+RUN = "$(BIN)/python"
+
+.PHONY: benchmark clean demo format lint quick setup test
 .DELETE_ON_ERROR:
 
-setup: $(VENV)/.ready
+setup: $(READY)
 
-$(VENV)/.ready: setup.py constraints.txt tools/make_env.sh
+$(READY): setup.py constraints.txt tools/make_env.sh
 	PYTHON="$(PYTHON)" bash tools/make_env.sh "$(VENV)"
-	touch $@
+	touch "$(VENV)/.ready"
 
 demo: setup
 	PYTHON="$(BIN)/python" bash tools/demo.sh
 
 benchmark: setup
-	test -f data/openclipart/train_fit.json || $(BIN)/python tools/dataset_converters/openclipart.py data/openclipart --download
-	test -f work_dirs/pretrained/efficientnet-lite0.pth || $(BIN)/python tools/model_converters/efficientnet_lite.py \
+	test -f data/openclipart/train_fit.json || $(RUN) tools/dataset_converters/openclipart.py data/openclipart --download
+	test -f work_dirs/pretrained/efficientnet-lite0.pth || $(RUN) tools/model_converters/efficientnet_lite.py \
 		work_dirs/pretrained/efficientnet-lite0.pth
-	$(BIN)/python tools/benchmark/benchmark.py
+	$(RUN) tools/benchmark/benchmark.py
 
 lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy morn_plugin
+	"$(BIN)/ruff" check .
+	"$(BIN)/ruff" format --check .
+	"$(BIN)/mypy"
 
 format: setup
-	$(BIN)/ruff check --fix .
-	$(BIN)/ruff format .
+	"$(BIN)/ruff" check --fix .
+	"$(BIN)/ruff" format .
 
 test: lint
-	$(BIN)/python -m pytest --doctest-modules $(or $(T),morn_plugin tests)
+	$(RUN) -m pytest --doctest-modules $(or $(T),morn_plugin tests)
+
+quick: lint
+	$(RUN) -m pytest --doctest-modules -m 'not slow' $(or $(T),morn_plugin tests)
 
 clean:
 	rm -rf "$(VENV)" work_dirs
