@@ -13,6 +13,9 @@ from tools_helpers import ROOT
 
 pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
 
+# What a make that runs these tests itself would hand on.
+INHERITED = {'MAKEFLAGS', 'MAKEOVERRIDES', 'MAKELEVEL', 'MFLAGS', 'T', 'VENV', 'PYTHON'}
+
 # Writes its arguments to $CALLS, one call a line; makes environments as `python -m venv` does, and
 # leaves a checkpoint where a training would.
 STAND_IN = """#!/usr/bin/env bash
@@ -44,10 +47,11 @@ def make(checkout, *arguments):
     """Run make, and return the calls that the stand-ins noted: lists of program and arguments."""
     calls = checkout.parent / 'calls'
     calls.write_text('')
+    environment = {key: value for key, value in os.environ.items() if key not in INHERITED}
     done = subprocess.run(
         ['make', f'PYTHON={checkout.parent / "mein python"}', *arguments],
         cwd=checkout,
-        env=dict(os.environ, CALLS=str(calls)),
+        env=dict(environment, CALLS=str(calls)),
         capture_output=True,
         text=True,
         timeout=60,
