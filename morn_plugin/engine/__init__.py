@@ -1,6 +1,6 @@
 """Engine: hooks, optimisers, checkpoints, safe loading and distributed start-up."""
 
-from . import checkpoints, hooks
+from . import checkpoints, hooks, loops
 from .optimizers import FusedRMSprop, TFRMSprop
 
-__all__ = ['FusedRMSprop', 'TFRMSprop', 'checkpoints', 'hooks']
+__all__ = ['FusedRMSprop', 'TFRMSprop', 'checkpoints', 'hooks', 'loops']

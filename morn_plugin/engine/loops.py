@@ -1,0 +1,26 @@
+"""Loops."""
+
+from mmengine.runner import EpochBasedTrainLoop
+from mmpretrain.registry import LOOPS
+
+
+@LOOPS.register_module()
+class PrepareLoop(EpochBasedTrainLoop):
+    """A training loop without iterations, for methods that ``prepare`` fits as a whole.
+
+    It is one epoch: the hooks prepare the decoder, the checkpoint is written and validated.
+
+    Args:
+        *args: Those of ``EpochBasedTrainLoop``; ``max_epochs`` is 1.
+        **kwargs: The same.
+    """
+
+    def __init__(self, *args, max_epochs: int = 1, **kwargs) -> None:  # type: ignore[no-untyped-def]
+        super().__init__(*args, max_epochs=max_epochs, **kwargs)
+
+    def run_epoch(self) -> None:
+        """Pass over the epoch."""
+        self.runner.call_hook('before_train_epoch')
+        self.runner.model.train()
+        self.runner.call_hook('after_train_epoch')
+        self._epoch += 1

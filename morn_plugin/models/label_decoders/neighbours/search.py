@@ -1,0 +1,57 @@
+"""Exact nearest neighbours in blocks, so that no matrix of all distances exists.
+
+Q queries, N images of the memory, K neighbours, D features.
+"""
+
+import torch
+from torch import Tensor
+
+#: Elements of the block of distances that is held at once: 128 MiB of float32.
+BLOCK = 2**25
+
+
+def nearest(
+    queries: Tensor, memory: Tensor, num_neighbours: int, exclude: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """Find the nearest images of a memory by Euclidean distance.
+
+    Candidates are ranked by one matrix product a block; the distances that are returned are
+    computed anew from the differences, since a product loses the digits of small ones.
+
+    Args:
+        queries: (Q, D).
+        memory: (N, D).
+        num_neighbours: K, at most N, or N - 1 with ``exclude``.
+        exclude: For each query the row of the memory that is no neighbour of its own (Q,): itself.
+
+    Returns:
+        Distances (Q, K), ascending, and rows of the memory (Q, K).
+    """
+    squares = memory.square().sum(1)
+    size = max(1, BLOCK // max(len(memory), 1))
+    distances, rows = [], []
+    for start in range(0, len(queries), size):
+        block = queries[start : start + size]
+
+        # |q - m|^2 without |q|^2, which is the same for all candidates of a query
+        ranks = torch.addmm(squares, block, memory.t(), alpha=-2)  # (B, N)
+        if exclude is not None:
+            ranks.scatter_(1, exclude[start : start + size, None], float('inf'))
+        found = ranks.topk(num_neighbours, dim=1, largest=False).indices  # (B, K)
+
+        exact = distances_to(block, memory, found)
+        exact, order = exact.sort(dim=1, stable=True)
+        distances.append(exact)
+        rows.append(found.gather(1, order))
+
+    if not distances:
+        empty = queries.new_empty(0, num_neighbours)
+        return empty, empty.long()
+    return torch.cat(distances), torch.cat(rows)
+
+
+def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
+    """Compute the distances of queries (B, D) to the rows (B, K) of a memory (N, D): (B, K)."""
+    # One neighbour at a time: (B, K, D) would be larger than the memory.
+    columns = [(queries - memory[column]).norm(dim=1) for column in rows.unbind(1)]
+    return torch.stack(columns, dim=1)

@@ -1,0 +1,239 @@
+"""TagProp: tags propagate from the nearest training images.
+
+Guillaumin, Mensink, Verbeek, Schmid, "TagProp: Discriminative metric learning in nearest neighbor
+models for image auto-annotation", ICCV 2009. The weighted likelihood, the constant of the presence
+and the start of the optimisation are those of the authors' release 0.2.
+
+N images, Q queries, C labels, K neighbours.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.optimize import minimize
+from torch import Tensor
+
+from ....utils.checks import check_choice
+from .memory import NeighbourDecoder
+from .search import nearest
+
+WEIGHTS = ('distance', 'rank')
+EPSILON = 5e-4  # of the release; no label is ever impossible or certain
+
+
+def neighbour_weights(distances: Tensor, decay: Tensor, kind: str = 'distance') -> Tensor:
+    """Compute the weights of the neighbours, which sum to 1.
+
+    Args:
+        distances: (Q, K), ascending.
+        decay: A scalar for ``'distance'``: softmax of -decay * distance; (K,) for ``'rank'``:
+            softmax of -decay, the same for all queries.
+        kind: ``'distance'`` or ``'rank'``.
+
+    Returns:
+        (Q, K).
+    """
+    logits = -decay * distances if kind == 'distance' else (-decay).expand_as(distances)
+    return logits.softmax(dim=1)
+
+
+def propagate(weights: Tensor, presence: Tensor) -> Tensor:
+    """Compute the probability that a label is there.
+
+    Args:
+        weights: (Q, K).
+        presence: Labels of the neighbours (Q, K, C) in {0, 1}.
+
+    Returns:
+        (Q, C), within (0, 1).
+    """
+    share = torch.einsum('qk,qkc->qc', weights, presence)
+    return EPSILON + (1 - 2 * EPSILON) * share
+
+
+def entry_weights(targets: Tensor) -> Tensor:
+    """Weigh the entries of a likelihood so that positives and negatives have a half each.
+
+    Args:
+        targets: (N, C) in {0, 1, -1}; ignored labels weigh nothing.
+
+    Returns:
+        (N, C), sums to 1.
+    """
+    positive = (targets > 0).double()
+    negative = (targets == 0).double()
+    halves = positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1)
+    return halves / halves.sum()
+
+
+def weighted_nll(probability: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
+    """Compute the weighted negative log-likelihood.
+
+    Args:
+        probability: (N, C), 0-1.
+        targets: (N, C) in {0, 1, -1}.
+        weights: (N, C), see :func:`entry_weights`.
+
+    Returns:
+        Scalar.
+    """
+    tiny = torch.finfo(probability.dtype).tiny
+    likelihood = torch.where(targets > 0, probability, 1 - probability)
+    return -(weights * likelihood.clamp(min=tiny).log()).sum()
+
+
+class TagProp(NeighbourDecoder):
+    """Weighted nearest neighbours, with a sigmoid a label that makes rare labels reachable.
+
+    ``prepare`` keeps the training set and fits all parameters by L-BFGS, each image left out of its
+    own neighbours; there is nothing left for a training loop to do
+    (``train_cfg=dict(type='PrepareLoop')``).
+
+    Args:
+        num_classes: Number of labels C.
+        num_neighbours: K. Defaults to 200, as in the paper (recalled).
+        weights: ``'distance'``, one decay for the distance, or ``'rank'``, one for each of the K
+            places.
+        sigmoids: Pass the propagated share of each label through a sigmoid of its own.
+        normalize: Divide features by their L2 norm first.
+        memory_file: See :class:`NeighbourDecoder`.
+        max_iterations: Of the fit.
+
+    Raises:
+        ValueError: If an option is none of these.
+    """
+
+    display_name = 'TagProp'
+
+    decay: Tensor
+    scale: Tensor
+    offset: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_neighbours: int = 200,
+        weights: str = 'distance',
+        sigmoids: bool = True,
+        normalize: bool = True,
+        memory_file: str | None = None,
+        max_iterations: int = 500,
+    ) -> None:
+        super().__init__(num_classes, num_neighbours, normalize, memory_file)
+        check_choice('weights', weights, WEIGHTS)
+        self.weights, self.sigmoids, self.max_iterations = weights, sigmoids, max_iterations
+
+        # Parameters, so that they can be trained on by a loop; `prepare` puts them at the optimum.
+        shape = () if weights == 'distance' else (num_neighbours,)
+        self.decay = torch.nn.Parameter(torch.zeros(shape))
+        if sigmoids:
+            self.scale = torch.nn.Parameter(torch.full((num_classes,), 5.0))
+            self.offset = torch.nn.Parameter(torch.full((num_classes,), -2.0))
+
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
+        """Keep the training set, and fit to it.
+
+        Args:
+            class_names: Names of the C labels.
+            targets: (N, C) int8 in {0, 1, -1}.
+            features: (N, D).
+
+        Raises:
+            ValueError: As :meth:`NeighbourDecoder.prepare`.
+        """
+        super().prepare(class_names, targets, features)
+        own = torch.arange(len(self.memory), device=self.memory.device)
+        distances, rows = nearest(self.memory, self.memory, self.num_neighbours, exclude=own)
+        self.fit(distances, rows)
+
+    def fit(self, distances: Tensor, rows: Tensor) -> float:
+        """Find decay, scale and offset of the highest weighted likelihood of the training set.
+
+        Args:
+            distances: (N, K) of each training image to its neighbours.
+            rows: (N, K), which they are.
+
+        Returns:
+            The negative log-likelihood reached.
+        """
+        targets = self.memory_targets
+        weights = entry_weights(targets)
+        presence = self.presence.double()[rows]  # (N, K, C)
+        distances = distances.double()
+        names = sorted(dict(self.named_parameters()))
+        parameters = [self.get_parameter(name) for name in names]
+        sizes = [value.numel() for value in parameters]
+
+        def evaluate(point: np.ndarray) -> tuple[float, np.ndarray]:
+            parts = torch.tensor(point, device=distances.device, requires_grad=True)
+            values = dict(
+                zip(sorted(dict(self.named_parameters())), parts.split(sizes), strict=True)
+            )
+            nll = self._nll(distances, presence, targets, weights, values)
+            nll.backward()
+            assert parts.grad is not None
+            return nll.detach().item(), parts.grad.cpu().numpy()
+
+        start = torch.cat([value.detach().double().flatten().cpu() for value in parameters])
+        is_distance = self.weights == 'distance'
+        bounds = [
+            (0, None) if name == 'decay' and is_distance else (None, None)
+            for name, value in zip(names, parameters, strict=True)
+            for _ in range(value.numel())
+        ]
+        options = dict(maxiter=self.max_iterations, ftol=1e-15, gtol=1e-9, maxcor=30)
+        found = minimize(
+            evaluate, start.numpy(), jac=True, method='L-BFGS-B', bounds=bounds, options=options
+        )
+        with torch.no_grad():
+            for value, part in zip(parameters, torch.tensor(found.x).split(sizes), strict=True):
+                value.copy_(part.view_as(value))
+        return float(found.fun)
+
+    def _nll(
+        self,
+        distances: Tensor,
+        presence: Tensor,
+        targets: Tensor,
+        weights: Tensor,
+        values: dict[str, Tensor],
+    ) -> Tensor:
+        decay = values['decay'][0] if self.weights == 'distance' else values['decay']
+        share = propagate(neighbour_weights(distances, decay, self.weights), presence)
+        if self.sigmoids:
+            share = (values['scale'] * share + values['offset']).sigmoid()
+        return weighted_nll(share, targets, weights)
+
+    def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compute ``loss_tagprop``, the weighted negative log-likelihood of a batch.
+
+        A training image is in the memory itself; it is left out where it stands at distance 0.
+        """
+        self.check_target(target, len(features))
+        queries = self.read_queries(features)
+        distances, rows = nearest(queries, self.memory, self.num_neighbours + 1)
+        itself = distances[:, :1] <= 1e-6 * (1 + queries.norm(dim=1, keepdim=True))
+        distances = torch.where(itself, distances[:, 1:], distances[:, :-1])
+        rows = torch.where(itself, rows[:, 1:], rows[:, :-1])
+
+        probability = self._score(distances, rows)
+        weights = entry_weights(target).to(probability.dtype)
+        return dict(loss_tagprop=weighted_nll(probability, target, weights))
+
+    def predict(self, features: Tensor) -> dict[str, Tensor]:
+        """Score the labels of a batch.
+
+        Returns:
+            ``pred_score`` (Q, C), within (0, 1). Positives got half of the likelihood's mass, so
+            that 0.5 names more labels than are true: calibrate a threshold.
+        """
+        queries = self.read_queries(features)
+        distances, rows = nearest(queries, self.memory, self.num_neighbours)
+        return dict(pred_score=self._score(distances, rows))
+
+    def _score(self, distances: Tensor, rows: Tensor) -> Tensor:
+        weights = neighbour_weights(distances, self.decay, self.weights)
+        share = propagate(weights, self.presence[rows])
+        return (self.scale * share + self.offset).sigmoid() if self.sigmoids else share

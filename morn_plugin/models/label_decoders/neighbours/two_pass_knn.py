@@ -1,0 +1,148 @@
+"""2PKNN: nearest images of every label first, so that rare labels have neighbours as well.
+
+Verma, Jawahar, "Image annotation using metric learning in semantic neighbourhoods", ECCV 2012, and
+"Image annotation by propagating labels from semantic neighbourhoods", IJCV 2017. Without metric
+learning: with one distance there is only the bandwidth to choose.
+
+N images, Q queries, C labels.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ....utils.checks import check_choice
+from .memory import NeighbourDecoder
+
+NORMALIZE = ('none', 'training', 'transductive')
+
+
+class TwoPassKNN(NeighbourDecoder):
+    """Two passes: the K1 nearest images of each label, then a vote of their union.
+
+    A vote is exp(-bandwidth * (d - d_min) / d_mean), d_min and d_mean over the union; the scores of
+    an image sum to 1. ``prepare`` keeps the training set, and there is nothing to train
+    (``train_cfg=dict(type='PrepareLoop')``).
+
+    Args:
+        num_classes: Number of labels C.
+        num_neighbours: K1, nearest images of each label; of a label with fewer, all.
+        bandwidth: w, positive.
+        normalize_labels: Divide the scores of each label by their maximum: over the training
+            images, each left out of its own neighbours (``'training'``, or True), or over the batch
+            that is predicted (``'transductive'``, as the authors' release does: the prediction for
+            an image then depends on the others). Defaults to ``'none'``, also None or False.
+        normalize: Divide features by their L2 norm first.
+        memory_file: See :class:`NeighbourDecoder`.
+
+    Raises:
+        ValueError: If an option is none of these, or a number not positive.
+    """
+
+    display_name = '2PKNN'
+
+    label_maxima: Tensor
+
+    def __init__(
+        self,
+        num_classes: int,
+        num_neighbours: int = 4,
+        bandwidth: float = 1.0,
+        normalize_labels: str | bool | None = 'none',
+        normalize: bool = True,
+        memory_file: str | None = None,
+    ) -> None:
+        super().__init__(num_classes, num_neighbours, normalize, memory_file)
+        if not bandwidth > 0:
+            raise ValueError(f'Expected `bandwidth` to be a positive number, but got {bandwidth}.')
+        if normalize_labels in (None, False, True):
+            normalize_labels = 'training' if normalize_labels else 'none'
+        check_choice('normalize_labels', normalize_labels, NORMALIZE)
+        self.normalize_labels = normalize_labels
+
+        # A parameter, so that a loop can train it on; it starts where it is put.
+        self.bandwidth = torch.nn.Parameter(torch.tensor(float(bandwidth)))
+        self.register_buffer('label_maxima', torch.ones(num_classes))
+
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
+        """Keep the training set, and find the labels' maxima over it where they are wanted.
+
+        Args:
+            class_names: Names of the C labels.
+            targets: (N, C) int8 in {0, 1, -1}.
+            features: (N, D).
+
+        Raises:
+            ValueError: As :meth:`NeighbourDecoder.prepare`.
+        """
+        super().prepare(class_names, targets, features)
+        if self.normalize_labels != 'training':
+            return
+        with torch.no_grad():
+            own = torch.arange(len(self.memory), device=self.memory.device)
+            maxima = torch.zeros(self.num_classes, dtype=self.memory.dtype, device=own.device)
+            for rows in own.split(256):
+                scores = self._score(self.memory[rows], exclude=rows)
+                maxima = torch.maximum(maxima, scores.amax(dim=0))
+            self.label_maxima = torch.where(maxima > 0, maxima, 1)
+
+    def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Compute ``loss_two_pass_knn``: cross-entropy of an image's scores and its true labels.
+
+        It has a gradient for the bandwidth alone. An image without a true label adds nothing.
+        """
+        self.check_target(target, len(features))
+        scores = self._score(self.read_queries(features))
+        truth = target.clamp(min=0)
+        share = truth / truth.sum(1, keepdim=True).clamp(min=1)
+        tiny = torch.finfo(scores.dtype).tiny
+        return dict(loss_two_pass_knn=-(share * scores.clamp(min=tiny).log()).sum() / len(scores))
+
+    def predict(self, features: Tensor) -> dict[str, Tensor]:
+        """Score the labels of a batch.
+
+        Returns:
+            ``pred_score`` (Q, C), 0-1; without the division of each label the rows sum to 1. A
+            score is no probability: calibrate a threshold, or take the best few.
+        """
+        scores = self._score(self.read_queries(features))
+        if self.normalize_labels == 'training':
+            scores = (scores / self.label_maxima).clamp(max=1)
+        if self.normalize_labels == 'transductive' and len(scores):
+            maxima = scores.amax(dim=0)
+            scores = scores / torch.where(maxima > 0, maxima, 1)
+        return dict(pred_score=scores)
+
+    def _score(self, queries: Tensor, exclude: Tensor | None = None) -> Tensor:
+        """Vote: (Q, D) to (Q, C), rows that sum to 1."""
+        distances = torch.cdist(
+            queries, self.memory, compute_mode='donot_use_mm_for_euclid_dist'
+        )  # (Q, N)
+        if exclude is not None:
+            distances = distances.scatter(1, exclude[:, None], float('inf'))
+        votes_for = self._neighbours_of_labels(distances)  # (Q, N)
+
+        lowest = distances.masked_fill(~votes_for, float('inf')).amin(dim=1, keepdim=True)
+        inside = distances.masked_fill(~votes_for, 0)
+        mean = inside.sum(1, keepdim=True) / votes_for.sum(1, keepdim=True).clamp(min=1)
+        mean = torch.where(mean > 0, mean, 1)  # copies of the query alone: each has one vote
+        votes = torch.exp(-self.bandwidth * (inside - lowest) / mean) * votes_for
+
+        scores = votes @ self.presence
+        return scores / scores.sum(1, keepdim=True)
+
+    def _neighbours_of_labels(self, distances: Tensor) -> Tensor:
+        """Mark the union of the K1 nearest images of every label: (Q, N) to boolean (Q, N)."""
+        marked = torch.zeros_like(distances, dtype=torch.bool)
+        for has_label in (self.memory_targets > 0).unbind(1):
+            members = has_label.nonzero()[:, 0]
+            if not len(members):
+                continue
+            number = min(self.num_neighbours, len(members))
+            near = distances[:, members].topk(number, dim=1, largest=False)
+            rows = members[near.indices]
+            marked.scatter_(1, rows, True)
+        return marked & distances.isfinite()
