@@ -21,7 +21,9 @@ import morn_plugin  # noqa: F401
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
 # those on the cached outputs of a CNN see no image
-CACHED_CONFIGS = [path for path in CONFIGS if path.stem.split('_')[1] in ('scores', 'features')]
+CACHED_CONFIGS = [
+    path for path in CONFIGS if path.stem.split('_')[1] in ('scores', 'features', 'maps')
+]
 IMAGE_CONFIGS = [path for path in CONFIGS if path not in CACHED_CONFIGS]
 SECOND_STAGE = [
     path
@@ -30,6 +32,8 @@ SECOND_STAGE = [
 ]
 ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
+WIDTH = 16  # of the features that are drawn for a decoder of any width
+MEMORY = 250  # images of the training set that is drawn for a decoder that keeps one
 NUM_CLASSES = {'coco': 80, 'nuswide': 81, 'voc': 20, 'openclipart': 72, 'openclipart-mini': 41}
 
 
@@ -56,15 +60,36 @@ def small_model(path, **head):
     return cfg, MODELS.build(cfg.model)
 
 
-def prepare(model):
-    """Hand the decoder some training labels, where it asks for them: each image has two."""
+def prepare(model, in_channels=WIDTH):
+    """Hand the decoder a training set, where it asks for one: each image has two labels."""
     decoder = model.head.decoder
-    if decoder is not None and decoder.needs_training_labels:
-        one_hot = np.eye(decoder.num_classes, dtype=np.int8)
-        decoder.prepare(
-            [f'label {i}' for i in range(decoder.num_classes)],
-            one_hot + np.roll(one_hot, 1, axis=1),
-        )
+    if decoder is None or not decoder.needs_training_labels:
+        return
+    one_hot = np.eye(decoder.num_classes, dtype=np.int8)
+    targets = np.tile(one_hot + np.roll(one_hot, 1, axis=1), (MEMORY // len(one_hot) + 1, 1))
+    inputs = make_inputs(decoder.prepares_from, len(targets), decoder, in_channels)
+    decoder.prepare(
+        [f'label {i}' for i in range(decoder.num_classes)],
+        targets,
+        **{name: value.numpy() for name, value in inputs.items()},
+    )
+
+
+def make_inputs(names, number, decoder, in_channels=WIDTH):
+    """Draw what a decoder sees of some images; a decoder knows the width of its features itself."""
+    width = getattr(decoder, 'in_channels', in_channels)
+    logits = torch.randn(number, decoder.num_classes)
+    drawn = dict(
+        scores=lambda: logits.sigmoid(),
+        logits=lambda: logits,
+        features=lambda: torch.rand(number, width),
+        feature_map=lambda: torch.rand(number, width, 4, 4),
+        stage_maps=lambda: tuple(
+            torch.rand(number, channels, size, size)
+            for channels, size in zip(decoder.stage_channels, (8, 4), strict=True)
+        ),
+    )
+    return {name: drawn[name]() for name in names}
 
 
 def batch(num_classes, number=2):
@@ -91,7 +116,7 @@ def test_trains_a_step_and_predicts(path):
     cfg, model = small_model(path)
     num_classes = cfg.model.head.num_classes
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
-    prepare(model)
+    prepare(model, cfg.model.head.in_channels)
     model.train()
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     wrapper.zero_grad()
@@ -117,8 +142,9 @@ def test_trains_a_step_and_predicts(path):
     with torch.no_grad():
         predictions = model.val_step(batch(num_classes))
     for sample in predictions:
-        assert sample.pred_score.shape == sample.cnn_score.shape == (num_classes,)
+        assert sample.pred_score.shape == (num_classes,)
         assert ((sample.pred_score >= 0) & (sample.pred_score <= 1)).all()
+        assert ('cnn_score' in sample) == model.head.has_cnn
     evaluator = Evaluator([METRICS.build(metric) for metric in metrics_of(cfg)])
     evaluator.process(data_samples=predictions)
     figures = evaluator.evaluate(len(predictions))
@@ -227,14 +253,6 @@ def test_folder_is_documented(folder):
         assert (ROOT / entry['README']).is_file()
 
 
-def cached_inputs(model, num_images, num_classes):
-    """What a cached file would hold for the model: sure of about one label an image."""
-    inputs = dict(scores=torch.rand(num_images, num_classes))
-    if 'features' in model.head.inputs:
-        inputs['features'] = torch.randn(num_images, model.head.decoder.in_channels)
-    return inputs
-
-
 @pytest.mark.parametrize('path', CACHED_CONFIGS, ids=ids(CACHED_CONFIGS))
 def test_trains_a_step_and_predicts_on_cached_inputs(path):
     cfg = Config.fromfile(path)
@@ -249,7 +267,7 @@ def test_trains_a_step_and_predicts_on_cached_inputs(path):
     prepare(model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)
     before = [parameter.detach().clone() for parameter in model.parameters()]
-    inputs = cached_inputs(model, 4, num_classes)
+    inputs = make_inputs({*model.head.inputs, 'scores'}, 4, model.head.decoder)
     target = (inputs['scores'] > 0.9).float()
     loss, _ = model.parse_losses(model(inputs, target=target, mode='loss'))
     wrapper.update_params(loss)
