@@ -1,4 +1,4 @@
-"""Convert MS-COCO 2014 to MultiLabelDataset JSON; see --help."""
+"""Convert MS-COCO, or data in its format, to MultiLabelDataset JSON; see --help."""
 
 import sys
 

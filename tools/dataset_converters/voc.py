@@ -1,4 +1,4 @@
-"""Convert PASCAL VOC 2007 to MultiLabelDataset JSON; see --help."""
+"""Convert PASCAL VOC, or data in its format, to MultiLabelDataset JSON; see --help."""
 
 import sys
 

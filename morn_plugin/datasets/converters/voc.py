@@ -1,7 +1,9 @@
-"""PASCAL VOC 2007, from the XML annotations."""
+"""PASCAL VOC of any year, and other data in its format, from the XML annotations."""
 
 import argparse
 import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -9,15 +11,20 @@ from morn_plugin.datasets.annotations import AnnotationError
 
 from .base import Converter, Image, Parsed, Published, Split
 from .paths import relative_path
-from .reading import read_lines, read_text
+from .reading import read_classes, read_lines, read_text
 
-DESCRIPTION = """PASCAL VOC 2007 to MultiLabelDataset JSON.
+DESCRIPTION = """PASCAL VOC, or other data in its format, to MultiLabelDataset JSON.
 
-Expects ROOT/VOCdevkit/VOC2007 (or ROOT/VOC2007, or ROOT itself) with
-ImageSets/Main/{trainval,test}.txt, Annotations/ and JPEGImages/; writes
-train.json (trainval) and test.json. A class of which an image shows difficult
-objects alone goes to `gt_label_difficult`: -1 in the target vector, left out of
-loss and metrics. Images without a label are kept."""
+Expects ROOT/VOCdevkit/VOC2007 (or another year, or ROOT/VOC2007, or ROOT itself)
+with ImageSets/Main/*.txt, Annotations/ and JPEGImages/. Writes train.json
+(trainval) and test.json of 2007; of the years whose test side was not published,
+train.json (train) and test.json (val). --train, --val and --test name other
+lists of ImageSets/Main. With ROOT/{train,valid,test}/*.xml beside the images, as
+Roboflow exports, writes train.json, val.json and test.json.
+A class of which an image shows difficult objects alone goes to
+`gt_label_difficult`: -1 in the target vector, left out of loss and metrics. Images
+without a label are kept. The names are the 20 classes of PASCAL VOC unless
+--classes FILE or --own-classes says otherwise."""
 
 CLASSES = [
     'aeroplane',
@@ -41,65 +48,189 @@ CLASSES = [
     'train',
     'tvmonitor',
 ]
-LISTS = {'train': 'trainval', 'test': 'test'}
+SIDES = ('train', 'val', 'test')
 PUBLISHED = {
-    'train': Published(images=5_011, classes=20),
-    'test': Published(images=4_952, classes=20),
+    ('2007', 'trainval'): Published(images=5_011, classes=20),
+    ('2007', 'test'): Published(images=4_952, classes=20),
+    ('2012', 'train'): Published(images=5_717, classes=20),
+    ('2012', 'val'): Published(images=5_823, classes=20),
+    ('2012', 'trainval'): Published(images=11_540, classes=20),
 }
+ROBOFLOW = {'train': 'train', 'val': 'valid', 'test': 'test'}
+
+
+@dataclass(frozen=True)
+class Objects:
+    """The classes of one image.
+
+    Attributes:
+        img_path: Relative to the root.
+        where: File and line that list it.
+        clear: Names with an object that is not difficult.
+        difficult: Names with difficult objects alone.
+    """
+
+    img_path: str
+    where: str
+    clear: frozenset[str]
+    difficult: frozenset[str]
 
 
 def parse(args: argparse.Namespace) -> Parsed:
-    """Read both sides."""
-    kit = _find_kit(args.root)
-    return Parsed({side: read_side(args.root, kit, side) for side in LISTS})
+    """Read all sides."""
+    known = None if args.own_classes else CLASSES
+    if args.classes is not None:
+        known = read_classes(args.classes)
+
+    kit = find_kit(args.root, args.year)
+    if kit is None:
+        found = _read_folders(args.root, known)
+        published: Mapping[str, Published] = {}
+    else:
+        lists = choose_lists(kit, {side: vars(args)[side] for side in SIDES})
+        year = kit.name.removeprefix('VOC')
+        published = {side: PUBLISHED.get((year, name), Published()) for side, name in lists.items()}
+        found = {side: read_list(args.root, kit, name, known) for side, name in lists.items()}
+
+    names = known or _collect_names(found.values())
+    notes = [] if known else [f'{len(names):,} classes: {", ".join(names[:10])}.']
+    splits = {
+        side: Split(
+            names, [_label(image, names) for image in images], published.get(side, Published())
+        )
+        for side, images in found.items()
+    }
+    return Parsed(splits, notes)
 
 
-def _find_kit(root: Path) -> Path:
-    candidates = [root / 'VOCdevkit' / 'VOC2007', root / 'VOC2007', root]
-    for candidate in candidates:
-        if (candidate / 'ImageSets' / 'Main').is_dir():
-            return candidate
+def find_kit(root: Path, year: str | None) -> Path | None:
+    """Find the folder of a year.
+
+    Args:
+        root: It, or above it.
+        year: The year. Defaults to None: the one that is there.
+
+    Returns:
+        The folder, or None where XML files lie beside images, a folder for each side.
+
+    Raises:
+        FileNotFoundError: If there is neither.
+        AnnotationError: If several years are there and none is named.
+    """
+    pattern = f'VOC{year or "[0-9]*"}'
+    candidates = [*sorted(root.glob(f'VOCdevkit/{pattern}')), *sorted(root.glob(pattern)), root]
+    kits = [kit for kit in candidates if (kit / 'ImageSets' / 'Main').is_dir()]
+    if len(kits) > 1:
+        years = ', '.join(kit.name for kit in kits)
+        raise AnnotationError(f'{root}: expected one year, but got {years}. Pass --year.')
+    if kits:
+        return kits[0]
+    if any((root / name).glob('*.xml') for name in ROBOFLOW.values() if (root / name).is_dir()):
+        return None
+    usual = f'VOC{year or 2007}'
+    expected = [root / 'VOCdevkit' / usual, root / usual, root]
     raise FileNotFoundError(
-        f'Expected ImageSets/Main in one of {", ".join(map(str, candidates))}, but got none.'
+        f'Expected ImageSets/Main in one of {", ".join(map(str, expected))}, but got none.'
     )
 
 
-def read_side(root: Path, kit: Path, side: str) -> Split:
-    """Read one side.
+def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
+    """Choose the list of each side.
+
+    Args:
+        kit: The folder of a year.
+        named: Names of lists by side, None where none is named.
+
+    Raises:
+        FileNotFoundError: If none is named and the usual ones are not there.
+    """
+    given = {side: name.removesuffix('.txt') for side, name in named.items() if name is not None}
+    if given:
+        return given
+    folder = kit / 'ImageSets' / 'Main'
+    there = {path.stem for path in folder.glob('*.txt')}
+    for lists in ({'train': 'trainval', 'test': 'test'}, {'train': 'train', 'test': 'val'}):
+        if there.issuperset(lists.values()):
+            return lists
+    if 'trainval' in there:  # its test list is what is missing
+        return {'train': 'trainval', 'test': 'test'}
+    raise FileNotFoundError(
+        f'{folder}: expected trainval.txt and test.txt, or train.txt and val.txt, but got '
+        f'{sorted(there)[:5]}. Name the lists with --train, --val and --test.'
+    )
+
+
+def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list[Objects]:
+    """Read the images of one list.
 
     Args:
         root: What image paths are relative to.
-        kit: The folder ``VOC2007``, the root or below it.
-        side: ``train`` or ``test``.
+        kit: The folder of a year, the root or below it.
+        name: Of the list.
+        known: Classes that objects may have, or None for any.
 
     Raises:
         FileNotFoundError: If a list or an XML file is not there.
         AnnotationError: If one is not as it should be; names file and line.
     """
-    list_path = kit / 'ImageSets' / 'Main' / f'{LISTS[side]}.txt'
+    list_path = kit / 'ImageSets' / 'Main' / f'{name}.txt'
     prefix = (kit / 'JPEGImages').relative_to(root).as_posix()
     images = []
-    for number, name in enumerate(read_lines(list_path), 1):
+    for number, line in enumerate(read_lines(list_path), 1):
         where = f'{list_path}:{number}'
-        if len(Path(relative_path(name, where)).parts) > 1 or ' ' in name:
+        if len(Path(relative_path(line, where)).parts) > 1 or ' ' in line:
             raise AnnotationError(
-                f'{where}: expected the name of an image, such as 000005, but got {name!r}.'
+                f'{where}: expected the name of an image, such as 000005, but got {line!r}.'
             )
-        labels, difficult = read_objects(kit / 'Annotations' / f'{name}.xml', where)
-        images.append(Image(f'{prefix}/{name}.jpg', labels, where, difficult))
-    return Split(CLASSES, images, PUBLISHED[side])
+        path = kit / 'Annotations' / f'{line}.xml'
+        file_name, clear, difficult = read_objects(path, where, known)
+        # Other tools put other kinds of images there; only the ending is taken from the XML.
+        suffix = Path(file_name).suffix if Path(file_name).stem == line else '.jpg'
+        images.append(Objects(f'{prefix}/{line}{suffix}', where, clear, difficult))
+    return images
 
 
-def read_objects(path: Path, listed: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+def _read_folders(root: Path, known: list[str] | None) -> dict[str, list[Objects]]:
+    """Read XML files that lie beside their images, a folder for each side."""
+    sides = {}
+    for side, folder in ROBOFLOW.items():
+        paths = sorted((root / folder).glob('*.xml'))
+        images = []
+        for path in paths:
+            file_name, clear, difficult = read_objects(path, str(path), known)
+            img_path = relative_path(f'{folder}/{file_name or f"{path.stem}.jpg"}', str(path))
+            images.append(Objects(img_path, str(path), clear, difficult))
+        if images:
+            sides[side] = images
+    return sides
+
+
+def _collect_names(sides: Iterable[list[Objects]]) -> list[str]:
+    images = [image for side in sides for image in side]
+    return sorted({name for image in images for name in image.clear | image.difficult})
+
+
+def _label(image: Objects, classes: list[str]) -> Image:
+    clear, difficult = (
+        tuple(sorted(classes.index(name) for name in names))
+        for names in (image.clear, image.difficult)
+    )
+    return Image(image.img_path, clear, image.where, difficult)
+
+
+def read_objects(
+    path: Path, listed: str, known: list[str] | None
+) -> tuple[str, frozenset[str], frozenset[str]]:
     """Read the classes of one image.
 
     Args:
         path: The XML file.
         listed: File and line that list the image, for the error.
+        known: Classes that objects may have, or None for any.
 
     Returns:
-        Classes with an object that is not difficult, and those with difficult
-        objects alone.
+        The name of the image file that the XML says, classes with an object that is not difficult,
+        and those with difficult objects alone.
 
     Raises:
         AnnotationError: If the file is not there or not of this format.
@@ -115,6 +246,7 @@ def read_objects(path: Path, listed: str) -> tuple[tuple[int, ...], tuple[int, .
         raise AnnotationError(
             f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.'
         )
+
     # The parser does not keep lines, and without them an error is hard to find among many objects.
     lines = [text.count('\n', 0, match.start()) + 1 for match in re.finditer(r'<object\b', text)]
     objects = annotation.findall('object')
@@ -122,25 +254,48 @@ def read_objects(path: Path, listed: str) -> tuple[tuple[int, ...], tuple[int, .
         raise AnnotationError(
             f'{path}:{lines[0]}: expected every `object` right below `annotation`.'
         )
-    classes: dict[bool, set[int]] = {False: set(), True: set()}
+
+    names: dict[bool, set[str]] = {False: set(), True: set()}
     for element, line in zip(objects, lines, strict=True):
-        label, difficult = _read_object(element, f'{path}:{line}')
-        classes[difficult].add(label)
-    return tuple(sorted(classes[False])), tuple(sorted(classes[True] - classes[False]))
+        name, difficult = _read_object(element, f'{path}:{line}', known)
+        names[difficult].add(name)
+    file_name = (annotation.findtext('filename') or '').strip()
+    return file_name, frozenset(names[False]), frozenset(names[True] - names[False])
 
 
-def _read_object(element: ElementTree.Element, where: str) -> tuple[int, bool]:
+def _read_object(
+    element: ElementTree.Element, where: str, known: list[str] | None
+) -> tuple[str, bool]:
     name, difficult = ((element.findtext(key) or '').strip() for key in ('name', 'difficult'))
-    if name not in CLASSES:
+    if not name or (known is not None and name not in known):
+        which = 'given' if known is None else f'one of the {len(known)} classes'
         raise AnnotationError(
-            f'{where}: expected the `name` of the object to be one of the 20 classes, '
-            f'but got {name!r}.'
+            f'{where}: expected the `name` of the object to be {which}, but got {name!r}. Other '
+            'names are taken with --own-classes, or --classes FILE.'
         )
+    if not difficult and known is not CLASSES:
+        return name, False  # other tools leave it out
     if difficult not in ('0', '1'):
         raise AnnotationError(
             f'{where}: expected `difficult` of the object to be 0 or 1, but got {difficult!r}.'
         )
-    return CLASSES.index(name), difficult == '1'
+    return name, difficult == '1'
 
 
-CONVERTER = Converter(DESCRIPTION, parse)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options of this data set."""
+    parser.add_argument('--year', help='such as 2012 (default: that of the folder)')
+    for side in SIDES:
+        parser.add_argument(
+            f'--{side}', metavar='NAME', help=f'list of the {side} side in ImageSets/Main'
+        )
+    classes = parser.add_mutually_exclusive_group()
+    classes.add_argument(
+        '--classes', type=Path, metavar='FILE', help='names of the classes, one a line'
+    )
+    classes.add_argument(
+        '--own-classes', action='store_true', help='take the names that objects have, sorted'
+    )
+
+
+CONVERTER = Converter(DESCRIPTION, parse, add_arguments)

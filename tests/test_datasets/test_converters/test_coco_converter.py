@@ -309,3 +309,100 @@ def test_authors_lists_need_classes(root, authors, fails):
 
 def test_classes_need_authors_lists(root, authors, fails):
     fails(CONVERTER, root, *authors[2:], parts=['--classes goes with --authors-lists'])
+
+
+def write_side(path, folder, labels, put, images=None):
+    """Write one side, and its images into a folder."""
+    content = instances(folder, labels)
+    put(path, json.dumps(content))
+    for image in content['images']:
+        put((images or path.parent) / image['file_name'])
+    return path
+
+
+def paths(path):
+    return [item['img_path'] for item in load_annotations(path).data_list]
+
+
+def test_2017(tmp_path, put, convert):
+    for folder, labels in (('train2017', TRAIN), ('val2017', VAL)):
+        path = tmp_path / 'annotations' / f'instances_{folder}.json'
+        write_side(path, folder, labels, put, tmp_path / folder)
+    result = convert(CONVERTER, tmp_path)
+    assert result.status == 0, result.err
+    assert paths(tmp_path / 'test.json') == [
+        'val2017/COCO_val2017_000000000042.jpg',
+        'val2017/COCO_val2017_000000000073.jpg',
+    ]
+    assert '│ images │ 4 │ 118,287 │ differs │' in result.out
+    assert '│ images without a label │ 1 │ 1,021 │ differs │' in result.out
+    assert '│ images │ 2 │ 5,000 │ differs │' in result.out
+    assert '│ images without a label │ 1 │ 48 │ differs │' in result.out
+
+
+def test_two_years(root, put, convert, fails):
+    path = root / 'annotations' / 'instances_val2017.json'
+    write_side(path, 'val2017', VAL, put, root / 'val2017')
+    fails(CONVERTER, root, parts=['those of 2014 and 2017 are there. Pass --year'])
+    assert convert(CONVERTER, root, '--year', 2014).status == 0
+    fails(CONVERTER, root, '--year', 2017, parts=['instances_train2017.json does not exist'])
+    args = ('--year', 2017, '--train', path)
+    fails(CONVERTER, root, *args, parts=['--year is of the official files'])
+
+
+def test_files_of_any_name(tmp_path, put, convert):
+    # As CVAT exports: one file a task, the images in a folder of their own.
+    train = write_side(
+        tmp_path / 'annotations' / 'instances_default.json', 'a', TRAIN, put, tmp_path / 'images'
+    )
+    val = write_side(tmp_path / 'more' / 'mine.json', 'b', VAL, put, tmp_path / 'elsewhere')
+    args = ('--train', train.relative_to(tmp_path), '--val', val, '--val-images', 'elsewhere')
+    result = convert(CONVERTER, tmp_path, *args)
+    assert result.status == 0, result.err
+    assert paths(tmp_path / 'train.json')[0] == 'images/COCO_a_000000000009.jpg'
+    assert paths(tmp_path / 'val.json')[0] == 'elsewhere/COCO_b_000000000042.jpg'
+    assert not (tmp_path / 'test.json').exists()
+    assert 'differs' not in result.out
+
+
+def test_roboflow(tmp_path, put, convert):
+    heading = {'id': 0, 'name': 'animals', 'supercategory': 'none'}
+    below = [{**category, 'supercategory': 'animals'} for category in CATEGORIES]
+    for folder, labels in (('train', TRAIN), ('valid', VAL), ('test', {73: [17]})):
+        path = write_side(tmp_path / folder / '_annotations.coco.json', folder, labels, put)
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps({**content, 'categories': [heading, *below]}))
+    result = convert(CONVERTER, tmp_path)
+    assert result.status == 0, result.err
+    train = load_annotations(tmp_path / 'train.json')
+    assert train.classes == ['person', 'cat', 'dog']
+    assert train.data_list[0] == {
+        'img_path': 'train/COCO_train_000000000009.jpg',
+        'gt_label': [0, 2],
+    }
+    assert paths(tmp_path / 'val.json')[0] == 'valid/COCO_valid_000000000042.jpg'
+    assert paths(tmp_path / 'test.json') == ['test/COCO_test_000000000073.jpg']
+    assert "category 'animals' heads the others and is left out" in result.out
+
+
+def test_heading_that_an_object_has_stays(tmp_path, put, convert):
+    heading = {'id': 0, 'name': 'animals', 'supercategory': 'none'}
+    below = [{**category, 'supercategory': 'animals'} for category in CATEGORIES]
+    path = write_side(tmp_path / 'a.json', 'a', {1: [0, 17]}, put)
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, 'categories': [heading, *below]}))
+    convert(CONVERTER, tmp_path, '--train', 'a.json')
+    assert load_annotations(tmp_path / 'train.json').classes == ['animals', 'person', 'cat', 'dog']
+
+
+def test_one_file_alone_says_what_to_do(tmp_path, put, fails):
+    write_side(tmp_path / 'annotations' / 'instances_default.json', 'a', TRAIN, put)
+    fails(
+        CONVERTER,
+        tmp_path,
+        parts=[
+            'instances_train2014.json does not exist.',
+            'There is annotations/instances_default.json.',
+            '--train, --val and --test',
+        ],
+    )

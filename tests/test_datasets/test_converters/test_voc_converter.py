@@ -166,3 +166,98 @@ def test_no_kit(tmp_path, fails):
         tmp_path,
         parts=['Expected ImageSets/Main in one of', tmp_path / 'VOCdevkit' / 'VOC2007'],
     )
+
+
+def make_kit(kit, put, lists, suffix='.jpg'):
+    """Write a folder of a year; lists hold the objects of each image."""
+    for name, images in lists.items():
+        put(kit / 'ImageSets' / 'Main' / f'{name}.txt', ''.join(f'{image}\n' for image in images))
+        for image, objects in images.items():
+            xml = XML.format(image, ''.join(OBJECT.format(*o) for o in objects))
+            put(kit / 'Annotations' / f'{image}.xml', xml.replace('.jpg<', f'{suffix}<'))
+            put(kit / 'JPEGImages' / f'{image}{suffix}')
+
+
+def labels(path):
+    annotations = load_annotations(path)
+    return {
+        item['img_path']: [annotations.classes[label] for label in item['gt_label']]
+        for item in annotations.data_list
+    }
+
+
+def test_2012_has_no_public_test_side(tmp_path, put, convert):
+    kit = tmp_path / 'VOCdevkit' / 'VOC2012'
+    make_kit(kit, put, {'train': {'2008_01': [('dog', 0)]}, 'val': {'2008_02': [('cat', 0)]}})
+    put(kit / 'ImageSets' / 'Main' / 'trainval.txt', '2008_01\n2008_02\n')
+    result = convert(CONVERTER, tmp_path)
+    assert result.status == 0, result.err
+    prefix = 'VOCdevkit/VOC2012/JPEGImages'
+    assert labels(tmp_path / 'train.json') == {f'{prefix}/2008_01.jpg': ['dog']}
+    assert labels(tmp_path / 'test.json') == {f'{prefix}/2008_02.jpg': ['cat']}
+    assert '│ images │ 1 │ 5,717 │ differs │' in result.out
+    assert '│ images │ 1 │ 5,823 │ differs │' in result.out
+
+    result = convert(CONVERTER, tmp_path, '--train', 'trainval.txt', '--out-dir', tmp_path / 'all')
+    assert len(labels(tmp_path / 'all' / 'train.json')) == 2
+    assert '│ images │ 2 │ 11,540 │ differs │' in result.out
+
+
+def test_several_years(root, put, convert, fails):
+    kit = root / 'VOCdevkit' / 'VOC2012'
+    make_kit(kit, put, {'train': {'2008_01': [('dog', 0)]}, 'val': {'2008_02': [('cat', 0)]}})
+    fails(CONVERTER, root, parts=['expected one year, but got VOC2007, VOC2012. Pass --year'])
+    assert convert(CONVERTER, root, '--year', '2012').status == 0
+    assert list(labels(root / 'train.json')) == ['VOCdevkit/VOC2012/JPEGImages/2008_01.jpg']
+    fails(CONVERTER, root, '--year', '2010', parts=['ImageSets/Main in one of', 'VOC2010'])
+
+
+def test_validation_list(root, put, convert):
+    put(root / 'VOCdevkit' / 'VOC2007' / 'ImageSets' / 'Main' / 'train.txt', '000005\n000007\n')
+    put(root / 'VOCdevkit' / 'VOC2007' / 'ImageSets' / 'Main' / 'val.txt', '000009\n')
+    result = convert(CONVERTER, root, '--train', 'train', '--val', 'val', '--test', 'test')
+    assert result.status == 0, result.err
+    assert [len(labels(root / f'{side}.json')) for side in ('train', 'val', 'test')] == [2, 1, 2]
+
+
+def test_own_classes(tmp_path, put, convert, fails):
+    # As CVAT exports: other names, other images, no `difficult`.
+    lists = {'train': {'a': [('zebra', 0), ('gnu', 0)]}, 'val': {'b': [('gnu', 1)]}}
+    make_kit(tmp_path, put, lists, '.png')
+    path = tmp_path / 'Annotations' / 'a.xml'
+    path.write_text(path.read_text().replace('\t\t<difficult>0</difficult>\n', ''))
+    fails(CONVERTER, tmp_path, parts=["one of the 20 classes, but got 'zebra'", '--own-classes'])
+    result = convert(CONVERTER, tmp_path, '--own-classes')
+    assert result.status == 0, result.err
+    train = load_annotations(tmp_path / 'train.json')
+    assert train.classes == ['gnu', 'zebra']
+    assert train.data_list == [{'img_path': 'JPEGImages/a.png', 'gt_label': [0, 1]}]
+    assert load_annotations(tmp_path / 'test.json').data_list == [
+        {'img_path': 'JPEGImages/b.png', 'gt_label': [], 'gt_label_difficult': [0]}
+    ]
+
+    names = put(tmp_path / 'names.txt', 'zebra\ngnu\n')
+    convert(CONVERTER, tmp_path, '--classes', names, '--overwrite')
+    assert load_annotations(tmp_path / 'train.json').classes == ['zebra', 'gnu']
+    fails(CONVERTER, tmp_path, '--classes', put(names, 'gnu\n'), parts=['one of the 1 classes'])
+
+
+def test_xml_beside_the_images(tmp_path, put, convert):
+    # As Roboflow exports.
+    for side, image, name in (('train', 'a', 'gnu'), ('valid', 'b', 'gnu'), ('test', 'c', 'yak')):
+        put(tmp_path / side / f'{image}.xml', XML.format(image, OBJECT.format(name, 0)))
+        put(tmp_path / side / f'{image}.jpg')
+    result = convert(CONVERTER, tmp_path, '--own-classes')
+    assert result.status == 0, result.err
+    assert labels(tmp_path / 'train.json') == {'train/a.jpg': ['gnu']}
+    assert labels(tmp_path / 'val.json') == {'valid/b.jpg': ['gnu']}
+    assert labels(tmp_path / 'test.json') == {'test/c.jpg': ['yak']}
+
+
+def test_lists_of_other_names_are_told(tmp_path, put, fails):
+    make_kit(tmp_path, put, {'default': {'a': [('dog', 0)]}})
+    fails(
+        CONVERTER,
+        tmp_path,
+        parts=["expected trainval.txt and test.txt, or train.txt and val.txt, but got ['default']"],
+    )
