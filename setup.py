@@ -68,6 +68,7 @@ EXTRAS = {
     ],
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=5'],
+    'heic': ['pillow-heif>=1.0'],
     'test': [
         'pytest>=8',
         'pytest-timeout>=2.3',
@@ -98,7 +99,7 @@ setup(
         mmcv_requirement(),
         'mmpretrain>=1.2.0,<1.3',
         'numpy>=1.26',
-        'pillow>=10',
+        'pillow>=11.3',  # AVIF
         'scipy>=1.15',
         'matplotlib>=3.7',
         'safetensors>=0.4',

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
+from PIL import Image
 from tools_helpers import ROOT, SLICE, run_failing, run_tool
 
 from morn_plugin.apis import MultiLabelInferencer
@@ -104,6 +105,34 @@ def test_predict_wants_images(monkeypatch, capsys):
     assert 'give images after the model work_dirs/morn' in capsys.readouterr().err
 
 
+def test_predict_draws_every_image_that_it_reads(work_dir, tmp_path):
+    bad = tmp_path / 'bad.jpg'
+    bad.write_bytes(b'%!PS-Adobe-3.0 EPSF-3.0')
+    arguments = (IMAGES[0], bad, IMAGES[1], '--model', work_dir, '--out', tmp_path / 'o.jsonl')
+    output = run_failing(
+        'predict.py',
+        *arguments,
+        '--out-dir',
+        tmp_path / 'out',
+        '--device',
+        'cpu',
+        '--max-pixels',
+        10**6,
+    )
+    assert f'Pictures are in {tmp_path / "out"}.' in output
+    stems = [Path(IMAGES[0]).stem, Path(IMAGES[1]).stem]
+    assert sorted(path.name for path in (tmp_path / 'out').iterdir()) == [
+        f'000000_{stems[0]}.png',
+        f'000002_{stems[1]}.png',
+    ]
+    with Image.open(tmp_path / 'out' / f'000000_{stems[0]}.png') as picture:
+        assert picture.width > 1000  # image, labels and steps side by side
+    assert len(read_lines(tmp_path / 'o.jsonl')) == 3
+    assert 'to 20224' in run_failing(
+        'predict.py', IMAGES[0], '--model', work_dir, '--max-pixels', 9
+    )
+
+
 def test_records_alone_go_to_the_screen(work_dir, tmp_path):
     """Each line is JSON, also of a file whose name is no text; what is logged while the model is built goes elsewhere."""
     odd = os.path.join(os.fsencode(tmp_path), b'bad\xff.webp')
@@ -142,6 +171,10 @@ def test_flags_that_would_change_nothing_are_refused(tmp_path):
         'predict.py', 'x', '--model', 'm.onnx', '--device', 'cuda:9'
     )
     assert '--floor belongs to' in run_failing('analysis/calibrate.py', 'x', '--floor', 0.5)
+    (tmp_path / 'm.pt2').write_bytes(b'PK')
+    output = run_failing('predict.py', IMAGES[0], '--model', tmp_path / 'm.pt2')
+    assert 'm.pt2 is a torch.export program' in output
+    assert 'export the model to .onnx' in output
     (tmp_path / 'm.onnx').write_bytes(b'garbage')
     assert 'm.onnx cannot be loaded' in run_failing(
         'predict.py', IMAGES[0], '--model', tmp_path / 'm.onnx'

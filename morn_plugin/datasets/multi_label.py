@@ -12,6 +12,7 @@ from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
 
 from ..utils.checks import check_choice
+from ..utils.text import escape_surrogates
 from .annotations import load_annotations
 from .transforms.loading import ImageError, LoadCheckedImage
 
@@ -77,9 +78,10 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
                 f'{self.skipped[0]}'
             )
         if problems:
+            lines = '\n  '.join(map(escape_surrogates, self.skipped))
             print_log(
                 f'{self.ann_file}: {len(problems)} of {len(data_list)} images are skipped:\n  '
-                + '\n  '.join(self.skipped),
+                f'{lines}',
                 logger='current',
                 level=logging.WARNING,
             )

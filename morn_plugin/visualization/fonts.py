@@ -11,6 +11,8 @@ from matplotlib.font_manager import FontProperties
 from matplotlib.ft2font import FT2Font
 from matplotlib.textpath import text_to_path
 
+from ..utils.text import escape_surrogates
+
 CJK = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'IDEOGRAPHIC', 'BOPOMOFO', 'FULLWIDTH', 'KANGXI')
 # Debian's packages. matplotlib draws outlines alone, so that a font of coloured emoji is no help.
 CJK_PACKAGE, SYMBOL_PACKAGE, OTHER_PACKAGE = 'fonts-noto-cjk', 'fonts-symbola', 'fonts-noto-core'
@@ -105,15 +107,13 @@ def make_readable(text: str) -> str:
         >>> print(make_readable('a\nb\udcff'))
         a b\xff
     """
-    return ''.join(map(_readable, text))
+    return ''.join(map(_readable, escape_surrogates(text)))
 
 
 def _readable(character: str) -> str:
     if character.isspace():
         return ' '
-    if '\udc80' <= character <= '\udcff':  # how Python keeps a byte that is no UTF-8
-        return f'\\x{ord(character) - 0xDC00:02x}'
-    return _code(character) if unicodedata.category(character) in ('Cc', 'Cs') else character
+    return _code(character) if unicodedata.category(character) == 'Cc' else character
 
 
 def _code(character: str) -> str:

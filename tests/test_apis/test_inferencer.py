@@ -1,17 +1,21 @@
 """The inferencer against MMEngine's own test loop, and on all kinds of input."""
 
 import http.server
+import io
 import json
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
+import picture_files as make
 import pytest
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
-from PIL import Image
+from PIL import EpsImagePlugin, Image
 from tools_helpers import SLICE
 
 from morn_plugin.apis import MultiLabelInferencer
@@ -387,3 +391,118 @@ def test_weights_that_do_not_fit(work_dir, tmp_path):
     torch.save(checkpoint, tmp_path / 'epoch_1.pth')
     with pytest.raises(ValueError, match=r'does not fit its config[\s\S]*head\.fc\.bias'):
         MultiLabelInferencer(tmp_path)
+
+
+def test_pictures_in_memory_give_what_their_files_give(inferencer, files):
+    content = Path(files[0]).read_bytes()
+    expected = inferencer(files[0])['predictions'][0]['scores']
+    with Image.open(files[0]) as picture, open(files[0], 'rb') as file:
+        found = inferencer([picture, content, file, io.BytesIO(content)])['predictions']
+        assert [record['img_path'] for record in found] == [None] * 4
+        for record in found:
+            np.testing.assert_allclose(record['scores'], expected, atol=1e-5)
+        assert inferencer(picture)['predictions'][0]['labels'] == found[0]['labels']
+
+
+@pytest.mark.parametrize(
+    'inputs', [[torch.zeros(3, 8, 8)], torch.zeros(2, 3, 8, 8), [0.5], 7, [None]]
+)
+def test_other_inputs_are_refused_by_their_kind(inferencer, inputs):
+    for run in (inferencer, lambda inputs: list(inferencer.predict(inputs))):
+        with pytest.raises(TypeError, match=r'Expected paths, URLs.* but got a'):
+            run(inputs)
+
+
+def test_a_broken_picture_in_memory_is_one_image_less(inferencer, files):
+    found = list(inferencer.predict([files[0], b'text', files[1]], batch_size=2))
+    assert [record['img_path'] for record in found] == [files[0], None, files[1]]
+    assert 'in memory cannot be decoded' in found[1]['error']
+
+
+def test_thresholds_of_numpy_and_torch_are_numbers(inferencer, files):
+    per_label = np.linspace(0.1, 0.9, 41)
+    cases = {
+        0.25: (np.float32(0.25), np.float64(0.25), np.array(0.25), torch.tensor(0.25)),
+        tuple(per_label.tolist()): (per_label, list(per_label), torch.from_numpy(per_label)),
+    }
+    for plain, others in cases.items():
+        expected = inferencer(files[:3], thr=plain)['predictions']
+        for thr in others:
+            assert inferencer(files[:3], thr=thr)['predictions'] == expected
+            assert list(inferencer.predict(files[:3], thr=thr)) == expected
+    assert len(inferencer(files[0], topk=np.int64(3))['predictions'][0]['labels']) == 3
+    for wrong in (np.float32(5), np.float32('nan'), np.full((2, 41), 0.5), np.bool_(True)):
+        with pytest.raises(ValueError, match=r'`thr(\[0\])?` to be a number between 0 and 1'):
+            inferencer(files[0], thr=wrong)
+
+
+def test_pictures_of_what_is_in_memory_and_of_odd_names_are_drawn(inferencer, files, tmp_path):
+    odd = tmp_path / os.fsdecode(b'bad\xff.webp')
+    odd.write_bytes(Path(files[0]).read_bytes())
+    long = tmp_path / f'{"a" * 250}.png'
+    with Image.open(files[0]) as opened:
+        picture = opened.convert('RGB')
+    picture.save(long)
+    array = np.asarray(picture)[..., ::-1].copy()
+    found = inferencer([str(odd), str(long), picture, array], out_dir=str(tmp_path / 'out'))
+    names = [os.fsencode(os.path.basename(path)) for path in found['visualization']]
+    assert names == [
+        b'000000_bad\xff.png',
+        b'000001_' + b'a' * 200 + b'.png',
+        b'000002_in memory.png',
+        b'000003_in memory.png',
+    ]
+    shown = [np.asarray(Image.open(path).convert('RGB')) for path in found['visualization']]
+    assert (shown[2] == shown[3]).mean() > 0.999  # the same colours, whichever order they came in
+
+
+def test_a_limit_that_is_raised_gives_way(work_dir, files):
+    strict = MultiLabelInferencer(work_dir, device='cpu', max_pixels=100)
+    (record,) = strict.predict(files[0])
+    needed = int(record['error'].rstrip('.').rsplit(' ', 1)[1])
+    assert 'raise max_pixels of MultiLabelInferencer (--max-pixels of a tool) to' in record['error']
+    with Image.open(files[0]) as picture:
+        (record,) = strict.predict(picture)
+    assert 'expected at most 100 in all' in record['error']
+    loose = MultiLabelInferencer(work_dir, device='cpu', max_pixels=needed)
+    assert 'error' not in next(loose.predict(files[0]))
+
+
+def test_a_loader_of_mmpretrain_gets_no_file_that_the_door_refuses(tmp_path, monkeypatch):
+    """Its Pillow backend would hand an EPS file to Ghostscript."""
+    write_plain(tmp_path, dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64))
+    config, loader = tmp_path / 'plain.py', "'type': 'LoadImageFromFile'"
+    text = config.read_text()
+    assert loader in text
+    config.write_text(text.replace(loader, f"{loader}, 'imdecode_backend': 'pillow'"))
+    (tmp_path / 'cat.jpg').write_bytes(make.eps(''))
+    (tmp_path / 'dog.jpg').write_bytes(make.encode(make.gradient(), 'PNG'))
+    monkeypatch.setattr(EpsImagePlugin, 'Ghostscript', lambda *args: pytest.fail('it was run'))
+    inferencer = MultiLabelInferencer(tmp_path, device='cpu')
+    found = list(inferencer.predict([tmp_path / 'cat.jpg', tmp_path / 'dog.jpg']))
+    assert 'expected one of JPEG' in found[0]['error']
+    assert 'error' not in found[1]
+
+
+def test_exported_models_are_named_as_what_they_are(tmp_path):
+    for name, match in (('m.pt2', 'torch.export.load'), ('m.onnx', 'predict.py alone runs')):
+        (tmp_path / name).write_bytes(b'PK')
+        with pytest.raises(ValueError, match=rf'{name} is .*{match}'):
+            MultiLabelInferencer(tmp_path / name)
+
+
+def test_inferencers_of_mmpretrain_run_on_our_pipeline(work_dir, files):
+    """They load images themselves, so that our loader finds an array."""
+    from mmpretrain.apis import FeatureExtractor
+
+    cfg, checkpoint, _ = find_model(work_dir)
+    model = MODELS.build(cfg.model)
+    model.load_state_dict(checkpoint['state_dict'])
+    model.cfg = model._config = cfg
+    extractor = FeatureExtractor(model, device='cpu')
+    with torch.no_grad():
+        found = extractor(files[:2], batch_size=2)
+    assert len(found) == 2
+    batch = next(MultiLabelInferencer(work_dir, device='cpu').preprocess(files[:2], 2))
+    expected = model.extract_feat(model.data_preprocessor(batch, False)['inputs'])
+    torch.testing.assert_close(found[0][0], expected[0][0], atol=1e-3, rtol=1e-3)

@@ -1,6 +1,7 @@
 """Score files: what is written comes back, and what is not as it should be is refused by name."""
 
 import json
+import os
 
 import numpy as np
 import pytest
@@ -50,6 +51,14 @@ def test_round_trip(path):
     assert np.array_equal(found.scores, expected.scores)
     assert found.annotations == expected.annotations
     assert found.provenance == {'config': 'cnn.py'}
+
+
+def test_file_names_that_are_no_text_come_back(tmp_path):
+    file, odd = make_file(), os.fsdecode(b'bad\xff.jpg')
+    file.annotations.data_list[1]['img_path'] = odd
+    save_scores(tmp_path / 's.safetensors', file)
+    found = load_scores(tmp_path / 's.safetensors').annotations.data_list
+    assert [item['img_path'] for item in found] == ['a/1.jpg', odd, '3.jpg']
 
 
 def test_whole_batches(path):

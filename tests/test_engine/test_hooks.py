@@ -1,3 +1,4 @@
+import os
 from logging import getLogger
 from types import SimpleNamespace
 
@@ -5,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 from helpers import make_sample
-from mmpretrain.registry import HOOKS
+from mmengine.dataset import Compose
+from mmpretrain.registry import HOOKS, TRANSFORMS
 from PIL import Image
 from torch import nn
 
 from morn_plugin.datasets.annotations import AnnotationError
+from morn_plugin.datasets.transforms import ImageError
 from morn_plugin.engine.hooks.paper_table_hook import COLUMNS, FIELD_COLUMNS, format_table
-from morn_plugin.engine.hooks.visualization_hook import make_prediction
+from morn_plugin.engine.hooks.visualization_hook import find_loader, make_prediction
 
 CLASSES = ['cat', 'dog', 'cow']
 
@@ -205,6 +208,36 @@ def test_an_overview_of_images_with_several_labels(tmp_path):
 def test_one_picture_every_so_many_images(tmp_path):
     _, pictures = run_test(tmp_path, [[0]] * 5, overview=0, interval=2)
     assert pictures == ['000000_image0.png', '000002_image2.png', '000004_image4.png']
+
+
+def test_the_limit_of_the_pipeline_is_the_limit_of_the_pictures(tmp_path):
+    """Whoever raised it to train is not stopped while drawing, also where the data set is wrapped."""
+    data = Data([[0, 1]])
+    data.pipeline = Compose([TRANSFORMS.build(dict(type='LoadCheckedImage', max_pixels=100))])
+    for dataset in (data, SimpleNamespace(dataset=data), SimpleNamespace(datasets=[data])):
+        assert find_loader(dataset) is data.pipeline.transforms[0]
+    sample = make_output(tmp_path, 0, [0, 1])  # 30 x 20
+    with pytest.raises(ImageError, match='expected at most 100 in all'):
+        make_prediction(sample, find_loader(data))
+    data.pipeline.transforms[0].max_pixels = 600
+    assert make_prediction(sample, find_loader(data)).image.shape == (20, 30, 3)
+    assert find_loader(Data([])).max_pixels == 100_000_000
+
+
+def test_file_names_that_are_no_text_are_drawn(tmp_path):
+    hook = HOOKS.build(dict(type='PredictionVisualizationHook', interval=1))
+    runner = make_runner([[0, 1]], log_dir=str(tmp_path / 'log'))
+    hook.before_test_epoch(runner)
+    sample = make_output(tmp_path, 0, [0, 1])
+    odd = os.path.join(os.fsencode(tmp_path), b'bad\xff.png')
+    os.rename(sample.img_path, odd)
+    sample.set_metainfo(dict(img_path=os.fsdecode(odd)))
+    hook.after_test_iter(runner, 0, outputs=[sample])
+    hook.after_test_epoch(runner)
+    assert sorted(os.listdir(os.fsencode(tmp_path / 'log' / 'predictions'))) == [
+        b'000000_bad\xff.png',
+        b'overview.png',
+    ]
 
 
 def test_no_image_with_several_labels_gives_no_overview(tmp_path):

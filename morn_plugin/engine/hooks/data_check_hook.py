@@ -11,6 +11,7 @@ from mmpretrain.registry import HOOKS
 
 from ...datasets.annotations import load_annotations
 from ...utils.checks import check_choice
+from ...utils.text import escape_surrogates
 
 
 @HOOKS.register_module()
@@ -49,7 +50,7 @@ class DataCheckHook(Hook):
                 )
                 if self.overlap == 'error':
                     raise ValueError(message)
-                runner.logger.warning(message)
+                runner.logger.warning(escape_surrogates(message))
 
     def after_run(self, runner: Runner) -> None:
         """List the images that were skipped."""
@@ -57,7 +58,7 @@ class DataCheckHook(Hook):
             dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
             skipped = getattr(dataset, 'skipped', ())
             if dataset is not None and skipped:
-                lines = ''.join(f'\n  {reason}' for reason in skipped)
+                lines = ''.join(f'\n  {escape_surrogates(reason)}' for reason in skipped)
                 runner.logger.warning(
                     f'{len(skipped)} images of {dataset.ann_file} were skipped:{lines}'
                 )

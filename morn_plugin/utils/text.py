@@ -1,0 +1,21 @@
+"""Text that can be printed, logged and drawn."""
+
+
+def escape_surrogates(text: str) -> str:
+    r"""Escape bytes of a file name that are no text, and other halves of characters.
+
+    No log file and no font takes them.
+
+    Examples:
+        >>> print(escape_surrogates('a\udcff \ud800'))
+        a\xff \ud800
+    """
+    return ''.join(map(_escape, text))
+
+
+def _escape(character: str) -> str:
+    if '\udc80' <= character <= '\udcff':
+        return f'\\x{ord(character) - 0xDC00:02x}'
+    if '\ud800' <= character <= '\udfff':
+        return f'\\u{ord(character):04x}'
+    return character
