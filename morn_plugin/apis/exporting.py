@@ -25,8 +25,8 @@ class ExportModel(nn.Module):
         model: A multi-label ``ImageClassifier``, ours or MMPretrain's.
 
     Raises:
-        ValueError: If its decoder decides itself which labels an image has: scores alone would not
-            tell them.
+        ValueError: If its decoder decides itself which labels an image has, or its decision rule
+            looks at the image: scores alone would not tell them.
     """
 
     def __init__(self, model: Any) -> None:
@@ -37,6 +37,14 @@ class ExportModel(nn.Module):
             raise ValueError(
                 f'{model.head.method} cannot be exported: it decides itself which labels an image '
                 'has, and whoever runs the exported model would look for them above a threshold.'
+            )
+        self.decision = getattr(model.head, 'decision', None)
+        if self.decision is not None and self.decision.as_plain() is None:
+            rule = type(self.decision).__name__
+            raise ValueError(
+                f'A model that decides by {rule} cannot be exported: the rule looks at the image, '
+                'and whoever runs the exported model would look for labels above a threshold. '
+                'Train or export with thresholds instead of a `decision`.'
             )
         self.fields = [field for field in PREDICTION_FIELDS if self._has(field)]
         self.outputs = tuple(field.array for field in self.fields)
@@ -62,6 +70,8 @@ class ExportModel(nn.Module):
 
         inputs = self.head.decoder_inputs(feats)
         predictions = self.head.run_decoder(inputs)
+        if self.decision is not None:
+            predictions[SCORES.sample] = self.decision.map_scores(predictions[SCORES.sample])
         if self.head.has_cnn:
             predictions[CNN_SCORES.sample] = inputs['scores']
         return tuple(predictions[field.sample] for field in self.fields)
@@ -82,13 +92,16 @@ def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[st
         ValueError: If the test pipeline has a step that an exported model cannot repeat; names it.
     """
     head = inferencer.model.head
-    own_thr, topk = (getattr(head, name, None) for name in ('thr', 'topk'))
-    thr = own_thr if thr is None else thr
+    decision = getattr(head, 'decision', None)
+    own = dict(thr=getattr(head, 'thr', None), topk=getattr(head, 'topk', None))
+    if decision is not None:
+        own = dict(thr=None, topk=None) | (decision.as_plain() or {})
+    thr = own['thr'] if thr is None else thr
     return dict(
         classes=inferencer.classes,
         preprocessing=describe_preprocessing(inferencer),
         thr=thr,
-        topk=topk if thr is None else None,
+        topk=own['topk'] if thr is None else None,
     )  # MMPretrain's heads may have both: thr decides
 
 

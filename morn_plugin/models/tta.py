@@ -1,6 +1,7 @@
 """Test-time augmentation."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from mmengine.model import BaseTTAModel
@@ -17,8 +18,8 @@ class AverageScoresTTA(BaseTTAModel):
     """Averages every kind of score over the augmented views, and decides the labels anew.
 
     A decoder without a threshold that sees nothing but the CNN's probabilities decides once more,
-    from their average. Any other decoder without a threshold gets the labels that most of the views
-    have.
+    from their average. Any other decoder without a threshold, and a decision rule that looks at the
+    image, gets the labels that most of the views have.
     """
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DataSample]]) -> list[DataSample]:
@@ -38,16 +39,18 @@ class AverageScoresTTA(BaseTTAModel):
                 merged.set_field(_average(views, field.sample), field.sample)
         merged.pop(STEP_LABELS.sample, None)
 
-        chosen = self._vote(views) if decides_itself else self._decide(merged)
+        rule = None if decides_itself else self._plain_rule()
+        if rule is None:
+            chosen = self._vote(views)
+        else:
+            chosen = select_labels(merged.pred_score[None], **rule)[0]
         return merged.set_pred_label(chosen.nonzero()[:, 0])
 
-    def _decide(self, merged: DataSample) -> Tensor:
-        """Mark the labels (C,) by the head's own decision."""
-        head, scores = self.module.head, merged.pred_score[None]
+    def _plain_rule(self) -> dict[str, Any] | None:
+        """Return the head's decision as ``thr`` and ``topk``; None where it looks at the image."""
+        head = self.module.head
         decision = getattr(head, 'decision', None)
-        if decision is not None and not decision.inputs:
-            return decision.decide(scores=scores)[0]
-        return select_labels(scores, head.thr, head.topk)[0]
+        return dict(thr=head.thr, topk=head.topk) if decision is None else decision.as_plain()
 
     def _vote(self, views: Sequence[DataSample]) -> Tensor:
         """Mark the labels (C,) that more than half of the views have."""

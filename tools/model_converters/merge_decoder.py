@@ -11,19 +11,20 @@ from morn_plugin.datasets.cached import check_origin
 from morn_plugin.engine.checkpoints import load_checkpoint
 
 DECODER = 'head.decoder.'
+PARTS = (DECODER, 'head.decision.')  # what was trained without the CNN
 
 
 def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
-    """Give a checkpoint with the CNN's weights and the decoder's.
+    """Return a checkpoint with the CNN's weights, and the decoder's with its decision rule's.
 
     Raises:
         ValueError: If the decoder has none, or was trained on scores of another CNN or for other
             classes.
     """
     weights = {
-        name: tensor for name, tensor in decoder['state_dict'].items() if name.startswith(DECODER)
+        name: tensor for name, tensor in decoder['state_dict'].items() if name.startswith(PARTS)
     }
-    if not weights:
+    if not any(name.startswith(DECODER) for name in weights):
         raise ValueError(f'{decoder_path}: expected weights named {DECODER}*, but got none.')
     meta = decoder['meta'].get('dataset_meta', {})
     check_origin(
@@ -38,7 +39,7 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
             f'the CNN {cnn_path}',
         )
     kept = {
-        name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(DECODER)
+        name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(PARTS)
     }
     return dict(
         meta=dict(dataset_meta=dict(classes=tuple(meta['classes']))), state_dict={**kept, **weights}

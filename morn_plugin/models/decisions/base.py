@@ -60,6 +60,16 @@ class DecisionRule(nn.Module, ABC):
         """Return the scores (N, C) that are shown and measured; a rule may put them on a scale."""
         return scores
 
+    def as_plain(self) -> dict[str, Any] | None:
+        """Return the rule as ``thr`` or ``topk`` of the scores that are shown.
+
+        That is what an exported model and averaged scores are decided by.
+
+        Returns:
+            Arguments of :func:`select_labels`, or None for a rule that looks at the image.
+        """
+        return None
+
     def forward(self, scores: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """Mark the labels that are predicted, from scores (N, C) and a dict of inputs."""
         return self.decide(scores, **{name: inputs[name] for name in self.inputs})

@@ -39,6 +39,10 @@ class FixedThreshold(DecisionRule):
         self.check_scores(scores)
         return scores > self.thr.to(scores.dtype)
 
+    def as_plain(self) -> dict[str, Any]:
+        """Return the C thresholds."""
+        return dict(thr=self.thr.tolist())
+
 
 class TopLabels(DecisionRule):
     """The same number of best labels for every image.
@@ -66,6 +70,10 @@ class TopLabels(DecisionRule):
         """Mark the best labels: (N, C) to boolean (N, C)."""
         self.check_scores(scores)
         return best_labels(scores, self.number)
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return the number of labels."""
+        return dict(topk=int(self.number))
 
 
 def best_labels(scores: Tensor, numbers: Tensor) -> Tensor:

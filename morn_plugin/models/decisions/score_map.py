@@ -74,6 +74,10 @@ class ScoreMap(DecisionRule):
         """Mark the labels whose probability is above the threshold: (N, C) to boolean (N, C)."""
         return self.map_scores(scores) > self.thr
 
+    def as_plain(self) -> dict[str, Any]:
+        """Return the threshold of the probabilities."""
+        return dict(thr=self.thr)
+
     def _values(self, scores: Tensor) -> Tensor:
         if self.space == 'score':
             return scores

@@ -75,6 +75,13 @@ class LabelDecoderHead(DecisionHead):
         """Whether predictions have ``cnn_score``, the CNN's own answer."""
         return self.fc is not None
 
+    @property
+    def has_probability(self) -> bool:
+        """Whether a score is a probability; of the CNN alone its loss says so."""
+        if self.decoder is None:
+            return getattr(self.loss_cnn, 'has_probability', True)
+        return self.decoder.has_probability
+
     def pre_logits(self, feats: Feats) -> Tensor:
         """Return the pooled feature (N, D) of the last stage.
 
