@@ -278,6 +278,21 @@ def exported(work_dir, thresholds, tmp_path_factory):
     return out
 
 
+# NumPy, Pillow, pydantic, ONNX and onnxruntime, and what these need.
+DEPLOYED = (
+    'numpy',
+    'PIL',
+    'pydantic',
+    'pydantic_core',
+    'annotated_types',
+    'typing_extensions',
+    'typing_inspection',
+    'onnx',
+    'ml_dtypes',
+    'onnxruntime',
+    'flatbuffers',
+    'google',
+)
 BLOCK = """
 import sys
 sys.path[:0] = {paths!r}
@@ -289,16 +304,20 @@ assert not {{'torch', 'mmpretrain', 'mmengine', 'mmcv', 'cv2'}} & set(sys.module
 
 
 def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thresholds, tmp_path):
-    """A folder with NumPy, Pillow and onnxruntime alone stands for an environment that has nothing else."""
+    """A folder with what ``morn_plugin.deploy`` names alone stands for an environment without the rest."""
     site = tmp_path / 'site'
     site.mkdir()
-    for name in ('numpy', 'PIL', 'onnxruntime', 'flatbuffers', 'google'):
+    for name in DEPLOYED:
         module = __import__(name)
         folder = (
             Path(module.__file__).parent
             if getattr(module, '__file__', None)
             else Path(next(iter(module.__path__)))
         )
+        alone = Path(getattr(module, '__file__', None) or '')
+        if alone.name == f'{name}.py':
+            (site / alone.name).symlink_to(alone)
+            continue
         for item in (folder, *folder.parent.glob(f'{"pillow" if name == "PIL" else name}.libs')):
             (site / item.name).symlink_to(item)
     out = tmp_path / 'o.jsonl'

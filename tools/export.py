@@ -18,6 +18,7 @@ from morn_plugin.apis.exporting import ExportModel, describe_model, export_progr
 from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.deploy.onnx_model import KEY, OnnxModel
+from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 from morn_plugin.utils.fields import PREDICTION_FIELDS
@@ -33,7 +34,7 @@ MIN_IMAGES = 3  # so that batches of several sizes can be checked
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('--config', help='config, where the checkpoint has none in it or beside it')
+    add_config_arguments(parser)
     parser.add_argument('--out', required=True, metavar='FILE', help='.onnx or .pt2 to write')
     parser.add_argument(
         '--images',
@@ -181,7 +182,9 @@ def main() -> None:
     out = Path(args.out)
     out.parent.mkdir(parents=True, exist_ok=True)
     try:
-        inferencer = MultiLabelInferencer(args.model, args.config, 'cpu')
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, 'cpu', trust_config=args.trust_config
+        )
         thr = load_thresholds(args.thresholds, inferencer.classes).thr if args.thresholds else None
         metadata = describe_model(inferencer, thr)
         paths = find_images(inferencer, args)

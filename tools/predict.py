@@ -16,8 +16,8 @@ from typing import IO, Any
 from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds, shorten_record
 from morn_plugin.deploy.running import show_progress
+from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
-from morn_plugin.utils.layout import find_config_file
 
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
@@ -34,11 +34,7 @@ def parse_args() -> argparse.Namespace:
         metavar='PATH',
         help='the model, where all that stands without a flag are images',
     )
-    parser.add_argument(
-        '--config',
-        type=find_config_file,
-        help='config, where the checkpoint has none in it or beside it',
-    )
+    add_config_arguments(parser)
     parser.add_argument(
         '--out',
         metavar='FILE',
@@ -81,9 +77,10 @@ def parse_args() -> argparse.Namespace:
         parser.error('give one of --thr, --topk and --thresholds')
     if args.out and not args.out.endswith(('.jsonl', '.csv')):
         parser.error(f'--out {args.out}: expected a name that ends in .jsonl or .csv')
-    if args.model.endswith('.onnx') and (args.config or args.device):
+    if args.model.endswith('.onnx') and (args.config or args.device or args.trust_config):
         parser.error(
-            '--config and --device are for checkpoints: an .onnx file runs where onnxruntime can'
+            '--config, --trust-config and --device are for checkpoints: an .onnx file runs where '
+            'onnxruntime can'
         )
     if args.all_scores and str(args.out).endswith('.csv'):
         parser.error('--all-scores is for JSON lines')
@@ -99,7 +96,12 @@ def load_model(args: argparse.Namespace) -> Any:
         from morn_plugin.apis import MultiLabelInferencer
 
         return MultiLabelInferencer(
-            args.model, args.config, args.device, args.num_workers, max_pixels=args.max_pixels
+            args.model,
+            args.config,
+            args.device,
+            args.num_workers,
+            trust_config=args.trust_config,
+            max_pixels=args.max_pixels,
         )
 
 

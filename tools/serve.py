@@ -223,7 +223,9 @@ def main() -> None:
     os.environ.update(QUIET)
     try:
         gradio = require_extra('gradio', 'serve')
-        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, args.device, trust_config=args.trust_config
+        )
         thresholds = None
         if args.thresholds:
             inferencer.require_threshold('for --thresholds')

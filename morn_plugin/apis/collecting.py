@@ -11,9 +11,11 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from ..datasets.annotations import training_targets
+from ..deploy.labels import find_not_finite
 from ..models.targets import stack_targets
 from ..utils.fields import PREDICTION_FIELDS
 from ..utils.spacing import evenly_spaced
+from .building import build_part
 from .inferencer import MultiLabelInferencer, find_dataset
 
 SPLITS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
@@ -73,8 +75,10 @@ def collect_predictions(
         ValueError: If the data set is empty, or of other classes than the model.
     """
     config = find_dataset(inferencer.cfg, loader)
-    dataset = DATASETS.build(
-        dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True)
+    dataset = build_part(
+        DATASETS,
+        dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True),
+        inferencer.cfg,
     )
     classes = list(dataset.metainfo.get('classes') or inferencer.classes)
     if classes != inferencer.classes:
@@ -112,6 +116,9 @@ def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
         for field in PREDICTION_FIELDS
         if field.sample in sample
     }
+    error = find_not_finite(**arrays)
+    if error:
+        raise ValueError(f'The prediction for {sample.get("img_path")} is refused: {error}.')
     return dict(
         arrays,
         img_paths=sample.get('img_path'),
@@ -127,7 +134,7 @@ def list_tested_images(cfg: Any, number: int) -> list[str]:
         ValueError: If the config has no test data set, or it is empty; others as the data set
             raises them.
     """
-    dataset = DATASETS.build(dict(find_dataset(cfg), pipeline=[], test_mode=True))
+    dataset = build_part(DATASETS, dict(find_dataset(cfg), pipeline=[], test_mode=True), cfg)
     if not len(dataset):
         raise ValueError(f'{find_dataset(cfg).get("ann_file")}: expected at least one image.')
     return [
@@ -143,5 +150,9 @@ def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
         Class names and the targets (N, C).
     """
     return training_targets(
-        DATASETS.build(dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False))
+        build_part(
+            DATASETS,
+            dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False),
+            cfg,
+        )
     )

@@ -1,14 +1,18 @@
 """From a work folder or a checkpoint to config and weights."""
 
-import ast
 import os.path as osp
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
-from mmengine.utils import import_modules_from_strings
 
-from ..engine.checkpoints import CheckpointError, load_checkpoint
+from ..engine.checkpoint_content import read_model_checkpoint
+from ..engine.checkpoints import CheckpointError
+from .building import first_line
+from .checkpoint_config import read_checkpoint_config
+from .config_text import parse_config
+
+__all__ = ['find_checkpoint', 'find_config', 'find_model', 'parse_config', 'read_own_config']
 
 HELP = 'Name the config as well: --config FILE.'
 EXPORTED = {
@@ -21,40 +25,70 @@ EXPORTED = {
 
 
 def find_model(
-    path: str | Path, config: str | Path | None = None
+    path: str | Path, config: str | Path | None = None, trust_config: bool = False
 ) -> tuple[Config, dict[str, Any], str]:
     """Find what belongs together.
 
     Args:
         path: A work folder, of which the best checkpoint is taken, else the last; or a checkpoint.
-        config: The config. Defaults to None: the text in the checkpoint, else the one config file
-            beside it.
+        config: The config, used as it is. Defaults to None: the text in the checkpoint, else the
+            one config file beside it, both of which may name only what is registered, see
+            :func:`~morn_plugin.apis.checkpoint_config.read_checkpoint_config`.
+        trust_config: Use the text in the checkpoint, or the file beside it, as it is as well.
 
     Returns:
-        Config, the loaded checkpoint and its path.
+        Config, the checkpoint (``state_dict`` and ``meta``) and its path.
 
     Raises:
         FileNotFoundError: If there is no checkpoint or no config.
-        ValueError: If there are several and none is named, a checkpoint cannot be read, or it is an
-            exported model.
+        ValueError: If there are several and none is named, or one of them cannot be read or used,
+            an exported model for example.
     """
     checkpoint_path = find_checkpoint(path)
     try:
-        checkpoint = load_checkpoint(checkpoint_path)
+        checkpoint = read_model_checkpoint(checkpoint_path)
     except CheckpointError as error:
         raise ValueError(str(error)) from error
-    if not isinstance(checkpoint, dict) or not any(
-        key in checkpoint for key in ('state_dict', 'model')
-    ):
-        checkpoint = dict(state_dict=checkpoint)
-    text = (checkpoint.get('meta') or {}).get('cfg')
+    text = checkpoint['meta'].get('cfg')
     if config is not None:
-        cfg = Config.fromfile(config)
-    elif text:
-        cfg = parse_config(text, f'the config in {checkpoint_path}')
+        cfg = read_own_config(config)
+    elif text is not None:
+        source = f'the config in {checkpoint_path}'
+        cfg = read_checkpoint_config(text, source, trust_config)
     else:
-        cfg = Config.fromfile(find_config(Path(checkpoint_path).parent))
+        cfg = _read_config_beside(Path(checkpoint_path), trust_config)
     return cfg, checkpoint, checkpoint_path
+
+
+def read_own_config(path: str | Path) -> Config:
+    """Read a config file that the user named.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it cannot be read.
+    """
+    try:
+        return Config.fromfile(path)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # a config is code, which can raise anything
+        raise ValueError(
+            f'The config {path} cannot be read: {type(error).__name__}: {first_line(error)}'
+        ) from error
+
+
+def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
+    """Read the config file beside a checkpoint, which came with it and is trusted no more."""
+    found = find_config(checkpoint.parent)
+    if trust:
+        return read_own_config(found)
+    try:
+        text = found.read_text(encoding='utf-8')
+    except UnicodeDecodeError as error:
+        raise ValueError(
+            f'{found}: expected a config, but byte {error.start} is no UTF-8.'
+        ) from error
+    return read_checkpoint_config(text, str(found))
 
 
 def find_checkpoint(path: str | Path) -> str:
@@ -105,59 +139,3 @@ def find_config(folder: Path) -> Path:
     if len(found) > 1:
         raise ValueError(f'{folder} holds several configs: {[item.name for item in found]}. {HELP}')
     return found[0]
-
-
-def parse_config(text: str, source: str) -> Config:
-    """Read the config text that MMEngine wrote into a checkpoint, as data.
-
-    Nothing of it is executed.
-
-    MMEngine itself would run it as a Python file. What it names in ``custom_imports`` is imported,
-    if it is installed.
-
-    Raises:
-        ValueError: If it is more than assignments of plain values.
-
-    Examples:
-        >>> parse_config('model = dict(type="A", depth=-1)', 'a text').model
-        {'type': 'A', 'depth': -1}
-        >>> parse_config('import os', 'a text')
-        Traceback (most recent call last):
-        ValueError: a text: expected assignments of plain values, but line 1 is: import os
-    """
-    values = {}
-    for statement in ast.parse(text).body:
-        try:
-            if not isinstance(statement, ast.Assign) or not isinstance(
-                statement.targets[0], ast.Name
-            ):
-                raise ValueError('not an assignment')
-            values[statement.targets[0].id] = _evaluate(statement.value)
-        except ValueError as error:
-            raise ValueError(
-                f'{source}: expected assignments of plain values, but line {statement.lineno} is: '
-                f'{ast.unparse(statement)[:80]}'
-            ) from error
-    if values.get('custom_imports'):
-        import_modules_from_strings(**values['custom_imports'])
-    return Config(values)
-
-
-def _evaluate(node: ast.AST) -> Any:
-    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == 'dict':
-        merged = {key: value for part in node.args for key, value in dict(_evaluate(part)).items()}
-        return merged | {str(keyword.arg): _evaluate(keyword.value) for keyword in node.keywords}
-    if isinstance(node, ast.Dict):
-        return {
-            _evaluate(key): _evaluate(value)
-            for key, value in zip(node.keys, node.values, strict=True)
-            if key
-        }
-    if isinstance(node, (ast.List, ast.Tuple)):
-        values = [_evaluate(item) for item in node.elts]
-        return values if isinstance(node, ast.List) else tuple(values)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_evaluate(node.operand)
-    if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):  # as MMEngine prints them
-        return float(node.id)
-    return ast.literal_eval(node)

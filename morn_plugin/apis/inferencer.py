@@ -1,7 +1,8 @@
 """Prediction with any multi-label model of MMPretrain."""
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,18 +21,25 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
 
+from ..datasets.annotations import check_classes
 from ..datasets.transforms.loading import LoadCheckedImage, read_content
 from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
 from ..deploy.sources import Source, is_path, list_sources, name_source, read_memory
+from ..engine.checkpoint_content import check_kinds
 from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.fields import PREDICTION_FIELDS, SCORES
 from ..visualization import draw_record
+from .building import build_part, first_line, limited_modules
+from .checkpoint_config import CheckpointConfig
 from .finding import find_model
 
 MAX_PIXELS_OPTION = 'max_pixels of MultiLabelInferencer (--max-pixels of a tool)'
+# What a model may have beyond its weights: activations, dropout, and buffers that are not saved.
+SPARE_MODULES = 2000
+SPARE_ELEMENTS = 50_000_000
 
 
 class MultiLabelInferencer(BaseInferencer):
@@ -46,6 +54,8 @@ class MultiLabelInferencer(BaseInferencer):
         show_progress: Show MMEngine's progress bar in calls.
         max_pixels: Refuse larger images before they are decoded. Defaults to None, what
             ``LoadCheckedImage`` of the config says.
+        trust_config: Use the config in the checkpoint as one's own, whatever it imports. Defaults
+            to False: it may name only what is registered.
 
     Raises:
         FileNotFoundError: If there is no checkpoint or config.
@@ -69,15 +79,20 @@ class MultiLabelInferencer(BaseInferencer):
         num_workers: int | None = None,
         show_progress: bool = False,
         max_pixels: int | None = None,
+        trust_config: bool = False,
     ) -> None:
-        cfg, self._checkpoint, self.checkpoint_path = find_model(model, config)
-        if 'model' not in cfg:
+        cfg, self._checkpoint, self.checkpoint_path = find_model(model, config, trust_config)
+        if not cfg.get('model'):
             raise ValueError(
                 f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
                 f'{sorted(cfg)}.'
             )
         self._max_pixels = max_pixels
-        super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
+        try:
+            super().__init__(cfg, self.checkpoint_path, device, 'mmpretrain', show_progress)
+        except ValueError as error:
+            is_named = self.checkpoint_path in str(error)
+            raise error if is_named else ValueError(f'{self.checkpoint_path}: {error}') from error
         self.num_workers = count_readers(
             num_workers, next(self.model.parameters()).device.type == 'cpu'
         )
@@ -231,19 +246,32 @@ class MultiLabelInferencer(BaseInferencer):
         """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given.
 
         Raises:
-            ValueError: If ``thr`` is given for a decoder without threshold.
+            ValueError: If ``thr`` is given for a decoder without threshold, or the model raises
+            anything.
         """
         thr, topk = plain_numbers(thr), plain_numbers(topk)
         check_thr_topk(thr, topk)
         if thr is not None:
             self.require_threshold('to replace')
-        samples = self.model.test_step(inputs)
+        with self._naming_the_model():
+            samples = self.model.test_step(inputs)
         if thr is not None or topk is not None:
             for sample in samples:
                 sample.set_pred_label(
                     select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0]
                 )
         return samples
+
+    @contextmanager
+    def _naming_the_model(self) -> Iterator[None]:
+        """Turn whatever a model raises for its input into an error with its name."""
+        try:
+            yield
+        except Exception as error:
+            raise ValueError(
+                f'{self.checkpoint_path} cannot predict: {type(error).__name__}: '
+                f'{first_line(error)}'
+            ) from error
 
     def visualize(
         self, inputs: list, preds: list[DataSample], out_dir: str | None = None, show: bool = False
@@ -271,9 +299,11 @@ class MultiLabelInferencer(BaseInferencer):
         **kwargs: Any,
     ) -> dict[str, Any]:
         """Turn data samples into dicts of plain values."""
-        predictions = (
-            preds if return_datasamples else [self._make_record(sample) for sample in preds]
-        )
+        records = [self._make_record(sample) for sample in preds]
+        error = next((record['error'] for record in records if 'error' in record), None)
+        if error:
+            raise ValueError(f'{self.checkpoint_path}: {error}')
+        predictions = preds if return_datasamples else records
         return dict(predictions=predictions, visualization=visualization)
 
     def _read_thr(self, thr: Thr | str | Path) -> Thr:
@@ -284,9 +314,9 @@ class MultiLabelInferencer(BaseInferencer):
     def _predict_batch(
         self, batch: list[dict[str, Any]], thr: Thr, topk: int | None
     ) -> list[dict[str, Any]]:
-        return [
-            self._make_record(sample) for sample in self.forward(self.collate_fn(batch), thr, topk)
-        ]
+        with self._naming_the_model():
+            inputs = self.collate_fn(batch)
+        return [self._make_record(sample) for sample in self.forward(inputs, thr, topk)]
 
     def _make_record(self, sample: DataSample) -> dict[str, Any]:
         scores = sample.pred_score.float().cpu().numpy()
@@ -312,18 +342,20 @@ class MultiLabelInferencer(BaseInferencer):
         return found
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
-        if cfg.model.get('backbone', {}).get('pretrained'):
+        backbone = cfg.model.get('backbone')
+        if isinstance(backbone, Mapping) and backbone.get('pretrained'):
             cfg.model.backbone.pretrained = False  # all weights come from the checkpoint
-        model = MODELS.build(cfg.model)
+        model = self._build_model(cfg, weights)
         head = getattr(model, 'head', None)
         if head is None or isinstance(head, ClsHead):
             raise ValueError(
                 f'{weights}: expected a multi-label classifier, but got {type(model).__name__} '
                 f'with the head {type(head).__name__}, which gives no set of labels.'
             )
+        check_kinds(model, self._checkpoint['state_dict'], weights)
         try:
             _load_checkpoint_to_model(model, self._checkpoint, strict=True)
-        except RuntimeError as error:
+        except (RuntimeError, ValueError) as error:
             raise ValueError(f'{weights} does not fit its config: {error}') from error
         try:
             return model.to(device).eval()
@@ -332,8 +364,22 @@ class MultiLabelInferencer(BaseInferencer):
                 f'Device {device!r} cannot be used: {str(error).splitlines()[0]}'
             ) from error
 
+    def _build_model(self, cfg: Config, weights: str) -> Any:
+        if not isinstance(cfg, CheckpointConfig):
+            return build_part(MODELS, cfg.model, cfg)
+        state = self._checkpoint['state_dict'].values()
+        max_elements = 2 * sum(tensor.numel() for tensor in state) + SPARE_ELEMENTS
+        try:
+            with limited_modules(20 * len(state) + SPARE_MODULES, max_elements):
+                return build_part(MODELS, cfg.model, cfg)
+        except (OSError, ValueError, ImportError) as error:
+            raise ValueError(f'{weights}: {error}') from error
+
     def _init_pipeline(self, cfg: Config) -> Compose:
-        first, *rest = [TRANSFORMS.build(item) for item in find_pipeline(cfg)]
+        built = [build_part(TRANSFORMS, item, cfg) for item in find_pipeline(cfg)]
+        if not built:
+            raise ValueError('Expected a test pipeline that loads an image, but it is empty.')
+        first, *rest = built
         if not type(first).__name__.startswith('Load'):
             raise ValueError(
                 'Expected the test pipeline to start with a transform that loads an image, but '
@@ -352,8 +398,10 @@ class MultiLabelInferencer(BaseInferencer):
         return None
 
     def _find_classes(self, cfg: Config) -> list[str]:
-        meta = (self._checkpoint.get('meta') or {}).get('dataset_meta') or {}
-        classes = meta.get('classes') or find_dataset(cfg).get('metainfo', {}).get('classes')
+        meta = self._checkpoint['meta'].get('dataset_meta') or {}
+        classes = meta.get('classes')
+        if classes is None:
+            classes = (find_dataset(cfg).get('metainfo') or {}).get('classes')
         number = getattr(self.model.head, 'num_classes', None)
         if classes and number not in (None, len(classes)):
             raise ValueError(
@@ -370,7 +418,7 @@ class MultiLabelInferencer(BaseInferencer):
                 stacklevel=2,
             )
             classes = [f'label {index}' for index in range(number)]
-        return list(classes)
+        return check_classes(classes, self.checkpoint_path)
 
 
 def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:

@@ -179,8 +179,13 @@ def make_record(
 
     Returns:
         ``img_path``, ``labels``, ``names``, ``scores``, and where the model gives them
-        ``cnn_scores``, ``step_scores``, ``path`` and ``path_names``.
+        ``cnn_scores``, ``step_scores``, ``path`` and ``path_names``. Only ``img_path`` and
+        ``error`` where a score is not finite: the labels would mean nothing.
     """
+    error = find_not_finite(scores=scores, cnn_scores=cnn_scores, step_scores=step_scores)
+    if error:
+        image = img_path or 'the image'
+        return dict(img_path=img_path, error=f'The prediction for {image} is refused: {error}.')
     path, step_scores = cut_at_end(path, step_scores)
     record: dict[str, Any] = dict(
         img_path=img_path,
@@ -195,6 +200,26 @@ def make_record(
     if path is not None:
         record |= dict(path=path.tolist(), path_names=[classes[i] for i in path])
     return record
+
+
+def find_not_finite(**arrays: np.ndarray | None) -> str | None:
+    """Look for numbers that are none.
+
+    Args:
+        **arrays: By what they are called; None where the model gives none.
+
+    Returns:
+        Which array holds how many, or None.
+
+    Examples:
+        >>> find_not_finite(scores=np.array([0.5, np.nan]), cnn_scores=None)
+        '1 of its 2 `scores` are not finite'
+    """
+    for name, array in arrays.items():
+        wrong = 0 if array is None else int((~np.isfinite(array)).sum())
+        if array is not None and wrong:
+            return f'{wrong} of its {array.size} `{name}` are not finite'
+    return None
 
 
 def cut_at_end(

@@ -2,13 +2,13 @@
 
 import argparse
 
-from mmengine.config import DictAction
-
 from .layout import find_config_file
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every run of a config takes, named as MMPretrain names them."""
+    from mmengine.config import DictAction  # not there where exported models alone are run
+
     parser.add_argument(
         'config',
         type=find_config_file,
@@ -48,9 +48,20 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every use of a trained model takes."""
     parser.add_argument('model', help='work folder or checkpoint')
+    add_config_arguments(parser)
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which config a model is built by."""
     parser.add_argument(
         '--config',
         type=find_config_file,
         help='config, where the checkpoint has none in it or beside it',
     )
-    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+    parser.add_argument(
+        '--trust-config',
+        action='store_true',
+        help='use the config in the checkpoint even if it names more than what is registered: it '
+        'can then run anything, so only if you trust its author',
+    )

@@ -12,6 +12,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    NonNegativeInt,
     PositiveInt,
     ValidationError,
     model_validator,
@@ -76,6 +77,32 @@ class ScoreMapContent(Schema):
     slope: Annotated[Number, Field(gt=0)]
     offset: Number
     space: Literal['logit', 'score']
+
+
+class DatasetContent(Schema):
+    """The data set of a config, as far as it is read."""
+
+    dataset: 'DatasetContent | None' = None
+    pipeline: list[dict[str, Any]] | None = None
+    metainfo: dict[str, Any] | None = None
+
+
+class LoaderContent(Schema):
+    """A data loader of a config, as far as it is read."""
+
+    dataset: DatasetContent | None = None
+    batch_size: PositiveInt | None = None
+    num_workers: NonNegativeInt | None = None
+
+
+class ConfigContent(Schema):
+    """The config of a checkpoint, as far as its shape is relied on."""
+
+    model: dict[str, Any] | None = None
+    train_dataloader: LoaderContent | None = None
+    val_dataloader: LoaderContent | None = None
+    test_dataloader: LoaderContent | None = None
+    default_hooks: dict[str, dict[str, Any] | None] | None = None
 
 
 class ThresholdsContent(Schema):

@@ -328,7 +328,7 @@ def write_plain(folder, head):
         dict(type='PackInputs'),
     ]
     (folder / 'plain.py').write_text(
-        f'model = {model}\ntest_dataloader = dict(dataset=dict(type="X", pipeline={pipeline}))'
+        f'model = {model}\ntest_dataloader = dict(dataset=dict(type="MultiLabelDataset", pipeline={pipeline}))'
     )
     return folder
 

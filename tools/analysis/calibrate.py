@@ -85,7 +85,9 @@ def main() -> None:
     from morn_plugin.evaluation.calibration import reliability_curve
 
     try:
-        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, args.device, trust_config=args.trust_config
+        )
         inferencer.require_threshold('to calibrate')
         val, test = (
             collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))

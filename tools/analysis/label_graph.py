@@ -199,7 +199,9 @@ def print_table(rows: list[dict], number: int = 20) -> None:
 def main() -> None:
     args = parse_args()
     try:
-        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, args.device, trust_config=args.trust_config
+        )
         data = collect_predictions(
             inferencer, SPLITS[args.split], partial(show_progress, unit='batches')
         )

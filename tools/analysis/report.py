@@ -226,7 +226,9 @@ def build_page(
 def main() -> None:
     args = parse_args()
     try:
-        inferencer = MultiLabelInferencer(args.model, args.config, args.device)
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, args.device, trust_config=args.trust_config
+        )
         if args.thresholds:
             inferencer.require_threshold('for --thresholds')
         data = collect_predictions(

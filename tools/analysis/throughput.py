@@ -31,7 +31,13 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inferencer = MultiLabelInferencer(args.model, args.config, args.device, args.num_workers)
+    inferencer = MultiLabelInferencer(
+        args.model,
+        args.config,
+        args.device,
+        args.num_workers,
+        trust_config=args.trust_config,
+    )
     paths = list_images(args.images)
     batches = list(inferencer.preprocess(paths, args.batch_size))
     sides = {

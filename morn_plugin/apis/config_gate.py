@@ -1,0 +1,240 @@
+"""What the config inside a checkpoint may hold.
+
+MMEngine imports and calls any dotted name that a config has as a ``type``. In a stranger's config
+every ``type`` must be the name of something registered, and nothing may lead to a file, a URL or
+another module.
+"""
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from functools import cache
+from typing import Any
+
+import mmengine.registry
+import mmpretrain.registry
+from mmengine.registry import Registry
+
+from ..utils.describing import describe, shorten
+from ..utils.schemas import MAX_PIXELS
+
+SCOPES = ('mmpretrain', 'mmengine', 'mmcv')
+MAX_PATTERN = 200  # characters
+IMPORTS = re.compile(r'(morn_plugin|mmpretrain)(\.[A-Za-z]\w*)*')
+
+# Registered, and yet no better than a dotted name: with these, arguments lead to other code.
+REFUSED = {
+    'HuggingFaceClassifier': 'it downloads what it is told to',
+    'TimmClassifier': 'it downloads what it is told to',
+    'CLIPGenerator': 'it loads the file that it is told to',
+    'VQAGenerationHead': 'it loads the file that it is told to',
+    'ImageToImageRetriever': 'it loads the file that it is told to',
+    'GroundingHead': 'it downloads what it is told to',
+    'Albu': 'it calls whatever Albumentations has under a name',
+    'Albumentations': 'it calls whatever Albumentations has under a name',
+    'CIFAR10': 'it downloads, and unpickles files',
+    'CIFAR100': 'it downloads, and unpickles files',
+    'MNIST': 'it downloads',
+    'FashionMNIST': 'it downloads',
+    'MultiTaskDataset': 'it reads files of kinds that can run code',
+}
+# Weights come from the checkpoint alone.
+NOT_FOLLOWED = ('init_cfg', 'pretrained')
+FILE_WORDS = {'path', 'file', 'url', 'dir', 'cache', 'checkpoint', 'pretrained', 'prototype'}
+LOCAL_DISK = ({'backend': 'local'}, {'backend': 'disk'})
+ANNOTATION_ENDINGS = ('json', 'txt', 'csv', 'lst', 'safetensors', 'xml', 'mat')
+# The largest whole numbers, by the part of the config and by name.
+LARGEST = {'model': 10_000_000, 'pipeline': 1 << 16}
+LARGEST_BY_NAME = {
+    'num_steps': 1000,
+    'beam_size': 1000,
+    'num_workers': 256,
+    'batch_size': 1 << 16,
+    'times': 1000,
+    'max_pixels': MAX_PIXELS,
+}
+
+
+class ConfigGate:
+    """Goes through a stranger's config, notes what it must not have, and cleans the rest."""
+
+    def __init__(self) -> None:
+        self.problems: list[str] = []
+
+    def clean_config(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the config with every ``type`` as a bare name, and without what is not followed.
+
+        Whether it may be used, ``problems`` says.
+        """
+        self._check_imports(values.get('custom_imports'))
+        self._check_scope(values.get('default_scope'), 'default_scope')
+        return {key: self._clean(value, key, key, _section(key)) for key, value in values.items()}
+
+    def _clean(self, node: Any, path: str, key: Any, section: str) -> Any:
+        """Clean a value and all below it.
+
+        Args:
+            node: The value.
+            path: Where it stands, for the message.
+            key: Under which it stands, itself or the list that it is in.
+            section: The part of the config, which says where its types are registered.
+        """
+        if isinstance(node, Mapping):
+            return self._clean_mapping(node, path, section)
+        if isinstance(node, (list, tuple)):
+            return type(node)(
+                self._clean(item, f'{path}[{index}]', key, section)
+                for index, item in enumerate(node)
+            )
+        self._check_value(node, path, key, section)
+        return node
+
+    def _clean_mapping(self, node: Mapping[Any, Any], path: str, section: str) -> dict[Any, Any]:
+        cleaned: dict[Any, Any] = {}
+        for key, value in node.items():
+            where = f'{path}.{key if isinstance(key, str) else shorten(key)}'
+            if section == 'model' and key in NOT_FOLLOWED:
+                continue
+            if key == '_scope_':
+                self._check_scope(value, where)
+            elif key in ('_delete_', '_base_'):
+                self.problems.append(f'`{where}`: expected settings, but got {key}')
+            elif key in ('backend_args', 'file_client_args') and section != 'other':
+                cleaned[key] = self._check_backend(value, where)
+            elif key == 'type' and not _is_target_of_lora(path, value):
+                cleaned[key] = self._resolve(value, where, section)
+            else:
+                cleaned[key] = self._clean(value, where, key, _section(key, section))
+        return cleaned
+
+    def _resolve(self, name: Any, path: str, section: str) -> Any:
+        """Return the bare name of something registered; anything else is a problem."""
+        registered = _registered(section)
+        found = _find_name(name, registered)
+        if found is None:
+            self.problems.append(
+                f'`{path}`: expected the name of something registered, but got {describe(name)}'
+            )
+        elif found in REFUSED:
+            self.problems.append(f'`{path}`: {found} is refused: {REFUSED[found]}')
+        return found
+
+    def _check_imports(self, imports: Any) -> None:
+        if imports is None:
+            return
+        names = imports.get('imports') if isinstance(imports, Mapping) else None
+        listed = [names] if isinstance(names, str) else names
+        if not isinstance(listed, (list, tuple)) or not all(isinstance(n, str) for n in listed):
+            self.problems.append(
+                f'`custom_imports`: expected `imports` with names, but got {describe(imports)}'
+            )
+            return
+        self.problems += [
+            f'`custom_imports`: expected modules of morn_plugin or mmpretrain, but got {name!a:.60}'
+            for name in listed
+            if not IMPORTS.fullmatch(name)
+        ]
+
+    def _check_scope(self, scope: Any, path: str) -> None:
+        if scope is not None and scope not in SCOPES:
+            self.problems.append(
+                f'`{path}`: expected one of {", ".join(SCOPES)}, but got {describe(scope)}'
+            )
+
+    def _check_backend(self, value: Any, path: str) -> Any:
+        """Let files be read from the local disk alone: other backends import what they are told."""
+        if value is not None and value not in LOCAL_DISK:
+            self.problems.append(f'`{path}`: expected the local disk, but got {describe(value)}')
+        return value
+
+    def _check_value(self, value: Any, path: str, key: Any, section: str) -> None:
+        wrong = None
+        if isinstance(value, str):
+            wrong = _find_wrong_text(value, str(key), path, section)
+        elif isinstance(value, int):
+            largest = LARGEST_BY_NAME.get(key, LARGEST.get(section))
+            too_large = largest is not None and abs(value) > largest
+            wrong = f'expected at most {largest:,}' if too_large else None
+        if wrong:
+            self.problems.append(f'`{path}`: {wrong}, but got {describe(value)}')
+
+
+def _find_wrong_text(text: str, key: str, path: str, section: str) -> str | None:
+    """Return what was expected in place of a text that may lead out, or None."""
+    if section not in ('model', 'dataset', 'pipeline'):
+        return None
+    if '://' in text:
+        return 'expected no URL'
+    if key == 'dtype' and not re.fullmatch(r'\w+', text):  # MMPretrain evaluates it
+        return 'expected the name of a type of numbers'
+    if section == 'model':
+        leads_out = text.startswith(('/', '~', '.')) or re.search(r'[:\\]|\.\.', text)
+        names_file = FILE_WORDS & set(key.lower().split('_')) and text
+        return 'expected no file' if leads_out or names_file else None
+    if key == 'ann_file' and text.rpartition('.')[2].lower() not in ANNOTATION_ENDINGS:
+        return f'expected a file that ends in {", ".join(ANNOTATION_ENDINGS)}' if text else None
+    if path.endswith(f'metainfo.{key}') and re.search(r'[/\\]', text):
+        return 'expected the value itself, not a file'  # MMEngine would read it
+    return None
+
+
+def _section(key: Any, within: str | None = None) -> str:
+    """Name the part of a config that a key leads to."""
+    if within is None:
+        if key in ('model', 'tta_model', 'data_preprocessor'):
+            return 'model'
+        return 'loader' if str(key).endswith('_dataloader') else 'other'
+    if within == 'loader':
+        return 'dataset' if key == 'dataset' else 'loader'
+    return 'pipeline' if within == 'dataset' and key == 'pipeline' else within
+
+
+def _is_target_of_lora(path: str, pattern: Any) -> bool:
+    """Tell whether a ``type`` is LoRA's pattern of the layers that it adapts, and no class."""
+    is_target = re.search(r'\.targets\[\d+\]$', path) is not None
+    return is_target and isinstance(pattern, str) and len(pattern) <= MAX_PATTERN
+
+
+@cache
+def _all_registries() -> tuple[Registry, ...]:
+    found = [*vars(mmpretrain.registry).values(), *vars(mmengine.registry).values()]
+    return tuple(item for item in found if isinstance(item, Registry))
+
+
+def _registered(section: str) -> dict[str, Any]:
+    """Return what a part of the config may name: names and what is registered under them."""
+    registries: Iterable[Registry] = {
+        'model': (mmpretrain.registry.BATCH_AUGMENTS, mmpretrain.registry.MODELS),
+        'dataset': (mmpretrain.registry.DATASETS,),
+        'pipeline': (mmpretrain.registry.TRANSFORMS,),
+    }.get(section, _all_registries())
+    found: dict[str, Any] = {}
+    for registry in registries:
+        registry.import_from_location()
+        if registry.parent is not None:
+            found |= registry.parent.module_dict
+        found |= registry.module_dict
+    return found
+
+
+def _find_name(name: Any, registered: Mapping[str, Any]) -> str | None:
+    """Return the bare name under which something is registered, or None.
+
+    It may be given with a scope, as ``mmpretrain.ResNet``, or as pure-Python configs write it, by
+    the module that it is in, ``mmpretrain.models.ResNet``: the module must have been imported
+    before.
+    """
+    if not isinstance(name, str):
+        return None
+    if name in registered:
+        return name
+    module, _, last = name.rpartition('.')
+    if module in SCOPES and last in registered:
+        return last
+    if module.partition('.')[0] not in (*SCOPES, 'morn_plugin', 'torch'):
+        return None
+    if module not in sys.modules:
+        return None
+    found = vars(sys.modules[module]).get(last)
+    names = (key for key, item in registered.items() if item is found)
+    return None if found is None else next(names, None)
