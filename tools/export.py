@@ -8,6 +8,7 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,7 +73,7 @@ def find_images(inferencer: MultiLabelInferencer, args: argparse.Namespace) -> l
 def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
     onnx = require_extra('onnx', 'export')
     require_extra('onnxscript', 'export')
-    program = torch.onnx.export(
+    program: Any = torch.onnx.export(
         export_program(model, example),
         dynamo=True,
         input_names=['images'],

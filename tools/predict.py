@@ -19,6 +19,7 @@ from morn_plugin.deploy.running import show_progress
 from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
 
+ESCAPE = 'backslashreplace'  # a file name need not be valid text
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
 
@@ -108,11 +109,9 @@ def load_model(args: argparse.Namespace) -> Any:
 @contextmanager
 def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
     """Give a function that writes one record."""
-    # a file name need not be valid text: what is not is escaped
-    options = dict(encoding='utf-8', errors='backslashreplace')
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with open(path, 'w', newline='', **options) if path else _stdout(options) as file:
+    with _open_text(path) if path else _stdout() as file:
         if path and path.endswith('.csv'):
             table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
             table.writeheader()
@@ -126,10 +125,14 @@ def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]
             yield lambda record: file.write(json.dumps(record, ensure_ascii=False) + '\n')
 
 
+def _open_text(path: str) -> IO[str]:
+    return open(path, 'w', newline='', encoding='utf-8', errors=ESCAPE)
+
+
 @contextmanager
-def _stdout(options: dict[str, str]) -> Iterator[IO[str]]:
+def _stdout() -> Iterator[IO[str]]:
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(**options)
+        sys.stdout.reconfigure(encoding='utf-8', errors=ESCAPE)
     yield sys.stdout
 
 

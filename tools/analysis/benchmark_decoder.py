@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,7 @@ from mmengine.runner import Runner
 from mmpretrain.evaluation import MultiLabelMetric
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.benchmark import Timer
 
 from morn_plugin import registration  # noqa: F401  registers everything
@@ -107,8 +108,13 @@ def train_step(
     loss: Callable, optimizer: torch.optim.Optimizer, scores: Tensor, target: Tensor
 ) -> None:
     optimizer.zero_grad()
-    sum(loss(scores, target).values()).backward()
+    backward(loss(scores, target))
     optimizer.step()
+
+
+def backward(losses: dict[str, Tensor]) -> None:
+    total: Any = sum(losses.values())
+    total.backward()
 
 
 def make_plain_step() -> Callable[[], None]:
@@ -249,21 +255,20 @@ def metric_table(rounds: int, num_images: int = 40_504) -> None:
     ]
     ours = [PerLabelF1(thr=0.5), PerImageF1(thr=0.5)]
     theirs = MultiLabelMetric(thr=0.5, average='macro')
+    runs: dict[str, Callable[[], object]] = {
+        'ours, collecting (both metrics)': partial(process_all, ours, samples),
+        'ours, computing (both metrics)': lambda: [
+            metric.compute_metrics(metric.results) for metric in ours
+        ],
+        "MMPretrain's MultiLabelMetric, collecting": partial(process_all, [theirs], samples),
+        "MMPretrain's MultiLabelMetric, computing": lambda: theirs.compute_metrics(theirs.results),
+        'loops over images and labels': lambda: loop_counts(
+            scores.numpy() > 0.5, target.numpy() > 0
+        ),
+    }
     times: dict[str, list[float]] = {}
     for _ in range(min(rounds, 3)):
-        for title, run in {
-            'ours, collecting (both metrics)': partial(process_all, ours, samples),
-            'ours, computing (both metrics)': lambda: [
-                metric.compute_metrics(metric.results) for metric in ours
-            ],
-            "MMPretrain's MultiLabelMetric, collecting": partial(process_all, [theirs], samples),
-            "MMPretrain's MultiLabelMetric, computing": lambda: theirs.compute_metrics(
-                theirs.results
-            ),
-            'loops over images and labels': lambda: loop_counts(
-                scores.numpy() > 0.5, target.numpy() > 0
-            ),
-        }.items():
+        for title, run in runs.items():
             start = time.perf_counter()
             run()
             times.setdefault(title, []).append(time.perf_counter() - start)
@@ -296,7 +301,7 @@ def head_share_table(rounds: int) -> None:
         ROOT / 'configs' / 'morn' / 'morn-joint_resnet101_1xb16-100e_coco-448px.py'
     )
     cfg.model.backbone.init_cfg = None
-    model: nn.Module = MODELS.build(cfg.model).train()
+    model = MODELS.build(cfg.model).train()
     images, samples = (
         torch.rand(8, 3, 224, 224),
         [DataSample().set_gt_label([k, k + 1]) for k in range(8)],
@@ -304,8 +309,8 @@ def head_share_table(rounds: int) -> None:
     feats = (torch.rand(8, 2048, requires_grad=True),)
     times = medians(
         min(rounds, 3),
-        model=lambda: sum(model.loss(images, samples).values()).backward(),
-        head=lambda: sum(model.head.loss(feats, samples).values()).backward(),
+        model=lambda: backward(model.loss(images, samples)),
+        head=lambda: backward(model.head.loss(feats, samples)),
     )
     print_table(
         'Joint training, ResNet-101, 224 px, batch 8, without optimiser',
@@ -360,10 +365,14 @@ def peak_mib(step: Callable[[], None]) -> float:
         0
     )  # give back what earlier steps freed, or it would be used again unseen
     clear.write_text('5')  # sets the highest mark to the present
-    read = lambda key: int(re.search(rf'{key}:\s*(\d+)', status.read_text())[1]) / 1024
-    before = read('VmRSS')
+    before = read_mib(status, 'VmRSS')
     step()
-    return read('VmHWM') - before
+    return read_mib(status, 'VmHWM') - before
+
+
+def read_mib(status: Path, key: str) -> float:
+    fields = dict(line.split(':', 1) for line in status.read_text().splitlines())
+    return int(fields[key].split()[0]) / 1024  # such as "VmRSS:    1234 kB"
 
 
 if __name__ == '__main__':

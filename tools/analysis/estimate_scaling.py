@@ -66,10 +66,11 @@ def kept_bytes(module: nn.Module, image: Tensor) -> int:
     totals = []
     for number in (1, 2):  # the difference leaves out what does not grow with the batch
         kept: dict[int, Tensor] = {}
-        with torch.autograd.graph.saved_tensors_hooks(
-            lambda tensor, kept=kept: kept.setdefault(tensor.untyped_storage().data_ptr(), tensor),
-            lambda x: x,
-        ):
+
+        def keep(tensor: Tensor, kept: dict[int, Tensor] = kept) -> Tensor:
+            return kept.setdefault(tensor.untyped_storage().data_ptr(), tensor)
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             module.train()
             output = module(image.repeat(number, 1, 1, 1))
         totals.append(

@@ -149,11 +149,11 @@ def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
     if rows:  # neighbours stand side by side, so that arrows cross less
         groups = networkx.community.greedy_modularity_communities(graph.to_undirected())
         place = networkx.circular_layout([label for group in groups for label in sorted(group)])
-        surplus = [
-            row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)
-        ]
+        surplus = np.array(
+            [row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)]
+        )
         colours = ScalarMappable(
-            Normalize(0, max(surplus)), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1)))
+            Normalize(0, surplus.max()), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1)))
         )
         networkx.draw_networkx_edges(
             graph,

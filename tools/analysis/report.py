@@ -75,9 +75,9 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
 
 def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
     rows: list[list] = []
-    cnn_stands_alone = data.cnn_scores is None or np.array_equal(data.cnn_scores, data.scores)
-    if not cnn_stands_alone:
-        rows.append(['CNN', *paper_row(data.cnn_scores > 0.5, data.cnn_scores, data)])
+    cnn = data.cnn_scores
+    if cnn is not None and not np.array_equal(cnn, data.scores):  # else the model is the CNN
+        rows.append(['CNN', *paper_row(cnn > 0.5, cnn, data)])
     rows.append([name, *paper_row(predicted, data.first_scores, data)])
     return make_table(
         ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),
@@ -240,7 +240,7 @@ def main() -> None:
             thr = 0.5
         if args.thresholds:
             thr = load_thresholds(args.thresholds, data.classes).thr
-            predicted = data.scores > np.float32(thr)
+            predicted = data.scores > np.asarray(thr, dtype=np.float32)
         folder = Path(inferencer.checkpoint_path).parent
         page = build_page(
             data,

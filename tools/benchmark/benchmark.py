@@ -237,4 +237,4 @@ def main() -> None:
 
 if __name__ == '__main__':
     with contextlib.suppress(BrokenPipeError):
-        sys.exit(main())
+        main()

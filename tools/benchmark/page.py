@@ -606,6 +606,8 @@ def draw_frequency(bench: Bench, rows: dict[str, Row], path: Path, groups: int =
     )
     for name, colour, marker, line in styles:
         row = rows[name]
+        if row.per_label is None:
+            raise ValueError(f'{name}: expected the F1 of each label, but the row has none.')
         if name in ('cnn', PAPER):
             axis.scatter(counts, row.per_label, s=9, color=colour, marker=marker, alpha=0.3)
         axis.plot(

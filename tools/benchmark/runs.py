@@ -305,7 +305,7 @@ def train_joint(bench: Bench, run: Run, base: Run) -> None:
             f'{side}_label': data.predicted,
             f'{side}_first': data.first_scores,
             f'{side}_target': data.targets,
-            f'{side}_path': data.step_labels,
+            f'{side}_path': np.asarray(data.step_labels),
         }
     _save_predictions(folder, arrays)
     write_record(folder, seconds, validation=_best_validation(folder))
@@ -466,8 +466,9 @@ def predict_cnn(bench: Bench, seed: int, kind: str) -> dict[str, np.ndarray]:
 
 
 def _save_predictions(folder: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    named: dict[str, Any] = dict(arrays)
     with atomic_write(folder / PREDICTIONS) as file:
-        np.savez_compressed(file, **arrays)
+        np.savez_compressed(file, **named)
 
 
 def _best_checkpoint(folder: Path) -> Path:
@@ -482,7 +483,8 @@ def _best_checkpoint(folder: Path) -> Path:
 
 def _best_validation(folder: Path, prefix: str = '') -> dict[str, float]:
     """Read the validation figures of the best epoch from MMEngine's scalars."""
-    key, best = f'{prefix}per-image/f1-score', {}
+    key = f'{prefix}per-image/f1-score'
+    best: dict[str, float] = {}
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
         for line in path.read_text(encoding='utf-8').splitlines():
             figures = json.loads(line)
