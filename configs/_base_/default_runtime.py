@@ -20,7 +20,11 @@ default_hooks = dict(
     data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),
     paper_table=dict(type='PaperTableHook', rows=None),  # named by the decoder
+    # Off; MMPretrain's test.py --show-dir turns it on. Ours draws scores and steps as well.
+    visualization=dict(type='VisualizationHook', enable=False),
 )
+# How test.py --tta, ours and MMPretrain's, puts the views of an image together.
+tta_model = dict(type='AverageScoresTTA')
 
 env_cfg = dict(cudnn_benchmark=False, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 vis_backends = [dict(type='LocalVisBackend')]
