@@ -1,6 +1,7 @@
 """An image classifier of which parts can be frozen, and that can lay its images out for a CPU."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -9,6 +10,7 @@ from mmpretrain.models import GlobalAveragePooling, ImageClassifier
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
+from ...utils.precision import cast, find_dtype
 from ..features import check_before_pooling, find_width
 from ..pretrained import load_pretrained, take_pretrained
 
@@ -96,13 +98,26 @@ class MultiLabelClassifier(ImageClassifier):
         return self
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
-        """Extract features, without keeping a graph where the whole feature extractor is frozen."""
+        """Extract features, without keeping a graph while a frozen extractor trains a decoder.
+
+        In evaluation, with gradients on, the graph is kept: class activation maps want a score's
+        gradient at a layer, whether or not the layer's weights are frozen.
+        """
+        dtype = find_dtype(self.backbone)
+        inputs = cast(inputs, dtype)
         if self.channels_last:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if 'backbone' in self.frozen and ('neck' in self.frozen or not self.with_neck):
-            with torch.no_grad():
-                return super().extract_feat(inputs, stage)
-        return super().extract_feat(inputs, stage)
+
+        is_frozen = 'backbone' in self.frozen and ('neck' in self.frozen or not self.with_neck)
+        wants_graph = torch.is_grad_enabled() and not (is_frozen and self.training)
+        if is_frozen and wants_graph:
+            inputs = inputs.detach().requires_grad_()
+
+        # Backbones may put float32 beside weights in half precision, as Swin does with its masks.
+        is_half = dtype in (torch.float16, torch.bfloat16)
+        half = torch.autocast(inputs.device.type, dtype) if is_half else nullcontext()
+        with torch.set_grad_enabled(wants_graph), half:
+            return super().extract_feat(inputs, stage)
 
     def _frozen_parts(self) -> list[nn.Module]:
         modules = dict(self.named_modules())

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...utils.checks import check_positive, check_thr_topk
 from ...utils.fields import CNN_SCORES, SCORES
+from ...utils.precision import as_single, cast, find_dtype
 from ..decisions import select_labels
 from ..label_decoders import LabelDecoder
 from ..label_decoders.base import MAP_INPUTS, check_inputs
@@ -198,16 +199,17 @@ class DecisionHead(BaseModule):
         if self.decoder is None:
             scores = inputs['scores']
             return torch.logit(scores, eps=1e-7)
-        return self.decoder.logits(**self._select(inputs, self.decoder))
+        return as_single(self.decoder.logits(**self._select(inputs, self.decoder)))
 
     def run_decoder(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
         """Return what the decoder predicts, see :meth:`LabelDecoder.predict`."""
         if self.decoder is None:
             return {SCORES.sample: inputs['scores']}
-        return dict(self.decoder.predict(**self._select(inputs, self.decoder)))
+        predictions = self.decoder.predict(**self._select(inputs, self.decoder))
+        return {name: as_single(value) for name, value in predictions.items()}
 
     def _select(self, inputs: Mapping[str, Any], part: Any) -> dict[str, Any]:
-        """Take what a decoder or decision names out of the inputs.
+        """Take what a decoder or decision names out of the inputs, in the precision of its weights.
 
         Raises:
             ValueError: If something is missing; names it, and how it gets into a cached file.
@@ -218,7 +220,8 @@ class DecisionHead(BaseModule):
                 f'{type(part).__name__} sees {", ".join(part.inputs)}, but the inputs hold only '
                 f'{", ".join(inputs)}: {", ".join(missing)} missing. {how_to_get(missing)}'
             )
-        return {name: inputs[name] for name in part.inputs}
+        dtype = find_dtype(part)
+        return {name: cast(inputs[name], dtype) for name in part.inputs}
 
 
 def build_part(config: Mapping[str, Any]) -> Any:

@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
 from ...utils.checks import check_positive
+from ...utils.precision import cast
 from ..decisions import select_labels
 from ..features import describe_unpooled
 from ..label_decoders import LabelDecoder
@@ -111,7 +112,7 @@ class LabelDecoderHead(DecisionHead):
                 f'{type(self).__name__} was built with in_channels=None: it takes scores, not '
                 'features.'
             )
-        return self.fc(self.pre_logits(feats))
+        return self.fc(cast(self.pre_logits(feats), self.fc.weight.dtype))
 
     def decoder_inputs(self, feats: Feats) -> dict[str, Any]:
         """Collect what decoder and decision see, and the scores where there is a classifier.

@@ -165,3 +165,58 @@ def test_channels_last_gives_the_same_gradient():
         )
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
+
+
+SWIN = dict(
+    type='SwinTransformer',
+    arch=dict(embed_dims=8, depths=[2, 2], num_heads=[1, 2]),
+    img_size=28,
+    window_size=7,
+    out_indices=(1,),
+    pad_small_map=True,  # with a mask, which stays float32
+)
+
+
+@pytest.mark.parametrize(
+    ('dtype', 'tolerance'),
+    [(torch.float16, 2e-3), (torch.bfloat16, 2e-2)],
+    ids=['half', 'bfloat16'],
+)
+@pytest.mark.parametrize('options', [dict(), dict(backbone=SWIN)], ids=['ResNet', 'Swin'])
+@pytest.mark.parametrize('frozen', [(), CNN], ids=['', 'frozen'])
+def test_a_model_in_half_precision_predicts(options, frozen, dtype, tolerance):
+    torch.manual_seed(0)
+    model, images = build(frozen=frozen, **deepcopy(options)).eval(), torch.randn(3, 3, 56, 56)
+    samples = [make_sample([0]) for _ in images]
+    with torch.no_grad():
+        expected = model(images, deepcopy(samples), mode='predict')
+        found = model.to(dtype)(images, deepcopy(samples), mode='predict')
+        logits = model(images)
+    assert logits.dtype == torch.float32
+    for sample, wanted in zip(found, expected, strict=True):
+        for name in ('pred_score', 'cnn_score', 'step_scores'):
+            assert sample.get(name).dtype == torch.float32
+            torch.testing.assert_close(
+                sample.get(name), wanted.get(name), atol=tolerance, rtol=0, check_dtype=False
+            )
+
+
+def gradient_at_last_layer(model, images, label):
+    kept = []
+    layer = model.backbone.layer4[1].bn2
+    handle = layer.register_forward_hook(lambda module, args, output: kept.append(output))
+    score = model(images)[:, label].sum()
+    handle.remove()
+    return torch.autograd.grad(score, kept[0])[0]
+
+
+def test_class_activation_maps_have_a_gradient_through_a_frozen_backbone():
+    """They take logits (N, C) and their gradient at a layer, in evaluation."""
+    torch.manual_seed(0)
+    free, frozen = build().eval(), build(frozen=CNN).eval()
+    frozen.load_state_dict(free.state_dict())
+    images = torch.randn(2, 3, 32, 32)
+    found = gradient_at_last_layer(frozen, images, 1)
+    assert found.abs().max() > 0
+    torch.testing.assert_close(found, gradient_at_last_layer(free, images, 1))
+    assert not images.requires_grad
