@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Test on several GPUs (or CPU processes): tools/dist_test.sh CONFIG CHECKPOINT PROCESSES [flags of tools/test.py]
-# Several machines: the same command on each, with NNODES, NODE_RANK and MASTER_ADDR (and MASTER_PORT) set.
+# Several machines: the same command on each, with NNODES, NODE_RANK and MASTER_ADDR set; MASTER_PORT
+# (or PORT, as MMPretrain's scripts call it) where 29500 is taken.
 set -euo pipefail
 exec "${PYTHON:-python}" -m torch.distributed.run \
     --nnodes="${NNODES:-1}" --node_rank="${NODE_RANK:-0}" --nproc_per_node="$3" \
-    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${MASTER_PORT:-29500}" \
+    --master_addr="${MASTER_ADDR:-127.0.0.1}" --master_port="${MASTER_PORT:-${PORT:-29500}}" \
     "$(dirname "$0")/test.py" "$1" "$2" --launcher pytorch "${@:4}"

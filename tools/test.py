@@ -33,7 +33,7 @@ def parse_args() -> argparse.Namespace:
         '--show-dir', metavar='DIR', help='draw tested images with labels and steps here'
     )
     parser.add_argument(
-        '--interval', type=int, default=1, help='draw every so manieth image (default: 1)'
+        '--interval', type=int, default=1, help='draw every N-th image (default: 1)'
     )
     parser.add_argument(
         '--thresholds',
@@ -51,14 +51,14 @@ def parse_args() -> argparse.Namespace:
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     cfg.load_from = args.checkpoint
     if args.show_dir:
-        hooks = [
+        cfg.setdefault('default_hooks', {})
+        cfg.default_hooks.visualization = dict(
+            type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval
+        )
+        cfg.custom_hooks = [
             hook
             for hook in cfg.get('custom_hooks', [])
             if hook['type'] != 'PredictionVisualizationHook'
-        ]
-        cfg.custom_hooks = [
-            *hooks,
-            dict(type='PredictionVisualizationHook', out_dir=args.show_dir, interval=args.interval),
         ]
     if args.thresholds:
         use_thresholds(cfg, args.thresholds)

@@ -20,8 +20,7 @@ default_hooks = dict(
     data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),
     paper_table=dict(type='PaperTableHook', rows=None),  # named by the decoder
-    # Off; MMPretrain's test.py --show-dir turns it on. Ours draws scores and steps as well.
-    visualization=dict(type='VisualizationHook', enable=False),
+    visualization=dict(type='PredictionVisualizationHook', enable=False),  # by --show-dir
 )
 # How test.py --tta, ours and MMPretrain's, puts the views of an image together.
 tta_model = dict(type='AverageScoresTTA')

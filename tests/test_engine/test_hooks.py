@@ -210,6 +210,12 @@ def test_one_picture_every_so_many_images(tmp_path):
     assert pictures == ['000000_image0.png', '000002_image2.png', '000004_image4.png']
 
 
+def test_nothing_is_drawn_while_it_is_off(tmp_path):
+    assert run_test(tmp_path, [[0, 1]] * 3, enable=False, interval=1)[1] == []
+    with pytest.raises(ValueError, match='files, not into windows: give --show-dir'):
+        HOOKS.build(dict(type='PredictionVisualizationHook', show=True))
+
+
 def test_the_limit_of_the_pipeline_is_the_limit_of_the_pictures(tmp_path):
     """Whoever raised it to train is not stopped while drawing, also where the data set is wrapped."""
     data = Data([[0, 1]])

@@ -26,12 +26,20 @@ class PredictionVisualizationHook(Hook):
     after each validation, and so to all of its backends, TensorBoard too
     (``visualizer.vis_backends``).
 
+    As ``default_hooks.visualization`` it is what ``test.py --show-dir`` turns on, MMPretrain's too.
+
     Args:
         out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log
             folder.
         overview: Images in ``overview.png``; 0 for none.
         interval: In a test, draw also every N-th image into a file of its own; 0 for none.
         val_interval: Draw after every N-th validation; 0 for none.
+        enable: False draws nothing.
+        show: MMPretrain's ``test.py --show`` sets it. Pictures go into files alone.
+        wait_time: Set by MMPretrain's ``test.py`` with ``show``, seconds.
+
+    Raises:
+        ValueError: If pictures are wanted in windows.
     """
 
     def __init__(
@@ -40,7 +48,16 @@ class PredictionVisualizationHook(Hook):
         overview: int = 6,
         interval: int = 0,
         val_interval: int = 1,
+        enable: bool = True,
+        show: bool = False,
+        wait_time: float = 0,
     ) -> None:
+        if show:
+            raise ValueError(
+                'PredictionVisualizationHook draws into files, not into windows: give --show-dir '
+                'without --show.'
+            )
+        self.enable = enable
         self.out_dir = out_dir
         self.overview = overview
         self.interval = interval
@@ -57,7 +74,7 @@ class PredictionVisualizationHook(Hook):
         self._choose(runner.test_dataloader.dataset)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Choose the handful, if this validation is to be drawn."""
+        """Choose the handful, if this validation is drawn."""
         self._validations += 1
         wanted = self.val_interval and self._validations % self.val_interval == 0
         self._choose(runner.val_dataloader.dataset if wanted else ())
@@ -72,7 +89,7 @@ class PredictionVisualizationHook(Hook):
         """Draw or keep what is wanted of a batch."""
         for sample in outputs or ():
             index = sample.get('sample_idx')
-            if self.interval and index % self.interval == 0:
+            if self.enable and self.interval and index % self.interval == 0:
                 draw_predictions(
                     [make_prediction(sample, self._load)],
                     runner.test_dataloader.dataset.metainfo['classes'],
@@ -112,7 +129,7 @@ class PredictionVisualizationHook(Hook):
 
     def _choose(self, dataset: Any) -> None:
         several = []
-        if self.overview:
+        if self.enable and self.overview:
             several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2]
         self._chosen = evenly_spaced(several, self.overview)
 
