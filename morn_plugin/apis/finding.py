@@ -14,6 +14,7 @@ from .config_text import parse_config
 
 __all__ = ['find_checkpoint', 'find_config', 'find_model', 'parse_config', 'read_own_config']
 
+MAX_NAME = 10_000  # characters
 HELP = 'Name the config as well: --config FILE.'
 EXPORTED = {
     '.pt2': 'is a torch.export program, and loading one may run code that is in it: load one of '
@@ -115,7 +116,8 @@ def find_checkpoint(path: str | Path) -> str:
         return str(best[0])
     last = path / 'last_checkpoint'
     if last.is_file():
-        named = path / osp.basename(last.read_text(encoding='utf-8').strip())
+        with open(last, encoding='utf-8', errors='replace') as file:
+            named = path / osp.basename(file.read(MAX_NAME).strip())
         if named.is_file():
             return str(named)
     others = list(path.glob('*.pth'))

@@ -21,8 +21,11 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from ..utils.files import atomic_write
+from .pickle_scan import find_unbounded
 
 LAST_CHECKPOINT = 'last_checkpoint'
+# In torch's format from before 1.6: magic number, protocol, system, content, names of storages.
+LEGACY_PICKLES = 5
 
 
 class CheckpointError(RuntimeError):
@@ -85,6 +88,9 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
     reason = find_damage(path)
     if reason:
         raise CheckpointError(f'Checkpoint {path} is damaged: {reason}.')
+    reason = find_unbounded_content(path)
+    if reason:
+        raise CheckpointError(f'Checkpoint {path} is refused: {reason}.')
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -120,7 +126,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
         return f'it begins with the bytes {start.hex(" ")}, which no checkpoint does'
     try:
         with zipfile.ZipFile(path) as archive:
-            return _find_archive_damage(archive)
+            return _find_archive_damage(archive, osp.getsize(path))
     except (
         zipfile.BadZipFile,
         zipfile.LargeZipFile,
@@ -134,9 +140,33 @@ def find_damage(path: str | os.PathLike) -> str | None:
         return f'it is not a whole archive ({error})'
 
 
-def _find_archive_damage(archive: zipfile.ZipFile) -> str | None:
-    names = set()
-    for record in archive.infolist():
+def find_unbounded_content(path: str | os.PathLike) -> str | None:
+    """Look for what would take more time or memory to load than the file is large.
+
+    Args:
+        path: A file in which :func:`find_damage` found none.
+
+    Returns:
+        What is wrong, or None.
+    """
+    with open(path, 'rb') as file:
+        if file.read(1) == b'\x80':
+            file.seek(0)
+            return find_unbounded(file, LEGACY_PICKLES)
+    with zipfile.ZipFile(path) as archive:
+        folder = PurePosixPath(archive.namelist()[0]).parts[0]
+        with archive.open(f'{folder}/data.pkl') as stream:
+            return find_unbounded(stream)
+
+
+def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None:
+    if archive.comment:
+        return 'it has a comment, which torch.save writes none of'
+    records = archive.infolist()
+    if sum(record.file_size for record in records) > file_size:
+        return 'its records overlap'
+    names: set[str] = set()
+    for record in records:
         parts = PurePosixPath(record.filename).parts
         if (
             record.filename.startswith('/')
@@ -149,10 +179,14 @@ def _find_archive_damage(archive: zipfile.ZipFile) -> str | None:
             )
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             return f'its record {record.filename!r} is compressed, which torch.save never does'
-        if record.filename in names:
+        name = record.filename.lower()  # as torch looks for it
+        if name in names:
             return f'its record {record.filename!r} is there twice'
-        names.add(record.filename)
-    if not any(name.endswith('/data.pkl') for name in names):
+        names.add(name)
+    folders = sorted({record.filename.partition('/')[0] for record in records})
+    if len(folders) > 1:
+        return f'it has the folders {folders[:3]}, where torch.save makes one'
+    if not folders or f'{folders[0]}/data.pkl' not in archive.namelist():
         return 'it has no record data.pkl'
     wrong = archive.testzip()
     return wrong and f'the checksum of its record {wrong!r} is wrong'
@@ -192,7 +226,7 @@ def find_resumable(
     skipped: list[str] = []
     for name in _candidates(folder, filename_tmpl, skipped):
         path = osp.join(folder, name)
-        reason = find_damage(path)
+        reason = find_damage(path) or find_unbounded_content(path)
         if reason is None:
             try:  # the archive may be whole and yet no training state, or a crafted one
                 if 'optimizer' in torch.load(path, map_location='meta', weights_only=True):

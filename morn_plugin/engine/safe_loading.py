@@ -7,6 +7,7 @@ guarded one answers to its name.
 """
 
 import os
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -14,6 +15,9 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
+MULTIARRAY: Any = import_module(
+    'numpy._core.multiarray' if np.__version__ >= '2' else 'numpy.core.multiarray'
+)
 HISTORY_METHODS = ('min', 'max', 'current', 'mean')
 
 
@@ -31,12 +35,33 @@ def guarded_getattr(obj: Any, name: str) -> Any:
     return getattr(obj, name)
 
 
+def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
+    """Stand in for NumPy's function that makes an array to be filled later: an empty one.
+
+    Raises:
+        TypeError: If a file asks for anything else.
+    """
+    if kind is not np.ndarray or shape != (0,):
+        raise TypeError(f'A checkpoint asked for {kind!r} of shape {shape!r}. Do not trust it.')
+    return MULTIARRAY._reconstruct(kind, shape, code)
+
+
+def guarded_scalar(dtype: np.dtype, *content: bytes) -> Any:
+    """Stand in for NumPy's function that makes one number of its bytes.
+
+    Raises:
+        TypeError: If it is no number, or the bytes are not there.
+    """
+    if not isinstance(dtype, np.dtype) or dtype.kind not in 'biufc' or len(content) != 1:
+        raise TypeError(f'A checkpoint asked for a number of {dtype!r}. Do not trust it.')
+    return MULTIARRAY.scalar(dtype, *content)
+
+
 def allow_checkpoint_globals() -> None:
     """Register the allow-list with torch, once for the process."""
-    multiarray = import_module(
-        'numpy._core.multiarray' if np.__version__ >= '2' else 'numpy.core.multiarray'
+    numpy_functions: dict[str, Callable[..., Any]] = dict(
+        _reconstruct=guarded_reconstruct, scalar=guarded_scalar
     )
-    numpy_functions = {name: getattr(multiarray, name) for name in ('_reconstruct', 'scalar')}
     torch.serialization.add_safe_globals(
         [
             HistoryBuffer,
