@@ -284,6 +284,22 @@ def test_slurm(tmp_path, script, arguments, tool):
     ]
 
 
+@pytest.mark.parametrize('script', ['dist_train.sh', 'dist_test.sh'])
+@pytest.mark.parametrize(
+    ('ports', 'expected'),
+    [
+        (dict(), 29500),
+        (dict(PORT='1234'), 1234),
+        (dict(MASTER_PORT='4321'), 4321),
+        (dict(PORT='1234', MASTER_PORT='4321'), 4321),
+    ],
+)
+def test_the_port_may_be_named_as_mmpretrain_does(script, ports, expected, monkeypatch):
+    monkeypatch.delenv('MASTER_PORT', raising=False)
+    given = run([ROOT / 'tools' / script, 'config.py', 'a.pth', '2'], PYTHON='echo', **ports)
+    assert f'--master_port={expected} ' in given
+
+
 def test_slurm_needs_whole_machines(tmp_path):
     done = subprocess.run(
         [ROOT / 'tools/slurm_train.sh', 'gpu', 'job', 'config.py'],
