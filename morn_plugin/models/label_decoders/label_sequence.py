@@ -7,7 +7,7 @@ Annotation", CVPR 2017. Both are baselines in Tables 1 and 4 of the Multi-order 
 orders that are found, and their sources: ``sequence_objectives.py``.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -17,12 +17,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...utils.checks import check_positive
+from .base import LabelDecoder
 from .beam_search import beam_search
 from .label_orders import check_order, order_labels
 from .lstm import LSTMDecoder
-from .picking import pick_given, pick_unpicked, pick_until_end
-from .sequence_objectives import make_objective
+from .picking import Picker, pick_given, pick_unpicked, pick_until_end
+from .sequence_objectives import SequenceObjective, make_objective
 from .unroll import step_once
+
+RunSteps = Callable[[int, Picker], tuple[Tensor, Tensor]]
 
 #: What tables call the decoder, by its order.
 NAMES = {
@@ -38,7 +41,142 @@ NAMES = {
 }
 
 
-class LabelSequenceLSTM(LSTMDecoder):
+class SequenceDecoder(LabelDecoder):
+    """What decoders of label sequences share, whatever they see of an image.
+
+    A subclass calls :meth:`set_objective`, and has a function that runs its steps: (num_steps,
+    pick) to step_logits (N, T, C + 1) and step_labels (N, T).
+
+    Args:
+        num_classes: Number of labels C. Symbol C is END.
+    """
+
+    needs_training_labels = True
+    has_threshold = False
+    has_steps = True
+    label_order: Tensor
+    longest: Tensor
+
+    def set_objective(
+        self,
+        order: str | Sequence[str],
+        objective: SequenceObjective,
+        max_labels: int | None,
+        repeats: bool | None,
+    ) -> None:
+        """Set what is learnt, and register what ``prepare`` computes.
+
+        Args:
+            order: See :class:`LabelSequenceLSTM`.
+            objective: What the order means for learning.
+            max_labels: Longest sequence predicted, or None.
+            repeats: Whether a label may be said twice in prediction; None: as the objective has it.
+        """
+        check_order(order)
+        if max_labels is not None:
+            check_positive(max_labels=max_labels)
+        self.order, self.end, self.objective = order, self.num_classes, objective
+        self.repeats = objective.repeats if repeats is None else repeats
+        self.display_name = NAMES.get(str(order), 'CNN-RNN')
+
+        self.register_buffer('label_order', torch.full((self.num_classes,), -1))
+        self.register_buffer('longest', torch.tensor(0))
+        self._given_max_labels = max_labels
+        self._most_labels: int | None = None
+
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
+        """Compute the order and the length of the longest sequence.
+
+        Args:
+            class_names: Names of the C labels.
+            targets: True labels of the training set (N, C), int8 in {0, 1, -1}.
+
+        Raises:
+            ValueError: If there are not C classes, or a list of names does not hold every class
+                once.
+        """
+        self.check_training_set(class_names, targets)
+        present = targets == 1
+        order = order_labels(self.order, class_names, present.sum(axis=0).tolist())
+        self.label_order.copy_(torch.tensor(order))
+        self.longest.fill_(int(present.sum(axis=1).max(initial=0)))
+        self._read_buffers()
+
+    @property
+    def num_steps(self) -> int:
+        """Steps of a prediction T."""
+        return self._given_max_labels or self._most_labels or self.num_classes
+
+    @property
+    def greedy(self) -> Picker:
+        """The rule of a greedy prediction."""
+        return partial(pick_until_end if self.repeats else pick_unpicked, end=self.end)
+
+    def sequence_loss(self, run_steps: RunSteps, target: Tensor) -> dict[str, Tensor]:
+        """Compute ``loss_sequence``, by what ``order`` says.
+
+        A label to be ignored (-1) is in no sequence, and no step is punished for naming it.
+
+        Args:
+            run_steps: Runs the steps on the batch.
+            target: (N, C); 1 true, 0 false, -1 ignored.
+
+        Raises:
+            RuntimeError: If there is no order yet.
+            ValueError: If N is 0.
+        """
+        if not len(target):
+            raise ValueError(
+                f'{type(self).__name__} has nothing to learn from a batch of no images.'
+            )
+        if self._most_labels is None:
+            raise RuntimeError(
+                f'{type(self).__name__} has no label order yet: add PrepareDecoderHook to the '
+                'hooks, or call `prepare` with the training annotations.'
+            )
+        run = self.objective.start(target, self.label_order, self._most_labels)
+        step_logits, step_labels = run_steps(run.num_steps, run.pick)
+        return dict(loss_sequence=run.loss(step_logits, step_labels))
+
+    def read_sequences(self, step_logits: Tensor, symbols: Tensor) -> dict[str, Tensor]:
+        """Turn predicted sequences into the fields of a prediction.
+
+        Args:
+            step_logits: (N, T, C + 1).
+            symbols: The symbols chosen (N, T), END (C) from the end on.
+
+        Returns:
+            ``pred_label``, a mask (N, C) of the labels named; ``step_scores`` (N, T, C), the
+            probabilities of the labels at each step, zero after END; ``step_labels`` (N, T), the
+            sequence, -1 from END on; ``pred_score`` (N, C), the highest of ``step_scores``.
+        """
+        ended = symbols == self.end
+        reached = ~F.pad(ended[:, :-1], (1, 0))  # the step that says END still counts
+        has_softmax = self.objective.has_softmax
+        probs = step_logits.softmax(dim=2) if has_softmax else step_logits.sigmoid()
+        step_scores = probs[..., : self.end] * reached[..., None]
+
+        named = torch.zeros_like(step_logits[:, 0], dtype=torch.bool).scatter(1, symbols, True)[
+            :, : self.end
+        ]
+        return dict(
+            pred_score=step_scores.amax(dim=1),
+            step_scores=step_scores,
+            step_labels=symbols.masked_fill(ended, -1),
+            pred_label=named,
+        )
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        self._read_buffers()
+
+    def _read_buffers(self) -> None:
+        """Read the length once, so that no batch waits for the device."""
+        is_prepared = int(self.label_order[0]) >= 0
+        self._most_labels = max(int(self.longest), 1) if is_prepared else None
+
+
+class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
     """An LSTM that names the labels of an image one after the other, until END.
 
     In a fixed order it learns by teacher forcing: softmax cross-entropy of START, the true labels
@@ -77,12 +215,6 @@ class LabelSequenceLSTM(LSTMDecoder):
             are no softmax.
     """
 
-    needs_training_labels = True
-    has_threshold = False
-    has_steps = True
-    label_order: Tensor
-    longest: Tensor
-
     def __init__(
         self,
         num_classes: int,
@@ -96,62 +228,22 @@ class LabelSequenceLSTM(LSTMDecoder):
         hidden_dims: int = 512,
         **core: Any,
     ) -> None:
-        super().__init__(num_classes, num_classes + 1, embed_dims, hidden_dims, **core)
+        LSTMDecoder.__init__(self, num_classes, num_classes + 1, embed_dims, hidden_dims, **core)
         check_order(order)
-        check_positive(
-            beam_size=beam_size, **({} if max_labels is None else dict(max_labels=max_labels))
-        )
-        self.order, self.beam_size, self.end = order, beam_size, num_classes
-        self.objective = make_objective(order, average, temperature)
-        self.repeats = self.objective.repeats if repeats is None else repeats
-        self.display_name = NAMES.get(str(order), 'CNN-RNN')
+        check_positive(beam_size=beam_size)
+        self.beam_size = beam_size
+        self.set_objective(order, make_objective(order, average, temperature), max_labels, repeats)
         self._check_search()
-
-        self.register_buffer('label_order', torch.full((num_classes,), -1))
-        self.register_buffer('longest', torch.tensor(0))
-        self._given_max_labels = max_labels
-        self._most_labels: int | None = None
-
-    def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
-        """Compute the order and the length of the longest sequence.
-
-        Args:
-            class_names: Names of the C labels.
-            targets: True labels of the training set (N, C), int8 in {0, 1, -1}.
-
-        Raises:
-            ValueError: If there are not C classes, or a list of names does not hold every class
-                once.
-        """
-        self.check_training_set(class_names, targets)
-        present = targets == 1
-        order = order_labels(self.order, class_names, present.sum(axis=0).tolist())
-        self.label_order.copy_(torch.tensor(order))
-        self.longest.fill_(int(present.sum(axis=1).max(initial=0)))
-        self._read_buffers()
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_sequence``, by what ``order`` says.
-
-        A label to be ignored (-1) is in no sequence, and no step is punished for naming it.
 
         Raises:
             RuntimeError: If there is no order yet.
             ValueError: If scores or target are not (N, C), or N is 0.
         """
         self.check_target(target, len(scores))
-        if not len(target):
-            raise ValueError(
-                f'{type(self).__name__} has nothing to learn from a batch of no images.'
-            )
-        if self._most_labels is None:
-            raise RuntimeError(
-                f'{type(self).__name__} has no label order yet: add PrepareDecoderHook to the '
-                'hooks, or call `prepare` with the training annotations.'
-            )
-        run = self.objective.start(target, self.label_order, self._most_labels)
-        step_logits, step_labels = self.unroll(scores, run.num_steps, run.pick)
-        return dict(loss_sequence=run.loss(step_logits, step_labels))
+        return self.sequence_loss(partial(self.unroll, scores), target)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Search the sequence of each image.
@@ -163,54 +255,22 @@ class LabelSequenceLSTM(LSTMDecoder):
             step_logits (N, T, C + 1) and the symbols chosen, step_labels (N, T), END (C) from the
             end on; T is ``max_labels``.
         """
-        num_steps = self._given_max_labels or self._most_labels or self.num_classes
         if self.beam_size == 1:
-            rule = pick_until_end if self.repeats else pick_unpicked
-            return self.unroll(scores, num_steps, partial(rule, end=self.end))
+            return self.unroll(scores, self.num_steps, self.greedy)
 
         state, weights = self.start(scores)
         with torch.autocast(scores.device.type, enabled=False):
             best = beam_search(
                 lambda labels, state: step_once(labels, state, weights),
                 state,
-                num_steps,
+                self.num_steps,
                 self.beam_size,
             )
-        return self.unroll(scores, num_steps, partial(pick_given, sequences=best))
+        return self.unroll(scores, self.num_steps, partial(pick_given, sequences=best))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:
-        """Predict the labels of a batch.
-
-        Returns:
-            ``pred_label``, a mask (N, C) of the labels named; ``step_scores`` (N, T, C), the
-            probabilities of the labels at each step, zero after END; ``step_labels`` (N, T), the
-            sequence, -1 from END on; ``pred_score`` (N, C), the highest of ``step_scores``.
-        """
-        step_logits, symbols = self(scores)
-        ended = symbols == self.end
-        reached = ~F.pad(ended[:, :-1], (1, 0))  # the step that says END still counts
-        has_softmax = self.objective.has_softmax
-        probs = step_logits.softmax(dim=2) if has_softmax else step_logits.sigmoid()
-        step_scores = probs[..., : self.end] * reached[..., None]
-
-        named = torch.zeros_like(step_logits[:, 0], dtype=torch.bool).scatter(1, symbols, True)[
-            :, : self.end
-        ]
-        return dict(
-            pred_score=step_scores.amax(dim=1),
-            step_scores=step_scores,
-            step_labels=symbols.masked_fill(ended, -1),
-            pred_label=named,
-        )
-
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
-        super()._load_from_state_dict(*args, **kwargs)
-        self._read_buffers()
-
-    def _read_buffers(self) -> None:
-        """Read the length once, so that no batch waits for the device."""
-        is_prepared = int(self.label_order[0]) >= 0
-        self._most_labels = max(int(self.longest), 1) if is_prepared else None
+        """Predict the labels of a batch, see :meth:`SequenceDecoder.read_sequences`."""
+        return self.read_sequences(*self(scores))
 
     def _check_search(self) -> None:
         if self.beam_size == 1:

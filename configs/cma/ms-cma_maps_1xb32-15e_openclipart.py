@@ -1,0 +1,12 @@
+# MS-CMA on cached maps of Open Clip Art: tools/extract_scores.py ... --stage-maps
+_base_ = [
+    '../_base_/models/cached.py',
+    '../_base_/datasets/openclipart_cached.py',
+    '../_base_/evaluation/decoder.py',
+    '../_base_/schedules/map_adamw_15e.py',
+    '../_base_/default_runtime.py',
+]
+
+model = dict(
+    head=dict(num_classes=72, decoder=dict(type='MultiScaleCMA', stage_channels=(112, 1280)))
+)
