@@ -160,7 +160,7 @@ def _draw_image(axes: Axes, item: Prediction, fonts: Fonts) -> None:
 def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str], fonts: Fonts) -> None:
     axes.axis('off')
     lines = []
-    for label, colour, mark in _sort_labels(item):
+    for label, colour, mark in sort_labels(item):
         name = fonts.shorten(classes[label], NAME_ROOM, NAME_SIZE)
         lines.append((f'{mark} {name}  {item.scores[label]:.2f}', colour))
 
@@ -183,7 +183,7 @@ def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str], fonts: Fo
         )
 
 
-def _sort_labels(item: Prediction) -> list[tuple[int, str, str]]:
+def sort_labels(item: Prediction) -> list[tuple[int, str, str]]:
     """Return label, colour and mark of what is written beside an image, from top to bottom."""
     if item.true is None:
         best_first = sorted(item.predicted, key=lambda label: -item.scores[label])

@@ -1,0 +1,212 @@
+"""The page to try a model, of Gradio: drop images, see labels, scores, steps and path."""
+
+import os
+import shutil
+import tempfile
+import threading
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..deploy.image_files import SUFFIXES
+from ..deploy.limits import Limits
+from ..utils.extras import require_extra
+from ..visualization.cards import CARD_STYLE
+from .collecting import list_tested_images
+from .inferencer import MultiLabelInferencer
+from .visits import Shelf, Shown, Uploads, Visits
+
+# Without these Gradio asks its makers for newer versions and counts visits.
+QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
+STYLE = f"""
+footer {{ display: none !important; }}
+#complaints {{ overflow-wrap: anywhere; }}
+#examples .thumbnail-item {{ aspect-ratio: 4 / 3; min-height: 0; }}
+{CARD_STYLE}
+#pictures table, #pictures tr {{ border: 0; }}
+"""
+
+
+def find_examples(inferencer: MultiLabelInferencer, number: int = 6) -> list[str]:
+    """Take images evenly from those that the config tests, if they are there."""
+    try:
+        paths = list_tested_images(inferencer.cfg, number)
+    except (OSError, ValueError):
+        return []
+    return [path for path in paths if Path(path).is_file()]
+
+
+def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
+    """Lay out the page.
+
+    Args:
+        visits: What happens on it.
+        thresholds: Of ``tools/analysis/calibrate.py``; None for the model's own.
+
+    Returns:
+        The ``gradio.Blocks``.
+
+    Raises:
+        ImportError: If Gradio is missing; gives the pip command.
+    """
+    gradio = require_extra('gradio', 'serve')
+    inferencer, limits = visits.inferencer, visits.limits
+    start = _first_threshold(inferencer, thresholds)
+
+    with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
+        gradio.Markdown(_describe(inferencer, limits))
+        key = gradio.State(None, time_to_live=limits.lifetime, delete_callback=visits.shelf.discard)
+        thr = gradio.State(start)
+        files = gradio.File(
+            label='Drop images here',
+            file_count='multiple',
+            file_types=['image', *SUFFIXES],
+            elem_id='files',
+            height=140,
+        )
+        gallery = _make_gallery(gradio, visits.examples)
+        slider = _make_slider(gradio, start, inferencer.has_threshold)
+        complaints = gradio.Markdown(elem_id='complaints')
+        table = gradio.Dataframe(
+            headers=['image', 'labels', 'path'],
+            interactive=False,
+            wrap=True,
+            elem_id='labels',
+            column_widths=['25%', '50%', '25%'],
+        )
+        pictures = gradio.HTML(elem_id='pictures')
+
+        def upload(dropped: Any) -> tuple[None, str, str]:
+            return None, *visits.upload(dropped)
+
+        def choose(event: Any) -> tuple[str, str]:
+            return visits.choose_example(event.index), ''
+
+        choose.__annotations__['event'] = gradio.SelectData  # by which Gradio passes the place
+        one_at_a_time = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')
+        private = dict(api_visibility='private')
+        show = dict(fn=visits.show, inputs=[thr, key], outputs=[table, pictures], **private)
+        files.upload(upload, files, [files, key, complaints], **one_at_a_time).then(**show)
+        slider.release(lambda value: value, slider, thr, **private).then(**show)
+        if gallery is not None:
+            gallery.select(choose, None, [key, complaints], **private).then(**show)
+    return page
+
+
+def _first_threshold(inferencer: MultiLabelInferencer, thresholds: Any) -> Any:
+    """Return the threshold that the page starts with; None where the decoder decides itself."""
+    if thresholds is not None:
+        return thresholds
+    if not inferencer.has_threshold:
+        return None
+    own = getattr(inferencer.model.head, 'thr', None)
+    return 0.5 if own is None else own
+
+
+def _describe(inferencer: MultiLabelInferencer, limits: Limits) -> str:
+    return (
+        f'# Labels of images\nUp to {limits.max_images} images of {limits.max_megabytes} MB at '
+        f'once; {len(inferencer.classes)} labels. Images stay on the machine that runs this page: '
+        'files are deleted when they have been read, and what is shown is kept, shrunk, for '
+        f'{limits.lifetime / 60:.0f} minutes.'
+    )
+
+
+def _make_slider(gradio: Any, start: Any, visible: bool) -> Any:
+    each = ' (moving it replaces a threshold for each label)' if isinstance(start, list) else ''
+    return gradio.Slider(
+        0,
+        1,
+        value=start if isinstance(start, float) else 0.5,
+        step=0.01,
+        elem_id='threshold',
+        visible=visible,
+        label=f'Threshold: labels with a higher score are given{each}',
+    )
+
+
+def _make_gallery(gradio: Any, examples: list[Shown]) -> Any:
+    if not examples:
+        return None
+    return gradio.Gallery(
+        [(Image.fromarray(item.image), item.name) for item in examples],
+        label='Examples',
+        elem_id='examples',
+        columns=6,
+        height='auto',
+        object_fit='contain',
+        allow_preview=False,
+        buttons=[],
+        interactive=False,
+        format='png',
+    )
+
+
+@contextmanager
+def open_page(
+    inferencer: MultiLabelInferencer,
+    examples: Iterable[str],
+    thresholds: list[float] | float | None = None,
+    limits: Limits | None = None,
+) -> Iterator[tuple[Any, Visits]]:
+    """Prepare the page and a folder for its files, and clean up in the end.
+
+    Args:
+        inferencer: The model.
+        examples: Images to offer.
+        thresholds: Of ``tools/analysis/calibrate.py``; None for the model's own.
+        limits: What a visitor may ask for.
+
+    Yields:
+        The page, and what happens on it.
+    """
+    limits = limits or Limits()
+    os.environ.update(QUIET)
+    folder = Path(tempfile.mkdtemp(prefix='morn_page_'))
+    ended = threading.Event()
+    try:
+        os.environ['GRADIO_TEMP_DIR'] = str(folder)
+        visits = Visits(inferencer, limits, Uploads(folder, limits.lifetime), Shelf(limits))
+        for complaint in visits.offer(examples):
+            print(f'No example: {complaint}', flush=True)
+
+        page = build_page(visits, thresholds)
+        visits.uploads.keep()
+        threading.Thread(target=_tidy, args=(visits, ended), daemon=True).start()
+        yield page, visits
+    finally:
+        ended.set()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _tidy(visits: Visits, ended: threading.Event) -> None:
+    while not ended.wait(min(30, visits.limits.lifetime)):
+        visits.shelf.expire()
+        visits.uploads.sweep()
+
+
+def launch(page: Any, host: str, port: int, limits: Limits) -> None:
+    """Start serving, and return.
+
+    Args:
+        page: Of :func:`open_page`.
+        host: Address to listen on.
+        port: Port to listen on.
+        limits: What a visitor may ask for.
+    """
+    gradio = require_extra('gradio', 'serve')
+    font = ('system-ui', 'sans-serif')  # the theme's own would be fetched from elsewhere
+    page.launch(
+        server_name=host,
+        server_port=port,
+        share=False,
+        quiet=True,
+        inbrowser=False,
+        max_file_size=limits.max_megabytes * 1_000_000,
+        css=STYLE,
+        theme=gradio.themes.Default(font=font, font_mono=('monospace',)),
+        prevent_thread_lock=True,
+    )
