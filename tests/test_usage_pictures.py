@@ -1,6 +1,8 @@
 """Report and label graph of a model, and pictures while training."""
 
+import base64
 import csv
+import io
 import json
 import re
 import runpy
@@ -9,10 +11,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 from tools_helpers import ROOT, open_browser, run_tool, write_config
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
+from morn_plugin.apis.reporting import choose_different
+from morn_plugin.visualization import Prediction
+from morn_plugin.visualization.cards import make_card
 from morn_plugin.visualization.report import draw_curves, make_page, make_table
 
 
@@ -26,7 +32,7 @@ def report(work_dir, tmp_path_factory):
 def test_report_holds_the_figures_and_nothing_foreign(report, work_dir, tmp_path):
     page = report.read_text(encoding='utf-8')
     assert not re.findall(r'(?:src|href)="(?!data:)|url\(|@import|https?://', page)
-    assert page.count('<img ') == 3  # best, worst, supports; there is no log of a training
+    assert page.count('<img ') == 5  # two best, two worst, supports; there is no log of a training
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
     rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"') :])
     cells = [re.sub('<.*?>', ' ', row).split() for row in rows[1:]]
@@ -112,6 +118,66 @@ def test_a_click_sorts(report, tmp_path):
             browser.execute_script('arguments[0].click()', button)
             assert column() == sorted(before, reverse=order)
         assert before not in (sorted(before), sorted(before, reverse=True))
+
+
+@pytest.mark.parametrize('width', [400, 1200])
+def test_no_table_is_cut_and_the_page_does_not_scroll_sideways(report, tmp_path, width):
+    with open_browser(tmp_path, width) as browser:
+        from selenium.webdriver.common.by import By
+
+        browser.get(report.as_uri())
+        room = browser.execute_script('return document.documentElement.clientWidth')
+        assert browser.execute_script('return document.documentElement.scrollWidth') <= room
+        tables = browser.find_elements(By.TAG_NAME, 'table')
+        assert len(tables) == 8  # figures, missed, confused, labels, and the steps of four images
+        for table in tables:
+            assert table.rect['x'] >= 0
+            assert table.rect['x'] + table.rect['width'] <= room, table.text[:200]
+        cells = browser.find_elements(By.CSS_SELECTOR, '.steps td')
+        assert len(cells) == 4 * 3 * 5
+        for cell in cells:  # its text lies inside
+            inner = 'return arguments[0].scrollWidth - arguments[0].clientWidth'
+            assert browser.execute_script(inner, cell) <= 0, cell.text
+
+
+def test_near_copies_are_passed_over(tmp_path):
+    """Four copies, shifted in brightness, and three others: one of the four is shown."""
+    rng = np.random.default_rng(0)
+    others = [rng.integers(0, 200, (40, 60, 3), dtype=np.uint8) for _ in range(4)]
+    images = [others[0] + step for step in (0, 3, 6, 9)] + others[1:]
+    read = lambda path: images[int(path)]
+    paths = [str(place) for place in range(7)]
+    chosen, copies = choose_different([1, 0, 2, 4, 3, 5, 6], paths, read, 3)
+    assert [place for place, _ in chosen] == [1, 4, 5]
+    assert copies == 3
+    assert np.array_equal(chosen[0][1], images[1])
+    chosen, copies = choose_different(range(7), paths, read, 9)
+    assert [place for place, _ in chosen] == [0, 4, 5, 6]
+
+
+def test_cards_escape_and_say_what_they_say():
+    scores = np.array([[0.9, 0.2, 0.1], [0.3, 0.8, 0.1]])
+    image = np.full((30, 20, 3), 7, np.uint8)
+    item = Prediction(
+        image, '<b>\udcff.jpg', [0, 2], [0, 1], scores.max(0), scores, np.array([0, 1])
+    )
+    card = make_card(item, ['<i>cat</i>', '\u732b', 'sea'])
+    text = re.sub('<.*?>', ' ', card)
+    assert '<i>' not in card
+    assert '&lt;b&gt;\\xff.jpg' in text
+    assert re.findall(r'<li class="(.*?)">(\S)', card) == [
+        ('right', '✓'),
+        ('missed', '○'),
+        ('extra', '✗'),
+    ]
+    assert 'path: &lt;i&gt;cat&lt;/i&gt; → \u732b' in text
+    assert [len(row) for row in re.findall(r'★', text)] == [1, 1]  # one of each predicted label
+    assert '--score:0.900' in card
+    content = base64.b64decode(re.search('base64,(.*?)"', card).group(1))
+    assert (np.asarray(Image.open(io.BytesIO(content))) == image).all()
+    plain = make_card(Prediction(image, 'a', None, [], scores[0]), ['a', 'b', 'c'])
+    assert 'nothing predicted' in plain
+    assert '<table' not in plain
 
 
 def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):

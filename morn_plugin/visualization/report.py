@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
+from .cards import CARD_STYLE
 from .panels import EXTRA, MISSED, RIGHT
 
 Cell = str | float | int | None
@@ -34,6 +35,11 @@ th[aria-sort=ascending] button::after { content: ' \\25b2'; }
 th[aria-sort=descending] button::after { content: ' \\25bc'; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
 .wide img { min-width: 640px; }
+@media (max-width: 640px) {
+  table { font-size: 12px; }
+  th, td { padding: 3px 4px; white-space: normal; }
+  td.text { min-width: 5.5em; overflow-wrap: anywhere; }
+}
 """
 
 SCRIPT = """
@@ -73,7 +79,7 @@ def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str
         f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
         '<meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><style>{STYLE}</style></head><body>'
+        f'initial-scale=1"><style>{STYLE}{CARD_STYLE}</style></head><body>'
         f'<h1>{escape(title)}</h1><p '
         f'class="note">{escape(note)}</p>{body}<script>{SCRIPT}</script></body></html>\n'
     )

@@ -1,0 +1,240 @@
+"""The report on a trained model: figures, curves, labels, and the best and worst images."""
+
+import json
+import os.path as osp
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from ..datasets.near_duplicates import fingerprint, near_duplicates
+from ..deploy.labels import Thr
+from ..engine.hooks.paper_table_hook import method_title
+from ..evaluation.analysis import LabelFigures, confused_labels, image_f1, label_figures
+from ..evaluation.functional import paper_figures, top_one
+from ..visualization.cards import LEGEND, make_card
+from ..visualization.panels import Prediction, shrink
+from ..visualization.report import (
+    draw_curves,
+    draw_supports,
+    embed_figure,
+    make_note,
+    make_page,
+    make_table,
+)
+from .collecting import PredictionSet
+from .inferencer import MultiLabelInferencer
+
+TOP = 15  # lines of the lists of errors
+MAX_COPIES = 200  # near-copies that are passed over in search of another image
+Read = Callable[[str], np.ndarray]
+
+
+def find_threshold(inferencer: MultiLabelInferencer) -> Any:
+    """Return the model's own threshold; None where it has none or chooses the best few labels."""
+    head = inferencer.model.head
+    thr = getattr(head, 'thr', None)
+    decides_by_score = getattr(head, 'topk', None) is None and inferencer.has_threshold
+    return 0.5 if thr is None and decides_by_score else thr
+
+
+def find_log(folder: Path) -> list[dict[str, Any]]:
+    """Read the curves of the runs in a folder, oldest first."""
+    lines: list[dict[str, Any]] = []
+    for path in sorted(folder.glob('*/vis_data/scalars.json')):
+        lines += [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
+    return [line for line in lines if 'step' in line]
+
+
+def build_report(
+    data: PredictionSet,
+    predicted: np.ndarray,
+    thr: Thr,
+    inferencer: MultiLabelInferencer,
+    log: list[dict[str, Any]],
+    number: int,
+) -> str:
+    """Put the page together.
+
+    Args:
+        data: The predictions, N images and C labels.
+        predicted: Boolean (N, C), the labels given at ``thr``.
+        thr: One, or C of them, or None, for the table of labels.
+        inferencer: The model, which also reads the images.
+        log: The curves, see :func:`find_log`.
+        number: Best images to show, and worst.
+    """
+    figures = label_figures(data.scores, predicted, data.targets)
+    title = f'Report on {Path(inferencer.checkpoint_path).resolve().parent.name}'
+    note = f'{len(data.scores)} images of {Path(data.ann_file).name}, {len(data.classes)} labels.'
+    supports = embed_figure(draw_supports(figures.support, figures.f1), 'F1 over number of images')
+    return make_page(
+        title,
+        note,
+        [
+            ("The paper's table", paper_table(data, predicted, model_title(inferencer))),
+            ('Curves', _make_curves(log)),
+            ('Most missed and most confused labels', error_lists(data, predicted, figures)),
+            *image_sections(data, predicted, number, inferencer.read),
+            ('Labels', supports + label_table(data, figures, thr)),
+        ],
+    )
+
+
+def model_title(inferencer: MultiLabelInferencer) -> str:
+    """Return the name under which the config's own table shows the model, as test.py prints it."""
+    rows = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows')
+    return method_title(inferencer.model, rows)
+
+
+def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
+    """Lay out the paper's figures, of the CNN alone as well where it is not the model."""
+    rows: list[list] = []
+    cnn = data.cnn_scores
+    if cnn is not None and not np.array_equal(cnn, data.scores):
+        rows.append(['CNN', *_paper_row(cnn > 0.5, cnn, data)])
+    rows.append([name, *_paper_row(predicted, data.first_scores, data)])
+    return make_table(
+        ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),
+        rows,
+        note='Percent. L: means over labels, I: over images, F1 their harmonic mean; '
+        'an undefined ratio counts as 0. top-1: the best label after one step is a true one.',
+    )
+
+
+def _paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
+    """Compute P_L, R_L, F1_L, P_I, R_I, F1_I and top-1 (of the scores ``first``) in percent."""
+    return [*paper_figures(predicted, data.targets), top_one(first, data.targets)]
+
+
+def _make_curves(log: list[dict[str, Any]]) -> str:
+    if not log:
+        return make_note('No log of a training run was found beside the checkpoint.')
+    return embed_figure(draw_curves(log), 'Curves of losses and validation figures')
+
+
+def error_lists(data: PredictionSet, predicted: np.ndarray, figures: LabelFigures) -> str:
+    """Lay out the labels that are missed most, and the pairs that are confused most."""
+    missed = make_table(
+        ('label', 'missed', 'of', 'percent'),
+        _missed_rows(data.classes, figures),
+        note='True, but not predicted.',
+    )
+    confused = make_table(
+        ('missed, and in its place', 'wrongly predicted', 'images'),
+        _confused_rows(data.classes, confused_labels(predicted, data.targets)),
+        note='In one image, the one was missed and the other predicted for nothing.',
+    )
+    return f'<div class="two"><div>{missed}</div><div>{confused}</div></div>'
+
+
+def _missed_rows(classes: list[str], figures: LabelFigures) -> list[tuple]:
+    order = np.argsort(-figures.missed, kind='stable')[:TOP]
+    share = 100 * figures.missed / np.maximum(figures.support, 1)
+    return [
+        (classes[label], figures.missed[label], figures.support[label], share[label])
+        for label in order
+        if figures.missed[label]
+    ]
+
+
+def _confused_rows(classes: list[str], counts: np.ndarray) -> list[tuple]:
+    order = np.argsort(-counts, axis=None, kind='stable')[:TOP]
+    pairs = zip(*np.unravel_index(order, counts.shape), strict=True)
+    return [(classes[a], classes[b], counts[a, b]) for a, b in pairs if counts[a, b]]
+
+
+def image_sections(
+    data: PredictionSet, predicted: np.ndarray, number: int, read: Read
+) -> list[tuple[str, str]]:
+    """Show the images with the best and the worst F1.
+
+    Of equal ones, those with the clearest scores or the most labels; near-copies of one that is
+    shown already are passed over.
+    """
+    if not number:
+        return []
+    true = data.targets > 0
+    f1, num_true = image_f1(predicted, data.targets), true.sum(1)
+    distance = np.abs(data.scores - true).mean(1)
+    best_first = np.lexsort((distance, -num_true, -f1))
+    worst_first = np.lexsort((-distance, f1))
+
+    sections = []
+    for name, order in (('Best', best_first), ('Worst', worst_first)):
+        chosen, copies = choose_different(order.tolist(), data.img_paths, read, number)
+        cards = [
+            make_card(_make_prediction(data, predicted, *pair), data.classes) for pair in chosen
+        ]
+        passed = f' {copies} near-copies of these were passed over.' if copies else ''
+        sections.append((f'{name} images', make_note(LEGEND + passed) + ''.join(cards)))
+    return sections
+
+
+def choose_different(
+    order: Iterable[int], img_paths: list[str], read: Read, number: int
+) -> tuple[list[tuple[int, np.ndarray]], int]:
+    """Take the first images of an order that are no near-copies of each other.
+
+    Args:
+        order: Places of images, those wanted most first.
+        img_paths: The files of all images.
+        read: Reads one, to (H, W, 3) uint8 RGB.
+        number: How many to take.
+
+    Returns:
+        Place and image, shrunk, of each; and how many near-copies were passed over.
+    """
+    chosen: list[tuple[int, np.ndarray]] = []
+    hashes: list[np.ndarray] = []
+    copies = 0
+    for place in order:
+        if len(chosen) == number or copies > MAX_COPIES:
+            break
+        image = read(img_paths[place])
+        bits = fingerprint(Image.fromarray(image))
+        pairs = near_duplicates(np.stack([bits, *hashes]))
+        if (pairs == 0).any():
+            copies += 1
+            continue
+        hashes.append(bits)
+        chosen.append((place, shrink(image)))
+    return chosen, copies
+
+
+def _make_prediction(
+    data: PredictionSet, predicted: np.ndarray, place: int, image: np.ndarray
+) -> Prediction:
+    return Prediction(
+        image,
+        osp.basename(data.img_paths[place]),
+        np.flatnonzero(data.targets[place] > 0).tolist(),
+        np.flatnonzero(predicted[place]).tolist(),
+        data.scores[place],
+        None if data.step_scores is None else data.step_scores[place],
+        None if data.step_labels is None else data.step_labels[place],
+    )
+
+
+def label_table(data: PredictionSet, figures: LabelFigures, thr: Any) -> str:
+    """Lay out the figures of each label; a click on a heading sorts."""
+    limits = thr if isinstance(thr, list) else [thr] * len(data.classes)
+    rows = zip(
+        data.classes,
+        figures.support,
+        figures.precision,
+        figures.recall,
+        figures.f1,
+        figures.average_precision,
+        [None if limit is None else 100 * limit for limit in limits],
+        strict=True,
+    )
+    return make_table(
+        ('label', 'images', 'P', 'R', 'F1', 'AP', 'threshold'),
+        rows,
+        sortable=True,
+        note='Percent; a dash where undefined. Click a heading to sort. '
+        f'mAP {np.nanmean(figures.average_precision):.1f} over the labels with an image.',
+    )
