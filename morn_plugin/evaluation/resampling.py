@@ -97,6 +97,60 @@ class LabelSets:
         return found
 
 
+@dataclass(frozen=True)
+class RankedLabels:
+    """The images of each label in the order of its scores, ready to be weighted.
+
+    Attributes:
+        orders: For each of the C labels the images that are not ignored, best first.
+        true: Whether each of them has the label, float32.
+        last: Whether it is the last of those with its score: equal scores are passed together.
+    """
+
+    orders: list[np.ndarray]
+    true: list[np.ndarray]
+    last: list[np.ndarray]
+
+    @classmethod
+    def of(cls, scores: np.ndarray, target: np.ndarray) -> 'RankedLabels':
+        """Rank the images of each label.
+
+        Args:
+            scores: (N, C).
+            target: (N, C); positive true, 0 false, negative ignored.
+        """
+        ranked = cls([], [], [])
+        for label in range(scores.shape[1]):
+            known = np.flatnonzero(target[:, label] >= 0)
+            order = known[np.argsort(-scores[known, label], kind='stable')]
+            values = scores[order, label]
+            ranked.orders.append(order)
+            ranked.true.append((target[order, label] > 0).astype(np.float32))
+            ranked.last.append(np.append(values[1:] != values[:-1], True)[: len(values)])
+        return ranked
+
+    def mean_average_precision(self, weights: np.ndarray) -> np.ndarray:
+        """Compute mAP of resamples, in percent; a label without a true image counts as 0.
+
+        Args:
+            weights: (B, N).
+
+        Returns:
+            (B,).
+        """
+        weights = weights.astype(np.float32)
+        total = np.zeros(len(weights))
+        for order, true, last in zip(self.orders, self.true, self.last, strict=True):
+            if not true.any():
+                continue
+            drawn = weights[:, order]
+            passed = drawn.cumsum(axis=1)[:, last]
+            hits = (drawn * true).cumsum(axis=1)[:, last]
+            gains = np.diff(hits, axis=1, prepend=0)
+            total += _ratio((gains * _ratio(hits, passed)).sum(axis=1), hits[:, -1])
+        return 100 * total / len(self.orders)
+
+
 class Resampled(NamedTuple):
     """What a bootstrap over images says of a statistic, arrays of the statistic's own shape.
 

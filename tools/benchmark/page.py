@@ -14,7 +14,6 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-from scipy import stats
 
 matplotlib.use('Agg')
 from matplotlib import pyplot as plt
@@ -30,6 +29,10 @@ from plan import (
 )
 from runs import PREDICTIONS, RECORD, Bench, Run, predict_cnn, read_record, read_seconds
 
+from morn_plugin.benchmark.figures import label_f1, path_habits
+from morn_plugin.benchmark.page import replace_section
+from morn_plugin.benchmark.statistics import paired_test as seed_test
+from morn_plugin.benchmark.tables import markdown, mean_sd
 from morn_plugin.evaluation.calibration import global_threshold
 from morn_plugin.evaluation.functional import paper_figures, top_one
 
@@ -41,7 +44,6 @@ SHORT = ('F1_L', 'F1_I', 'top-1')  # of the ablations
 # F1_I on the validation side.
 HABITS = ('empty', 'labels', 'distinct', 'repeats', 'first F1_L', 'first F1_I', 'val F1_I')
 CALIBRATED = 'calibrated '  # before a threshold in results.csv
-BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
 GROUPS = ('steps', 'mask', 'release', 'pooling', 'gradient', 'length', 'beam', 'weak', 'incomplete')
 # Whose differences are shown beside those of an earlier run.
 COMPARED_TWICE = (
@@ -116,7 +118,7 @@ def write(bench: Bench, rows: dict[str, Row], folder: Path) -> None:
 
 
 def tables(rows: dict[str, Row], earlier: dict[str, Row]) -> dict[str, str]:
-    """Give the tables of figures by their section.
+    """Return the tables of figures by their section.
 
     They follow from results.csv and that of an earlier run.
     """
@@ -209,28 +211,8 @@ def make_row(
     return Row(name, title, lr, figures, calibrated, thresholds, habits, per_label)
 
 
-def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
-    """Give the different labels of a path, on average.
-
-    And the percentage of steps that pick the label before once more.
-
-    Args:
-        paths: (N, T), -1 after the end; None where there are none.
-
-    Examples:
-        >>> path_habits(np.array([[1, 1, 2], [4, -1, -1]]))
-        (1.5, 50.0)
-    """
-    if paths is None or paths.shape[1] < 2:
-        return float('nan'), float('nan')
-    distinct = [len(set(path[path >= 0].tolist())) for path in paths]
-    before, after = paths[:, :-1], paths[:, 1:]
-    repeats = (before == after)[after >= 0]
-    return float(np.mean(distinct)), 100 * float(repeats.mean()) if repeats.size else float('nan')
-
-
 def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') -> list[float]:
-    """Give the seven columns of a side.
+    """Return the seven columns of a side.
 
     By the conventions of the authors (``undefined='zero'``).
     """
@@ -238,14 +220,8 @@ def paper_columns(predicted: np.ndarray, part: Predictions, side: str = 'test') 
     return [*paper_figures(predicted, target), top_one(part[f'{side}_first'], target)]
 
 
-def label_f1(predicted: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Give the F1 of each label (C,), percent; 0 where it is neither true nor predicted."""
-    true = target > 0
-    return 100 * 2 * (predicted & true).sum(0) / np.maximum(predicted.sum(0) + true.sum(0), 1)
-
-
 def paired_test(figures: np.ndarray, reference: np.ndarray, column: int) -> float:
-    """Give the p-value of a paired t-test over the seeds that both have, two-sided.
+    """Return the p-value of a paired t-test over the seeds that both have, two-sided.
 
     1 if they are equal.
 
@@ -255,8 +231,7 @@ def paired_test(figures: np.ndarray, reference: np.ndarray, column: int) -> floa
         column: Index of the column.
     """
     number = min(len(figures), len(reference))
-    first, second = figures[:number, column], reference[:number, column]
-    return 1.0 if np.array_equal(first, second) else float(stats.ttest_rel(first, second).pvalue)
+    return seed_test(figures[:number, column], reference[:number, column]).p_value
 
 
 def p_values(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str]) -> str:
@@ -267,24 +242,8 @@ def p_values(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str])
     return ' / '.join('<.001' if value < 0.001 else f'{value:.3f}' for value in values)
 
 
-def mean_sd(values: np.ndarray) -> str:
-    """Write mean and sample standard deviation.
-
-    Examples:
-        >>> mean_sd(np.array([1.0, 2.0, 3.0]))
-        '2.00 ± 1.00'
-    """
-    return f'{values.mean():.2f} ± {values.std(ddof=1):.2f}'
-
-
-def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Lay out a table; the first column is text."""
-    rows = ['| ' + ' | '.join(header) + ' |', '|---|' + '--:|' * (len(header) - 1)]
-    return '\n'.join([*rows, *('| ' + ' | '.join(line) + ' |' for line in lines)])
-
-
 def methods_table(rows: dict[str, Row]) -> str:
-    """Give the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
+    """Return the paper's columns, and what the paired test says of F1_L, F1_I and top-1."""
     reference = rows[PAPER].figures
     lines = [
         [
@@ -298,7 +257,7 @@ def methods_table(rows: dict[str, Row]) -> str:
 
 
 def calibrated_table(rows: dict[str, Row]) -> str:
-    """Give the same with thresholds chosen on validation, those without one unchanged."""
+    """Return the same with thresholds chosen on validation, those without one unchanged."""
     reference = rows[PAPER].calibrated
     assert reference is not None
     lines = []
@@ -317,12 +276,12 @@ def calibrated_table(rows: dict[str, Row]) -> str:
 
 
 def compared(rows: dict[str, Row]) -> list[Row]:
-    """Give the rows that are compared on all seeds."""
+    """Return the rows that are compared on all seeds."""
     return [rows['cnn'], *_group(rows, 'methods'), rows[BETTER]]
 
 
 def group_table(rows: dict[str, Row], group: str) -> str:
-    """Give an ablation on the seeds that all of it has.
+    """Return an ablation on the seeds that all of it has.
 
     Each line with its difference to the reference, the bold line.
 
@@ -352,10 +311,7 @@ def group_table(rows: dict[str, Row], group: str) -> str:
     if f'{group}-cnn' in rows:
         references = dict.fromkeys((row.name for row in variants), f'{group}-cnn')
     else:
-        references = {
-            row.name: 'frequent-first' if row.name.startswith(('frequent', 'beam')) else PAPER
-            for row in variants
-        }
+        references = {row.name: BY_NAME[row.name].reference for row in variants}
     lines = [
         line(f'**{rows[name].title}** (seeds 0-{number - 1})', rows[name], None)
         for name in dict.fromkeys(references.values())
@@ -390,7 +346,7 @@ def difference(figures: np.ndarray, reference: np.ndarray, columns: Sequence[str
 
 
 def earlier_table(rows: dict[str, Row], earlier: dict[str, Row]) -> str:
-    """Give the differences to the Multi-order RNN in this run and in an earlier one."""
+    """Return the differences to the Multi-order RNN in this run and in an earlier one."""
     lines = []
     for name in COMPARED_TWICE:
         cells = [rows[name].title]
@@ -432,7 +388,7 @@ def habits_table(rows: dict[str, Row]) -> str:
 
 
 def rates_table(bench: Bench) -> str:
-    """Give the searches: F1_I on validation at each learning rate, seed 0."""
+    """Return the searches: F1_I on validation at each learning rate, seed 0."""
 
     def cells(folders: Iterable[tuple[float, Path]]) -> str:
         found = {lr: read_record(folder)['validation']['f1_image'] for lr, folder in folders}
@@ -629,19 +585,6 @@ def draw_frequency(bench: Bench, rows: dict[str, Row], path: Path, groups: int =
     axis.legend(fontsize=8)
     figure.savefig(path)
     plt.close(figure)
-
-
-def replace_section(text: str, name: str, content: str) -> str:
-    """Put content between the markers of a section.
-
-    Raises:
-        ValueError: If there are no such markers.
-    """
-    begin, end = BEGIN.format(name), END.format(name)
-    if text.count(begin) != 1 or text.count(end) != 1:
-        raise ValueError(f'Expected the page to hold {begin} and {end} once.')
-    head, rest = text.split(begin)
-    return f'{head}{begin}\n{content}\n{end}{rest.split(end)[1]}'
 
 
 def _group(rows: dict[str, Row], group: str) -> list[Row]:

@@ -51,6 +51,7 @@ class Variant:
         base: Not trained: the checkpoint of this variant, used with ``options``.
         joint: Trains CNN and decoder on images, from the CNN and the checkpoint of ``base``.
         has_threshold: Whether a label is predicted by its score; otherwise the decoder decides.
+        reference: The variant that an ablation is compared with, by its name.
         learning_rates: Those that are searched.
     """
 
@@ -65,6 +66,7 @@ class Variant:
     base: str | None = None
     joint: bool = False
     has_threshold: bool = True
+    reference: str = PAPER
     learning_rates: tuple[float, ...] = LEARNING_RATES
 
 
@@ -92,7 +94,8 @@ def _sequence(name: str, title: str, group: str, order: str, **settings: Any) ->
 
 
 def _frequent_first(name: str, title: str, group: str, **settings: Any) -> Variant:
-    return _sequence(name, title, group, 'frequent-first', tuned_as='frequent-first', **settings)
+    order = 'frequent-first'
+    return _sequence(name, title, group, order, tuned_as=order, reference=order, **settings)
 
 
 JOINT_MORN = 'morn/morn-joint_efficientnet-lite0_1xb32-1e_openclipart-128px.py'

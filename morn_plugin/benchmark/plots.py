@@ -1,0 +1,108 @@
+"""Pictures of a benchmark. They are drawn from figures alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from .figures import CALIBRATED, NATIVE, Row
+
+MARKERS = 'osD^vP*Xh<>8p'
+# Colour, marker and name of each decision that is drawn.
+STYLES = {
+    NATIVE: ('#0072B2', 'o', 'their own decision'),
+    CALIBRATED: ('#D55E00', 's', 'threshold chosen on validation'),
+}
+
+
+def draw_methods(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
+    """Draw F1_L and F1_I of every method, mean and standard deviation over seeds."""
+    figure = Figure(figsize=(9, 1.2 + 0.3 * len(rows)), dpi=110, layout='constrained')
+    for axis, column in zip(figure.subplots(1, 2, sharey=True), ('F1_L', 'F1_I'), strict=True):
+        _draw_column(axis, rows, column)
+    figure.axes[0].set_yticks(range(len(rows)), [row.title for row in rows.values()], fontsize=8)
+    figure.axes[0].invert_yaxis()
+    figure.axes[1].legend(fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    figure.savefig(path)
+
+
+def _draw_column(axis: Axes, rows: Mapping[str, Row], column: str) -> None:
+    for offset, (decision, style) in zip((-0.12, 0.12), STYLES.items(), strict=True):
+        colour, marker, label = style
+        places = [place for place, row in enumerate(rows.values()) if decision in row.figures]
+        values = [row.column(decision, column) for row in rows.values() if decision in row.figures]
+        spread = [part.std(ddof=1) if len(part) > 1 else 0.0 for part in values]
+        axis.errorbar(
+            [part.mean() for part in values],
+            np.array(places) + offset,
+            xerr=spread,
+            linestyle='none',
+            capsize=2,
+            markersize=4,
+            color=colour,
+            marker=marker,
+            label=label,
+        )
+    axis.set_xlabel(f'{column}, percent')
+    axis.grid(axis='x', alpha=0.3)
+
+
+def draw_frequency(
+    per_label: Mapping[str, np.ndarray],
+    counts: Sequence[int],
+    path: str | Path,
+    title: str,
+    num_groups: int = 6,
+) -> None:
+    """Draw the F1 of labels against how often they are in the training set.
+
+    Args:
+        per_label: Title of a method to the F1 of each label (C,), percent.
+        counts: Training images that have each label (C,).
+        path: The picture.
+        title: Above it.
+        num_groups: A point is the mean of as many labels as every other point.
+    """
+    number = np.asarray(counts)
+    parts = np.array_split(np.argsort(number, kind='stable'), min(num_groups, len(number)))
+    figure = Figure(figsize=(8, 4.2), dpi=110, layout='constrained')
+    axis = figure.subplots()
+    for place, (name, values) in enumerate(per_label.items()):
+        axis.plot(
+            [number[part].mean() for part in parts],
+            [values[part].mean() for part in parts],
+            color=f'C{place % 10}',
+            marker=MARKERS[place % len(MARKERS)],
+            label=name,
+        )
+    axis.set_xscale('symlog', linthresh=1)
+    axis.set_xlabel('training images that have the label')
+    axis.set_ylabel('F1 of the label on the test side, percent')
+    axis.set_title(title, fontsize=9)
+    axis.legend(fontsize=7)
+    figure.savefig(path)
+
+
+def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
+    """Draw F1_I, with a calibrated threshold where there is one, against the minutes of a run."""
+    figure = Figure(figsize=(8, 4.2), dpi=110, layout='constrained')
+    axis = figure.subplots()
+    for place, row in enumerate(rows.values()):
+        decision = CALIBRATED if CALIBRATED in row.figures else NATIVE
+        axis.plot(
+            max(row.seconds, 0.1) / 60,
+            row.column(decision, 'F1_I').mean(),
+            color=f'C{place % 10}',
+            marker=MARKERS[place % len(MARKERS)],
+            linestyle='none',
+            label=row.title,
+        )
+    axis.set_xscale('log')
+    axis.set_xlabel('minutes a run')
+    axis.set_ylabel('F1_I, percent')
+    axis.set_title(title, fontsize=9)
+    axis.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
+    figure.savefig(path)

@@ -1,0 +1,271 @@
+"""How sure a difference is: over seeds, and over test images.
+
+Two sources of chance, and a claim has to stand both: another seed gives another CNN and another
+decoder (a paired t-test over seeds), other test images give other figures (a paired bootstrap over
+images). p-values are corrected for the number of methods compared with one reference (Holm).
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import stats
+
+from ..evaluation.functional import best_is_true
+from ..evaluation.resampling import LabelSets, RankedLabels, bootstrap_images
+from ..utils.extras import require_extra
+from .figures import Row, decide
+from .results import RunResult
+
+#: The columns whose differences are tested.
+COMPARED = ('F1_L', 'F1_I', 'OF1', 'mAP', 'top-1')
+#: Those of them that a decision changes.
+OF_SETS = ('F1_L', 'F1_I', 'OF1')
+CONFIDENCE, ALPHA = 0.95, 0.05
+RESAMPLES = 1000
+# Test images times labels beyond which mAP, which has to be ranked anew, is not resampled.
+MOST_RANKED = 2_000_000
+
+
+class SeedTest(NamedTuple):
+    """A paired t-test of two methods over their common seeds.
+
+    Attributes:
+        difference: Mean of the differences.
+        low: Lower end of its interval of 95 %; NaN for a single seed.
+        high: Upper end.
+        p_value: Two-sided; NaN for a single seed.
+        num_seeds: How many seeds both have.
+    """
+
+    difference: float
+    low: float
+    high: float
+    p_value: float
+    num_seeds: int
+
+
+def paired_test(first: np.ndarray, second: np.ndarray) -> SeedTest:
+    """Test whether two methods differ, from their figures on the same seeds.
+
+    Args:
+        first: (S,).
+        second: (S,), the same seeds.
+
+    Returns:
+        p is 1 where all differences are 0, and 0 where all are the same and not 0.
+    """
+    changes = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
+    difference = float(changes.mean())
+    if len(changes) < 2:
+        return SeedTest(difference, float('nan'), float('nan'), float('nan'), len(changes))
+    if np.ptp(changes) < 1e-12:
+        p_value = 1.0 if abs(difference) < 1e-12 else 0.0
+        return SeedTest(difference, difference, difference, p_value, len(changes))
+
+    found = stats.ttest_rel(first, second)
+    low, high = found.confidence_interval(CONFIDENCE)
+    return SeedTest(difference, float(low), float(high), float(found.pvalue), len(changes))
+
+
+def correct_p_values(p_values: Sequence[float]) -> list[float]:
+    """Correct p-values for their number by Holm's method; NaN stays, and does not count.
+
+    Raises:
+        ImportError: If statsmodels is missing; gives the pip command.
+
+    Examples:
+        >>> [round(float(p), 3) for p in correct_p_values([0.01, 0.04, float('nan')])]
+        [0.02, 0.04, nan]
+    """
+    multitest = require_extra('statsmodels.stats.multitest', 'benchmark')
+    values = np.array(p_values, dtype=np.float64)
+    known = ~np.isnan(values)
+    if known.any():
+        values[known] = multitest.multipletests(values[known], method='holm')[1]
+    return values.tolist()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One method against the reference in one column, by one decision.
+
+    Attributes:
+        method: Its name.
+        reference: The name of what it is compared with.
+        decision: By which both decide.
+        column: One of ``COMPARED``.
+        seeds: The test over seeds.
+        p_holm: Its p-value, corrected.
+        image_low: Lower end of the interval over test images; NaN where none was computed.
+        image_high: Upper end.
+    """
+
+    method: str
+    reference: str
+    decision: str
+    column: str
+    seeds: SeedTest
+    p_holm: float
+    image_low: float
+    image_high: float
+
+    @property
+    def verdict(self) -> str:
+        """``'above'`` or ``'below'`` where both tests say so, else ``'open'``."""
+        if not self.p_holm < ALPHA:  # NaN: a single seed
+            return 'open'
+        low = min(self.seeds.low, self.image_low)
+        high = max(self.seeds.high, self.image_high)
+        if np.isnan([self.image_low, self.image_high]).any():
+            return 'open'
+        if low > 0:
+            return 'above'
+        return 'below' if high < 0 else 'open'
+
+
+def compare_methods(
+    runs: Mapping[str, Sequence[RunResult]],
+    rows: Mapping[str, Row],
+    reference: str,
+    decision: str,
+    topk: int,
+    num_resamples: int = RESAMPLES,
+    columns: Sequence[str] = COMPARED,
+) -> list[Comparison]:
+    """Compare methods with a reference, on the seeds that both have.
+
+    Args:
+        runs: Method to its runs, by seed.
+        rows: Their figures.
+        reference: A method, by its name.
+        decision: One of ``figures.DECISIONS``; methods that lack it are left out.
+        topk: k of ``'exactly k'``.
+        num_resamples: Of the bootstrap over images.
+        columns: Those to compare.
+
+    Returns:
+        For every other method a comparison a column.
+
+    Raises:
+        ValueError: If there is no such reference, it lacks the decision, or it has no seed in
+            common with a method; names it.
+    """
+    if reference not in rows:
+        raise ValueError(
+            f'Expected the reference to be one of {", ".join(rows)}, but got {reference!r}.'
+        )
+    if decision not in rows[reference].figures:
+        raise ValueError(f'The reference {reference!r} has no decision {decision!r}.')
+
+    found: list[Comparison] = []
+    for name, row in rows.items():
+        if name == reference or decision not in row.figures:
+            continue
+        own, theirs = _find_common_seeds(row, rows[reference])
+        pairs = [(runs[name][i], runs[reference][j]) for i, j in zip(own, theirs, strict=True)]
+        intervals = _image_intervals(pairs, decision, topk, num_resamples, columns)
+        for column in columns:
+            test = paired_test(
+                row.column(decision, column)[own], rows[reference].column(decision, column)[theirs]
+            )
+            ends = intervals.get(column, (float('nan'), float('nan')))
+            found.append(Comparison(name, reference, decision, column, test, test.p_value, *ends))
+    return _correct_by_column(found)
+
+
+def _find_common_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
+    """Return the places of the seeds that two methods have in common.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    common = [seed for seed in first.seeds if seed in second.seeds]
+    if not common:
+        raise ValueError(
+            f'{first.method} (seeds {first.seeds}) and {second.method} (seeds {second.seeds}) have '
+            'no seed in common, so that they cannot be compared.'
+        )
+    places = ([row.seeds.index(seed) for seed in common] for row in (first, second))
+    own, theirs = places
+    return own, theirs
+
+
+def _image_intervals(
+    pairs: Sequence[tuple[RunResult, RunResult]],
+    decision: str,
+    topk: int,
+    num_resamples: int,
+    columns: Sequence[str],
+) -> dict[str, tuple[float, float]]:
+    """Bootstrap the mean difference of pairs of runs over test images.
+
+    Returns:
+        Column to the ends of its interval; without what cannot be computed.
+    """
+    resampled = [tuple(_Resampled.of(run, decision, topk) for run in pair) for pair in pairs]
+    defined = [
+        name for name in columns if all(run.defines(name) for pair in resampled for run in pair)
+    ]
+
+    def mean_difference(weights: np.ndarray) -> np.ndarray:
+        changes = [
+            first.figures(weights, defined) - second.figures(weights, defined)
+            for first, second in resampled
+        ]
+        return np.mean(changes, axis=0)
+
+    found = bootstrap_images(mean_difference, len(pairs[0][0].test.targets), num_resamples)
+    ends = zip(found.low.tolist(), found.high.tolist(), strict=True)
+    return dict(zip(defined, ends, strict=True))
+
+
+class _Resampled(NamedTuple):
+    """What the figures of one run's resampled test images are computed from.
+
+    Attributes:
+        sets: Its label sets.
+        ranked: For mAP; None without scores, or where there are too many.
+        right: For top-1 (N,), 1 where the best label is a true one; None without scores.
+    """
+
+    sets: LabelSets
+    ranked: RankedLabels | None
+    right: np.ndarray | None
+
+    @classmethod
+    def of(cls, run: RunResult, decision: str, topk: int) -> '_Resampled':
+        side, decided = run.test, decide(run, decision, topk)
+        assert decided is not None  # methods with this decision alone are compared
+        ranked = right = None
+        if side.scores is not None and side.targets.size <= MOST_RANKED:
+            ranked = RankedLabels.of(side.scores, side.targets)
+        if side.top_scores is not None:
+            right = best_is_true(side.top_scores, side.targets).astype(np.float64)
+        return cls(LabelSets.of(decided.labels, side.targets), ranked, right)
+
+    def defines(self, name: str) -> bool:
+        """Whether a column can be computed."""
+        missing = {'mAP': self.ranked is None, 'top-1': self.right is None}
+        return not missing.get(name, False)
+
+    def figures(self, weights: np.ndarray, columns: Sequence[str]) -> np.ndarray:
+        """Compute columns of resamples, (columns, B), from weights (B, N)."""
+        figures = self.sets.figures(weights)
+        if 'mAP' in columns and self.ranked is not None:
+            figures['mAP'] = self.ranked.mean_average_precision(weights)
+        if 'top-1' in columns and self.right is not None:
+            figures['top-1'] = 100 * weights @ self.right / weights.sum(axis=1)
+        return np.stack([figures[name] for name in columns])
+
+
+def _correct_by_column(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """Correct the p-values of each column for the number of methods."""
+    corrected: dict[tuple[str, str], float] = {}
+    for column in dict.fromkeys(item.column for item in comparisons):
+        family = [item for item in comparisons if item.column == column]
+        values = correct_p_values([item.seeds.p_value for item in family])
+        for item, value in zip(family, values, strict=True):
+            corrected[item.method, column] = value
+    return [replace(item, p_holm=corrected[item.method, item.column]) for item in comparisons]
