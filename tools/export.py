@@ -4,7 +4,6 @@ And check it on real images before it counts as done.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -18,17 +17,19 @@ from morn_plugin.apis.collecting import list_tested_images
 from morn_plugin.apis.exporting import ExportModel, describe_model, export_program, sample_input
 from morn_plugin.deploy.images import list_images
 from morn_plugin.deploy.labels import load_thresholds
-from morn_plugin.deploy.onnx_model import KEY, OnnxModel
+from morn_plugin.deploy.onnx_check import KEY
+from morn_plugin.deploy.onnx_model import OnnxModel
+from morn_plugin.deploy.program import METADATA, read_program_metadata
 from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 from morn_plugin.utils.fields import PREDICTION_FIELDS
 from morn_plugin.utils.spacing import evenly_spaced
+from morn_plugin.utils.strict_json import dump_json
 
 TOLERANCE = 1e-4  # of a score, given the same pixels
 # Of a score, from image files, on average over labels: Pillow and OpenCV may decode differently.
 FILE_TOLERANCE = 0.02
-METADATA = 'morn_plugin.json'  # in a .pt2
 MIN_IMAGES = 3  # so that batches of several sizes can be checked
 
 
@@ -81,13 +82,13 @@ def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: 
         verbose=False,
     )
     proto = program.model_proto
-    onnx.helper.set_model_props(proto, {KEY: json.dumps(metadata, ensure_ascii=False)})
+    onnx.helper.set_model_props(proto, {KEY: dump_json(metadata)})
     onnx.save(proto, str(path))
 
 
 def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
     torch.export.save(
-        export_program(model, example), path, extra_files={METADATA: json.dumps(metadata)}
+        export_program(model, example), path, extra_files={METADATA: dump_json(metadata)}
     )
 
 
@@ -153,16 +154,26 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
     return largest
 
 
+def predict_scores(model: Any, images: list[str]) -> np.ndarray:
+    """Predict files, to (N, C).
+
+    Raises:
+        ValueError: If one cannot be predicted; says which.
+    """
+    records = list(model.predict(images))
+    error = next((record['error'] for record in records if 'error' in record), None)
+    if error:
+        raise ValueError(error)
+    return np.array([record['scores'] for record in records], dtype=np.float32)
+
+
 def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
     """Say how far predictions from image files agree, decoding and resizing included.
 
     Raises:
         ValueError: If they do not.
     """
-    ours, theirs = (
-        np.array([record['scores'] for record in model.predict(images)], dtype=np.float32)
-        for model in (inferencer, OnnxModel(path))
-    )
+    ours, theirs = (predict_scores(model, images) for model in (inferencer, OnnxModel(path)))
     difference = np.abs(ours - theirs)
     if not difference.mean(1).max() <= FILE_TOLERANCE:
         worst = images[int(difference.mean(1).argmax())]
@@ -196,6 +207,8 @@ def main() -> None:
             draft = Path(folder, out.name)
             write = write_onnx if out.suffix == '.onnx' else write_program
             write(model, images[:2], metadata, draft)
+            if out.suffix == '.pt2':
+                read_program_metadata(draft)
             difference = check_file(
                 draft, expected_outputs(inferencer, paths, model.outputs), images.numpy()
             )

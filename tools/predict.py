@@ -62,6 +62,18 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='largest image to decode (default: what the model was trained or exported with)',
     )
+    parser.add_argument(
+        '--max-memory',
+        type=at_least(1),
+        metavar='MB',
+        help='what an .onnx file may allocate (default: 4000)',
+    )
+    parser.add_argument(
+        '--max-seconds',
+        type=at_least(1),
+        metavar='N',
+        help='how long an .onnx file may take for a batch (default: 600)',
+    )
     parser.add_argument('--batch-size', type=at_least(1), default=32)
     parser.add_argument(
         '--num-workers',
@@ -92,7 +104,11 @@ def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
 
-        return OnnxModel(args.model, max_pixels=args.max_pixels)
+        limits = dict(max_pixels=args.max_pixels, max_seconds=args.max_seconds)
+        if args.max_memory is not None:
+            limits['max_memory'] = args.max_memory * 1_000_000
+        given = {name: value for name, value in limits.items() if value is not None}
+        return OnnxModel(args.model, **given)
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
         from morn_plugin.apis import MultiLabelInferencer
 

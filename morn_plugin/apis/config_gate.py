@@ -44,7 +44,7 @@ FILE_WORDS = {'path', 'file', 'url', 'dir', 'cache', 'checkpoint', 'pretrained',
 LOCAL_DISK = ({'backend': 'local'}, {'backend': 'disk'})
 ANNOTATION_ENDINGS = ('json', 'txt', 'csv', 'lst', 'safetensors', 'xml', 'mat')
 # The largest whole numbers, by the part of the config and by name.
-LARGEST = {'model': 10_000_000, 'pipeline': 1 << 16}
+LARGEST = {'model': 10_000_000, 'pipeline': 1 << 13}
 LARGEST_BY_NAME = {
     'num_steps': 1000,
     'beam_size': 1000,

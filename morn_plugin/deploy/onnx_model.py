@@ -1,6 +1,6 @@
 """Runs a model that ``tools/export.py`` wrote."""
 
-import json
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
@@ -10,13 +10,22 @@ import numpy as np
 
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.extras import require_extra
+from ..utils.fields import CNN_SCORES, SCORES, STEP_LABELS, STEP_SCORES
 from .images import prepare_image, read_image
 from .labels import Thr, choose_labels, make_record
+from .onnx_check import INPUT, read_onnx
 from .running import count_readers, read_ahead, run_batches
 from .sources import Source, is_path, list_sources, read_memory
 
-KEY = 'morn_plugin'
+MAX_MEMORY = 4_000_000_000  # bytes
+MAX_SECONDS = 600.0
 MAX_PIXELS_OPTION = 'max_pixels of OnnxModel (predict.py: --max-pixels)'
+MAX_MEMORY_OPTION = 'max_memory of OnnxModel (predict.py: --max-memory)'
+MAX_SECONDS_OPTION = 'max_seconds of OnnxModel (predict.py: --max-seconds)'
+STEPPED = (STEP_SCORES.array, STEP_LABELS.array)
+# Of onnxruntime.
+FATAL = 4
+AS_REQUESTED = 1
 
 
 class OnnxModel:
@@ -29,42 +38,67 @@ class OnnxModel:
         num_threads: Threads of onnxruntime; 0 as it likes.
         max_pixels: Refuse larger images before they are decoded. Defaults to None, the limit of the
             export.
+        max_memory: Bytes that onnxruntime may allocate on the CPU.
+        max_seconds: How long a batch may take.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be loaded, or was not written by ``tools/export.py``.
-        ImportError: If onnxruntime is missing; gives the pip command.
+        ValueError: If it cannot be loaded, or is no model as ``tools/export.py`` writes.
+        ImportError: If onnx or onnxruntime is missing; gives the pip command.
     """
 
     def __init__(
-        self, path: str | Path, num_threads: int = 0, max_pixels: int | None = None
+        self,
+        path: str | Path,
+        num_threads: int = 0,
+        max_pixels: int | None = None,
+        max_memory: int = MAX_MEMORY,
+        max_seconds: float = MAX_SECONDS,
     ) -> None:
-        runtime = require_extra('onnxruntime', 'export')
+        require_extra('onnxruntime', 'export')
         if not Path(path).is_file():
             raise FileNotFoundError(f'Model {path} does not exist.')
+        self.path = str(path)
+        content = Path(path).read_bytes()
+        model, metadata = read_onnx(content, self.path)
+        self.metadata: dict[str, Any] = metadata.model_dump()
+        self.classes: list[str] = self.metadata['classes']
+        self.preprocessing: dict[str, Any] = self.metadata['preprocessing']
+        self.max_pixels = max_pixels or self.preprocessing['max_pixels']
+        self.max_memory, self.max_seconds = max_memory, max_seconds
+        self.outputs = [output.name for output in model.graph.output]
+        self.session = self._start_session(content, num_threads)
+
+    def _start_session(self, content: bytes, num_threads: int) -> Any:
+        runtime = require_extra('onnxruntime', 'export')
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
+        options.log_severity_level = FATAL  # what is wrong is said by the error
+        self._limit_memory(runtime, options)
         try:
-            self.session = runtime.InferenceSession(
-                str(path), options, providers=runtime.get_available_providers()
+            return runtime.InferenceSession(
+                content,
+                options,
+                providers=runtime.get_available_providers(),
+                # Constants are computed when the model runs, where time has a limit; the export
+                # has folded its own.
+                disabled_optimizers=['ConstantFolding'],
             )
         except (
             Exception
         ) as error:  # onnxruntime's own kinds, which differ from one release to the next
             raise ValueError(
-                f'{path} cannot be loaded as an ONNX model: {str(error).splitlines()[0]}'
+                f'{self.path} cannot be loaded as an ONNX model: {str(error).splitlines()[0]}'
             ) from error
-        metadata = self.session.get_modelmeta().custom_metadata_map
-        if KEY not in metadata:
-            raise ValueError(
-                f'{path}: expected metadata under {KEY!r}, as tools/export.py writes, but got '
-                f'{sorted(metadata)}.'
-            )
-        self.metadata: dict[str, Any] = json.loads(metadata[KEY])
-        self.classes: list[str] = self.metadata['classes']
-        self.preprocessing: dict[str, Any] = self.metadata['preprocessing']
-        self.max_pixels = max_pixels or self.preprocessing['max_pixels']
-        self.outputs = [output.name for output in self.session.get_outputs()]
+
+    def _limit_memory(self, runtime: Any, options: Any) -> None:
+        """Let the session allocate in an arena that does not grow beyond the limit."""
+        info = runtime.OrtMemoryInfo(
+            'Cpu', runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
+        )
+        settings = dict(max_mem=self.max_memory, arena_extend_strategy=AS_REQUESTED)
+        runtime.create_and_register_allocator(info, runtime.OrtArenaCfg(settings))
+        options.add_session_config_entry('session.use_env_allocators', '1')
 
     def prepare(self, source: Any) -> tuple[str | None, np.ndarray]:
         """Read and prepare one image.
@@ -85,8 +119,59 @@ class OnnxModel:
         return read(source, background, self.max_pixels, MAX_PIXELS_OPTION)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and what else the model gives."""
-        return dict(zip(self.outputs, self.session.run(None, {'images': images}), strict=True))
+        """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and what else the model gives.
+
+        Raises:
+            ValueError: If it cannot be run, takes longer or more memory than it may, or gives
+                arrays of other shapes; names the file.
+        """
+        options = require_extra('onnxruntime', 'export').RunOptions()
+        options.log_severity_level = FATAL
+        stop = threading.Timer(self.max_seconds, setattr, (options, 'terminate', True))
+        stop.daemon = True
+        stop.start()
+        try:
+            arrays = self.session.run(self.outputs, {INPUT: images}, options)
+        except Exception as error:  # onnxruntime's own kinds
+            raise ValueError(f'{self.path} cannot predict: {self._explain(error)}') from error
+        finally:
+            stop.cancel()
+        outputs = dict(zip(self.outputs, arrays, strict=True))
+        self._check_outputs(outputs, len(images))
+        return outputs
+
+    def _explain(self, error: Exception) -> str:
+        text = str(error).splitlines()[0]
+        if 'terminate flag' in text:
+            return f'it took more than {self.max_seconds} seconds. Raise {MAX_SECONDS_OPTION}.'
+        if 'vailable memory' in text or 'allocate memory' in text:
+            megabytes = self.max_memory // 1_000_000
+            return (
+                f'it needs more than {megabytes:,} MB. Take fewer images at once, or raise '
+                f'{MAX_MEMORY_OPTION}.'
+            )
+        return text
+
+    def _check_outputs(self, outputs: dict[str, np.ndarray], num_images: int) -> None:
+        """Require the shapes (N, C), (N, T, C) and (N, T), and labels that there are."""
+        num_classes = len(self.classes)
+        steps = next((len(a[0]) for n, a in outputs.items() if n in STEPPED and a.ndim > 1), 0)
+        shapes = {
+            SCORES.array: (num_images, num_classes),
+            CNN_SCORES.array: (num_images, num_classes),
+            STEP_SCORES.array: (num_images, steps, num_classes),
+            STEP_LABELS.array: (num_images, steps),
+        }
+        for name, array in outputs.items():
+            if array.shape != shapes[name]:
+                expected = f'expected `{name}` of shape {shapes[name]}'
+                raise ValueError(f'{self.path}: {expected}, but got {array.shape}.')
+        labels = outputs.get(STEP_LABELS.array, np.zeros(1))
+        if not ((labels >= -1) & (labels < num_classes)).all():
+            raise ValueError(
+                f'{self.path}: expected `{STEP_LABELS.array}` in -1..{num_classes - 1}, but got '
+                f'{labels.min()}..{labels.max()}.'
+            )
 
     def predict(
         self,

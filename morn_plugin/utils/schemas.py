@@ -23,7 +23,7 @@ from .class_names import find_faults
 from .describing import describe
 
 MAX_ERRORS = 5  # named in one message
-MAX_EDGE = 1 << 16  # pixels
+MAX_EDGE = 1 << 12  # pixels
 MAX_PIXELS = 1_000_000_000
 
 
