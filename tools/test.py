@@ -14,6 +14,7 @@ from mmpretrain.registry import METRICS, MODELS
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
 from morn_plugin.apis.config_check import find_parameters
+from morn_plugin.datasets.wrapping import innermost
 from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
 from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
@@ -97,20 +98,18 @@ def use_thresholds(cfg: Config, path: str) -> None:
             node.update(topk=None)
 
 
+def flip_pipeline(pipeline: list) -> list:
+    """Return a test pipeline that shows each image twice, the second time mirrored."""
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    views = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
+    return [*pipeline[:-1], views]
+
+
 def use_flip_tta(cfg: Config) -> None:
     """Average over the image and its mirror image, unless the config says otherwise."""
-    dataset = cfg.test_dataloader.dataset
-    pipeline = cfg.get('tta_pipeline') or [
-        *dataset.pipeline[:-1],
-        dict(
-            type='TestTimeAug',
-            transforms=[
-                [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)],
-                [dataset.pipeline[-1]],
-            ],
-        ),
-    ]
-    dataset.pipeline = pipeline
+    pipeline = cfg.get('tta_pipeline')
+    for dataset in innermost(cfg.test_dataloader.dataset):
+        dataset.pipeline = pipeline or flip_pipeline(dataset.pipeline)
     cfg.model = dict(cfg.get('tta_model') or dict(type='AverageScoresTTA'), module=cfg.model)
 
 

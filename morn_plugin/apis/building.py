@@ -8,7 +8,7 @@ from typing import Any
 
 import mmengine.registry.registry as registry_module
 from mmengine.config import Config
-from mmengine.registry import Registry
+from mmengine.registry import DefaultScope, Registry
 from torch.nn.modules import module as torch_module
 
 from ..utils.describing import shorten
@@ -69,7 +69,9 @@ def build_part(registry: Registry, part: Any, cfg: Config) -> Any:
     """
     is_strange = isinstance(cfg, CheckpointConfig)
     try:
-        with registered_only() if is_strange else nullcontext():
+        # MMEngine's wrappers of data sets look for what they hold in the default scope.
+        scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
+        with registered_only() if is_strange else nullcontext(), scope:
             return registry.build(part)
     except (OSError, ValueError, ImportError):
         raise

@@ -11,12 +11,18 @@ from mmpretrain.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from ..datasets.annotations import training_targets
+from ..datasets.wrapping import (
+    annotation_files,
+    image_path,
+    with_pipeline,
+    without_repeats,
+)
 from ..deploy.labels import find_not_finite
 from ..models.targets import stack_targets
 from ..utils.fields import PREDICTION_FIELDS
 from ..utils.spacing import evenly_spaced
 from .building import build_part
-from .inferencer import MultiLabelInferencer, find_dataset
+from .inferencer import MultiLabelInferencer, find_pipeline, loader_dataset
 
 SPLITS = {'train': 'train_dataloader', 'val': 'val_dataloader', 'test': 'test_dataloader'}
 
@@ -68,29 +74,28 @@ def collect_predictions(
     Args:
         inferencer: The model.
         loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Images of the
-            training set pass the test pipeline.
+            training set pass the test pipeline; each is predicted once, however often a wrapper
+            repeats it.
         track: Shows progress: maps batches and their number to the batches.
 
     Raises:
         ValueError: If the data set is empty, or of other classes than the model.
     """
-    config = find_dataset(inferencer.cfg, loader)
-    dataset = build_part(
-        DATASETS,
-        dict(config, pipeline=find_dataset(inferencer.cfg).pipeline, test_mode=True),
-        inferencer.cfg,
-    )
+    cfg = inferencer.cfg
+    config = without_repeats(loader_dataset(cfg, loader))
+    dataset = build_part(DATASETS, with_pipeline(config, find_pipeline(cfg), test_mode=True), cfg)
+    source = annotation_files(dataset)
+
     classes = list(dataset.metainfo.get('classes') or inferencer.classes)
     if classes != inferencer.classes:
         raise ValueError(
-            f'{config.get("ann_file")}: its classes are not those of the model '
-            f'{inferencer.checkpoint_path}.'
+            f'{source}: its classes are not those of the model {inferencer.checkpoint_path}.'
         )
     batches: Any = DataLoader(
         dataset,
-        batch_size=inferencer.cfg[loader].get('batch_size', 32),
+        batch_size=cfg[loader].get('batch_size', 32),
         collate_fn=default_collate,
-        num_workers=inferencer.cfg[loader].get('num_workers', 0),
+        num_workers=cfg[loader].get('num_workers', 0),
     )
     rows = [
         _as_arrays(sample, len(classes))
@@ -98,11 +103,11 @@ def collect_predictions(
         for sample in inferencer.forward(batch)
     ]
     if not rows:
-        raise ValueError(f'{config.get("ann_file")}: expected at least one image.')
+        raise ValueError(f'{source}: expected at least one image.')
     stacked = {key: [row[key] for row in rows] for key in rows[0]}
     return PredictionSet(
         classes,
-        str(dataset.ann_file),
+        source,
         stacked.pop('img_paths'),
         **{key: np.stack(values) for key, values in stacked.items()},
     )
@@ -128,31 +133,25 @@ def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
 
 
 def list_tested_images(cfg: Any, number: int) -> list[str]:
-    """Give images that a config tests, evenly spaced.
+    """Return images that a config tests, evenly spaced.
 
     Raises:
         ValueError: If the config has no test data set, or it is empty; others as the data set
             raises them.
     """
-    dataset = build_part(DATASETS, dict(find_dataset(cfg), pipeline=[], test_mode=True), cfg)
+    config = without_repeats(loader_dataset(cfg))
+    dataset = build_part(DATASETS, with_pipeline(config, find_pipeline(cfg), test_mode=True), cfg)
     if not len(dataset):
-        raise ValueError(f'{find_dataset(cfg).get("ann_file")}: expected at least one image.')
-    return [
-        dataset.get_data_info(place)['img_path']
-        for place in evenly_spaced(range(len(dataset)), number)
-    ]
+        raise ValueError(f'{annotation_files(dataset)}: expected at least one image.')
+    places = evenly_spaced(range(len(dataset)), number)
+    return [image_path(dataset, place) for place in places]
 
 
 def count_training_labels(cfg: Any) -> tuple[list[str], np.ndarray]:
-    """Read the training labels of a config.
+    """Read the training labels of a config, each image once.
 
     Returns:
         Class names and the targets (N, C).
     """
-    return training_targets(
-        build_part(
-            DATASETS,
-            dict(find_dataset(cfg, 'train_dataloader'), pipeline=[], lazy_init=False),
-            cfg,
-        )
-    )
+    config = without_repeats(loader_dataset(cfg, 'train_dataloader'))
+    return training_targets(build_part(DATASETS, config, cfg))

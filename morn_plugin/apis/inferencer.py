@@ -23,6 +23,7 @@ from torch import nn
 
 from ..datasets.annotations import check_classes
 from ..datasets.transforms.loading import LoadCheckedImage, read_content
+from ..datasets.wrapping import innermost
 from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
@@ -421,8 +422,8 @@ class MultiLabelInferencer(BaseInferencer):
         return check_classes(classes, self.checkpoint_path)
 
 
-def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
-    """Give the config of a loader's data set, inside whatever wraps it.
+def loader_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
+    """Return the config of a loader's data set, with whatever wraps it.
 
     Raises:
         ValueError: If the config has no such loader.
@@ -430,9 +431,16 @@ def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
     dataset = (cfg.get(loader) or {}).get('dataset')
     if dataset is None:
         raise ValueError(f'Expected the config to have `{loader}.dataset`, but it has none.')
-    while 'dataset' in dataset:
-        dataset = dataset['dataset']
     return dataset
+
+
+def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
+    """Return the config of a loader's data set, inside whatever wraps it; of several, the first.
+
+    Raises:
+        ValueError: If the config has no such loader.
+    """
+    return next(innermost(loader_dataset(cfg, loader)))
 
 
 def find_pipeline(cfg: Config) -> list[dict[str, Any]]:

@@ -218,14 +218,18 @@ def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
     """
     classes = list(dataset.metainfo['classes'])
     targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
-    labels_of = getattr(dataset, 'get_cat_ids', None) or (
-        lambda index: dataset.get_data_info(index)['gt_label']
-    )
     info_of: Any = getattr(dataset, 'get_data_info', lambda index: {})
     for index, row in enumerate(targets):
         row[list(info_of(index).get('gt_label_difficult', ()))] = -1
-        row[list(labels_of(index))] = 1
+        row[labels_of(dataset, index)] = 1
     return classes, targets
+
+
+def labels_of(dataset: Any, index: int) -> list[int]:
+    """Return the true labels of an image of a data set that is built; see ``training_targets``."""
+    if hasattr(dataset, 'get_cat_ids'):
+        return list(dataset.get_cat_ids(index))
+    return list(dataset.get_data_info(index)['gt_label'])
 
 
 def save_annotations(path: PathLike, annotations: Annotations) -> None:

@@ -11,6 +11,8 @@ from typing import Any
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset
 
+REPEATING = ('RepeatDataset', 'ClassBalancedDataset')
+
 
 def innermost(config: Mapping[str, Any]) -> Iterator[Any]:
     """Yield the configs of the data sets that read files, inside whatever wraps them."""
@@ -35,6 +37,49 @@ def with_pipeline(config: Mapping[str, Any], pipeline: Sequence[Any], **options:
     for part in innermost(changed):
         part.update(pipeline=copy.deepcopy(list(pipeline)), **options)
     return changed
+
+
+def without_repeats(config: Mapping[str, Any]) -> Any:
+    """Return a copy of a data set's config that has each image once, for figures and lists.
+
+    ``RepeatDataset`` and ``ClassBalancedDataset`` show images several times in an epoch: that is a
+    matter of training. Folds and concatenated data sets stay as they are.
+
+    Args:
+        config: Of a data set or of wrappers around it.
+    """
+    kind = config.get('type')
+    name = getattr(kind, '__name__', str(kind)).rsplit('.', 1)[-1]
+    if name in REPEATING:
+        return without_repeats(config['dataset'])
+    changed: Any = copy.deepcopy(config)
+    if 'datasets' in changed:
+        changed['datasets'] = [without_repeats(part) for part in config['datasets']]
+    elif 'dataset' in changed:
+        changed['dataset'] = without_repeats(config['dataset'])
+    return changed
+
+
+def innermost_built(dataset: Any) -> Iterator[Any]:
+    """Yield the data sets that read files, inside whatever wraps them, once they are built."""
+    if isinstance(getattr(dataset, 'datasets', None), Sequence):
+        for part in dataset.datasets:
+            yield from innermost_built(part)
+    elif hasattr(dataset, 'dataset'):
+        yield from innermost_built(dataset.dataset)
+    else:
+        yield dataset
+
+
+def annotation_files(dataset: Any) -> str:
+    """Return the annotation files of a data set that is built, for messages and titles."""
+    files = [str(getattr(part, 'ann_file', '')) for part in innermost_built(dataset)]
+    return ', '.join(dict.fromkeys(files))
+
+
+def image_path(dataset: Any, index: int) -> str:
+    """Return the path of an image of a data set that is built, as its sample has it."""
+    return str(dataset.get_data_info(index)['img_path'])
 
 
 @DATASETS.register_module()

@@ -17,7 +17,13 @@ from torch.utils.data import DataLoader, Subset
 from tqdm import tqdm
 
 from ..datasets.cached import ScoreDataset
-from ..datasets.wrapping import NumberedDataset, innermost, with_pipeline
+from ..datasets.wrapping import (
+    NumberedDataset,
+    annotation_files,
+    innermost,
+    innermost_built,
+    with_pipeline,
+)
 from .distributed import unwrap
 
 
@@ -37,10 +43,17 @@ def read_training_inputs(runner: Runner, names: Sequence[str]) -> dict[str, Any]
 
     Raises:
         ScoreFileError: If the cached file does not hold one.
+        ValueError: If cached files are wrapped.
     """
     dataset = runner.train_dataloader.dataset
     if isinstance(dataset, ScoreDataset):
         return dataset.read_inputs(names)
+    if any(isinstance(part, ScoreDataset) for part in innermost_built(dataset)):
+        raise ValueError(
+            f'Expected one cached file to train a method on that keeps the training set, but got '
+            f'a {type(dataset).__name__} of {annotation_files(dataset)}. Extract the wrapped data '
+            'set into one file: tools/extract_scores.py takes wrappers too.'
+        )
 
     images = _test_view(runner)
     places = list(range(get_rank(), len(images), get_world_size()))

@@ -1,5 +1,6 @@
 """Training and testing a label decoder on cached inputs."""
 
+import copy
 import os
 import os.path as osp
 from collections.abc import Sequence
@@ -66,6 +67,7 @@ class ScoreDataset(Dataset):
         self.targets = torch.from_numpy(file.annotations.targets())  # (N, C) int8
 
         self._arrays = file.inputs
+        self._rows: Tensor | None = None  # of the arrays, where this is a subset
         self._inputs: dict[str, Any] = {}
         self.use_inputs(inputs)
 
@@ -90,8 +92,26 @@ class ScoreDataset(Dataset):
     def read_inputs(self, names: Sequence[str]) -> dict[str, Any]:
         """Return inputs of the whole data set, NumPy arrays (N, ...) in its order."""
         self.use_inputs(names)
-        arrays = dict(self._arrays, scores=self.scores.numpy())
-        return {name: arrays[name] for name in names}
+        arrays = {name: self._arrays[name] for name in names if name != 'scores'}
+        if self._rows is not None:
+            arrays = {name: _take_rows(array, self._rows.numpy()) for name, array in arrays.items()}
+        return {name: self.scores.numpy() if name == 'scores' else arrays[name] for name in names}
+
+    def full_init(self) -> None:
+        """Do nothing: the file is read already. Wrappers of data sets call it."""
+
+    def get_subset(self, indices: Sequence[int]) -> 'ScoreDataset':
+        """Return the data set of some of the images, as ``KFoldDataset`` asks for it.
+
+        Args:
+            indices: Places of the images, in the order wanted.
+        """
+        rows = torch.as_tensor(indices, dtype=torch.long)
+        subset = copy.copy(self)
+        subset.data_list = [self.data_list[index] for index in rows.tolist()]
+        subset.scores, subset.targets = self.scores[rows], self.targets[rows]
+        subset._rows = rows if self._rows is None else self._rows[rows]
+        return subset
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -110,10 +130,9 @@ class ScoreDataset(Dataset):
         rows = torch.as_tensor(indices)
         inputs: Any = self.scores[rows]
         if self._inputs:
-            inputs = dict(scores=inputs)
-            for name, value in self._inputs.items():
-                several = isinstance(value, tuple)
-                inputs[name] = tuple(part[rows] for part in value) if several else value[rows]
+            of_arrays = rows if self._rows is None else self._rows[rows]
+            others = {name: _take_rows(value, of_arrays) for name, value in self._inputs.items()}
+            inputs = dict(scores=inputs, **others)
 
         if self.test_mode:
             return dict(inputs=inputs, data_samples=[self._sample(index) for index in indices])
@@ -124,13 +143,13 @@ class ScoreDataset(Dataset):
         return self.data_list[index]['gt_label']
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Return what the file says of an image."""
-        return dict(self.data_list[index])
+        """Return what the file says of an image, its path below the data root."""
+        item = self.data_list[index]
+        return dict(item, img_path=osp.join(self.data_root, item['img_path']))
 
     def _sample(self, index: int) -> DataSample:
-        item = self.data_list[index]
-        img_path = osp.join(self.data_root, item['img_path'])
-        sample = DataSample(metainfo=dict(sample_idx=index, img_path=img_path))
+        item = self.get_data_info(index)
+        sample = DataSample(metainfo=dict(sample_idx=index, img_path=item['img_path']))
         sample.set_gt_label(item['gt_label'])
         if item.get('gt_label_difficult'):
             sample.set_field(self.targets[index].float(), 'gt_score')
@@ -138,9 +157,31 @@ class ScoreDataset(Dataset):
 
 
 @FUNCTIONS.register_module()
-def take_whole_batch(batch: dict[str, Any]) -> dict[str, Any]:
-    """Collate what is a batch already."""
-    return batch
+def take_whole_batch(batch: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+    """Collate what is a batch already.
+
+    Args:
+        batch: A batch or, where the data set is in a wrapper, which asks for one image at a time,
+            batches of one image each.
+    """
+    return _join(batch) if isinstance(batch, list) else batch
+
+
+def _join(parts: Sequence[Any]) -> Any:
+    """Join parts of batches: tensors and lists end to end, in whatever holds them."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(list(parts))
+    if isinstance(first, dict):
+        return {key: _join([part[key] for part in parts]) for key in first}
+    if isinstance(first, tuple):
+        return tuple(_join(some) for some in zip(*parts, strict=True))
+    return [item for part in parts for item in part]
+
+
+def _take_rows(value: Any, rows: Any) -> Any:
+    """Return the rows of an array, or of each of several."""
+    return tuple(part[rows] for part in value) if isinstance(value, tuple) else value[rows]
 
 
 def _as_tensors(value: np.ndarray | tuple[np.ndarray, ...]) -> Tensor | tuple[Tensor, ...]:

@@ -9,6 +9,7 @@ from mmpretrain.registry import HOOKS
 
 from ...datasets.annotations import training_targets
 from ...datasets.cached import ScoreDataset
+from ...datasets.wrapping import innermost_built
 from ..distributed import unwrap
 from ..training_inputs import read_training_inputs
 
@@ -28,8 +29,9 @@ class PrepareDecoderHook(Hook):
         inputs = getattr(getattr(unwrap(runner.model), 'head', None), 'inputs', ())
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
-            if isinstance(dataset, ScoreDataset):
-                dataset.use_inputs(inputs)
+            for part in innermost_built(dataset):
+                if isinstance(part, ScoreDataset):
+                    part.use_inputs(inputs)
 
     def before_train(self, runner: Runner) -> None:
         """Prepare the decoder."""

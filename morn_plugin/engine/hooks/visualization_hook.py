@@ -10,7 +10,9 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
+from ...datasets.annotations import labels_of
 from ...datasets.transforms.loading import LoadCheckedImage
+from ...datasets.wrapping import image_path, innermost_built
 from ...utils.spacing import evenly_spaced
 from ...visualization import Prediction, draw_predictions, render_predictions
 from ...visualization.panels import shrink
@@ -64,7 +66,9 @@ class PredictionVisualizationHook(Hook):
         self.val_interval = val_interval
 
         self._validations = 0
-        self._chosen: list[int] = []
+        self._dataset: Any = None  # that the images below are of
+        self._places: dict[str, int] = {}  # in a wrapped data set, by path
+        self._chosen: set[int] = set()
         self._drawn: dict[int, Prediction] = {}
         self._load = LoadCheckedImage()
 
@@ -88,7 +92,7 @@ class PredictionVisualizationHook(Hook):
     ) -> None:
         """Draw or keep what is wanted of a batch."""
         for sample in outputs or ():
-            index = sample.get('sample_idx')
+            index = self._place(sample)
             if self.enable and self.interval and index % self.interval == 0:
                 draw_predictions(
                     [make_prediction(sample, self._load)],
@@ -128,18 +132,33 @@ class PredictionVisualizationHook(Hook):
             runner.visualizer.add_image('predictions', image, step=runner.epoch)
 
     def _choose(self, dataset: Any) -> None:
+        """Choose the handful, once for each data set."""
+        self._drawn = {}
+        if dataset is self._dataset:
+            return
+        self._dataset = dataset
+        self._load = find_loader(dataset)
+
+        # Wrapped data sets number their images anew in each part: there, paths tell them apart.
+        self._places = {}
+        if next(innermost_built(dataset)) is not dataset:
+            for index in range(len(dataset)):
+                self._places.setdefault(image_path(dataset, index), index)
+        distinct = sorted(self._places.values()) or range(len(dataset))
         several = []
         if self.enable and self.overview:
-            several = [i for i in range(len(dataset)) if len(dataset.get_cat_ids(i)) >= 2]
-        self._chosen = evenly_spaced(several, self.overview)
+            several = [index for index in distinct if len(labels_of(dataset, index)) >= 2]
+        self._chosen = set(evenly_spaced(several, self.overview))
 
-        self._drawn = {}
-        self._load = find_loader(dataset)
+    def _place(self, sample: DataSample) -> int:
+        """Return the place of a sample's image in the data set."""
+        return self._places.get(sample.img_path, sample.get('sample_idx'))
 
     def _keep(self, samples: Sequence[DataSample] | None) -> None:
         for sample in samples or ():
-            if sample.get('sample_idx') in self._chosen:
-                self._drawn[sample.get('sample_idx')] = make_prediction(sample, self._load)
+            index = self._place(sample)
+            if index in self._chosen:
+                self._drawn[index] = make_prediction(sample, self._load)
 
     def _collect(self) -> list[Prediction]:
         """Give what all processes kept, in the main one."""
@@ -154,9 +173,8 @@ def find_loader(dataset: Any) -> LoadCheckedImage:
 
     So that whoever raised its limits is not stopped by those of the pictures.
     """
-    while hasattr(dataset, 'dataset') or hasattr(dataset, 'datasets'):
-        dataset = dataset.dataset if hasattr(dataset, 'dataset') else dataset.datasets[0]
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', None) or [None]
+    innermost = next(innermost_built(dataset))
+    steps = getattr(getattr(innermost, 'pipeline', None), 'transforms', None) or [None]
     return steps[0] if isinstance(steps[0], LoadCheckedImage) else LoadCheckedImage()
 
 
