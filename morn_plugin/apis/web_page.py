@@ -24,9 +24,12 @@ QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_
 STYLE = f"""
 footer {{ display: none !important; }}
 #complaints {{ overflow-wrap: anywhere; }}
+#examples .grid-wrap {{ min-height: 0 !important; height: auto !important; }}
+#examples .grid-container {{ min-height: 0;
+  grid-template-columns: repeat(auto-fill, minmax(92px, 140px)) !important; }}
 #examples .thumbnail-item {{ aspect-ratio: 4 / 3; min-height: 0; }}
 {CARD_STYLE}
-#pictures table, #pictures tr {{ border: 0; }}
+#pictures table, #pictures tr {{ border: 0; margin: 0; }}
 """
 
 

@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 from matplotlib import font_manager, rcParams
 
+from morn_plugin.evaluation.label_graph import build_label_graph
 from morn_plugin.visualization import Prediction, draw_predictions, fonts
 from morn_plugin.visualization.fonts import choose_fonts, make_readable
+from morn_plugin.visualization.label_graph import draw_graph, draw_heat_map
 
 CHINESE, HINDI, ROCKET = '\u732b', '\u0939\u093f', '\U0001f680'
 
@@ -88,3 +90,15 @@ def test_names_that_are_no_text(text, shown, recwarn):
     assert make_readable(text) == shown
     draw(text, 'plain')
     assert not recwarn.list
+
+
+def test_the_label_graph_shows_every_name_or_its_code(bare, tmp_path):
+    networkx = pytest.importorskip('networkx')
+    row = dict(label=CHINESE, next='dog', probability=0.5, expected=0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter('always')
+        draw_graph(networkx, [row], tmp_path / 'graph.png')
+        graph = build_label_graph(np.array([[0, 1], [1, 0]]), np.array([[1, 1], [1, 1]]))
+        draw_heat_map(graph, [CHINESE, 'dog'], 2, tmp_path / 'heat_map.png')
+    assert len(caught) == 1
+    assert 'fonts-noto-cjk' in str(caught[0].message)

@@ -9,13 +9,8 @@ import json
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
 
 from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
 from morn_plugin.apis.collecting import SPLITS, collect_predictions, count_training_labels
@@ -23,6 +18,7 @@ from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.label_graph import LabelGraph, build_label_graph, structure_share
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.visualization.label_graph import draw_graph, draw_heat_map
 
 COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
 
@@ -84,29 +80,6 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
     ]
 
 
-def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path) -> None:
-    """Draw probabilities and expectation side by side for the most visited labels."""
-    chosen = np.sort(np.argsort(-graph.count.sum(1), kind='stable')[:number])
-    chosen = chosen[graph.count[chosen].sum(1) > 0]
-    size = 2.2 + 0.22 * len(chosen)
-    figure = Figure(figsize=(2 * size + 1, size + 0.6), dpi=100, layout='constrained')
-    axes = figure.subplots(1, 2, sharey=True)
-    for axis, values, title in zip(
-        axes,
-        (graph.probability, graph.expected),
-        ('picked next by the model', 'expected from training co-occurrence'),
-        strict=True,
-    ):
-        image = axis.imshow(values[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap='cividis')
-        names = [classes[label][:24] for label in chosen]
-        axis.set_xticks(range(len(chosen)), names, rotation=90, fontsize=7, parse_math=False)
-        axis.set_yticks(range(len(chosen)), names, fontsize=7, parse_math=False)
-        axis.set(title=title, xlabel='next label')
-    axes[0].set_ylabel('label')
-    figure.colorbar(image, ax=axes, label='probability')
-    figure.savefig(path)
-
-
 def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
     """Write GraphML and networkx's node-link JSON, and draw the transitions that stand out most."""
     networkx = require_extra('networkx', 'graph')
@@ -129,60 +102,6 @@ def choose_edges(rows: list[dict], number: int) -> list[dict]:
     surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
     others = sorted((row for row in rows if row['label'] != row['next']), key=surplus, reverse=True)
     return [row for row in others[:number] if surplus(row) > 0]
-
-
-def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
-    """Draw transitions as arrows in a circle of labels.
-
-    As wide as probable, darker the further above co-occurrence.
-    """
-    graph = networkx.DiGraph([(row['label'], row['next'], row) for row in rows])
-    figure = Figure(figsize=(10, 9), dpi=100, layout='constrained')
-    axes = figure.subplots()
-    axes.set(
-        title='What the model picks next more often than training co-occurrence predicts',
-        aspect='equal',
-        xlim=(-1.5, 1.5),
-        ylim=(-1.5, 1.5),
-    )
-    axes.axis('off')
-    if rows:  # neighbours stand side by side, so that arrows cross less
-        groups = networkx.community.greedy_modularity_communities(graph.to_undirected())
-        place = networkx.circular_layout([label for group in groups for label in sorted(group)])
-        surplus = np.array(
-            [row['probability'] - (row['expected'] or 0) for *_, row in graph.edges(data=True)]
-        )
-        colours = ScalarMappable(
-            Normalize(0, surplus.max()), ListedColormap(colormaps['Blues'](np.linspace(0.35, 1)))
-        )
-        networkx.draw_networkx_edges(
-            graph,
-            place,
-            ax=axes,
-            width=[0.6 + 3 * row['probability'] for *_, row in graph.edges(data=True)],
-            edge_color=colours.to_rgba(surplus),
-            arrowsize=13,
-            node_size=60,
-            connectionstyle='arc3,rad=0.2',
-        )
-        figure.colorbar(
-            colours, ax=axes, shrink=0.5, label='probability above that of co-occurrence'
-        )
-        for label, (x, y) in place.items():
-            angle = np.degrees(np.arctan2(y, x))
-            left = abs(angle) > 90
-            axes.text(
-                1.05 * x,
-                1.05 * y,
-                label[:24],
-                rotation=angle - 180 * left,
-                rotation_mode='anchor',
-                va='center',
-                ha='right' if left else 'left',
-                fontsize=9,
-                parse_math=False,
-            )
-    figure.savefig(path)
 
 
 def print_table(rows: list[dict], number: int = 20) -> None:
