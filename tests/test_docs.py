@@ -20,7 +20,12 @@ PAGES = [
     *(path for path in sorted((ROOT / 'docs').rglob('*.md')) if RUNNABLE.search(path.read_text())),
 ]
 MORN = ['-c', 'from morn_plugin.cli import main; main()']  # as the command that pip installs
-NEEDS = dict(report=('networkx',), export=('onnx', 'onnxruntime', 'onnxscript'), serve=('gradio',))
+NEEDS = dict(
+    report=('networkx',),
+    export=('onnx', 'onnxruntime', 'onnxscript'),
+    serve=('gradio',),
+    benchmark_page=('statsmodels',),
+)
 
 
 @pytest.fixture(scope='module')
@@ -61,10 +66,12 @@ def test_page(page, place):
         port = str(free.getsockname()[1])
     text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = re.findall(r'```(bash|python)\n(.*?)```', text, flags=re.S)
-    commands = [
-        as_command(line) for kind, code in blocks if kind == 'bash' for line in code.splitlines()
-    ]
-    commands += [[sys.executable, '-c', code] for kind, code in blocks if kind == 'python']
+    commands = []  # in the order of the page: what one block writes, the next may read
+    for kind, code in blocks:
+        if kind == 'bash':
+            commands += [as_command(line) for line in code.splitlines()]
+        else:
+            commands.append([sys.executable, '-c', code])
     assert commands
     for command in commands:
         process = start(command, place)
