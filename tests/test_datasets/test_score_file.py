@@ -165,3 +165,100 @@ def test_nothing_is_written_of_bad_scores(tmp_path):
     with pytest.raises(ScoreFileError, match='is nan'):
         save_scores(tmp_path / 'scores.safetensors', file)
     assert list(tmp_path.iterdir()) == []
+
+
+def lie(path, change, text=None):
+    """Rewrite the header of a file, its arrays left as they are."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], 'little')
+    header = json.loads(content[8 : 8 + length])
+    change(header)
+    written = (text or json.dumps(header)).encode()
+    path.write_bytes(len(written).to_bytes(8, 'little') + written + content[8 + length :])
+
+
+def set_entry(name, **fields):
+    return lambda header: header[name].update(fields)
+
+
+def set_metadata(**fields):
+    return lambda header: header['__metadata__'].update(fields)
+
+
+def swap(header):
+    header['labels']['data_offsets'], header['difficult']['data_offsets'] = (
+        header['difficult']['data_offsets'],
+        header['labels']['data_offsets'],
+    )
+
+
+LIES = {
+    'numbers that NumPy lacks': (
+        set_entry('scores', dtype='BF16', shape=[3, 6]),
+        'but got bfloat16',
+    ),
+    'numbers of 8 bits': (set_entry('scores', dtype='F8_E4M3', shape=[3, 12]), 'but got F8_E4M3'),
+    'truth values': (set_entry('scores', dtype='BOOL', shape=[3, 12]), 'but got bool'),
+    'another sign': (set_entry('labels', dtype='U32'), '`labels` of int32, but got U32'),
+    'one dimension': (set_entry('scores', shape=[9]), 'to have 2 dimensions'),
+    'three dimensions': (set_entry('scores', shape=[1, 3, 3]), 'to have 2 dimensions'),
+    'images by classes the other way': (set_entry('scores', shape=[9, 1]), r'but got \(9, 1\)'),
+    'a larger array': (set_entry('scores', shape=[300, 300]), 'whole safetensors file'),
+    'a huge array': (set_entry('scores', shape=[1 << 40, 1 << 40]), 'whole safetensors file'),
+    'a negative size': (set_entry('scores', shape=[-3, -3]), 'whole safetensors file'),
+    'a size that is none': (set_entry('scores', shape=['3', 3]), 'whole safetensors file'),
+    'an offset beyond the end': (
+        set_entry('scores', data_offsets=[0, 1 << 60]),
+        'whole safetensors file',
+    ),
+    'arrays that overlap': (set_entry('labels', data_offsets=[0, 12]), 'whole safetensors file'),
+    'arrays in place of each other': (swap, 'whole safetensors file'),
+    'another kind of numbers': (set_entry('scores', dtype='NONE'), 'whole safetensors file'),
+    'classes that are text': (set_metadata(classes='"cat"'), 'JSON list, but got str'),
+    'classes that are a dict': (set_metadata(classes='{"cat": 1}'), 'JSON list, but got dict'),
+    'classes that are a nest': (set_metadata(classes='[' * 100_000), 'nested too deeply'),
+    'classes with NaN': (set_metadata(classes='["a", NaN, "b"]'), 'holds NaN'),
+    'classes that are numbers': (set_metadata(classes='[1, 2, 3]'), 'non-empty string'),
+    'half a character': (set_metadata(classes='["a", "\\ud800", "b"]'), 'lone surrogate'),
+    'classes that look the same': (
+        set_metadata(classes='["cat", "ca\\u200bt", "dog"]'),
+        'nobody sees',
+    ),
+    'two classes for three scores': (set_metadata(classes='["cat", "dog"]'), r'0\.\.1|\(3, 2\)'),
+    'no classes': (lambda header: header['__metadata__'].pop('classes'), 'JSON list'),
+    'no format': (lambda header: header['__metadata__'].pop('format'), '`format`'),
+    'no metadata': (lambda header: header.pop('__metadata__'), '`format`'),
+    'metadata of a wrong kind': (
+        lambda header: header.update(__metadata__=[1]),
+        'whole safetensors file',
+    ),
+    'no arrays': (
+        lambda header: [header.pop(name) for name in [*header] if name != '__metadata__'],
+        'whole safetensors file',
+    ),
+}
+
+
+@pytest.mark.parametrize('name', LIES)
+def test_a_header_that_lies(name, path):
+    change, reason = LIES[name]
+    lie(path, change)
+    with pytest.raises(ValueError, match=reason) as error:
+        load_scores(path)
+    assert str(path) in str(error.value)
+    assert len(str(error.value)) < 1000
+
+
+def test_a_header_that_two_readers_read_differently(path):
+    text = []
+    lie(path, lambda header: text.append(json.dumps(header)))
+    twice = text[0][:-1] + ', "scores": ' + json.dumps(json.loads(text[0])['scores']) + '}'
+    lie(path, lambda header: None, twice)
+    with pytest.raises(ScoreFileError, match=r'scores\.safetensors.*(twice|whole)'):
+        load_scores(path)
+
+
+def test_an_array_without_dimensions(path):
+    rewrite(path, labels_start=np.array(0))
+    with pytest.raises(ScoreFileError, match=r'`labels_start` to have 1 dimensions.*shape \(\)'):
+        load_scores(path)

@@ -13,7 +13,6 @@ rule) and a line feed after it. Format 2 has some of these as well: ``logits`` (
 ..., float16. Header: ``format``, ``classes`` (JSON), and the provenance.
 """
 
-import json
 import os
 import re
 from collections.abc import Sequence
@@ -26,6 +25,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...utils.files import PathLike, sha256
 from ..annotations import AnnotationError, Annotations, check_annotations, compare_classes
+from .header import ARRAYS, check_arrays, read_class_names, read_header
 
 FORMAT = 'morn_plugin scores 1'
 FORMAT_2 = 'morn_plugin scores 2'
@@ -100,7 +100,7 @@ def load_scores(
             f'{path}: expected `format` {FORMAT!r}, but got {found!r} (or {FORMAT_2!r}).'
         )
 
-    own = _read_classes(header, path)
+    own = read_class_names(header.get('classes'), str(path), ScoreFileError)
     if classes is not None:
         compare_classes(own, classes, f'{path}: `classes`', 'the data set')
     annotations = _read_annotations(arrays, own, str(path))
@@ -189,8 +189,12 @@ def _read(path: PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
     """Read the header, and the arrays that are not mapped."""
     try:
         with safe_open(Path(path), framework='numpy') as file:
-            names = [name for name in file.keys() if not _is_input(name)]  # noqa: SIM118  not a dict
-            return dict(file.metadata() or {}), {name: file.get_tensor(name) for name in names}
+            entries, _ = read_header(path, ScoreFileError)
+            header = dict(file.metadata() or {})
+            if header.get('format') not in (FORMAT, FORMAT_2):
+                return header, {}
+            check_arrays(entries, str(path), ScoreFileError)
+            return header, {name: file.get_tensor(name) for name in ARRAYS}
     except (SafetensorError, UnicodeDecodeError) as error:
         raise ScoreFileError(
             f'{path}: expected a whole safetensors file ({os.path.getsize(path)} bytes found), but '
@@ -242,47 +246,16 @@ def read_layout(path: PathLike) -> dict[str, tuple[str, list[int], int]]:
         By name NumPy's type (float16, float32; others are left out), the shape, and the offset in
         bytes from the beginning of the file.
     """
-    with open(path, 'rb') as file:
-        length = int.from_bytes(file.read(8), 'little')
-        header = json.loads(file.read(length))
-
-    types = dict(F16='float16', F32='float32')
-    start = 8 + length
+    entries, start = read_header(path, ScoreFileError)
     return {
-        name: (types.get(entry['dtype'], entry['dtype']), entry['shape'], start + begin)
-        for name, entry in header.items()
-        if name != '__metadata__'
-        for begin in entry['data_offsets'][:1]
+        name: (entry.kind, entry.shape, start + entry.data_offsets[0])
+        for name, entry in entries.items()
     }
-
-
-def _read_classes(header: dict[str, str], path: PathLike) -> list[str]:
-    try:
-        return list(json.loads(header.get('classes', '')))
-    except (json.JSONDecodeError, TypeError) as error:
-        raise ScoreFileError(
-            f'{path}: expected `classes` in the header to be a JSON list, but {error}.'
-        ) from error
 
 
 def _read_annotations(
     arrays: dict[str, np.ndarray], classes: list[str], source: str
 ) -> Annotations:
-    for name, dtype in (
-        ('scores', 'float32'),
-        ('img_paths', 'uint8'),
-        ('labels', 'int32'),
-        ('labels_start', 'int64'),
-        ('difficult', 'int32'),
-        ('difficult_start', 'int64'),
-    ):
-        if name not in arrays:
-            raise ScoreFileError(f'{source}: the array `{name}` is missing; got {sorted(arrays)}.')
-        if arrays[name].dtype != dtype:
-            raise ScoreFileError(
-                f'{source}: expected `{name}` of {dtype}, but got {arrays[name].dtype}.'
-            )
-
     names = arrays['img_paths'].tobytes().decode(errors='surrogateescape').split('\n')[:-1]
     data_list: list[dict[str, Any]] = [dict(img_path=name) for name in names]
     for key, target in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
