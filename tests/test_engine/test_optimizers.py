@@ -202,3 +202,10 @@ def test_fused_rmsprop_goes_on_after_loading():
         if step == 1:
             parameters[1].data.copy_(parameters[0].data)
     assert torch.equal(*parameters)
+
+
+def test_tensorflows_has_no_weight_decay():
+    weights = [torch.nn.Parameter(torch.ones(2))]
+    TFRMSprop(weights, weight_decay=0.0)
+    with pytest.raises(ValueError, match=r'no weight decay: expected `weight_decay` 0.*0\.1'):
+        TFRMSprop(weights, weight_decay=0.1)

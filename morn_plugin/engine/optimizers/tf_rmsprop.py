@@ -26,9 +26,10 @@ class TFRMSprop(Optimizer):
         alpha: Decay of the mean square.
         momentum: Decay of the momentum.
         eps: Added to the mean square.
+        weight_decay: 0, as TensorFlow's has none. MMPretrain's layer-wise rates ask for a number.
 
     Raises:
-        ValueError: If an argument is negative.
+        ValueError: If an argument is negative, or there is a weight decay.
     """
 
     def __init__(
@@ -38,7 +39,12 @@ class TFRMSprop(Optimizer):
         alpha: float = 0.9,
         momentum: float = 0.9,
         eps: float = 1.0,
+        weight_decay: float = 0.0,
     ) -> None:
+        if weight_decay != 0:
+            raise ValueError(
+                f'TFRMSprop has no weight decay: expected `weight_decay` 0, but got {weight_decay}.'
+            )
         defaults = dict(lr=lr, alpha=alpha, momentum=momentum, eps=eps)
         for name, value in defaults.items():
             if not value >= 0:

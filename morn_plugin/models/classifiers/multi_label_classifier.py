@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ...utils.precision import cast, find_dtype
 from ..features import check_before_pooling, find_width
+from ..layer_depth import explain_missing_depths, list_timm_depths
 from ..pretrained import load_pretrained, take_pretrained
 
 CNN = ('backbone', 'neck', 'head.fc')
@@ -118,6 +119,32 @@ class MultiLabelClassifier(ImageClassifier):
         half = torch.autocast(inputs.device.type, dtype) if is_half else nullcontext()
         with torch.set_grad_enabled(wants_graph), half:
             return super().extract_feat(inputs, stage)
+
+    def get_layer_depth(self, param_name: str) -> tuple[int, int]:
+        """Return how deep a parameter lies, for ``LearningRateDecayOptimWrapperConstructor``.
+
+        Args:
+            param_name: Its name in this model. Neck and head lie deepest, the decoder too.
+
+        Returns:
+            Its depth, 0 for the stem, and the number of layers.
+
+        Raises:
+            NotImplementedError: If the backbone does not tell; says what to do.
+        """
+        if hasattr(self.backbone, 'timm_model'):
+            depths = self._timm_depths
+            num_layers = max(depths.values()) + 2
+            name = param_name.removeprefix('backbone.timm_model.')
+            return depths.get(name, num_layers - 1), num_layers
+        try:
+            return super().get_layer_depth(param_name)
+        except NotImplementedError as error:
+            raise NotImplementedError(explain_missing_depths(self.backbone)) from error
+
+    @cached_property
+    def _timm_depths(self) -> dict[str, int]:
+        return list_timm_depths(self.backbone.timm_model)
 
     def _frozen_parts(self) -> list[nn.Module]:
         modules = dict(self.named_modules())
