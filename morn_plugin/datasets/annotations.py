@@ -14,7 +14,9 @@ image (PASCAL VOC's difficult objects); they become -1 in the target vector and
 are left out of losses and metrics.
 """
 
+import json
 import posixpath
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,6 +29,9 @@ from ..utils.class_names import find_faults
 from ..utils.describing import describe
 from ..utils.files import PathLike, atomic_write
 from ..utils.strict_json import dump_json, parse_json
+
+LONGEST_METAINFO = 4_000_000
+METAINFO_FIRST = re.compile(r'\s*\{\s*"metainfo"\s*:\s*')
 
 
 class AnnotationError(ValueError):
@@ -202,6 +207,38 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
         ) from error
     content = parse_json(text, str(path), AnnotationError, by_field=True)
     return check_annotations(content, str(path), classes)
+
+
+def load_classes(path: PathLike) -> list[str] | None:
+    """Read the class names of an annotation file, as far as possible without its images.
+
+    Where ``metainfo`` comes first, as :func:`save_annotations` writes it, the beginning of the file
+    is enough. Whether the whole is valid is for :func:`load_annotations`.
+
+    Returns:
+        The names, or None where the file has none.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        AnnotationError: If the names, or a file that has to be read whole, are not valid.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f'Annotation file {describe_missing(path)}')
+    with open(path, 'rb') as file:
+        start = file.read(LONGEST_METAINFO).decode('utf-8', errors='replace')
+
+    found = METAINFO_FIRST.match(start)
+    try:
+        metainfo, _ = json.JSONDecoder().raw_decode(start, found.end() if found else 0)
+    except (ValueError, RecursionError):
+        metainfo = None
+    if found is None or not isinstance(metainfo, dict):
+        text = path.read_bytes().decode('utf-8', errors='replace')
+        content = parse_json(text, str(path), AnnotationError, by_field=True)
+        metainfo = content.get('metainfo') if isinstance(content, dict) else None
+    classes = metainfo.get('classes') if isinstance(metainfo, dict) else None
+    return None if classes is None else check_classes(classes, str(path))
 
 
 def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:

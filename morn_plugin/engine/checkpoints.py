@@ -26,6 +26,7 @@ from .pickle_scan import find_unbounded
 LAST_CHECKPOINT = 'last_checkpoint'
 # In torch's format from before 1.6: magic number, protocol, system, content, names of storages.
 LEGACY_PICKLES = 5
+LONGEST_NAME = 4096
 
 
 class CheckpointError(RuntimeError):
@@ -260,7 +261,7 @@ def _read_last_checkpoint(folder: str, skipped: list[str]) -> str | None:
     if not osp.isfile(pointer):
         return None
     with open(pointer, encoding='utf-8', errors='replace') as file:
-        text = file.read().strip()
+        text = file.read(LONGEST_NAME).strip()
     name = osp.basename(text.replace('\\', '/'))
     if not name or '\0' in name or not osp.isfile(osp.join(folder, name)):
         skipped.append(f'{pointer}: it names {text[:200]!r}, which is not in this folder')
@@ -283,7 +284,7 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 
     Verified, and with errors that name the file.
     """
-    return load_checkpoint(filename, map_location)
+    return _without_code(load_checkpoint(filename, map_location))
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -298,4 +299,15 @@ def load_from_http(filename: str, map_location: Any = None, model_dir: str | Non
         os.makedirs(folder, exist_ok=True)
         torch.hub.download_url_to_file(filename, path)
     barrier()
-    return load_checkpoint(path, map_location)
+    return _without_code(load_checkpoint(path, map_location))
+
+
+def _without_code(checkpoint: Any) -> Any:
+    """Take ``meta.config`` away, which MMEngine would run as a Python file when it resumes.
+
+    It reads the number of GPUs out of it, which versions before 0.1 wrote there.
+    """
+    meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+    return checkpoint

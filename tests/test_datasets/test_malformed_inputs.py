@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from mmengine.config import ConfigDict
+from mmengine.registry import init_default_scope
+from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
@@ -523,6 +526,10 @@ class FakeRunner:
                 )
             )
         self.cfg = ConfigDict(loaders)
+        init_default_scope('mmpretrain')
+        dataset = DATASETS.build(self.cfg.train_dataloader.dataset)
+        self.train_dataloader = SimpleNamespace(dataset=dataset)
+        self._val_loop = self._test_loop = None
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,8 @@ def make_runner(labels=(), model=None, **fields):
         test_dataloader=loop.dataloader,
         model=model or nn.Module(),
         logger=getLogger('test_hooks'),
+        _resume=False,
+        _load_from='x.pth',
         **fields,
     )
 

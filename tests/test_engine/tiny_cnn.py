@@ -39,3 +39,14 @@ class KillOnceHook(Hook):
         if runner.iter == self.iteration and get_rank() == self.rank and not self.marker.exists():
             self.marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
+
+
+@HOOKS.register_module(force=True)
+class DisturbHook(Hook):
+    """Lets the second process start from other weights than the first."""
+
+    priority = 'LOWEST'
+
+    def before_train(self, runner: Any) -> None:
+        if get_rank() == 1:
+            next(iter(runner.model.parameters())).data.add_(1)

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from safetensors import SafetensorError, safe_open
 
+from ...utils.checks import describe_missing
 from ...utils.files import PathLike, sha256
 from ..annotations import AnnotationError, Annotations, check_annotations, compare_classes
 from .header import ARRAYS, check_arrays, read_class_names, read_header
@@ -90,7 +91,7 @@ def load_scores(
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
-            f'Score file {path} does not exist. tools/extract_scores.py makes it.'
+            f'Score file {describe_missing(path)} tools/extract_scores.py makes it.'
         )
 
     header, arrays = _read(path)
@@ -111,6 +112,26 @@ def load_scores(
     if checkpoint is not None:
         check_origin(provenance, checkpoint, str(path))
     return ScoreFile(arrays['scores'], annotations, provenance, inputs)
+
+
+def read_header(path: PathLike) -> tuple[list[str], dict[str, str]]:
+    """Read the class names and the provenance of a cached file, and nothing of its arrays.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ScoreFileError: If it is truncated, or its header is not as it should be.
+    """
+    if not os.path.isfile(path):
+        raise FileNotFoundError(
+            f'Score file {describe_missing(path)} tools/extract_scores.py makes it.'
+        )
+    try:
+        with safe_open(Path(path), framework='numpy') as file:
+            header = dict(file.metadata() or {})
+    except (SafetensorError, UnicodeDecodeError) as error:
+        raise ScoreFileError(f'{path}: expected a whole safetensors file, but {error}.') from error
+    provenance = {key: value for key, value in header.items() if key not in ('format', 'classes')}
+    return _read_classes(header, path), provenance
 
 
 def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) -> None:

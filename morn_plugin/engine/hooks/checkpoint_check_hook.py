@@ -1,59 +1,138 @@
-"""A model must not be used on other classes than it was trained for.
+"""What is loaded must be what the run needs: its classes, its tensors, its state."""
 
-Nor frozen before it was trained at all.
-"""
-
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
-from mmengine.runner import Runner
+from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import HOOKS
 
 from ...datasets.annotations import compare_classes
+from ..same_start import require_same_start
+from ..training_state import take_training_state
+from ..weights import bare_model, load_weights, summarize
 
 
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
-    """Checks what was loaded.
+    """Checks what was loaded, before any of it is used.
 
-    When a checkpoint is loaded, its class list must be that of the data set, in names and in order.
-    Before training, a frozen classifier (``frozen`` with ``'head.fc'``) must have come from a
-    checkpoint.
+    - The class list of a checkpoint must be that of the data set, in names and in order.
+    - A test, or the extraction of scores, needs every tensor of the model.
+    - A run that is resumed needs all of the state that it goes on from, and none of another run's:
+      see :mod:`morn_plugin.engine.training_state`.
+    - A run that starts from weights (``load_from``) needs every tensor of its frozen parts; what
+      else is left as it was initialised is named in the log. A frozen part without weights from
+      anywhere is an error.
+    - The processes of a distributed run start from the same state.
 
     Raises:
         AnnotationError: If the class lists differ.
-        ValueError: If the frozen classifier was never trained.
+        ValueError: If tensors or state are missing, or those of another model or run; names them
+            all.
+        RuntimeError: If the processes differ.
     """
+
+    priority = 'HIGHEST'
 
     def __init__(self) -> None:
         self._loaded = False
+        self._compared = False
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Compare the class lists, where both sides have one."""
+        """Compare the checkpoint with the run."""
         self._loaded = True
-        found = (checkpoint.get('meta') or {}).get('dataset_meta') or {}
+        meta = checkpoint.get('meta')
+        found = (meta.get('dataset_meta') if isinstance(meta, Mapping) else None) or {}
         expected = dataset_classes(runner)
         if found.get('classes') and expected:
             compare_classes(
                 found['classes'], expected, 'The classes of the checkpoint', 'the data set'
             )
+        if runner._resume:
+            take_training_state(runner, checkpoint)
+        else:
+            require_weights(runner, checkpoint, isinstance(runner._train_loop, BaseLoop))
 
     def before_train(self, runner: Runner) -> None:
-        """Refuse to train a decoder on a classifier with random weights."""
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        if 'head.fc' in getattr(model, 'frozen', ()) and not self._loaded:
+        """Refuse to train behind frozen parts with random weights."""
+        random = [] if self._loaded else list(_random_parts(runner))
+        if random:
             raise ValueError(
-                "The CNN's classifier is frozen (`frozen` of the model has 'head.fc'), but no "
-                'checkpoint was loaded, so that it is random. Train the first stage and name its '
-                'checkpoint: --cfg-options load_from=work_dirs/<first stage>/<checkpoint>.pth'
+                f'The parts {random} of the model are frozen (`frozen`) and have weights from '
+                'nowhere: no checkpoint was loaded, so that they are random. Train the first stage '
+                'and name its checkpoint: --cfg-options '
+                'load_from=work_dirs/<first stage>/<checkpoint>.pth'
             )
+
+    def before_train_epoch(self, runner: Runner) -> None:
+        """Compare the processes, once, after all hooks have prepared the start."""
+        if not self._compared:
+            require_same_start(runner)
+            self._compared = True
+
+
+def require_weights(
+    runner: Runner, checkpoint: Mapping[str, Any], is_training: bool, log: bool = True
+) -> None:
+    """Require of a checkpoint what a run needs, and say what it leaves untouched.
+
+    Args:
+        runner: The run, which does not resume.
+        checkpoint: What was loaded from ``runner._load_from``.
+        is_training: Whether the run trains; a test needs every tensor.
+        log: Whether to say what does not fit, and is not needed.
+
+    Raises:
+        ValueError: If a tensor is missing that the run needs.
+    """
+    source, logger = str(runner._load_from), runner.logger
+    misfits = load_weights(runner.model, checkpoint.get('state_dict', checkpoint))
+    frozen = getattr(bare_model(runner.model), 'frozen', ())
+    needed = misfits.within(frozen) if is_training else misfits.unset
+    if needed:
+        why = 'These parts are frozen' if is_training else 'A test needs every tensor'
+        lines = ''.join(f'\n- {line}' for line in misfits.describe(needed))
+        others = f' It has {summarize(misfits.unexpected)}.' if misfits.unexpected else ''
+        raise ValueError(
+            f'{source} is not a checkpoint of this model:{lines}\n{why}, and would be left at '
+            f'their random weights.{others} Name the checkpoint that belongs to the config.'
+        )
+    if misfits.unset and not misfits.matching:
+        raise ValueError(
+            f'{source} holds no tensor of this model, so that nothing would be loaded: it has '
+            f'{summarize(misfits.unexpected) or "none"}, and the model {summarize(misfits.unset)}.'
+        )
+
+    if log and misfits.unset:
+        logger.info(f'Not from {source}, but as initialised: {summarize(misfits.unset)}.')
+    if log and misfits.unexpected:
+        logger.info(f'Of no use to this model in {source}: {summarize(misfits.unexpected)}.')
 
 
 def dataset_classes(runner: Runner) -> list[str] | None:
-    """Give the class names of the data set that the runner is about to use, or None."""
+    """Return the class names of the data set that the runner is about to use, or None."""
     for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
         dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
         if dataset is not None:
             return list(dataset.metainfo.get('classes') or []) or None
     return None
+
+
+def _random_parts(runner: Runner) -> Iterator[str]:
+    """Name the frozen parts that have weights from nowhere."""
+    model = bare_model(runner.model)
+    modules = dict(model.named_modules())
+    settings = runner.cfg.get('model', {}) if hasattr(runner, 'cfg') else {}
+    for part in getattr(model, 'frozen', ()):
+        has_weights = any(True for _ in modules[part].parameters()) if part in modules else False
+        if part == 'head.fc' or (has_weights and not _is_pretrained(settings.get(part))):
+            yield part
+
+
+def _is_pretrained(setting: Any) -> bool:
+    """Tell whether the setting of a part names weights to start from."""
+    if isinstance(setting, Mapping):
+        is_named = setting.get('pretrained') or str(setting.get('type')).endswith('Pretrained')
+        return bool(is_named) or any(map(_is_pretrained, setting.values()))
+    return isinstance(setting, list | tuple) and any(map(_is_pretrained, setting))

@@ -2,16 +2,28 @@
 
 import os.path as osp
 from collections import deque
+from collections.abc import Mapping
 from typing import Any
 
-from mmengine.dist import broadcast, is_main_process
+from mmengine.dist import (
+    all_gather_object,
+    broadcast,
+    broadcast_object_list,
+    is_main_process,
+)
 from mmengine.hooks import CheckpointHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
 from ..checkpoints import LAST_CHECKPOINT, find_resumable, remove_unfinished
-
-VALIDATED, OUTDATED_BEST = 'validated_at_iter', 'outdated_best_ckpts'
+from ..training_state import (
+    OUTDATED_BEST,
+    VALIDATED,
+    TrainingStateError,
+    forget_paths,
+    inside_epoch,
+    take_paths,
+)
 
 
 @HOOKS.register_module()
@@ -21,8 +33,10 @@ class ResumableCheckpointHook(CheckpointHook):
     - Files are written under another name, flushed to disk and renamed; what they replace is
     removed after that.
     - Paths in them and in ``last_checkpoint`` are relative to the folder, so that it can be moved
-    and copied.
-    - Resuming takes the newest intact checkpoint, and says which it skipped and why.
+    and copied; nothing that is read from either leads out of the folder, to be read, written or
+    removed.
+    - Resuming takes the newest intact checkpoint, and says which it skipped and why. The first
+    process chooses for all.
     - A checkpoint from before a validation is followed by that validation when resumed, so that the
     best checkpoint and
       whatever depends on it are the same too.
@@ -45,24 +59,64 @@ class ResumableCheckpointHook(CheckpointHook):
                 f'{type(self).__name__} has no such argument: {", ".join(map(repr, self.args))}.'
             )
         self.auto_resume = auto_resume
+        self._has_chosen = self._is_inside_epoch = False
 
     def before_run(self, runner: Runner) -> None:
         """Choose the checkpoint to resume from, unless the config names one."""
-        if not (self.auto_resume or (runner._resume and runner._load_from is None)):
+        self.choose_checkpoint(runner)
+
+    def choose_checkpoint(self, runner: Runner) -> None:
+        """Let the first process choose the checkpoint to resume from, once, for all processes.
+
+        Raises:
+            FileNotFoundError: In all processes, if one of them cannot see it.
+        """
+        is_asked = self.auto_resume or (runner._resume and runner._load_from is None)
+        if self._has_chosen or not is_asked:
             return
+        self._has_chosen = True
+
         folder = self._folder(runner)
-        path, skipped = find_resumable(folder, self.filename_tmpl)
+        found = [find_resumable(folder, self.filename_tmpl) if is_main_process() else None]
+        broadcast_object_list(found)
+        assert found[0] is not None
+        path, skipped = found[0]
         for message in skipped:
             runner.logger.warning(
                 f'Skipped when looking for a checkpoint to resume from: {message}'
             )
-        if path is None and skipped:
-            runner.logger.warning(
-                f'No intact checkpoint in {folder}: training starts from the beginning.'
-            )
+        _require_visible(path)
+
         runner._resume = path is not None
         if path is not None:
             runner._load_from = path
+        elif skipped:
+            runner.logger.warning(
+                f'No intact checkpoint in {folder}: training starts from the beginning.'
+            )
+        else:
+            runner.logger.info(f'Nothing to resume in {folder}: training starts at the beginning.')
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take over what names files, checked, before the message hub gets it."""
+        if not runner._resume:
+            return
+        hub = checkpoint.get('message_hub')
+        info = hub.get('runtime_info') if isinstance(hub, Mapping) else None
+        if not isinstance(info, dict):
+            raise TrainingStateError(
+                f'{runner._load_from}: expected a dict `message_hub.runtime_info` to resume from, '
+                f'but got {type(info).__name__}.'
+            )
+
+        take_paths(info)
+        if not _is_in(str(runner._load_from), self._folder(runner)):
+            forget_paths(info)
+            runner.logger.info(
+                f'Resuming from another folder than {self._folder(runner)}: the files there, the '
+                'best checkpoint too, stay as they are.'
+            )
+        self._is_inside_epoch = inside_epoch(runner, checkpoint['meta'])
 
     def before_train(self, runner: Runner) -> None:
         """Set the folder up, and run a validation that an interruption prevented."""
@@ -71,14 +125,14 @@ class ResumableCheckpointHook(CheckpointHook):
             runner.message_hub.update_info(
                 key, osp.join(self._folder(runner), osp.basename(info[key]))
             )
+        self._say_if_finished(runner)
         self.last_ckpt = info.get('last_ckpt')
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
         if self.save_best:
-            self._remove_outdated_best(
-                [osp.join(self.out_dir, name) for name in info.get(OUTDATED_BEST, ())]
-            )
+            outdated = [osp.basename(name) for name in info.get(OUTDATED_BEST, ())]
+            self._remove_outdated_best([osp.join(self.out_dir, name) for name in outdated])
         if self._validation_is_due(runner):
             runner.logger.info(
                 'Validating first: the checkpoint is from before the validation that was due.'
@@ -116,7 +170,18 @@ class ResumableCheckpointHook(CheckpointHook):
         ]
 
     @staticmethod
-    def _validation_is_due(runner: Runner) -> bool:
+    def _say_if_finished(runner: Runner) -> None:
+        loop = runner.train_loop
+        by_epoch = isinstance(loop, EpochBasedTrainLoop)
+        at, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+        if runner._resume and at >= last:
+            unit, option = ('epoch', 'max_epochs') if by_epoch else ('iteration', 'max_iters')
+            runner.logger.info(
+                f'Training is finished: {runner._load_from} is from {unit} {at} of {last}. To '
+                f'train on: --cfg-options train_cfg.{option}=N'
+            )
+
+    def _validation_is_due(self, runner: Runner) -> bool:
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         at = loop.epoch if by_epoch else loop.iter
@@ -126,8 +191,8 @@ class ResumableCheckpointHook(CheckpointHook):
             or runner.message_hub.runtime_info.get(VALIDATED) == loop.iter
         ):
             return False
-        if by_epoch and loop.iter != loop.epoch * len(loop.dataloader):
-            return False  # in the middle of an epoch
+        if by_epoch and self._is_inside_epoch:
+            return False
         loop._decide_current_val_interval()
         last = loop.max_epochs if by_epoch else loop.max_iters
         return at >= loop.val_begin and (at % loop.val_interval == 0 or at == last)
@@ -197,6 +262,21 @@ class ResumableCheckpointHook(CheckpointHook):
     def _remove(self, path: str) -> None:
         if is_main_process() and self.file_backend.isfile(path):
             self.file_backend.remove(path)
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return osp.realpath(osp.dirname(path)) == osp.realpath(folder)
+
+
+def _require_visible(path: str | None) -> None:
+    """Raise in all processes if one of them cannot see a file."""
+    seen = all_gather_object(path is None or osp.isfile(path))
+    blind = [rank for rank, sees in enumerate(seen) if not sees]
+    if blind:
+        raise FileNotFoundError(
+            f'The first process chose {path} to resume from, but the processes {blind} see no such '
+            'file: put the work folder on a disk that all of them share.'
+        )
 
 
 def _share_buffers(runner: Runner) -> None:

@@ -48,8 +48,8 @@ class FusedRMSprop(Adam):
             params, lr=lr, betas=(0.0, alpha), eps=eps, weight_decay=weight_decay, fused=True
         )
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, once it is checked: the fused kernel looks at no shape.
+    def check_state(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return a state as it can be loaded: the fused kernel looks at no shape.
 
         Raises:
             ValueError: If it does not fit the parameters, or is not that of this optimizer.
@@ -64,7 +64,11 @@ class FusedRMSprop(Adam):
                 f'at most {MAX_ALPHA}, and step counts from {BIAS_GONE:g} on, but got {betas} and '
                 f'{counts[:3]}.'
             )
-        super().load_state_dict(checked)
+        return checked
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, once it is checked, see :meth:`check_state`."""
+        super().load_state_dict(self.check_state(state_dict))
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step; ``closure``, if given, recomputes the loss, which is returned.

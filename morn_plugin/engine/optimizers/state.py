@@ -14,6 +14,8 @@ from mmengine.logging import print_log
 from torch import Tensor, optim
 from torch.optim import Optimizer
 
+from ...utils.describing import shorten
+
 # What these keep of a parameter is a single number or has the parameter's shape.
 ELEMENTWISE = {
     optim.SGD,
@@ -100,8 +102,8 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
         if not isinstance(params, list) or len(params) != len(own['params']):
             yield f'{where}.params`: expected {len(own["params"])} parameters, but got {number!r}'
         for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION}:
-            if not _is_alike(saved[key], own[key]):
-                yield f'{where}.{key}` is {_shorten(saved[key])}, but here {own[key]!r}'
+            if not is_alike(saved[key], own[key]):
+                yield f'{where}.{key}` is {shorten(saved[key])}, but here {own[key]!r}'
 
     lists = [group['params'] for group in groups if isinstance(group.get('params'), list)]
     indices = [index for params in lists for index in params]
@@ -109,13 +111,22 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
         yield '`param_groups` name parameters by other than distinct whole numbers'
 
 
-def _is_alike(saved: Any, own: Any) -> bool:
-    """Tell whether an option can be taken from a file: a finite number for a number, else equal."""
+def is_alike(saved: Any, own: Any) -> bool:
+    """Tell whether an option can be taken from a file: a finite number for a number, else equal.
+
+    Examples:
+        >>> is_alike(3, 0.1), is_alike((0.9, 0.99), (0.0, 0.5)), is_alike(float('nan'), 0.1)
+        (True, True, False)
+        >>> is_alike(True, False), is_alike('x', 0.1), is_alike((0.9,), (0.0, 0.5))
+        (False, False, False)
+    """
     if isinstance(own, tuple | list):
         is_as_long = isinstance(saved, tuple | list) and len(saved) == len(own)
-        return is_as_long and all(map(_is_alike, saved, own))
+        return is_as_long and all(map(is_alike, saved, own))
+    if isinstance(own, Mapping):
+        return isinstance(saved, Mapping) and all(map(_is_number, saved.values()))
     if isinstance(own, float | int) and not isinstance(own, bool):
-        return _is_number(saved)
+        return _is_number(saved) or (isinstance(saved, float) and saved == own)
     if isinstance(own, Tensor):
         return _is_number(saved) or (isinstance(saved, Tensor) and _is_single(saved))
     return type(saved) is type(own) and saved == own
@@ -145,9 +156,9 @@ def _find_wrong_entries(
     for index, entry in state_dict['state'].items():
         parameter = parameters.get(index) if type(index) is int else None
         if parameter is None:
-            yield f'it is for a parameter {_shorten(index)}, of which there is none'
+            yield f'it is for a parameter {shorten(index)}, of which there is none'
         elif not isinstance(entry, Mapping):
-            yield f'of parameter {index} it holds {_shorten(entry)} in place of a dict'
+            yield f'of parameter {index} it holds {shorten(entry)} in place of a dict'
         elif names is not None and set(entry) != set(names):
             yield f'of parameter {index} it holds {sorted(map(str, entry))}, not {sorted(names)}'
         elif same_shape:
@@ -178,7 +189,7 @@ def _find_misfit(name: str, value: Any, index: int, parameter: Tensor) -> Iterat
 def _describe(value: Any) -> str:
     if isinstance(value, Tensor):
         return f'a tensor of the shape {tuple(value.shape)}, {value.dtype}, {value.layout}'
-    return _shorten(value)
+    return shorten(value)
 
 
 def _say_what_is_kept(optimizer: Optimizer, groups: list[dict[str, Any]]) -> None:
@@ -239,8 +250,3 @@ def _by_saved_index(optimizer: Optimizer, state_dict: Mapping[str, Any]) -> dict
     saved = [index for group in state_dict['param_groups'] for index in group['params']]
     own = [parameter for group in optimizer.param_groups for parameter in group['params']]
     return dict(zip(saved, own, strict=True))
-
-
-def _shorten(value: Any, limit: int = 60) -> str:
-    text = repr(value)
-    return text if len(text) <= limit else f'{text[:limit]}...'

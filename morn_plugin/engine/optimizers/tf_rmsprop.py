@@ -51,13 +51,17 @@ class TFRMSprop(Optimizer):
                 raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
         super().__init__(params, defaults)
 
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, once it is checked.
+    def check_state(self, state_dict: dict[str, Any]) -> dict[str, Any]:
+        """Return a state as it can be loaded.
 
         Raises:
             ValueError: If it does not fit the parameters, or is not that of this optimizer.
         """
-        super().load_state_dict(check_state(self, state_dict, names=('mean_square', 'momentum')))
+        return check_state(self, state_dict, names=('mean_square', 'momentum'))
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Load a state, once it is checked, see :meth:`check_state`."""
+        super().load_state_dict(self.check_state(state_dict))
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]

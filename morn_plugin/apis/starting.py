@@ -1,0 +1,229 @@
+"""The start of a run: what can be wrong is found before the data are read, and nothing is left."""
+
+import logging
+import os
+import os.path as osp
+import re
+import shutil
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.hooks import CheckpointHook, Hook
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from ..datasets.annotations import AnnotationError
+from ..datasets.cached import ScoreFileError
+from ..engine.checkpoints import CheckpointError, load_checkpoint
+from ..engine.hooks import CheckpointCheckHook, DataCheckHook, ResumableCheckpointHook
+from ..engine.hooks.checkpoint_check_hook import require_weights
+from ..engine.training_state import TrainingStateError, require_own_weights
+from .agreement import check_agreement, find_class, is_type
+from .config_check import ConfigError, check_config
+
+# Mistakes of whoever starts a run: their messages say all, a traceback would hide them.
+MISTAKES = (
+    AnnotationError,
+    CheckpointError,
+    ConfigError,
+    FileNotFoundError,
+    ScoreFileError,
+    TrainingStateError,
+)
+LOG_FOLDER = re.compile(r'\d{8}_\d{6}')
+CHECKS = dict(checkpoint_check=CheckpointCheckHook, data_check=DataCheckHook)
+
+
+def check_settings(
+    cfg: Config,
+    source: str,
+    loaders: Sequence[str],
+    others: Mapping[str, Sequence[str]] | None = None,
+) -> dict[str, Any] | None:
+    """Check a config before anything is built, and the checkpoint that it starts from.
+
+    Args:
+        cfg: The config; hooks that check what is loaded are added, and the number of classes.
+        source: Its file, for messages.
+        loaders: The data loaders that the run uses.
+        others: Classes that must be those of the data, by where they come from.
+
+    Returns:
+        The content of the checkpoint named by ``load_from``, where that is a local file.
+
+    Raises:
+        ConfigError: Names all mistakes that were found.
+        CheckpointError: If the checkpoint cannot be read.
+    """
+    check_config(cfg, source)
+    add_checks(cfg)
+    checkpoint = read_checkpoint(cfg.get('load_from'))
+    meta = (checkpoint or {}).get('meta')
+    dataset_meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
+    classes = dataset_meta.get('classes') if isinstance(dataset_meta, Mapping) else None
+    named = dict(others or {})
+    if classes:
+        named[f'the checkpoint {cfg.load_from}'] = classes
+    check_agreement(cfg, loaders, named, source)
+    return checkpoint
+
+
+def add_checks(cfg: Config) -> None:
+    """Add the hooks that compare what is loaded, where the config has not got them."""
+    hooks = cfg.setdefault('default_hooks', {})
+    custom = cfg.get('custom_hooks') or []
+    for name, kind in CHECKS.items():
+        if name not in hooks and not any(is_type(hook, HOOKS, kind) for hook in custom):
+            hooks[name] = dict(type=kind.__name__)
+
+
+def read_checkpoint(path: str | None) -> dict[str, Any] | None:
+    """Read a checkpoint, if it is a local file.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        CheckpointError: If it is damaged, refused or no checkpoint.
+    """
+    if not path or '://' in path:
+        return None
+    content = load_checkpoint(path)
+    if not isinstance(content, dict):
+        raise CheckpointError(
+            f'Checkpoint {path} holds a {type(content).__name__}: expected a dict with the '
+            '`state_dict` of a model.'
+        )
+    return content
+
+
+def resume_safely(cfg: Config, checkpoint: str) -> None:
+    """Let a run resume, through the hook that takes no path from a checkpoint.
+
+    Args:
+        cfg: The config.
+        checkpoint: The checkpoint, or ``'auto'`` for the newest intact one of the work folder.
+    """
+    hooks = cfg.setdefault('default_hooks', {})
+    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    if find_class(HOOKS, hook.get('type')) is CheckpointHook:
+        hook['type'] = ResumableCheckpointHook.__name__
+
+    if checkpoint != 'auto':
+        cfg.resume, cfg.load_from = True, checkpoint
+    elif is_type(hook, HOOKS, ResumableCheckpointHook):
+        hook['auto_resume'] = True
+    else:
+        cfg.resume, cfg.load_from = True, None
+
+
+def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_training: bool) -> None:
+    """Compare the checkpoint that a run starts from with its model, before the data are read.
+
+    Args:
+        runner: The run, its model built.
+        checkpoint: The content of ``load_from``, if it is at hand.
+        is_training: Whether the run trains.
+
+    Raises:
+        ValueError: If tensors are missing that the run needs.
+        TrainingStateError: If the run resumes, and cannot go on from it.
+    """
+    for hook in runner.hooks if is_training else ():
+        if isinstance(hook, ResumableCheckpointHook):
+            hook.choose_checkpoint(runner)
+    if runner._resume and is_training:
+        content = read_checkpoint(runner._load_from)
+        if content is not None:
+            require_own_weights(runner, content)
+    elif checkpoint is not None:
+        require_weights(runner, checkpoint, is_training, log=False)
+
+
+class _Watch(Hook):
+    """Notes that a run has come to its first batch."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.has_begun = False
+
+    def before_train_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.has_begun = True
+
+    def before_val_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.has_begun = True
+
+    def before_test_iter(self, *args: Any, **kwargs: Any) -> None:
+        self.has_begun = True
+
+
+@contextmanager
+def tidy_start(cfg: Config) -> Iterator[Hook]:
+    """Take back what a run has written, if it fails before its first batch.
+
+    That is the folder of its log, the copy of its config, and the work folder where it was made for
+    this. A mistake of whoever started the run ends it with its message alone.
+
+    Args:
+        cfg: The config, with its ``work_dir``.
+
+    Yields:
+        A hook to register with the run, which notes the first batch.
+    """
+    folder = osp.abspath(cfg.work_dir)
+    made = list(_missing_folders(folder))
+    copy = osp.join(folder, osp.basename(cfg.filename or ''))
+    before = _read(copy)
+    watch = _Watch()
+    try:
+        yield watch
+    except BaseException as error:
+        if not watch.has_begun and is_main_process():
+            _remove_log(folder)
+            _put_back(copy, before)
+            for parent in made:
+                with suppress(OSError):
+                    os.rmdir(parent)
+        if isinstance(error, MISTAKES) and not watch.has_begun:
+            sys.exit(str(error))
+        raise
+
+
+def _missing_folders(folder: str) -> Iterator[str]:
+    """Yield the folders that are made for this one, it first."""
+    while not osp.isdir(folder):
+        yield folder
+        folder = osp.dirname(folder)
+
+
+def _remove_log(work_dir: str) -> None:
+    """Remove the log folder of this process's run, which has its name from the time."""
+    for handler in list(MMLogger.get_current_instance().handlers):
+        if isinstance(handler, logging.FileHandler):
+            folder = osp.dirname(handler.baseFilename)
+            is_own = osp.dirname(folder) == work_dir and LOG_FOLDER.fullmatch(osp.basename(folder))
+            if is_own:
+                handler.close()
+                MMLogger.get_current_instance().removeHandler(handler)
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(path: str) -> bytes | None:
+    if not osp.isfile(path):
+        return None
+    with open(path, 'rb') as file:
+        return file.read()
+
+
+def _put_back(path: str, content: bytes | None) -> None:
+    if _read(path) == content:
+        return
+    if content is None:
+        os.remove(path)
+        return
+    with open(path, 'wb') as file:
+        file.write(content)

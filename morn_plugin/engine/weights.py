@@ -1,0 +1,130 @@
+"""Load the tensors of a checkpoint into a model, and say what of them did not fit.
+
+MMEngine loads what fits and passes over the rest with a line in the log, so that a wrong checkpoint
+leaves a model at its random weights.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from mmengine.model import BaseTTAModel
+from torch import Tensor, nn
+
+from .distributed import unwrap
+
+# Buffers that weights need not bring: PyTorch counts them, or the architecture gives them.
+DERIVED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
+WRAPPED = re.compile(r'^module\.')  # what MMEngine takes away as well
+MISMATCH = re.compile(r'size mismatch for ([^:]+): .*?Size\((.*?)\).*?Size\((.*?)\)', re.DOTALL)
+
+
+@dataclass
+class Misfits:
+    """What of a checkpoint and a model does not belong together.
+
+    Attributes:
+        missing: Tensors of the model that the checkpoint has not.
+        unexpected: Tensors of the checkpoint that the model has not.
+        shapes: Tensors of both with different shapes, and a line that says which.
+        matching: The number of tensors that fit.
+    """
+
+    missing: list[str]
+    unexpected: list[str]
+    shapes: dict[str, str]
+    matching: int
+
+    @property
+    def unset(self) -> list[str]:
+        """The tensors of the model that loading leaves as they are."""
+        return [*self.missing, *self.shapes]
+
+    def within(self, parts: Iterable[str]) -> list[str]:
+        """Return the tensors of some submodules that loading leaves as they are."""
+        prefixes = tuple(f'{part}.' for part in parts)
+        return [name for name in self.unset if name.startswith(prefixes)]
+
+    def describe(self, names: Iterable[str]) -> list[str]:
+        """Write one line for all missing tensors among ``names``, and one for each other shape."""
+        names = list(names)
+        missing = [name for name in names if name not in self.shapes]
+        lines = [f'it lacks {summarize(missing)}'] if missing else []
+        return lines + [self.shapes[name] for name in names if name in self.shapes]
+
+
+def bare_model(model: nn.Module) -> Any:
+    """Return the model inside of what distributes it or averages its views."""
+    inner: Any = unwrap(model)
+    while isinstance(inner, BaseTTAModel):
+        inner = unwrap(inner.module)
+    return inner
+
+
+def load_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> Misfits:
+    """Load what fits, as MMEngine does, and return what does not.
+
+    Modules have their say: some rename the tensors of older versions, resize position embeddings or
+    take over buffers of any size.
+
+    Args:
+        model: The model, also inside of a wrapper.
+        state_dict: The checkpoint's.
+    """
+    saved = {WRAPPED.sub('', str(name)): value for name, value in state_dict.items()}
+    tensors = {name: value for name, value in saved.items() if isinstance(value, Tensor)}
+    found = getattr(state_dict, '_metadata', None)
+    metadata = found if isinstance(found, Mapping) else {}
+    missing: list[str] = []
+    unexpected: list[str] = []
+    errors: list[str] = []
+
+    def load(module: nn.Module, local: dict[str, Any], prefix: str) -> None:
+        own = metadata.get(prefix[:-1], {})
+        module._load_from_state_dict(local, prefix, own, True, missing, unexpected, errors)
+        for name, child in module.named_children():
+            start = f'{prefix}{name}.'
+            load(child, {key: local[key] for key in local if key.startswith(start)}, start)
+
+    inner = bare_model(model)
+    load(inner, tensors, '')
+    shapes = dict(_read_error(error) for error in errors)
+    missing = [name for name in missing if not name.endswith(DERIVED)]
+    unexpected = [name for name in unexpected if not name.endswith(DERIVED)]
+    unexpected += sorted(saved.keys() - tensors.keys())
+    wanted = {name for name in inner.state_dict() if not name.endswith(DERIVED)}
+    matching = len(wanted - set(missing) - set(shapes))
+    return Misfits(missing, unexpected, shapes, matching)
+
+
+def _read_error(error: str) -> tuple[str, str]:
+    found = MISMATCH.search(error)
+    if found is None:
+        return error, error
+    name, saved, own = found.groups()
+    shapes = [tuple(map(int, re.findall(r'\d+', text))) for text in (saved, own)]
+    return name, f'its `{name}` has the shape {shapes[0]}, but that of the model {shapes[1]}'
+
+
+def summarize(names: Iterable[str], shown: int = 4) -> str:
+    """Name many tensors in few words, by the submodules that hold them.
+
+    Examples:
+        >>> summarize(['head.fc.weight', 'head.fc.bias', 'scale'])
+        'head.fc.* (2 tensors), scale'
+    """
+    parts = Counter(name.rpartition('.')[0] for name in names)
+    if len(parts) > shown:  # whole branches then
+        parts = Counter('.'.join(name.split('.')[:2]) for name in parts.elements())
+    if len(parts) > shown:
+        parts = Counter(name.split('.')[0] for name in parts.elements())
+
+    single = {name.rpartition('.')[0]: name for name in names}
+    written = [
+        f'{part}.* ({number} tensors)' if number > 1 or part not in single else single[part]
+        for part, number in parts.items()
+    ]
+    more = len(written) - shown
+    return ', '.join([*written[:shown], *([f'... ({more} more)'] if more > 0 else [])])
