@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 
 import morn_plugin
 from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis.agreement import TESTING
+from morn_plugin.apis.starting import build_runner, tidy_start
 from morn_plugin.datasets.cached.writer import MAX_GB
 from morn_plugin.datasets.wrapping import innermost, with_pipeline
 from morn_plugin.engine.distributed import unwrap
@@ -107,38 +109,43 @@ def image_folder(dataset: ConfigDict) -> str:
     return osp.join(dataset.get('data_root', ''), prefix)
 
 
+def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:
+    """Write the file, and return the number of images in it."""
+    model = unwrap(runner.model)
+    if inputs:
+        model.keep_inputs(inputs)
+    (metric,) = runner.test_evaluator.metrics
+    metric.provenance = origin
+    metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
+    metric.read_dataset(runner.test_dataloader.dataset)
+
+    try:
+        return runner.test()['scores/images']
+    except BaseException:
+        metric.writer.discard()
+        raise
+
+
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     dataset = use_split(cfg, args.split)
     inputs = chosen_inputs(args)
 
-    cfg.load_from = args.checkpoint
-    cfg.test_evaluator = [
-        dict(
-            type='DumpScores',
-            out=args.out,
-            img_prefix=image_folder(dataset),
-            provenance=provenance(cfg, args, dataset),
-            inputs=inputs,
-            max_gb=args.max_gb,
-        )
-    ]
+    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.test_evaluator = dict(
+        type='DumpScores',
+        out=args.out,
+        img_prefix=image_folder(dataset),
+        provenance={},
+        inputs=inputs,
+        max_gb=args.max_gb,
+    )
     cfg.custom_hooks = [dict(type='ProgressHook', title=f'Scores of {args.split}')]
 
-    runner = Runner.from_cfg(cfg)
-    model = unwrap(runner.model)
-    if inputs:
-        model.keep_inputs(inputs)
-    (metric,) = runner.test_evaluator.metrics
-    metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
-    metric.read_dataset(runner.test_dataloader.dataset)
-
-    try:
-        images = runner.test()['scores/images']
-    except BaseException:
-        metric.writer.discard()
-        raise
+    with tidy_start(cfg) as watch:
+        runner = build_runner(cfg, args.config, watch, TESTING)
+        images = extract(runner, inputs, provenance(cfg, args, dataset))
     held = ', '.join(['scores', *inputs])
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {args.out}.')
 

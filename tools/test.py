@@ -1,21 +1,22 @@
 """Test a checkpoint from a config, and print the paper's table."""
 
 import argparse
-import inspect
 import sys
 
 import mmengine
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
-from mmengine.runner import Runner
-from mmpretrain.registry import METRICS, MODELS
+from mmpretrain.registry import HOOKS, METRICS, MODELS
 
 import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
+from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis.agreement import TESTING, find_class, is_type
 from morn_plugin.apis.config_check import find_parameters
+from morn_plugin.apis.starting import build_runner, tidy_start
 from morn_plugin.datasets.wrapping import innermost
 from morn_plugin.deploy.labels import load_thresholds
+from morn_plugin.engine.hooks import PredictionVisualizationHook
 from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
 from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
 
@@ -50,7 +51,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
-    cfg.load_from = args.checkpoint
+    cfg.load_from, cfg.resume = args.checkpoint, False
     if args.show_dir:
         cfg.setdefault('default_hooks', {})
         cfg.default_hooks.visualization = dict(
@@ -59,7 +60,7 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
         cfg.custom_hooks = [
             hook
             for hook in cfg.get('custom_hooks', [])
-            if hook['type'] != 'PredictionVisualizationHook'
+            if not is_type(hook, HOOKS, PredictionVisualizationHook)
         ]
     if args.thresholds:
         use_thresholds(cfg, args.thresholds)
@@ -85,7 +86,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
         if not metric.get('use_pred_label') and metric.get('item', 'pred_score') == 'pred_score'
     ]
     for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
-        kind = node['type'] if inspect.isclass(node['type']) else registry.get(node['type'])
+        kind = find_class(registry, node['type'])
         if kind is None or 'thr' not in find_parameters(kind)[0]:
             continue  # an unknown name is for check_config
         if isinstance(thr, list) and not issubclass(kind, ours):
@@ -125,16 +126,13 @@ def main() -> None:
         apply_flags(cfg, args)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
-    check_config(cfg, args.config)
-    runner = Runner.from_cfg(cfg)
-    build_early(runner)
-    if args.thresholds:
-        load_thresholds(
-            args.thresholds, runner.test_dataloader.dataset.metainfo['classes']
-        )  # of the same classes?
-    if args.out and out_item == 'pred':
-        runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
-    metrics = runner.test()
+    with tidy_start(cfg) as watch:
+        named = [args.thresholds] if args.thresholds else []
+        others = {path: load_thresholds(path).classes for path in named}
+        runner = build_runner(cfg, args.config, watch, TESTING, others)
+        if args.out and out_item == 'pred':
+            runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
+        metrics = runner.test()
     if args.out and out_item == 'metrics' and is_main_process():
         mmengine.dump(metrics, args.out, indent=2)
 

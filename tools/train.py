@@ -4,10 +4,11 @@ import argparse
 import sys
 
 from mmengine.config import Config
-from mmengine.runner import Runner
 
 import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, build_early, check_config, load_config
+from morn_plugin.apis import add_common_arguments, load_config
+from morn_plugin.apis.agreement import TRAINING
+from morn_plugin.apis.starting import build_runner, resume_safely, tidy_start
 
 
 def parse_args() -> argparse.Namespace:
@@ -32,16 +33,13 @@ def parse_args() -> argparse.Namespace:
 def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
-        cfg.default_hooks.checkpoint.pop('save_best', None)
+        checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
+        checkpoint.pop('save_best', None)
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
-    if args.resume == 'auto' and cfg.default_hooks.checkpoint.type == 'ResumableCheckpointHook':
-        cfg.default_hooks.checkpoint.auto_resume = True
-    elif args.resume == 'auto':
-        cfg.resume, cfg.load_from = True, None
-    elif args.resume:
-        cfg.resume, cfg.load_from = True, args.resume
+    if args.resume:
+        resume_safely(cfg, args.resume)
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             sys.exit(
@@ -55,10 +53,8 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     apply_flags(cfg, args)
-    check_config(cfg, args.config)
-    runner = Runner.from_cfg(cfg)
-    build_early(runner)
-    runner.train()
+    with tidy_start(cfg) as watch:
+        build_runner(cfg, args.config, watch, TRAINING).train()
 
 
 if __name__ == '__main__':

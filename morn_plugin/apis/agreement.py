@@ -7,6 +7,7 @@ mistakes are found here at once, from the config and from the beginnings of the 
 
 import os.path as osp
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from mmengine.config import Config
@@ -19,7 +20,7 @@ from ..datasets.cached import ScoreDataset, ScoreFileError, read_header
 from ..datasets.wrapping import innermost
 from ..evaluation.metrics.image_metric import ImageMetric
 from ..evaluation.metrics.label_sets import LabelSetMetric
-from .config_check import ConfigError, find_parameters
+from .config_check import find_parameters
 
 TRAINING = ('train_dataloader', 'val_dataloader')
 TESTING = ('test_dataloader',)
@@ -36,13 +37,23 @@ def is_type(node: Any, kind: Registry, expected: type) -> bool:
     return isinstance(found, type) and issubclass(found, expected)
 
 
-def check_agreement(
-    cfg: Config,
-    loaders: Sequence[str],
-    others: Mapping[str, Sequence[str]] | None = None,
-    source: str = 'config',
-) -> None:
-    """Require that the settings of a run agree, and let its model have the classes of its data.
+@dataclass
+class Disagreements:
+    """What does not agree in the settings of a run, one sentence for each mistake.
+
+    Attributes:
+        settings: Of the settings with each other and with what the data's files say.
+        files: Of files that cannot be read.
+    """
+
+    settings: list[str]
+    files: list[str]
+
+
+def find_disagreements(
+    cfg: Config, loaders: Sequence[str], others: Mapping[str, Sequence[str]] | None = None
+) -> Disagreements:
+    """Name what does not agree in the settings of a run, and let its model have the data's classes.
 
     ``num_classes`` of the head is taken from the data where it is left out or None.
 
@@ -50,15 +61,11 @@ def check_agreement(
         cfg: The whole config; ``model.head.num_classes`` is filled in.
         loaders: The data loaders that the run uses, such as ``('test_dataloader',)``.
         others: Classes that must be those of the data, by where they come from.
-        source: The config's file, for the message.
-
-    Raises:
-        ConfigError: Names all that does not agree, one a line.
     """
     used = [name for name in loaders if isinstance(cfg.get(name), Mapping)]
-    problems: list[str] = []
-    classes = _read_all_classes(cfg, used, problems)
-    problems += _compare_all_classes(classes | dict(others or {}))
+    files: list[str] = []
+    classes = _read_all_classes(cfg, used, files)
+    problems = list(_compare_all_classes(classes | dict(others or {})))
 
     first = next(iter(classes.values()), None)
     head = find_head(cfg)
@@ -71,10 +78,7 @@ def check_agreement(
     if 'train_dataloader' in used:
         problems += _check_best(cfg)
     problems += _check_cached(cfg, used)
-
-    if problems:
-        lines = ''.join(f'\n- {problem}' for problem in problems)
-        raise ConfigError(f'{source}:{lines}')
+    return Disagreements(problems, files)
 
 
 def find_head(cfg: Mapping[str, Any]) -> Any:

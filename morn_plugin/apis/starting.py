@@ -23,8 +23,8 @@ from ..engine.checkpoints import CheckpointError, load_checkpoint
 from ..engine.hooks import CheckpointCheckHook, DataCheckHook, ResumableCheckpointHook
 from ..engine.hooks.checkpoint_check_hook import require_weights
 from ..engine.training_state import TrainingStateError, require_own_weights
-from .agreement import check_agreement, find_class, is_type
-from .config_check import ConfigError, check_config
+from .agreement import Disagreements, find_class, find_disagreements, find_head, is_type
+from .config_check import ConfigError, build_early, check_config
 
 # Mistakes of whoever starts a run: their messages say all, a traceback would hide them.
 MISTAKES = (
@@ -39,47 +39,100 @@ LOG_FOLDER = re.compile(r'\d{8}_\d{6}')
 CHECKS = dict(checkpoint_check=CheckpointCheckHook, data_check=DataCheckHook)
 
 
-def check_settings(
+def build_runner(
     cfg: Config,
     source: str,
+    watch: Hook,
     loaders: Sequence[str],
     others: Mapping[str, Sequence[str]] | None = None,
-) -> dict[str, Any] | None:
-    """Check a config before anything is built, and the checkpoint that it starts from.
+) -> Runner:
+    """Check a config and what it names, and build all of a run but its data.
 
     Args:
         cfg: The config; hooks that check what is loaded are added, and the number of classes.
         source: Its file, for messages.
+        watch: What :func:`tidy_start` yields.
         loaders: The data loaders that the run uses.
         others: Classes that must be those of the data, by where they come from.
 
-    Returns:
-        The content of the checkpoint named by ``load_from``, where that is a local file.
-
     Raises:
-        ConfigError: Names all mistakes that were found.
-        CheckpointError: If the checkpoint cannot be read.
+        ConfigError: Names all mistakes in the settings that were found.
+        CheckpointError: If the checkpoint that is started from cannot be read.
+        ValueError: If it is not one of the model.
     """
-    check_config(cfg, source)
     add_checks(cfg)
     checkpoint = read_checkpoint(cfg.get('load_from'))
+    named = dict(others or {}) | _classes_of(checkpoint, cfg.get('load_from'))
+    wrong = _find_problems(cfg, source, loaders, named)
+    try:
+        runner = Runner.from_cfg(cfg)
+        runner.register_hook(watch)
+        build_early(runner)
+    except Exception as error:
+        if wrong.files and _lacks_classes(cfg):
+            raise ConfigError(_list_problems(source, wrong.files)) from error
+        if not wrong.settings:
+            raise
+        problems = [*wrong.settings, f'{type(error).__name__}: {error}']
+        raise ConfigError(_list_problems(source, problems)) from error
+    if wrong.settings or wrong.files:
+        raise ConfigError(_list_problems(source, [*wrong.settings, *wrong.files]))
+
+    check_checkpoint(runner, checkpoint, is_training='train_dataloader' in loaders)
+    return runner
+
+
+def _find_problems(
+    cfg: Config, source: str, loaders: Sequence[str], named: Mapping[str, Sequence[str]]
+) -> Disagreements:
+    """Find what does not agree in a config that is right otherwise.
+
+    Raises:
+        ConfigError: If it is not; names also what does not agree, as far as that can be told.
+    """
+    try:
+        check_config(cfg, source)
+    except ConfigError as error:
+        with suppress(AttributeError, KeyError, TypeError):
+            found = find_disagreements(cfg, loaders, named).settings
+            more = ''.join(f'\n- {line}' for line in found)
+            raise ConfigError(f'{error}{more}') from error
+        raise
+    return find_disagreements(cfg, loaders, named)
+
+
+def _lacks_classes(cfg: Config) -> bool:
+    """Tell whether a model waits for the number of classes of data that cannot be read."""
+    head = find_head(cfg)
+    return head is not None and head.get('num_classes') is None
+
+
+def _list_problems(source: str, problems: Sequence[str]) -> str:
+    return f'{source}:' + ''.join(f'\n- {problem}' for problem in problems)
+
+
+def _classes_of(checkpoint: dict[str, Any] | None, path: Any) -> dict[str, Sequence[str]]:
     meta = (checkpoint or {}).get('meta')
     dataset_meta = meta.get('dataset_meta') if isinstance(meta, Mapping) else None
     classes = dataset_meta.get('classes') if isinstance(dataset_meta, Mapping) else None
-    named = dict(others or {})
-    if classes:
-        named[f'the checkpoint {cfg.load_from}'] = classes
-    check_agreement(cfg, loaders, named, source)
-    return checkpoint
+    is_list = isinstance(classes, list | tuple) and len(classes) > 0
+    return {f'the checkpoint {path}': list(classes or ())} if is_list else {}
 
 
 def add_checks(cfg: Config) -> None:
     """Add the hooks that compare what is loaded, where the config has not got them."""
-    hooks = cfg.setdefault('default_hooks', {})
+    hooks = _hooks_of(cfg)
     custom = cfg.get('custom_hooks') or []
     for name, kind in CHECKS.items():
         if name not in hooks and not any(is_type(hook, HOOKS, kind) for hook in custom):
             hooks[name] = dict(type=kind.__name__)
+
+
+def _hooks_of(cfg: Config) -> Any:
+    """Return the default hooks of a config, which it may lack, to be changed in place."""
+    if not cfg.get('default_hooks'):
+        cfg.default_hooks = {}
+    return cfg.default_hooks
 
 
 def read_checkpoint(path: str | None) -> dict[str, Any] | None:
@@ -107,8 +160,10 @@ def resume_safely(cfg: Config, checkpoint: str) -> None:
         cfg: The config.
         checkpoint: The checkpoint, or ``'auto'`` for the newest intact one of the work folder.
     """
-    hooks = cfg.setdefault('default_hooks', {})
-    hook = hooks.setdefault('checkpoint', dict(type='CheckpointHook', interval=1))
+    hooks = _hooks_of(cfg)
+    if not hooks.get('checkpoint'):
+        hooks.checkpoint = dict(type='CheckpointHook', interval=1)
+    hook = hooks.checkpoint
     if find_class(HOOKS, hook.get('type')) is CheckpointHook:
         hook['type'] = ResumableCheckpointHook.__name__
 

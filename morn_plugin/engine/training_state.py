@@ -15,9 +15,10 @@ from mmengine.optim import OptimWrapperDict
 from mmengine.runner import Runner
 
 from ..utils.describing import shorten
+from .checkpoint_content import check_kinds, check_state_dict
 from .optimizers.state import check_state, is_alike
 from .position import read_position
-from .weights import load_weights, summarize
+from .weights import bare_model, load_weights, summarize
 
 LAST, BEST, BEST_SCORE = 'last_ckpt', 'best_ckpt', 'best_score'
 KEPT, OUTDATED_BEST, VALIDATED = 'keep_ckpt_ids', 'outdated_best_ckpts', 'last_validated_iter'
@@ -174,6 +175,12 @@ def _check_weights(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[st
     if not isinstance(weights, Mapping):
         yield 'it has no `state_dict`'
         return
+    try:
+        check_state_dict(weights, '`state_dict`')
+        check_kinds(bare_model(runner.model), weights, '`state_dict`')
+    except ValueError as error:
+        yield f'its {error}'
+        return
     misfits = load_weights(runner.model, weights)
     yield from misfits.describe(misfits.unset)
     if misfits.unexpected:
@@ -196,6 +203,10 @@ def _check_averages(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[s
         own = {name: tuple(value.shape) for name, value in models[0].state_dict().items()}
         saved = {name: tuple(getattr(value, 'shape', ())) for name, value in averages.items()}
         wrong = [name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name)]
+        try:
+            check_state_dict(averages, '`ema_state_dict`')
+        except ValueError as error:
+            yield f'its {error}'
         if wrong:
             yield (
                 f'its `ema_state_dict` has other tensors than the averages of this run: '

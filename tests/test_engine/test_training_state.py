@@ -94,7 +94,11 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         torch.ones(3),
         r'its `head.decoder.bias` has the shape \(3,\), but that of the model \(32,\)',
     ),
-    'a text for a tensor': ('state_dict/head.decoder.bias', 'x', r'lacks head.decoder.bias\b'),
+    'a text for a tensor': (
+        'state_dict/head.decoder.bias',
+        'x',
+        "head.decoder.bias'`: expected a tensor",
+    ),
     'no averages': ('ema_state_dict', MISSING, r'averages weights \(EMAHook\), but it has no'),
     'averages that are a list': ('ema_state_dict', [], '`ema_state_dict` should be a dict'),
     'an average too few': (

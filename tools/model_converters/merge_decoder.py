@@ -1,14 +1,21 @@
 """Put a decoder that was trained on cached scores behind the CNN that gave them."""
 
 import argparse
+import os
+import sys
 
 import torch
 from mmengine.config import Config
+from mmpretrain.registry import MODELS
 
 from morn_plugin import registration  # noqa: F401  lets MMEngine's checkpoints load safely
+from morn_plugin.apis.agreement import fill_num_classes, find_head
 from morn_plugin.datasets.annotations import compare_classes
 from morn_plugin.datasets.cached import check_origin
-from morn_plugin.engine.checkpoints import load_checkpoint
+from morn_plugin.engine.checkpoint_content import read_model_checkpoint
+from morn_plugin.engine.checkpoints import CheckpointError
+from morn_plugin.engine.weights import load_weights
+from morn_plugin.utils.files import atomic_write
 
 DECODER = 'head.decoder.'
 PARTS = (DECODER, 'head.decision.')  # what was trained without the CNN
@@ -31,6 +38,8 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
         dict(checkpoint_sha256=meta.get('cnn_checkpoint_sha256', '')), cnn_path, decoder_path
     )
     cnn_meta = (cnn.get('meta') or {}).get('dataset_meta') or {}
+    if not meta.get('classes'):
+        raise ValueError(f'{decoder_path}: expected `meta.dataset_meta.classes`, but got none.')
     if 'classes' in cnn_meta:
         compare_classes(
             meta['classes'],
@@ -46,6 +55,28 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
     )
 
 
+def add_config(merged: dict, path: str) -> None:
+    """Keep a config in a checkpoint, if its model is the one that the checkpoint holds.
+
+    Raises:
+        ValueError: Names what of the checkpoint and the model does not fit.
+    """
+    cfg = Config.fromfile(path)
+    head = find_head(cfg)
+    if head is not None:
+        fill_num_classes(head, len(merged['meta']['dataset_meta']['classes']))
+    settings = cfg.model.to_dict()
+    if settings.get('backbone', {}).get('pretrained'):
+        settings['backbone']['pretrained'] = False  # all weights are there
+
+    misfits = load_weights(MODELS.build(settings), merged['state_dict'])
+    lines = misfits.describe(misfits.unset)
+    if lines:
+        listed = ''.join(f'\n- {line}' for line in lines)
+        raise ValueError(f'{path} is not the config of what was merged:{listed}')
+    merged['meta']['cfg'] = cfg.pretty_text
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
@@ -57,11 +88,17 @@ def main() -> None:
         '--config', help='the image config, to be kept in the checkpoint, where predict.py finds it'
     )
     args = parser.parse_args()
-    cnn, decoder = map(load_checkpoint, (args.cnn, args.decoder))
-    merged = merge(cnn, decoder, args.cnn, args.decoder)
-    if args.config:
-        merged['meta']['cfg'] = Config.fromfile(args.config).pretty_text
-    torch.save(merged, args.out)
+    if any(os.path.realpath(args.out) == os.path.realpath(p) for p in (args.cnn, args.decoder)):
+        sys.exit(f'{args.out}: write to another file than those that are merged.')
+    try:
+        cnn, decoder = map(read_model_checkpoint, (args.cnn, args.decoder))
+        merged = merge(cnn, decoder, args.cnn, args.decoder)
+        if args.config:
+            add_config(merged, args.config)
+        with atomic_write(args.out) as file:
+            torch.save(merged, file)
+    except (CheckpointError, OSError, ValueError) as error:
+        sys.exit(str(error))
     print(f'Wrote {args.out}: the CNN of {args.cnn} with the decoder of {args.decoder}.')
 
 

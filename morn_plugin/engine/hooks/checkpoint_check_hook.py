@@ -6,8 +6,10 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import BaseLoop, Runner
 from mmpretrain.registry import HOOKS
+from torch import Tensor
 
 from ...datasets.annotations import compare_classes
+from ..checkpoint_content import check_kinds, check_state_dict
 from ..same_start import require_same_start
 from ..training_state import take_training_state
 from ..weights import bare_model, load_weights, summarize
@@ -87,7 +89,12 @@ def require_weights(
         ValueError: If a tensor is missing that the run needs.
     """
     source, logger = str(runner._load_from), runner.logger
-    misfits = load_weights(runner.model, checkpoint.get('state_dict', checkpoint))
+    weights = checkpoint.get('state_dict')
+    if weights is None:  # it may be the weights alone
+        weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
+    check_state_dict(weights, source)
+    check_kinds(bare_model(runner.model), weights, source)
+    misfits = load_weights(runner.model, weights)
     frozen = getattr(bare_model(runner.model), 'frozen', ())
     needed = misfits.within(frozen) if is_training else misfits.unset
     if needed:

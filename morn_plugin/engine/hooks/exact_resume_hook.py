@@ -103,7 +103,7 @@ class ExactResumeHook(Hook):
         sampler.seed = self.seed
         self._sampler, self._layout = sampler, Layout.of(loop.dataloader, sampler)
         self._iter = loop.iter
-        if loop.iter:
+        if loop.iter or loop.epoch:
             self._passes, self._seen = self._find_place(runner, loop)
         else:
             self._passes = self._seen = 0
