@@ -16,7 +16,7 @@ from mmpretrain import registry
 from mmpretrain.datasets import MultiLabelDataset
 
 from ..datasets.annotations import AnnotationError, compare_classes, load_classes
-from ..datasets.cached import ScoreDataset, ScoreFileError, read_header
+from ..datasets.cached import ScoreDataset, ScoreFileError, read_origin
 from ..datasets.wrapping import innermost
 from ..evaluation.metrics.image_metric import ImageMetric
 from ..evaluation.metrics.label_sets import LabelSetMetric
@@ -111,7 +111,7 @@ def read_data_classes(cfg: Mapping[str, Any], loader: str) -> dict[str, list[str
     for part in innermost(cfg[loader]['dataset']):
         path = _find_file(part)
         if is_type(part, registry.DATASETS, ScoreDataset):
-            found[path] = read_header(path)[0]
+            found[path] = read_origin(path)[0]
         elif is_type(part, registry.DATASETS, MultiLabelDataset):
             named = (part.get('metainfo') or {}).get('classes')
             own = load_classes(path) if path else None
@@ -273,6 +273,6 @@ def _check_cached(cfg: Mapping[str, Any], loaders: Sequence[str]) -> Iterator[st
 
 def _read_origin(path: str) -> str:
     try:
-        return read_header(path)[1].get('checkpoint_sha256', '')
-    except ScoreFileError:
+        return read_origin(path)[1].get('checkpoint_sha256', '')
+    except (AnnotationError, ScoreFileError):
         return ''  # named when its classes were read

@@ -1,7 +1,7 @@
 """What a CNN gives for a data set, cached: the file, its writer and the data set that reads it."""
 
 from .dataset import ScoreDataset, take_whole_batch
-from .file import ScoreFile, ScoreFileError, check_origin, load_scores, read_header, save_scores
+from .file import ScoreFile, ScoreFileError, check_origin, load_scores, read_origin, save_scores
 from .writer import CachedFileWriter
 
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     'ScoreFileError',
     'check_origin',
     'load_scores',
-    'read_header',
+    'read_origin',
     'save_scores',
     'take_whole_batch',
 ]

@@ -25,7 +25,13 @@ from safetensors import SafetensorError, safe_open
 
 from ...utils.checks import describe_missing
 from ...utils.files import PathLike, sha256
-from ..annotations import AnnotationError, Annotations, check_annotations, compare_classes
+from ..annotations import (
+    AnnotationError,
+    Annotations,
+    check_annotations,
+    check_classes,
+    compare_classes,
+)
 from .header import ARRAYS, check_arrays, read_class_names, read_header
 
 FORMAT = 'morn_plugin scores 1'
@@ -114,12 +120,13 @@ def load_scores(
     return ScoreFile(arrays['scores'], annotations, provenance, inputs)
 
 
-def read_header(path: PathLike) -> tuple[list[str], dict[str, str]]:
+def read_origin(path: PathLike) -> tuple[list[str], dict[str, str]]:
     """Read the class names and the provenance of a cached file, and nothing of its arrays.
 
     Raises:
         FileNotFoundError: If there is no such file.
         ScoreFileError: If it is truncated, or its header is not as it should be.
+        AnnotationError: If its class names are not valid.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
@@ -130,8 +137,8 @@ def read_header(path: PathLike) -> tuple[list[str], dict[str, str]]:
             header = dict(file.metadata() or {})
     except (SafetensorError, UnicodeDecodeError) as error:
         raise ScoreFileError(f'{path}: expected a whole safetensors file, but {error}.') from error
-    provenance = {key: value for key, value in header.items() if key not in ('format', 'classes')}
-    return _read_classes(header, path), provenance
+    classes = read_class_names(header.pop('classes', None), str(path), ScoreFileError)
+    return check_classes(classes, str(path)), header
 
 
 def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) -> None:
