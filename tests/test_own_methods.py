@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from tools_helpers import ROOT, SLICE
+from tools_helpers import ROOT, SLICE, run_in_process
 
 FILE = ROOT / 'tests' / 'data' / 'own_methods.py'
 SIZE = '(32, 32)'
@@ -59,18 +59,6 @@ def own_module(monkeypatch):
     monkeypatch.syspath_prepend(str(FILE.parent))
 
 
-def call(monkeypatch, capfd, name, *args):
-    """Run a tool of the repository in this process; return what it printed."""
-    path = ROOT / 'tools' / name
-    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
-    tool = importlib.util.module_from_spec(spec)
-    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
-    capfd.readouterr()
-    spec.loader.exec_module(tool)
-    tool.main()
-    return ''.join(capfd.readouterr())
-
-
 def write_config(folder, name, head, kind='cnn', evaluation='decoder', width=64):
     path = folder / f'{name}.py'
     values = dict(head=head, kind=kind, evaluation=evaluation, width=width, size=SIZE)
@@ -96,7 +84,7 @@ def cnn(tmp_path_factory):
 
 @pytest.mark.parametrize('name', METHODS)
 def test_the_whole_chain(name, cnn, tmp_path, monkeypatch, capfd):
-    run = lambda tool, *args: call(monkeypatch, capfd, tool, *args)
+    run = lambda tool, *args: run_in_process(monkeypatch, capfd, tool, *args)
     folder = tmp_path / 'run'
     is_decoder = name in WITH_CNN_ROW
     config = write_config(

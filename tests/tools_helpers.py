@@ -1,5 +1,6 @@
 """Running the tools as users do, on the slice, with a tiny model."""
 
+import importlib.util
 import json
 import os
 import shutil
@@ -154,6 +155,18 @@ def run_failing(*args, **kwargs):
     output, _ = process.communicate(timeout=240)
     assert process.returncode != 0, output
     return output
+
+
+def run_in_process(monkeypatch, capfd, name, *args):
+    """Run a tool of the repository in this process, which takes no time to start; return what it printed."""
+    path = ROOT / 'tools' / name
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+    tool = importlib.util.module_from_spec(spec)
+    monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
+    capfd.readouterr()
+    spec.loader.exec_module(tool)
+    tool.main()
+    return ''.join(capfd.readouterr())
 
 
 @contextmanager

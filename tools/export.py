@@ -16,7 +16,7 @@ from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import list_tested_images
 from morn_plugin.apis.exporting import ExportModel, describe_model, export_program, sample_input
 from morn_plugin.deploy.images import list_images
-from morn_plugin.deploy.labels import load_thresholds
+from morn_plugin.deploy.labels import find_not_finite, load_thresholds
 from morn_plugin.deploy.onnx_check import KEY
 from morn_plugin.deploy.onnx_model import OnnxModel
 from morn_plugin.deploy.program import METADATA, read_program_metadata
@@ -114,16 +114,24 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
 def expected_outputs(
     inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Give what the model itself says of images, the way it is tested."""
+    """Return what the model itself says of images, the way it is tested.
+
+    Raises:
+        ValueError: If a score is not finite.
+    """
     fields = {field.array: field.sample for field in PREDICTION_FIELDS}
     samples = [
         sample
         for batch in inferencer.preprocess(paths, len(paths))
         for sample in inferencer.forward(batch)
     ]
-    return {
+    arrays = {
         name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs
     }
+    error = find_not_finite(**arrays)
+    if error:
+        raise ValueError(f'{inferencer.checkpoint_path}: its predictions are refused: {error}.')
+    return arrays
 
 
 def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
@@ -201,6 +209,7 @@ def main() -> None:
         metadata = describe_model(inferencer, thr)
         paths = find_images(inferencer, args)
         images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
+        reference = expected_outputs(inferencer, paths, model.outputs)
         with tempfile.TemporaryDirectory(
             dir=out.parent
         ) as folder:  # nothing appears under its name unchecked
@@ -209,9 +218,7 @@ def main() -> None:
             write(model, images[:2], metadata, draft)
             if out.suffix == '.pt2':
                 read_program_metadata(draft)
-            difference = check_file(
-                draft, expected_outputs(inferencer, paths, model.outputs), images.numpy()
-            )
+            difference = check_file(draft, reference, images.numpy())
             extra = (
                 f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
             )

@@ -6,7 +6,6 @@ By a trained model or an exported one (.onnx, which needs neither torch nor MMPr
 import argparse
 import csv
 import io
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -18,6 +17,7 @@ from morn_plugin.deploy.labels import load_thresholds, shorten_record
 from morn_plugin.deploy.running import show_progress
 from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.strict_json import dump_json
 
 ESCAPE = 'backslashreplace'  # a file name need not be valid text
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
@@ -138,7 +138,7 @@ def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]
                 }
             )
         else:
-            yield lambda record: file.write(json.dumps(record, ensure_ascii=False) + '\n')
+            yield lambda record: file.write(dump_json(record) + '\n')
 
 
 def _open_text(path: str) -> IO[str]:

@@ -2,8 +2,10 @@
 
 import argparse
 import sys
+from pathlib import Path
 
 import mmengine
+import numpy as np
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.evaluator import DumpResults
@@ -19,6 +21,7 @@ from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.engine.hooks import PredictionVisualizationHook
 from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
 from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
+from morn_plugin.utils.strict_json import dump_json
 
 
 def parse_args() -> argparse.Namespace:
@@ -114,6 +117,15 @@ def use_flip_tta(cfg: Config) -> None:
     cfg.model = dict(cfg.get('tta_model') or dict(type='AverageScoresTTA'), module=cfg.model)
 
 
+def write_figures(metrics: dict[str, float], path: str) -> None:
+    """Write the figures, in JSON with ``null`` for one that is no number."""
+    if not path.endswith('.json'):
+        mmengine.dump(metrics, path, indent=2)
+        return
+    figures = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+    Path(path).write_text(dump_json(figures, indent=2, default=float) + '\n', encoding='utf-8')
+
+
 def main() -> None:
     args = parse_args()
     out_item = args.out_item or (
@@ -134,7 +146,7 @@ def main() -> None:
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()
     if args.out and out_item == 'metrics' and is_main_process():
-        mmengine.dump(metrics, args.out, indent=2)
+        write_figures(metrics, args.out)
 
 
 if __name__ == '__main__':

@@ -98,7 +98,7 @@ def collect_predictions(
         num_workers=cfg[loader].get('num_workers', 0),
     )
     rows = [
-        _as_arrays(sample, len(classes))
+        _as_arrays(sample, len(classes), inferencer.checkpoint_path)
         for batch in (track(batches, len(batches)) if track else batches)
         for sample in inferencer.forward(batch)
     ]
@@ -113,7 +113,7 @@ def collect_predictions(
     )
 
 
-def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
+def _as_arrays(sample: Any, num_classes: int, model: str) -> dict[str, Any]:
     predicted = torch.zeros(num_classes, dtype=torch.bool)
     predicted[sample.pred_label.cpu()] = True
     arrays = {
@@ -123,7 +123,8 @@ def _as_arrays(sample: Any, num_classes: int) -> dict[str, Any]:
     }
     error = find_not_finite(**arrays)
     if error:
-        raise ValueError(f'The prediction for {sample.get("img_path")} is refused: {error}.')
+        image = sample.get('img_path')
+        raise ValueError(f'{model}: the prediction for {image} is refused: {error}.')
     return dict(
         arrays,
         img_paths=sample.get('img_path'),

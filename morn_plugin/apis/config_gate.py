@@ -101,8 +101,9 @@ class ConfigGate:
                 self.problems.append(f'`{where}`: expected settings, but got {key}')
             elif key in ('backend_args', 'file_client_args') and section != 'other':
                 cleaned[key] = self._check_backend(value, where)
-            elif key == 'type' and not _is_target_of_lora(path, value):
-                cleaned[key] = self._resolve(value, where, section)
+            elif key == 'type':
+                is_pattern = section == 'model' and _is_target_of_lora(path, value)
+                cleaned[key] = value if is_pattern else self._resolve(value, where, section)
             else:
                 cleaned[key] = self._clean(value, where, key, _section(key, section))
         return cleaned

@@ -1,6 +1,5 @@
 """The report on a trained model: figures, curves, labels, and the best and worst images."""
 
-import json
 import os.path as osp
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..deploy.labels import Thr
 from ..engine.hooks.paper_table_hook import method_title
 from ..evaluation.analysis import LabelFigures, confused_labels, image_f1, label_figures
 from ..evaluation.functional import paper_figures, top_one
+from ..utils.strict_json import parse_json
 from ..visualization.cards import LEGEND, make_card
 from ..visualization.panels import Prediction, shrink
 from ..visualization.report import (
@@ -41,11 +41,21 @@ def find_threshold(inferencer: MultiLabelInferencer) -> Any:
 
 
 def find_log(folder: Path) -> list[dict[str, Any]]:
-    """Read the curves of the runs in a folder, oldest first."""
-    lines: list[dict[str, Any]] = []
+    """Read the curves of the runs in a folder, oldest first.
+
+    Raises:
+        ValueError: If a line of a log is no JSON, as MMEngine writes it; names file and line.
+    """
+    lines: list[Any] = []
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
-        lines += [json.loads(line) for line in path.read_text(encoding='utf-8').splitlines()]
-    return [line for line in lines if 'step' in line]
+        text = path.read_text(encoding='utf-8', errors='replace')
+        for number, line in enumerate(text.splitlines(), 1):
+            lines.append(parse_json(line, f'{path}:{number}', by_field=True))  # a loss may be NaN
+    return [_keep_numbers(line) for line in lines if isinstance(line, dict) and 'step' in line]
+
+
+def _keep_numbers(line: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in line.items() if isinstance(value, (int, float))}
 
 
 def build_report(

@@ -5,7 +5,6 @@ Against what co-occurrence in training alone predicts.
 
 import argparse
 import csv
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from morn_plugin.deploy.running import show_progress
 from morn_plugin.evaluation.label_graph import LabelGraph, build_label_graph, structure_share
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.utils.strict_json import dump_json
 from morn_plugin.visualization.label_graph import draw_graph, draw_heat_map
 
 COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
@@ -89,7 +89,7 @@ def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
         graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
     networkx.write_graphml(graph, folder / 'graph.graphml')
     (folder / 'graph.json').write_text(
-        json.dumps(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8'
+        dump_json(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8'
     )
     draw_graph(networkx, choose_edges(rows, edges), folder / 'graph.png')
 

@@ -8,6 +8,7 @@ the rates.
 
 import argparse
 import statistics
+import sys
 
 import torch
 from torch.utils.benchmark import Timer
@@ -31,15 +32,18 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    inferencer = MultiLabelInferencer(
-        args.model,
-        args.config,
-        args.device,
-        args.num_workers,
-        trust_config=args.trust_config,
-    )
-    paths = list_images(args.images)
-    batches = list(inferencer.preprocess(paths, args.batch_size))
+    try:
+        inferencer = MultiLabelInferencer(
+            args.model,
+            args.config,
+            args.device,
+            args.num_workers,
+            trust_config=args.trust_config,
+        )
+        paths = list_images(args.images)
+        batches = list(inferencer.preprocess(paths, args.batch_size))
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     sides = {
         'model alone': lambda: [inferencer.forward(batch) for batch in batches],
         'with records': lambda: [

@@ -5,11 +5,11 @@ import os
 import sys
 
 import torch
-from mmengine.config import Config
 from mmpretrain.registry import MODELS
 
 from morn_plugin import registration  # noqa: F401  lets MMEngine's checkpoints load safely
 from morn_plugin.apis.agreement import fill_num_classes, find_head
+from morn_plugin.apis.finding import read_own_config
 from morn_plugin.datasets.annotations import compare_classes
 from morn_plugin.datasets.cached import check_origin
 from morn_plugin.engine.checkpoint_content import read_model_checkpoint
@@ -40,7 +40,7 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
     cnn_meta = (cnn.get('meta') or {}).get('dataset_meta') or {}
     if not meta.get('classes'):
         raise ValueError(f'{decoder_path}: expected `meta.dataset_meta.classes`, but got none.')
-    if 'classes' in cnn_meta:
+    if cnn_meta.get('classes') is not None:
         compare_classes(
             meta['classes'],
             cnn_meta['classes'],
@@ -61,7 +61,7 @@ def add_config(merged: dict, path: str) -> None:
     Raises:
         ValueError: Names what of the checkpoint and the model does not fit.
     """
-    cfg = Config.fromfile(path)
+    cfg = read_own_config(path)
     head = find_head(cfg)
     if head is not None:
         fill_num_classes(head, len(merged['meta']['dataset_meta']['classes']))

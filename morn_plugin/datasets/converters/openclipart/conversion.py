@@ -1,6 +1,5 @@
 """From the unpacked packages to a data set folder."""
 
-import json
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -11,6 +10,7 @@ from tqdm import tqdm
 
 from morn_plugin.datasets.annotations import Annotations, save_annotations
 from morn_plugin.utils.files import atomic_write
+from morn_plugin.utils.strict_json import dump_json
 
 from .collection import Collected, Picture, collect, find_collection, list_pngs, merge_copies
 from .entries import Entry, choose, render_all, split
@@ -127,7 +127,7 @@ def write(
         report['splits'][side] = count_side(annotations)
 
     with atomic_write(out / 'report.json') as file:
-        file.write((json.dumps(report, indent=1, ensure_ascii=False) + '\n').encode())
+        file.write((dump_json(report, indent=1) + '\n').encode())
     with atomic_write(out / 'README.md') as file:
         file.write(describe(report).encode())
 
