@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from mmengine.logging.history_buffer import HistoryBuffer
 
+from ..utils.describing import shorten
+
 MULTIARRAY: Any = import_module(
     'numpy._core.multiarray' if np.__version__ >= '2' else 'numpy.core.multiarray'
 )
@@ -27,9 +29,9 @@ def guarded_getattr(obj: Any, name: str) -> Any:
     Raises:
         TypeError: If a file asks for anything else.
     """
-    if obj is not HistoryBuffer or name not in HISTORY_METHODS:
+    if obj is not HistoryBuffer or not isinstance(name, str) or name not in HISTORY_METHODS:
         raise TypeError(
-            f'A checkpoint asked for the attribute {name!r} of {obj!r}; allowed are '
+            f'A checkpoint asked for the attribute {shorten(name)} of {shorten(obj)}; allowed are '
             f'{", ".join(HISTORY_METHODS)} of HistoryBuffer. It may be crafted: do not trust it.'
         )
     return getattr(obj, name)
@@ -41,8 +43,10 @@ def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
     Raises:
         TypeError: If a file asks for anything else.
     """
-    if kind is not np.ndarray or shape != (0,):
-        raise TypeError(f'A checkpoint asked for {kind!r} of shape {shape!r}. Do not trust it.')
+    if kind is not np.ndarray or not isinstance(shape, tuple) or shape != (0,):
+        raise TypeError(
+            f'A checkpoint asked for {shorten(kind)} of shape {shorten(shape)}. Do not trust it.'
+        )
     return MULTIARRAY._reconstruct(kind, shape, code)
 
 
@@ -53,7 +57,7 @@ def guarded_scalar(dtype: np.dtype, *content: bytes) -> Any:
         TypeError: If it is no number, or the bytes are not there.
     """
     if not isinstance(dtype, np.dtype) or dtype.kind not in 'biufc' or len(content) != 1:
-        raise TypeError(f'A checkpoint asked for a number of {dtype!r}. Do not trust it.')
+        raise TypeError(f'A checkpoint asked for a number of {shorten(dtype)}. Do not trust it.')
     return MULTIARRAY.scalar(dtype, *content)
 
 

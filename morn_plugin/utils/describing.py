@@ -28,6 +28,8 @@ class _Describer(reprlib.Repr):
     def repr_instance(self, x: Any, level: int) -> str:
         if isinstance(x, PLAIN):
             return repr(x)
+        if isinstance(x, type):
+            return f'<class {x.__name__}>'
         shape = getattr(x, 'shape', None)
         size = f' of shape {tuple(shape)}' if isinstance(shape, tuple) else ''
         return f'<{type(x).__name__}{size}>'
