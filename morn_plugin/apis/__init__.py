@@ -5,6 +5,7 @@ from morn_plugin.utils.arguments import add_common_arguments, add_model_argument
 
 from .config import load_config
 from .config_check import ConfigError, build_early, check_config
+from .config_reading import read_config
 from .inferencer import MultiLabelInferencer
 
 __all__ = [
@@ -15,4 +16,5 @@ __all__ = [
     'build_early',
     'check_config',
     'load_config',
+    'read_config',
 ]

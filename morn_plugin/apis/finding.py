@@ -10,6 +10,8 @@ from ..engine.checkpoint_content import read_model_checkpoint
 from ..engine.checkpoints import CheckpointError
 from .building import first_line
 from .checkpoint_config import read_checkpoint_config
+from .config_check import ConfigError
+from .config_reading import read_config
 from .config_text import parse_config
 
 __all__ = ['find_checkpoint', 'find_config', 'find_model', 'parse_config', 'read_own_config']
@@ -69,8 +71,8 @@ def read_own_config(path: str | Path) -> Config:
         ValueError: If it cannot be read.
     """
     try:
-        return Config.fromfile(path)
-    except FileNotFoundError:
+        return read_config(str(path))
+    except (FileNotFoundError, ConfigError):
         raise
     except Exception as error:  # a config is code, which can raise anything
         raise ValueError(

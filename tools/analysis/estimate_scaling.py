@@ -21,6 +21,7 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from morn_plugin import registration  # noqa: F401  registers everything
+from morn_plugin.apis import read_config
 
 CONFIG = Path(__file__).parents[2] / 'configs/morn/morn_resnet101_1xb32-50e_coco-448px.py'
 FLOAT = 4  # bytes
@@ -202,7 +203,7 @@ def main() -> None:
 
     MMLogger.get_instance('estimate', log_level='ERROR')
     init_default_scope('mmpretrain')
-    cfg = Config.fromfile(args.config)
+    cfg = read_config(args.config)
     cfg.model.backbone.init_cfg = None
     cnn = count_cnn(cfg, args.size)
     steps, hidden = cfg.model.head.num_steps, cfg.model.head.hidden_dims
