@@ -6,13 +6,14 @@ What ``tools/train.py`` and ``tools/test.py`` have in common.
 import argparse
 import os
 import os.path as osp
+import sys
 
 import torch
 from mmengine.config import Config, ConfigDict
 
 from ..engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
 from ..engine.safe_loading import force_weights_only
-from .config_reading import read_config
+from .finding import read_own_config
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 
@@ -20,15 +21,17 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common flags to it.
 
-    Raises:
-        FileNotFoundError: If there is no such config.
-        ConfigError: If it overrides a variable that nothing reads any more.
+    A config that is not there, cannot be read, or overrides what nothing reads any more ends the
+    process with a message.
     """
     force_weights_only()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not osp.isfile(args.config):
-        raise FileNotFoundError(f'Config file {args.config} does not exist.')
-    cfg = read_config(args.config, args.cfg_options)
+        sys.exit(f'Config file {args.config} does not exist.')
+    try:
+        cfg = read_own_config(args.config, args.cfg_options)
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     cfg.launcher = args.launcher

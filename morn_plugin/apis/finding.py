@@ -1,6 +1,7 @@
 """From a work folder or a checkpoint to config and weights."""
 
 import os.path as osp
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -63,15 +64,20 @@ def find_model(
     return cfg, checkpoint, checkpoint_path
 
 
-def read_own_config(path: str | Path) -> Config:
+def read_own_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
     """Read a config file that the user named.
+
+    Args:
+        path: The file.
+        options: Settings by dotted name, as ``--cfg-options`` takes them.
 
     Raises:
         FileNotFoundError: If there is no such file.
+        ConfigError: If it overrides a variable that nothing reads any more.
         ValueError: If it cannot be read.
     """
     try:
-        return read_config(str(path))
+        return read_config(str(path), options)
     except (FileNotFoundError, ConfigError):
         raise
     except Exception as error:  # a config is code, which can raise anything
