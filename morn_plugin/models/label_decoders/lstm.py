@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...utils.checks import check_choice, check_positive
 from .base import LabelDecoder
+from .batch_statistics import batch_statistics, is_shared_out
 from .picking import Picker
 from .unroll import LSTMWeights, unroll_labels
 
@@ -145,7 +146,11 @@ class LSTMDecoder(LabelDecoder):
 
 
 class BiasedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation whose running variance is the biased one, as in TensorFlow."""
+    """Batch normalisation whose running variance is the biased one, as in TensorFlow.
+
+    While training, the batch is that of all processes: two with 16 images each take the steps of
+    one with 32.
+    """
 
     running_mean: Tensor
     running_var: Tensor
@@ -155,11 +160,14 @@ class BiasedBatchNorm1d(nn.BatchNorm1d):
         """Map (N, C) to (N, C)."""
         if not self.training:
             return super().forward(x)
+        mean, variance = batch_statistics(x)
         with torch.no_grad():
-            self.running_mean.lerp_(x.mean(0).to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_(
-                x.var(0, unbiased=False).to(self.running_var.dtype), self.momentum
-            )
+            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
+            self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
+
+        if is_shared_out():
+            normal = (x - mean) * (variance + self.eps).rsqrt()
+            return torch.addcmul(self.bias, normal, self.weight) if self.affine else normal
         # not F.batch_norm, which refuses a single image: the last batch of an epoch may be one, and
         # TensorFlow takes it
         return torch.batch_norm(

@@ -1,0 +1,53 @@
+"""Mean and variance of a batch that is shared out over processes.
+
+N images in this process, C channels.
+"""
+
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def is_shared_out() -> bool:
+    """Tell whether the batch of a training step lies in several processes."""
+    return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
+
+
+def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Compute mean and biased variance over the images of all processes.
+
+    Gradients flow through both, into every process's images. The processes may have different
+    numbers of images; each of them has to make the call.
+
+    Args:
+        x: (N, C).
+
+    Returns:
+        Mean (C,) and variance (C,), the same in all processes.
+    """
+    if not is_shared_out():
+        return x.mean(0), x.var(0, unbiased=False)
+
+    number = x.new_tensor([len(x)])
+    total = _SumOverProcesses.apply(torch.cat([x.sum(0), number]))
+    mean, images = total[:-1] / total[-1], total[-1]
+    variance = _SumOverProcesses.apply((x - mean).square().sum(0)) / images
+    return mean, variance
+
+
+class _SumOverProcesses(torch.autograd.Function):
+    """Sum a tensor over all processes; each of them has a loss of its own that depends on it."""
+
+    @staticmethod
+    def forward(ctx: Any, tensor: Tensor) -> Tensor:
+        total = tensor.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Tensor:
+        total = grad.clone(memory_format=torch.contiguous_format)
+        dist.all_reduce(total)
+        return total
