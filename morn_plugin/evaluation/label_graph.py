@@ -94,16 +94,18 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
         return LabelGraph(count, probability, expected, probability / expected)
 
 
-def structure_share(graph: LabelGraph) -> float:
-    """Say how far transitions are from co-occurrence.
+def structure_share(graph: LabelGraph) -> float | None:
+    """Measure how far transitions are from co-occurrence.
 
-    The mean distance of the two rows in total variation, 0-1.
-
-    Averaged over transitions that leave a label with a known row on both sides.
+    Returns:
+        The mean distance of the two rows in total variation, 0-1, over the transitions that leave a
+        label with a known row on both sides; None where there is no such transition.
     """
     known = np.isfinite(graph.probability).all(1) & np.isfinite(graph.expected).all(1)
-    distance = np.abs(graph.probability - graph.expected)[known].sum(1) / 2
     weight = graph.count[known].sum(1)
+    if not weight.any():
+        return None
+    distance = np.abs(graph.probability - graph.expected)[known].sum(1) / 2
     return float((distance * weight).sum() / weight.sum())
 
 

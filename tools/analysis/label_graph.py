@@ -115,6 +115,13 @@ def print_table(rows: list[dict], number: int = 20) -> None:
         )
 
 
+def describe_structure(graph: LabelGraph) -> str:
+    share = structure_share(graph)
+    if share is None:
+        return 'none of them leaves a label that shares a training image with another one'
+    return f'{100 * share:.0f} % of their probability lies elsewhere than co-occurrence puts it'
+
+
 def main() -> None:
     args = parse_args()
     try:
@@ -147,8 +154,7 @@ def main() -> None:
     print_table(rows)
     print(
         f'{graph.count.sum()} transitions on {len(data.step_labels)} images; '
-        f'{100 * structure_share(graph):.0f} % of their probability lies elsewhere than '
-        f'co-occurrence puts it. Wrote {args.out_dir}.'
+        f'{describe_structure(graph)}. Wrote {args.out_dir}.'
     )
 
 
