@@ -19,6 +19,7 @@ from tools_helpers import ROOT, SLICE, run_failing, run_tool
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.finding import find_model
 from morn_plugin.deploy.labels import Thresholds
+from morn_plugin.deploy.onnx_model import OnnxModel
 
 IMAGES = [
     str(SLICE / item['img_path'])
@@ -352,6 +353,26 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
         assert (a['labels'], a['path']) == (b['labels'], b['path'])
         for key in ('scores', 'cnn_scores', 'step_scores'):
             np.testing.assert_allclose(a[key], b[key], atol=1e-4)
+
+
+def test_an_exported_model_takes_what_the_model_takes_and_is_drawn(exported, tmp_path):
+    model = OnnxModel(exported)
+    expected = next(model.predict(IMAGES[0]))  # one path is no list of letters
+    with Image.open(IMAGES[0]) as picture, open(IMAGES[0], 'rb') as file:
+        for record in model.predict([picture, file, Path(IMAGES[0]).read_bytes()]):
+            assert record['img_path'] is None
+            np.testing.assert_allclose(record['scores'], expected['scores'], atol=1e-5)
+    for thr in (np.float32(0.25), np.full(41, 0.25)):
+        (found,) = model.predict(IMAGES[0], thr=thr)
+        assert found == next(model.predict(IMAGES[0], thr=0.25))
+    with pytest.raises(TypeError, match=r'but got a torch\.Tensor'):
+        next(model.predict([torch.zeros(3, 8, 8)]))
+
+    draw_records = runpy.run_path(str(ROOT / 'tools' / 'predict.py'))['draw_records']
+    assert len(list(draw_records(model.predict(IMAGES[:2]), model, str(tmp_path)))) == 2
+    assert len(list(tmp_path.glob('*.png'))) == 2
+    (record,) = OnnxModel(exported, max_pixels=9).predict(IMAGES[0])
+    assert 'raise max_pixels of OnnxModel (predict.py: --max-pixels) to 20224' in record['error']
 
 
 def test_export_writes_what_a_user_of_onnx_needs(exported):

@@ -124,7 +124,7 @@ def load_model(args: argparse.Namespace) -> Any:
 
 @contextmanager
 def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
-    """Give a function that writes one record."""
+    """Yield a function that writes one record."""
     if path:
         Path(path).parent.mkdir(parents=True, exist_ok=True)
     with _open_text(path) if path else _stdout() as file:

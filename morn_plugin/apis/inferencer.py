@@ -16,6 +16,7 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.infer import BaseInferencer
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
+from mmpretrain.datasets.transforms import ResizeEdge
 from mmpretrain.models import ClsHead
 from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
@@ -24,7 +25,7 @@ from torch import nn
 from ..datasets.annotations import check_classes
 from ..datasets.transforms.loading import LoadCheckedImage, read_content
 from ..datasets.wrapping import innermost
-from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image
+from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image, scale_edge
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
 from ..deploy.sources import Source, is_path, list_sources, name_source, read_memory
@@ -192,7 +193,14 @@ class MultiLabelInferencer(BaseInferencer):
             results = dict(img=image, img_shape=shape, ori_shape=shape)
             if is_path(source):
                 results['img_path'] = str(source)
+        self._check_resize(*results['img_shape'])
         return self.pipeline(results)
+
+    def _check_resize(self, height: int, width: int) -> None:
+        """Refuse a thin line of pixels that the pipeline would make a huge image of."""
+        resize = self._resize
+        if isinstance(resize, ResizeEdge) and resize.edge == 'short':
+            scale_edge(width, height, resize.scale)
 
     def read(self, source: Any) -> np.ndarray:
         """Read one image as it is, for :meth:`prepare` or to be drawn.
@@ -390,6 +398,7 @@ class MultiLabelInferencer(BaseInferencer):
             first.option = MAX_PIXELS_OPTION
             first.max_pixels = self._max_pixels or first.max_pixels
         self._load = first
+        self._resize = rest[0] if rest else None
         return Compose(rest)
 
     def _init_collate(self, cfg: Config) -> Any:
@@ -444,7 +453,7 @@ def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
 
 
 def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
-    """Give the test pipeline of a config.
+    """Return the test pipeline of a config.
 
     Raises:
         ValueError: If it tests no images but scores.

@@ -163,6 +163,6 @@ def _read_bounded(file: IO[bytes], source: str, max_pixels: int) -> bytes:
     if len(content) > limit:
         raise ImageError(
             f'Image {source} has more than {limit} bytes, which no image of {max_pixels} pixels '
-            f'needs.'
+            'needs. Raise max_pixels if it is one.'
         )
     return content

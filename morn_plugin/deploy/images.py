@@ -210,21 +210,23 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """
     x0, x1, ax, bx = _taps(image.shape[1], size[0], clip_weights=True)
     y0, y1, ay, by = _taps(image.shape[0], size[1], clip_weights=False)
+
     rows = np.unique(np.concatenate([y0, y1]))  # the others are never looked at
     place = np.zeros(image.shape[0], dtype=np.int64)
     place[rows] = np.arange(len(rows))
     part = image[rows].astype(np.int32)
     across = (part[:, x0] * ax[:, None] + part[:, x1] * bx[:, None]) >> 4  # (rows, width, 3)
-    values = (across[place[y0]] * ay[:, None, None] >> 16) + (
-        across[place[y1]] * by[:, None, None] >> 16
-    )
+
+    above = across[place[y0]] * ay[:, None, None] >> 16
+    below = across[place[y1]] * by[:, None, None] >> 16
+    values = above + below
     return ((values + 2) >> 2).clip(0, 255).astype(np.uint8)
 
 
 def _taps(
     old: int, new: int, clip_weights: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Give, for every new pixel, the two old ones around its centre and their weights, in 1/2048.
+    """Return, for every new pixel, the two old ones around its centre and their weights, in 1/2048.
 
     At the border both taps are the same pixel; OpenCV gives one of them all the weight across, and
     shares it out down.
@@ -243,13 +245,31 @@ def _resize(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
 
 
 def _resize_edge(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-    (height, width), scale = image.shape[:2], step['scale']
-    size = (
-        (scale, int(scale * height / width))
-        if width < height
-        else (int(scale * width / height), scale)
-    )
+    size = scale_edge(image.shape[1], image.shape[0], step['scale'])
     return _scale(image, size, step['backend'])
+
+
+def scale_edge(width: int, height: int, scale: int) -> tuple[int, int]:
+    """Compute the size of an image whose shorter edge becomes ``scale``.
+
+    Raises:
+        ImageError: If a thin line of pixels would become an image that is too large.
+
+    Examples:
+        >>> scale_edge(200, 100, 50)
+        (100, 50)
+    """
+    if width < height:
+        size = scale, int(scale * height / width)
+    else:
+        size = int(scale * width / height), scale
+    if size[0] * size[1] > max(MAX_PIXELS, width * height):
+        raise ImageError(
+            f'The image of {width} x {height} pixels would become one of {size[0]} x {size[1]} '
+            f'when its shorter edge is scaled to {scale}: expected at most {MAX_PIXELS} in all. '
+            'Cut it.'
+        )
+    return size
 
 
 def _center_crop(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:

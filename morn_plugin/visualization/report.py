@@ -116,7 +116,7 @@ def make_table(
 
 
 def make_note(text: str) -> str:
-    """Give a paragraph of plain text, nothing where there is none."""
+    """Return a paragraph of plain text, nothing where there is none."""
     return f'<p class="note">{escape(text)}</p>' if text else ''
 
 

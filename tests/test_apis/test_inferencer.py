@@ -484,6 +484,17 @@ def test_a_loader_of_mmpretrain_gets_no_file_that_the_door_refuses(tmp_path, mon
     assert 'error' not in found[1]
 
 
+def test_a_thin_line_is_one_image_less(tmp_path):
+    write_plain(tmp_path, dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64))
+    config = tmp_path / 'plain.py'
+    text, resize = config.read_text(), "{'type': 'Resize', 'scale': (32, 32)}"
+    assert resize in text
+    config.write_text(text.replace(resize, "{'type': 'ResizeEdge', 'scale': 256}"))
+    Image.new('L', (30_000, 1)).save(tmp_path / 'line.png')
+    (record,) = MultiLabelInferencer(tmp_path, device='cpu').predict(tmp_path / 'line.png')
+    assert 'would become one of 7680000 x 256' in record['error']
+
+
 def test_exported_models_are_named_as_what_they_are(tmp_path):
     for name, match in (('m.pt2', 'torch.export.load'), ('m.onnx', 'predict.py alone runs')):
         (tmp_path / name).write_bytes(b'PK')

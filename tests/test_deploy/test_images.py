@@ -9,7 +9,7 @@ import pytest
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
 
-from morn_plugin.deploy.images import list_images, prepare_image, resize_bilinear
+from morn_plugin.deploy.images import ImageError, list_images, prepare_image, resize_bilinear
 
 
 def make_image(height, width):
@@ -53,6 +53,14 @@ def test_transforms_are_those_of_the_pipeline(shape, backend):
         )
         values = found.transpose(1, 2, 0) * [2, 4, 5] + [10, 20, 30]
         assert np.abs(values - wanted).max() <= 1e-3
+
+
+def test_a_thin_line_is_not_made_a_huge_image():
+    """256 pixels along its short edge would take 6 GB."""
+    line = np.zeros((1, 30_000, 3), np.uint8)
+    steps = [dict(type='resize_edge', scale=256, backend='cv2')]
+    with pytest.raises(ImageError, match='30000 x 1 pixels would become one of 7680000 x 256'):
+        prepare_image(line, dict(transforms=steps, channels='RGB', mean=None, std=None))
 
 
 def test_a_file_meant_twice_comes_once(tmp_path):

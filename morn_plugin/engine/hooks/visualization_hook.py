@@ -161,7 +161,7 @@ class PredictionVisualizationHook(Hook):
                 self._drawn[index] = make_prediction(sample, self._load)
 
     def _collect(self) -> list[Prediction]:
-        """Give what all processes kept, in the main one."""
+        """Return what all processes kept, in the main one."""
         drawn = {
             index: item for part in all_gather_object(self._drawn) for index, item in part.items()
         }
