@@ -17,6 +17,7 @@ from mmpretrain.registry import DATASETS, HOOKS, METRICS, MODELS, PARAM_SCHEDULE
 from mmpretrain.structures import DataSample
 
 import morn_plugin  # noqa: F401
+from morn_plugin.apis.config_gate import ConfigGate
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
@@ -162,6 +163,9 @@ def test_trains_a_step_and_predicts(path):
 @each
 def test_parts_and_agreement(path):
     cfg = Config.fromfile(path)
+    gate = ConfigGate()
+    gate.clean_config(cfg.to_dict())
+    assert not gate.problems, 'a checkpoint with this config would be refused'
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if loader is not None:

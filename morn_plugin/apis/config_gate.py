@@ -40,7 +40,17 @@ REFUSED = {
 }
 # Weights come from the checkpoint alone.
 NOT_FOLLOWED = ('init_cfg', 'pretrained')
-FILE_WORDS = {'path', 'file', 'url', 'dir', 'cache', 'checkpoint', 'pretrained', 'prototype'}
+FILE_WORDS = {
+    'path',
+    'file',
+    'url',
+    'hub',
+    'dir',
+    'cache',
+    'checkpoint',
+    'pretrained',
+    'prototype',
+}
 LOCAL_DISK = ({'backend': 'local'}, {'backend': 'disk'})
 ANNOTATION_ENDINGS = ('json', 'txt', 'csv', 'lst', 'safetensors', 'xml', 'mat')
 # The largest whole numbers, by the part of the config and by name.
@@ -48,6 +58,8 @@ LARGEST = {'model': 10_000_000, 'pipeline': 1 << 13}
 LARGEST_BY_NAME = {
     'num_steps': 1000,
     'beam_size': 1000,
+    'max_labels': 1000,
+    'map_size': 1024,
     'num_workers': 256,
     'batch_size': 1 << 16,
     'times': 1000,

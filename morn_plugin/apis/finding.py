@@ -10,7 +10,7 @@ from mmengine.config import Config
 from ..engine.checkpoint_content import read_model_checkpoint
 from ..engine.checkpoints import CheckpointError
 from .building import first_line
-from .checkpoint_config import read_checkpoint_config
+from .checkpoint_config import MAX_CHARACTERS, read_checkpoint_config
 from .config_check import ConfigError
 from .config_reading import read_config
 from .config_text import parse_config
@@ -18,6 +18,7 @@ from .config_text import parse_config
 __all__ = ['find_checkpoint', 'find_config', 'find_model', 'parse_config', 'read_own_config']
 
 MAX_NAME = 10_000  # characters
+MAX_BYTES = 4  # of a character
 HELP = 'Name the config as well: --config FILE.'
 EXPORTED = {
     '.pt2': 'is a torch.export program, and loading one may run code that is in it: load one of '
@@ -91,6 +92,11 @@ def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
     found = find_config(checkpoint.parent)
     if trust:
         return read_own_config(found)
+    size, largest = found.stat().st_size, MAX_BYTES * MAX_CHARACTERS
+    if size > largest:
+        raise ValueError(
+            f'{found}: expected a config of at most {largest:,} bytes, but got {size:,}. {HELP}'
+        )
     try:
         text = found.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
@@ -141,7 +147,7 @@ def find_checkpoint(path: str | Path) -> str:
 
 def find_config(folder: Path) -> Path:
     """Give the one config file of a folder."""
-    found = sorted(folder.glob('*.py'))
+    found = sorted(path for path in folder.glob('*.py') if path.is_file())
     if not found:
         raise FileNotFoundError(
             f'The checkpoint has no config in it and {folder} holds none (*.py). {HELP}'
