@@ -14,14 +14,22 @@ __all__ = ['__version__']
 if find_spec('mmpretrain') and not runs_own_tool():
     from .registration import (
         cached,
+        checked_multi_label,
         engine,
         evaluation,
         models,
-        multi_label,
         register_model_names,
         samplers,
         transforms,
     )
 
     register_model_names()
-    __all__ += ['cached', 'engine', 'evaluation', 'models', 'multi_label', 'samplers', 'transforms']
+    __all__ += [
+        'cached',
+        'checked_multi_label',
+        'engine',
+        'evaluation',
+        'models',
+        'samplers',
+        'transforms',
+    ]

@@ -15,17 +15,17 @@ from mmengine.config.utils import MODULE2PACKAGE
 from mmpretrain.apis.model import ModelHub
 
 from . import engine, evaluation, models, registry
-from .datasets import cached, multi_label, samplers, transforms, wrapping
+from .datasets import cached, checked_multi_label, samplers, transforms, wrapping
 from .engine.safe_loading import allow_checkpoint_globals
 from .evaluation import metrics  # noqa: F401  registers them
 from .utils.layout import find_root
 
 __all__ = [
     'cached',
+    'checked_multi_label',
     'engine',
     'evaluation',
     'models',
-    'multi_label',
     'register_model_names',
     'registry',
     'samplers',

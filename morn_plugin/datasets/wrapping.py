@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mmpretrain.registry import DATASETS
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 REPEATING = ('RepeatDataset', 'ClassBalancedDataset')
 
@@ -61,11 +61,14 @@ def without_repeats(config: Mapping[str, Any]) -> Any:
 
 
 def innermost_built(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets that read files, inside whatever wraps them, once they are built."""
-    if isinstance(getattr(dataset, 'datasets', None), Sequence):
+    """Yield the data sets that read files, inside whatever wraps them, once they are built.
+
+    A ``Subset`` of torch's is one of them: what it leaves out does not count.
+    """
+    if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
             yield from innermost_built(part)
-    elif hasattr(dataset, 'dataset'):
+    elif hasattr(dataset, 'dataset') and not isinstance(dataset, Subset):
         yield from innermost_built(dataset.dataset)
     else:
         yield dataset

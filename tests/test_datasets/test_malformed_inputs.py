@@ -22,7 +22,7 @@ from mmpretrain.registry import DATASETS
 from PIL import Image
 
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
-from morn_plugin.datasets.multi_label import CheckedMultiLabelDataset
+from morn_plugin.datasets.checked_multi_label import CheckedMultiLabelDataset
 from morn_plugin.datasets.transforms import ImageError, LoadCheckedImage
 from morn_plugin.datasets.transforms.loading import decode_image
 from morn_plugin.engine.hooks import DataCheckHook

@@ -14,6 +14,7 @@ from torch.utils.data import Subset
 
 from ...datasets.annotations import describe_labels, label_sets
 from ...datasets.cached import ScoreDataset
+from ...datasets.wrapping import innermost_built
 from ...utils.checks import check_choice
 from ...utils.text import escape_surrogates
 from ..weights import bare_model
@@ -83,7 +84,7 @@ class DataCheckHook(Hook):
         """List the images that were skipped."""
         for loop in LOOPS.values():
             dataset = getattr(getattr(getattr(runner, loop), 'dataloader', None), 'dataset', None)
-            for part in [] if dataset is None else list_parts(dataset):
+            for part in [] if dataset is None else innermost_built(dataset):
                 skipped = getattr(part, 'skipped', ())
                 if skipped:
                     lines = ''.join(f'\n  {escape_surrogates(reason)}' for reason in skipped)
@@ -104,23 +105,12 @@ class DataCheckHook(Hook):
         runner.logger.warning(escape_surrogates(message))
 
 
-def list_parts(dataset: Any) -> Iterator[Any]:
-    """Yield the data sets inside of wrappers, which repeat, join or choose."""
-    if hasattr(dataset, 'datasets'):
-        for part in dataset.datasets:
-            yield from list_parts(part)
-    elif hasattr(dataset, 'dataset') and not isinstance(dataset, Subset):
-        yield from list_parts(dataset.dataset)
-    else:
-        yield dataset
-
-
 def list_images(dataset: Any) -> Iterator[ListedImage]:
     """Yield the images of a built data set, by their real paths.
 
     Images that are no files, such as arrays in memory, are left out.
     """
-    for part in list_parts(dataset):
+    for part in innermost_built(dataset):
         for info in _list_infos(part):
             path, labels = info.get('img_path'), info.get('gt_label')
             if isinstance(path, str):
