@@ -17,6 +17,8 @@ step-major, (T, N, ...), so that a step is contiguous. Gate order is input, forg
 candidate: one sigmoid serves the first three.
 """
 
+from collections.abc import Sequence
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import torch
@@ -135,9 +137,10 @@ def step_once(
 def _step(
     rows: Tensor, h: Tensor, c: Tensor, weights: LSTMWeights, table: Tensor | None
 ) -> tuple[Tensor, ...]:
-    """Give logits, h, c, and what the backward pass wants besides.
+    """Run one step.
 
-    Sigmoids, candidate, tanh_c, hidden.
+    Returns:
+        Logits, h and c, and what the backward pass needs: sigmoids, candidate, tanh_c, hidden.
     """
     gates = _input_gates(table, weights, rows) + _product(h, weights.weight_hh)  # (N, 4H)
     sigmoids, candidate = gates[:, : -h.shape[1]].sigmoid(), gates[:, -h.shape[1] :].tanh()
@@ -157,9 +160,9 @@ def _product(x: Tensor, weight: Tensor) -> Tensor:
 
 
 def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
-    """Give the input half of the gates for every label, (C + 1, 4H).
+    """Compute the input half of the gates for every label, (C + 1, 4H).
 
-    Where that is less work than the lookups.
+    None where that would be more work than the lookups.
     """
     if torch.compiler.is_compiling() or weights.embedding.shape[0] > num_lookups:
         return None
@@ -190,17 +193,17 @@ class _UnrolledSteps(torch.autograd.Function):
     ) -> tuple[Tensor, Tensor]:
         steps = _run_steps((h, c), LSTMWeights(*weights), num_steps, pick)
         labels = torch.stack(steps.labels)
-        ctx.num_steps, ctx.sparse_embedding = num_steps, sparse_embedding
-        ctx.num_weights = len(weights)
-        ctx.save_for_backward(
-            *weights,
-            labels,
-            *steps.h,
-            *steps.c[:-1],
-            *steps.sigmoids,
-            *steps.candidates,
-            *steps.tanh_c,
-            *(steps.hidden if weights[4] is not None else ()),
+        ctx.sparse_embedding = sparse_embedding
+        _save(
+            ctx,
+            weights=weights,
+            labels=[labels],
+            h=steps.h,
+            c_before=steps.c[:-1],
+            sigmoids=steps.sigmoids,
+            candidates=steps.candidates,
+            tanh_c=steps.tanh_c,
+            hidden=steps.hidden if LSTMWeights(*weights).hidden_weight is not None else (),
         )
         ctx.mark_non_differentiable(labels)
         return torch.stack(steps.logits), labels
@@ -208,63 +211,100 @@ class _UnrolledSteps(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_logits: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
-        num_steps, saved = ctx.num_steps, list(ctx.saved_tensors)
-        take = lambda count: [saved.pop(0) for _ in range(count)]
-        weights = LSTMWeights(*take(ctx.num_weights))
-        (labels,) = take(1)
-        h, c_before, sigmoids, candidates, tanh_c = (
-            take(num_steps + 1),
-            *(take(num_steps) for _ in range(4)),
-        )
-        all_h = torch.stack(h)  # (T + 1, N, H)
+        saved = _saved(ctx)
+        weights = LSTMWeights(*saved['weights'])
+        (labels,) = saved['labels']  # (T, N)
+        all_h = torch.stack(saved['h'])  # (T + 1, N, H)
         h_before, h_after = all_h[:-1].flatten(0, 1), all_h[1:].flatten(0, 1)  # (TN, H)
-        grad_logits = grad_logits.flatten(0, 1)  # (TN, C)
 
-        if weights.hidden_weight is None:
-            grad_h_out, grad_output = _linear_backward(grad_logits, h_after, weights.output_weight)
-            grad_hidden: tuple[Tensor | None, Tensor | None] = (None, None)
-        else:
-            hidden = torch.stack(take(num_steps)).flatten(0, 1)
-            grad_pre, grad_output = _linear_backward(grad_logits, hidden, weights.output_weight)
-            grad_pre = torch.ops.aten.tanh_backward(grad_pre, hidden)
-            grad_h_out, grad_hidden = _linear_backward(grad_pre, h_after, weights.hidden_weight)
-        grad_h_out = grad_h_out.unflatten(0, (num_steps, -1))  # (T, N, H)
+        # The output layer, all steps at once.
+        grad_h_out, grad_hidden, grad_output = _output_backward(
+            grad_logits.flatten(0, 1), h_after, saved['hidden'], weights
+        )
+        grad_h_out = grad_h_out.unflatten(0, labels.shape)  # (T, N, H)
 
-        grad_gates = sigmoids[0].new_empty(
-            num_steps, sigmoids[0].shape[0], weights.bias.shape[0]
-        )  # (T, N, 4H)
-        grad_h, grad_c = grad_h_out[-1], torch.zeros_like(tanh_c[0])
-        for step in reversed(range(num_steps)):
-            _gate_gradients(
-                grad_h,
-                grad_c,
-                sigmoids[step],
-                candidates[step],
-                tanh_c[step],
-                c_before[step],
-                out=grad_gates[step],
-            )
-            grad_h = _product(grad_gates[step], weights.weight_hh.t())
-            if step:
-                grad_h += grad_h_out[step - 1]
+        # Back through time, one step after the other.
+        grad_gates, grad_h, grad_c = _cells_backward(grad_h_out, saved, weights)
 
+        # The weights of the cell, again all steps at once.
         flat = grad_gates.flatten(0, 1)  # (TN, 4H)
         grad_hh = flat.t().to(weights.weight_hh.dtype) @ h_before.to(weights.weight_hh.dtype)
         rows = torch.cat([torch.full_like(labels[:1], START), labels[:-1] + 1]).flatten()  # (TN,)
         grad_embedding, grad_ih = _input_backward(flat, rows, weights, ctx.sparse_embedding)
-        return (
-            None,
-            None,
-            None,
+
+        grad_weights = (grad_embedding, grad_ih, grad_hh, flat.sum(0), *grad_hidden, *grad_output)
+        return None, None, None, grad_h, grad_c, *grad_weights
+
+
+def _save(ctx: Any, **groups: Sequence[Tensor | None]) -> None:
+    """Save groups of tensors for the backward pass, by name."""
+    ctx.group_sizes = {name: len(group) for name, group in groups.items()}
+    ctx.save_for_backward(*chain.from_iterable(groups.values()))
+
+
+def _saved(ctx: Any) -> dict[str, list[Tensor]]:
+    """Return the groups of tensors that :func:`_save` saved."""
+    tensors = iter(ctx.saved_tensors)
+    return {name: list(islice(tensors, size)) for name, size in ctx.group_sizes.items()}
+
+
+def _output_backward(
+    grad_logits: Tensor, h_after: Tensor, hidden: list[Tensor], weights: LSTMWeights
+) -> tuple[Tensor, tuple[Tensor | None, Tensor | None], tuple[Tensor, Tensor]]:
+    """Go back through the output layer.
+
+    Args:
+        grad_logits: (TN, C).
+        h_after: The states after each step (TN, H).
+        hidden: The values of the tanh layer, T times (N, K); none where there is no such layer.
+        weights: The weights.
+
+    Returns:
+        The gradients of the states (TN, H), of weight and bias of the tanh layer, and of weight and
+        bias of the output.
+    """
+    if weights.hidden_weight is None:
+        grad_h, grad_output = _linear_backward(grad_logits, h_after, weights.output_weight)
+        return grad_h, (None, None), grad_output
+
+    values = torch.stack(hidden).flatten(0, 1)  # (TN, K)
+    grad_values, grad_output = _linear_backward(grad_logits, values, weights.output_weight)
+    grad_values = torch.ops.aten.tanh_backward(grad_values, values)
+    grad_h, grad_hidden = _linear_backward(grad_values, h_after, weights.hidden_weight)
+    return grad_h, grad_hidden, grad_output
+
+
+def _cells_backward(
+    grad_h_out: Tensor, saved: dict[str, list[Tensor]], weights: LSTMWeights
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Go back through the cells, from the last step to the first.
+
+    Args:
+        grad_h_out: What the output layer asks of the states (T, N, H).
+        saved: Values of the forward pass, by name.
+        weights: The weights.
+
+    Returns:
+        The gradients of the gates (T, N, 4H), and of the first state, h_0 and c_0 (N, H) each.
+    """
+    num_steps, num_images, _ = grad_h_out.shape
+    grad_gates = grad_h_out.new_empty(num_steps, num_images, weights.bias.shape[0])
+    grad_h, grad_c = grad_h_out[-1], torch.zeros_like(saved['tanh_c'][0])
+
+    for step in reversed(range(num_steps)):
+        _gate_gradients(
             grad_h,
             grad_c,
-            grad_embedding,
-            grad_ih,
-            grad_hh,
-            flat.sum(0),
-            *grad_hidden,
-            *grad_output,
+            saved['sigmoids'][step],
+            saved['candidates'][step],
+            saved['tanh_c'][step],
+            saved['c_before'][step],
+            out=grad_gates[step],
         )
+        grad_h = _product(grad_gates[step], weights.weight_hh.t())
+        if step:
+            grad_h += grad_h_out[step - 1]
+    return grad_gates, grad_h, grad_c
 
 
 def _gate_gradients(
@@ -276,9 +316,9 @@ def _gate_gradients(
     c_before: Tensor,
     out: Tensor,
 ) -> None:
-    """Go back through one cell.
+    """Go back through one cell, in place.
 
-    Fill ``out`` (N, 4H), turn ``grad_c`` into that of the step before, in place.
+    ``out`` (N, 4H) gets the gradients of the gates, ``grad_c`` becomes that of the step before.
     """
     i, f, o = sigmoids.chunk(3, dim=1)
     grad_c += torch.ops.aten.tanh_backward(grad_h * o, tanh_c)
