@@ -330,20 +330,26 @@ def count_held(texts: Sequence[str], sign: str) -> int:
 def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
     """Say why a separator cannot be the right one, or ''.
 
-    It cannot where it is in no cell and another sign in half of them, or where that other sign
-    makes less than half as many distinct tags. A handful of cells proves nothing.
+    It cannot where another sign is in half of the cells, and it is in less than half as many; or
+    where it is a space and leaves that sign at the end of most tags. A handful of cells proves
+    nothing.
     """
     best = max(SIGNS, key=lambda sign: count_held(texts, sign))
     held, of_best = count_held(texts, separator), count_held(texts, best)
     if len(texts) < 10 or best == separator or of_best < len(texts) / 2:
         return ''
-    tags, fewer = count_tags(texts, separator), count_tags(texts, best)
-    if held and fewer > tags / 2:
+    if separator == ' ':
+        tags = [tag for text in texts for tag in text.split()]
+        is_wrong = sum(tag.endswith(best) for tag in tags) >= len(tags) / 2
+    else:
+        is_wrong = held < of_best / 2
+    if not is_wrong:
         return ''
     example = next(text for text in texts if best in text)
     return (
-        f'{separator!r} is in {held:,} of {len(texts):,} cells and makes {tags:,} distinct tags of '
-        f'them; {best!r} is in {of_best:,} and makes {fewer:,} (one cell is {example[:60]!r})'
+        f'{separator!r} is in {held:,} of {len(texts):,} cells and makes '
+        f'{count_tags(texts, separator):,} distinct tags of them; {best!r} is in {of_best:,} and '
+        f'makes {count_tags(texts, best):,} (one cell is {example[:60]!r})'
     )
 
 

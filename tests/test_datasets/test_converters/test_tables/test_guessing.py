@@ -199,5 +199,10 @@ def test_wrong_separators_are_explained():
     assert explain_wrong_separator(cells, ';') == ''
     assert explain_wrong_separator(cells[:9], ',') == ''  # a handful proves nothing
     assert explain_wrong_separator(['cat'] * 20, ',') == ''
+    keywords = [f'word {i}, :{i % 3}, ;), happy' if i < 5 else f'word {i}, face' for i in range(40)]
+    assert "';' is in 5 of 40 cells and makes" in explain_wrong_separator(keywords, ';')
+    spaced = [f'word{i}, word{i + 1}, face, smile' for i in range(20)]
+    assert "' ' is in 20 of 20 cells" in explain_wrong_separator(spaced, ' ')
+    assert explain_wrong_separator(['black cat', 'white dog'] * 10, ' ') == ''
     both = [f'happy, tag{i % 3}|smile, tag{i % 5}' for i in range(20)]
     assert explain_wrong_separator(both, '|') == ''
