@@ -3,6 +3,7 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmpretrain.registry import MODELS
 from tools_helpers import ROOT
 
@@ -46,6 +47,17 @@ def test_backbone_gets_the_weights_of_the_package(tool, variant, tmp_path, monke
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         torch.testing.assert_close(backbone(images)[-1], network.forward_features(images))
+
+
+@pytest.mark.parametrize('variant', ['lite0', 'lite1', 'lite2'])
+def test_config_of_the_backbone(variant):
+    path = ROOT / 'configs' / '_base_' / 'backbones' / f'efficientnet-{variant}.py'
+    cfg = Config.fromfile(path)
+    assert cfg.pretrained.checkpoint.endswith(f'work_dirs/pretrained/efficientnet-{variant}.pth')
+    backbone = MODELS.build(cfg.backbone)
+    backbone.eval()
+    with torch.no_grad():
+        assert backbone(torch.zeros(1, 3, 64, 64))[-1].shape[1] == cfg.in_channels
 
 
 @pytest.mark.parametrize('number', [0, 1, 2])

@@ -2,6 +2,9 @@ from collections import Counter
 
 import pytest
 from miniatures import noise
+from mmengine.config import Config
+from mmpretrain.registry import DATASETS
+from tools_helpers import ROOT
 
 from morn_plugin.datasets.annotations import load_annotations
 from morn_plugin.datasets.converters.corel5k import CONVERTER
@@ -131,3 +134,14 @@ def test_malformed(root, put, fails, line, part):
 def test_photo_on_both_sides(root, put, fails):
     put(root / 'labels' / 'test_label', '1001 3\n1003 3\n')
     fails(CONVERTER, root, parts=["'images/1000/1003.jpeg' is on another side too"])
+
+
+def test_base_config_reads_what_was_written(root, convert):
+    convert(CONVERTER, root, '--val-share', 0.4)
+    cfg = Config.fromfile(ROOT / 'configs' / '_base_' / 'datasets' / 'corel5k.py')
+    for loader, name in (('train', 'train_fit'), ('val', 'val'), ('test', 'test')):
+        config = cfg[f'{loader}_dataloader'].dataset
+        assert config.data_root.endswith('/data/corel5k/')
+        dataset = DATASETS.build(dict(config, data_root=f'{root}/'))
+        assert len(dataset) == len(read(root)[name])
+        assert dataset[0]['inputs'].shape == (3, 224, 224)
