@@ -131,14 +131,13 @@ def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]
         if path and path.endswith('.csv'):
             table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
             table.writeheader()
-            yield lambda record: table.writerow(
-                {
-                    key: ';'.join(map(str, value)) if isinstance(value, list) else value
-                    for key, value in record.items()
-                }
-            )
+            yield lambda record: table.writerow({key: _cell(record[key]) for key in record})
         else:
             yield lambda record: file.write(dump_json(record) + '\n')
+
+
+def _cell(value: Any) -> Any:
+    return ';'.join(map(str, value)) if isinstance(value, list) else value
 
 
 def _open_text(path: str) -> IO[str]:
@@ -159,9 +158,12 @@ def draw_records(
     from morn_plugin.visualization import draw_record  # matplotlib is not needed otherwise
 
     for index, record in enumerate(records):
-        if 'error' not in record:
-            path = record['img_path']
-            draw_record(record, model.read(path), model.classes, out_dir, index, path)
+        path = record['img_path']
+        try:
+            if 'error' not in record:
+                draw_record(record, model.read(path), model.classes, out_dir, index, path)
+        except (OSError, ValueError) as error:  # such as a URL that answers only once
+            print(f'Not drawn: {path}: {error}', file=sys.stderr)
         yield record
 
 

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from .cards import CARD_STYLE
@@ -72,17 +73,16 @@ def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str
         note: Plain text below it.
         sections: Heading (plain text) and content (HTML) of each.
     """
-    body = ''.join(
-        f'<section><h2>{escape(heading)}</h2>{content}</section>' for heading, content in sections
-    )
-    return (
-        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>'
+    parts = [f'<section><h2>{escape(name)}</h2>{content}</section>' for name, content in sections]
+    head = (
+        f'<meta charset="utf-8"><title>{escape(title)}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, '
-        f'initial-scale=1"><style>{STYLE}{CARD_STYLE}</style></head><body>'
-        f'<h1>{escape(title)}</h1><p '
-        f'class="note">{escape(note)}</p>{body}<script>{SCRIPT}</script></body></html>\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<style>{STYLE}{CARD_STYLE}</style>'
     )
+    top = f'<h1>{escape(title)}</h1><p class="note">{escape(note)}</p>'
+    body = f'{top}{"".join(parts)}<script>{SCRIPT}</script>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{body}</body></html>\n'
 
 
 def make_table(
@@ -96,23 +96,21 @@ def make_table(
         sortable: Let a click on a heading sort.
         note: Plain text above.
     """
-    button = lambda name: f'<button>{escape(name)}</button>' if sortable else escape(name)
     lines = list(rows)
-    kinds = [
-        ' class="text"' if lines and isinstance(cell, str) else ''
-        for cell in (lines or [columns])[0]
-    ]
-    head = ''.join(
-        f'<th scope="col"{kind}>{button(name)}</th>'
+    kinds = ['text' if lines and isinstance(cell, str) else '' for cell in (lines or [columns])[0]]
+    heads = [
+        f'<th scope="col" class="{kind}">{_heading(name, sortable)}</th>'
         for name, kind in zip(columns, kinds, strict=True)
-    )
+    ]
     body = ''.join(f'<tr>{"".join(map(_cell, row))}</tr>' for row in lines)
     kind = ' class="sortable"' if sortable else ''
-    return (
-        f'{make_note(note)}<div '
-        f'class="wide"><table{kind}><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-        '</div>'
-    )
+    head = f'<thead><tr>{"".join(heads)}</tr></thead>'
+    table = f'<table{kind}>{head}<tbody>{body}</tbody></table>'
+    return f'{make_note(note)}<div class="wide">{table}</div>'
+
+
+def _heading(name: str, sortable: bool) -> str:
+    return f'<button>{escape(name)}</button>' if sortable else escape(name)
 
 
 def make_note(text: str) -> str:
@@ -142,33 +140,11 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
     """
     figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
     left, right = figure.subplots(1, 2)
-    curves = {
-        name: [(line['step'], line[name]) for line in log if name in line]
-        for name in sorted({key for line in log for key in line if key.startswith('loss')})
-    }
-    for name, points in curves.items():
-        if (
-            name != 'loss' or list(curves.values()).count(points) == 1
-        ):  # the sum of one part would cover it
-            left.plot(*zip(*points, strict=True), label=name)
-    styles = dict(
-        zip(('per-label/f1-score', 'per-image/f1-score'), ((RIGHT, 'o'), (EXTRA, 's')), strict=True)
-    )
+    _draw_losses(log, left)
     for prefix, dashes in (('', '-'), ('cnn/', ':')):
-        for name, (colour, mark) in styles.items():
-            points = [
-                (line['step'], line[prefix + name])
-                for line in log
-                if prefix + name in line and 'loss' not in line
-            ]
-            if points:
-                right.plot(
-                    *zip(*points, strict=True),
-                    label=prefix + name,
-                    color=colour,
-                    marker=mark,
-                    linestyle=dashes,
-                )
+        _draw_validation(log, prefix + 'per-label/f1-score', right, RIGHT, 'o', dashes)
+        _draw_validation(log, prefix + 'per-image/f1-score', right, EXTRA, 's', dashes)
+
     left.set(xlabel='iteration', title='Training losses')
     right.set(xlabel='epoch', title='Validation, percent')
     for axes in (left, right):
@@ -176,6 +152,29 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
             axes.legend()
             axes.grid(alpha=0.3)
     return figure
+
+
+def _draw_losses(log: Sequence[dict[str, Any]], axes: Axes) -> None:
+    names = sorted({key for line in log for key in line if key.startswith('loss')})
+    curves = {name: _find_points(log, name) for name in names}
+    for name, points in curves.items():
+        only_part = list(curves.values()).count(points) > 1
+        if name == 'loss' and only_part:  # the sum of one part would cover it
+            continue
+        axes.plot(*zip(*points, strict=True), label=name)
+
+
+def _draw_validation(
+    log: Sequence[dict[str, Any]], name: str, axes: Axes, colour: str, mark: str, dashes: str
+) -> None:
+    points = _find_points([line for line in log if 'loss' not in line], name)
+    if points:
+        style: dict[str, Any] = dict(color=colour, marker=mark, linestyle=dashes)
+        axes.plot(*zip(*points, strict=True), label=name, **style)
+
+
+def _find_points(log: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    return [(line['step'], line[name]) for line in log if name in line]
 
 
 def draw_supports(support: np.ndarray, f1: np.ndarray) -> Figure:
