@@ -13,6 +13,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
+from warm_start import start_warm
 
 from morn_plugin.datasets.annotations import load_annotations
 
@@ -113,26 +114,18 @@ def make_work_dir(folder, kind='morn'):
 def start_tool(name, *args, processes=1, cwd=None):
     """Start a tool of the repository in a process of its own, or several of them under torchrun."""
     script = str(ROOT / 'tools' / name)
-    command = [sys.executable, script, *map(str, args)]
-    if processes > 1:
-        command = [
-            sys.executable,
-            '-m',
-            'torch.distributed.run',
-            '--standalone',
-            f'--nproc_per_node={processes}',
-            script,
-            *map(str, args),
-            '--launcher',
-            'pytorch',
-        ]
+    arguments = list(map(str, args))
     environment = dict(
         os.environ,
         OMP_NUM_THREADS='1',
         PYTHONPATH=f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}',
     )
+    if processes == 1:
+        return start_warm(script, arguments, cwd, environment)
+
+    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
     return subprocess.Popen(
-        command,
+        [sys.executable, *launch, script, *arguments, '--launcher', 'pytorch'],
         cwd=cwd,
         env=environment,
         text=True,
