@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from pathlib import Path
 
 import mmengine
 import numpy as np
@@ -21,6 +20,7 @@ from morn_plugin.deploy.labels import load_thresholds
 from morn_plugin.engine.hooks import PredictionVisualizationHook
 from morn_plugin.evaluation.metrics.label_sets import LabelSetMetric
 from morn_plugin.models.heads.label_decoder_head import LabelDecoderHead
+from morn_plugin.utils.files import atomic_write
 from morn_plugin.utils.strict_json import dump_json
 
 
@@ -123,7 +123,8 @@ def write_figures(metrics: dict[str, float], path: str) -> None:
         mmengine.dump(metrics, path, indent=2)
         return
     figures = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
-    Path(path).write_text(dump_json(figures, indent=2, default=float) + '\n', encoding='utf-8')
+    with atomic_write(path) as file:  # makes the folder, too
+        file.write((dump_json(figures, indent=2, default=float) + '\n').encode())
 
 
 def main() -> None:

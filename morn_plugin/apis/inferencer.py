@@ -34,6 +34,7 @@ from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.fields import PREDICTION_FIELDS, SCORES
 from ..visualization import draw_record
+from .agreement import fill_num_classes, find_head
 from .building import build_part, first_line, limited_modules
 from .checkpoint_config import CheckpointConfig
 from .finding import find_model
@@ -354,6 +355,10 @@ class MultiLabelInferencer(BaseInferencer):
         backbone = cfg.model.get('backbone')
         if isinstance(backbone, Mapping) and backbone.get('pretrained'):
             cfg.model.backbone.pretrained = False  # all weights come from the checkpoint
+        trained = (self._checkpoint['meta'].get('dataset_meta') or {}).get('classes')
+        settings = find_head(cfg)
+        if trained and settings is not None:
+            fill_num_classes(settings, len(trained))
         model = self._build_model(cfg, weights)
         head = getattr(model, 'head', None)
         if head is None or isinstance(head, ClsHead):
