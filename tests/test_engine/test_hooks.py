@@ -115,6 +115,13 @@ def test_the_table_has_the_columns_of_the_paper():
     assert header.index('F1_I') == cnn.index('7.00')  # right aligned, both of four characters
 
 
+def test_a_figure_that_is_no_number_is_a_dash():
+    table = format_table(
+        {'CNN': ''}, {'per-label/precision': float('nan'), 'per-label/recall': 1.0}
+    )
+    assert table.splitlines()[-1].split()[:3] == ['CNN', '-', '1.00']
+
+
 def test_the_table_goes_to_the_log(caplog):
     hook = HOOKS.build(dict(type='PaperTableHook', rows={'CNN': 'cnn/', 'Constant': 'constant/'}))
     with caplog.at_level('INFO'):

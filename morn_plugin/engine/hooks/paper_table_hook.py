@@ -1,5 +1,6 @@
 """The paper's table, and the field's, at the end of a test."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -92,7 +93,7 @@ def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
 def format_table(
     rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str] = COLUMNS
 ) -> str:
-    """Lay out the table as text; a figure that was not computed shows as a dash.
+    """Lay out the table as text; a figure that was not computed, or is no number, shows as a dash.
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys.
@@ -120,7 +121,7 @@ def format_table(
 
 
 def _format_figure(name: str, value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return '-'
     return f'{value:.0f}' if name == 'N+' else f'{value:.2f}'
 
