@@ -209,7 +209,6 @@ def main() -> None:
         metadata = describe_model(inferencer, thr)
         paths = find_images(inferencer, args)
         images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
-        reference = expected_outputs(inferencer, paths, model.outputs)
         with tempfile.TemporaryDirectory(
             dir=out.parent
         ) as folder:  # nothing appears under its name unchecked
@@ -218,7 +217,9 @@ def main() -> None:
             write(model, images[:2], metadata, draft)
             if out.suffix == '.pt2':
                 read_program_metadata(draft)
-            difference = check_file(draft, reference, images.numpy())
+            difference = check_file(
+                draft, expected_outputs(inferencer, paths, model.outputs), images.numpy()
+            )
             extra = (
                 f'; {compare_from_files(draft, inferencer, paths)}' if out.suffix == '.onnx' else ''
             )
