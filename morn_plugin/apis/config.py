@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 
 from ..engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
 from ..engine.safe_loading import force_weights_only
+from ..utils.checks import describe_missing
 from .finding import read_own_config
 
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
@@ -27,7 +28,7 @@ def load_config(args: argparse.Namespace) -> Config:
     force_weights_only()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not osp.isfile(args.config):
-        sys.exit(f'Config file {args.config} does not exist.')
+        sys.exit(f'Config file {describe_missing(args.config)}')
     try:
         cfg = read_own_config(args.config, args.cfg_options)
     except (OSError, ValueError) as error:

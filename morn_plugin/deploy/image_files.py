@@ -10,6 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO
 
+from ..utils.checks import describe_missing
 from .image_formats import FORMATS, SNIFFED, ImageError, find_format
 
 MAX_PIXELS = 100_000_000
@@ -124,7 +125,7 @@ def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
     except PermissionError:
         raise
     except FileNotFoundError as error:
-        raise FileNotFoundError(f'Image {path} does not exist.') from error
+        raise FileNotFoundError(f'Image {describe_missing(path)}') from error
     except (OSError, ValueError) as error:  # a name too long, links in a circle, a NUL
         reason = getattr(error, 'strerror', None) or error
         raise FileNotFoundError(f'Image {path} does not exist: {reason}.') from error

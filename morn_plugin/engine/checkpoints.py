@@ -20,6 +20,7 @@ from mmengine.dist import barrier, is_main_process
 from mmengine.fileio import LocalBackend, register_backend
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from ..utils.checks import describe_missing
 from ..utils.files import atomic_write
 from .pickle_scan import find_unbounded
 
@@ -85,7 +86,7 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
     """
     path = osp.expanduser(path)
     if not osp.isfile(path):
-        raise FileNotFoundError(f'Checkpoint {path} does not exist.')
+        raise FileNotFoundError(f'Checkpoint {describe_missing(path)}')
     reason = find_damage(path)
     if reason:
         raise CheckpointError(f'Checkpoint {path} is damaged: {reason}.')

@@ -24,6 +24,7 @@ LAST, BEST, BEST_SCORE = 'last_ckpt', 'best_ckpt', 'best_score'
 KEPT, OUTDATED_BEST, VALIDATED = 'keep_ckpt_ids', 'outdated_best_ckpts', 'last_validated_iter'
 # Its name once; whatever begins with `val` is a figure of the validation to MMEngine's log.
 VALIDATED_BEFORE = 'validated_at_iter'
+JUDGED_BY = 'best_judged_by'
 LARGEST_SEED = 2**32 - 1
 LONGEST_LOG = 1_000_000
 # These describe the run that wrote them, not the one that reads them.
@@ -110,6 +111,32 @@ def forget_paths(info: dict[str, Any]) -> None:
     """Take away what names files beside a checkpoint, for a run in another folder."""
     for key in [key for key in info if _is_path_key(key) or key in (OUTDATED_BEST, KEPT)]:
         del info[key]
+
+
+def forget_best(info: dict[str, Any], judged_by: Sequence[str]) -> bool:
+    """Take away the best checkpoint and its score, if they were judged by something else.
+
+    A score of one metric says nothing of one of another: none might ever be better.
+
+    Args:
+        info: ``message_hub.runtime_info`` of a checkpoint; changed in place.
+        judged_by: What this run judges by; ``auto`` stands for any.
+
+    Returns:
+        Whether anything was taken away.
+    """
+    before = info.get(JUDGED_BY)
+    unknown = before is None or any(item.startswith('auto ') for item in judged_by)
+    if unknown or before == list(judged_by):
+        return False
+    for key in [key for key in info if str(key).startswith((BEST, BEST_SCORE))]:
+        del info[key]
+    return True
+
+
+def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the state of a scheduler without the methods that some hold: they cannot be loaded."""
+    return {key: value for key, value in state.items() if not callable(value)}
 
 
 def _is_path_key(key: Any) -> bool:
@@ -262,7 +289,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
     changed = []
     for index, (scheduler, state) in enumerate(zip(own, saved, strict=True)):
         name = f'{type(scheduler).__name__} (number {index + 1})'
-        options = scheduler.state_dict()
+        options = without_methods(scheduler.state_dict())
         if not isinstance(state, Mapping) or set(state) != set(options):
             yield f'its state of the scheduler {name} is that of another kind of scheduler'
             continue
@@ -299,13 +326,16 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
         return
 
     info, scalars = hub['runtime_info'], hub['log_scalars']
+    if not all(isinstance(key, str) for key in [*info, *scalars]):
+        yield 'its `message_hub` should have text as keys'
+        return
     for key in OF_ANOTHER_RUN:
         info.pop(key, None)
     if VALIDATED_BEFORE in info:
         info[VALIDATED] = info.pop(VALIDATED_BEFORE)
     for key, value in info.items():
-        is_score = str(key).startswith(BEST_SCORE)
-        if is_score and not is_alike(value, 0.0):
+        is_number = key.startswith(BEST_SCORE) or key == 'eta'
+        if is_number and not is_alike(value, 0.0):
             yield f'its `{key}` should be a number, but is {shorten(value)}'
         if key == VALIDATED and not _is_count(value):
             yield f'its `{key}` should be a whole number, but is {shorten(value)}'

@@ -4,6 +4,7 @@ import contextlib
 import copy
 import math
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,22 @@ from mmengine.config import Config
 from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
-from training_runs import BY_EPOCH, make_data, train, write_config
+from training_runs import (
+    BY_EPOCH,
+    differences,
+    final_state,
+    make_data,
+    train,
+    write_config,
+)
 
 from morn_plugin.engine.checkpoints import load_checkpoint
-from morn_plugin.engine.training_state import TrainingStateError, forget_paths, take_paths
+from morn_plugin.engine.training_state import (
+    TrainingStateError,
+    forget_best,
+    forget_paths,
+    take_paths,
+)
 
 ONE_EPOCH = BY_EPOCH + 'train_cfg["max_epochs"] = 1\n'
 
@@ -177,6 +190,12 @@ WRONG: dict[str, tuple[str, Any, str]] = {
         [1.0],
         "log of 'train/loss' is no history of numbers",
     ),
+    'a log without a text for a name': (
+        'message_hub/log_scalars/7',
+        HistoryBuffer([1.0], [1]),
+        '`message_hub` should have text as keys',
+    ),
+    'a time left that is a text': ('message_hub/runtime_info/eta', 'x', '`eta` should be a number'),
     'logs that are a list': (
         'message_hub/log_scalars',
         [],
@@ -383,3 +402,44 @@ def test_resuming_removes_no_file_outside(
     assert done.wait() == [1]
     assert key in done.log.read_text()
     assert victim.read_text() == 'mine'
+
+
+def test_a_score_of_another_metric_is_forgotten() -> None:
+    before = dict(best_judged_by=['a greater'], best_score=50.0, best_ckpt='best_a.pth', iter=5)
+    for judged_by, kept in ((['a greater'], True), (['auto None'], True), (['a less'], False)):
+        info = dict(before)
+        assert forget_best(info, judged_by) is not kept
+        assert ('best_score' in info) is kept
+        assert ('best_ckpt' in info) is kept
+        assert info['iter'] == 5
+    assert not forget_best(dict(best_score=50.0), ['a less'])  # of a version that did not say
+
+
+def test_the_best_checkpoint_is_chosen_anew_by_another_metric(folder: Path, tmp_path: Path) -> None:
+    """A figure near 90 of the one metric must not keep off the other, which stays far below."""
+    run = shutil.copytree(folder / 'run', tmp_path / 'run')
+    path = run / 'epoch_1.pth'
+    checkpoint = load_checkpoint(path)
+    checkpoint['message_hub']['runtime_info']['best_score'] = 99.0
+    torch.save(checkpoint, path)
+    options = ['train_cfg.max_epochs=2', 'default_hooks.checkpoint.save_best=per-label/recall']
+    done = train(folder / 'tiny.py', run, '--cfg-options', *options)
+    done.succeed()
+    assert 'is chosen anew' in done.log.read_text()
+    names = sorted(path.name for path in run.glob('best_*.pth'))
+    assert 'best_per-label_recall_epoch_2.pth' in names
+    assert any(name.startswith('best_per-image_f1-score') for name in names)
+
+
+def test_schedulers_that_hold_methods_resume(folder: Path, tmp_path: Path) -> None:
+    """The state of OneCycleLR has one, which torch does not load."""
+    config = tmp_path / 'cycle.py'
+    text = (folder / 'tiny.py').read_text()
+    cycle = "dict(type='OneCycleLR', eta_max=0.01, total_steps=10, by_epoch=False)"
+    config.write_text(f'{text}\nparam_scheduler = [{cycle}]\ntrain_cfg["max_epochs"] = 2\n')
+    train(config, tmp_path / 'whole').succeed()
+    assert train(config, tmp_path / 'run', crash=('replace', 5)).wait() == [-9]
+    resumed = train(config, tmp_path / 'run')
+    resumed.succeed()
+    assert 'resumed epoch: 1' in resumed.log.read_text()
+    assert differences(final_state(tmp_path / 'whole'), final_state(tmp_path / 'run')) == []

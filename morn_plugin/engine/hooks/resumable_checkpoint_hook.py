@@ -17,12 +17,15 @@ from mmpretrain.registry import HOOKS
 
 from ..checkpoints import LAST_CHECKPOINT, find_resumable, remove_unfinished
 from ..training_state import (
+    JUDGED_BY,
     OUTDATED_BEST,
     VALIDATED,
     TrainingStateError,
+    forget_best,
     forget_paths,
     inside_epoch,
     take_paths,
+    without_methods,
 )
 
 
@@ -116,7 +119,16 @@ class ResumableCheckpointHook(CheckpointHook):
                 f'Resuming from another folder than {self._folder(runner)}: the files there, the '
                 'best checkpoint too, stay as they are.'
             )
+        if self.save_best and forget_best(info, self._judged_by()):
+            runner.logger.warning(
+                f'The best checkpoint is chosen by {self.save_best} here, and was by something '
+                'else before: it is chosen anew. The file of the best one before stays.'
+            )
         self._is_inside_epoch = inside_epoch(runner, checkpoint['meta'])
+
+    def _judged_by(self) -> list[str]:
+        """Return what the best checkpoint is chosen by: metrics and whether more is better."""
+        return [f'{key} {rule}' for key, rule in zip(self.key_indicators, self.rules, strict=True)]
 
     def before_train(self, runner: Runner) -> None:
         """Set the folder up, and run a validation that an interruption prevented."""
@@ -133,6 +145,7 @@ class ResumableCheckpointHook(CheckpointHook):
         if self.save_best:
             outdated = [osp.basename(name) for name in info.get(OUTDATED_BEST, ())]
             self._remove_outdated_best([osp.join(self.out_dir, name) for name in outdated])
+            runner.message_hub.update_info(JUDGED_BY, self._judged_by())
         if self._validation_is_due(runner):
             runner.logger.info(
                 'Validating first: the checkpoint is from before the validation that was due.'
@@ -150,10 +163,13 @@ class ResumableCheckpointHook(CheckpointHook):
         super().after_val_epoch(runner, metrics)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Make the paths in a checkpoint relative to its folder."""
+        """Make the paths in a checkpoint relative to its folder, and leave out what cannot load."""
         info = checkpoint['message_hub']['runtime_info']
         for key in self._path_keys(info):
             info[key] = osp.basename(info[key])
+        schedulers = checkpoint.get('param_schedulers') or []
+        for states in schedulers.values() if isinstance(schedulers, dict) else [schedulers]:
+            states[:] = map(without_methods, states)
 
     def _folder(self, runner: Runner) -> str:
         """Give the folder of the checkpoints as MMEngine will set it in ``before_train``."""

@@ -124,12 +124,16 @@ def is_alike(saved: Any, own: Any) -> bool:
         is_as_long = isinstance(saved, tuple | list) and len(saved) == len(own)
         return is_as_long and all(map(is_alike, saved, own))
     if isinstance(own, Mapping):
-        return isinstance(saved, Mapping) and all(map(_is_number, saved.values()))
+        return isinstance(saved, Mapping) and all(map(_is_value, saved.values()))
     if isinstance(own, float | int) and not isinstance(own, bool):
         return _is_number(saved) or (isinstance(saved, float) and saved == own)
     if isinstance(own, Tensor):
         return _is_number(saved) or (isinstance(saved, Tensor) and _is_single(saved))
     return type(saved) is type(own) and saved == own
+
+
+def _is_value(value: Any) -> bool:
+    return _is_number(value) or isinstance(value, str | bool | None)
 
 
 def _is_number(value: Any) -> bool:
