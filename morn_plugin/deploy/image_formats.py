@@ -120,10 +120,9 @@ def check_size(width: int, height: int, max_pixels: int, cost: int = 1, name: st
     """Raise if a picture is too large, see :func:`open_image`.
 
     Examples:
-        >>> check_size(6000, 6000, 50_000_000, 2, 'WebP')
+        >>> check_size(6000, 6000, 25_000_000)
         Traceback (most recent call last):
-        morn_plugin.deploy.image_formats.TooLargeError: 6000 x 6000 pixels: expected at most
-        25000000 in all of a WebP file, which costs 2 times what others do
+        morn_plugin.deploy.image_formats.TooLargeError: 6000 x 6000 pixels: expected at most 25000000 in all
     """
     if width * height * cost <= max_pixels:
         return

@@ -17,7 +17,7 @@ def find_subclasses(package: str, base: type) -> list[Any]:
         The classes, sorted by name.
 
     Examples:
-        >>> [found.__name__ for found in find_subclasses('morn_plugin.utils', ValueError)]
+        >>> [found.__name__ for found in find_subclasses('morn_plugin.utils', OSError)]
         []
     """
     path = importlib.import_module(package).__path__
