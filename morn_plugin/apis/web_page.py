@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ from .collecting import list_tested_images
 from .inferencer import MultiLabelInferencer
 from .visits import Shelf, Shown, Uploads, Visits
 
+PREFIX = 'morn_page_'  # of the folder of a page's files
+DEAD_AFTER = 3600  # seconds without a sign of life
 # Without these Gradio asks its makers for newer versions and counts visits.
 QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 STYLE = f"""
@@ -168,7 +171,8 @@ def open_page(
     """
     limits = limits or Limits()
     os.environ.update(QUIET)
-    folder = Path(tempfile.mkdtemp(prefix='morn_page_'))
+    remove_left_folders(Path(tempfile.gettempdir()))
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     ended = threading.Event()
     try:
         os.environ['GRADIO_TEMP_DIR'] = str(folder)
@@ -189,6 +193,15 @@ def _tidy(visits: Visits, ended: threading.Event) -> None:
     while not ended.wait(min(30, visits.limits.lifetime)):
         visits.shelf.expire()
         visits.uploads.sweep()
+        os.utime(visits.uploads.folder)  # a sign of life, see remove_left_folders
+
+
+def remove_left_folders(parent: Path) -> None:
+    """Remove the folders of pages that were killed: those that show no sign of life."""
+    oldest = time.time() - DEAD_AFTER
+    for folder in parent.glob(f'{PREFIX}*'):
+        if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < oldest:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def launch(page: Any, host: str, port: int, limits: Limits) -> None:

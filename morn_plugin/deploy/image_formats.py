@@ -120,9 +120,9 @@ def check_size(width: int, height: int, max_pixels: int, cost: int = 1, name: st
     """Raise if a picture is too large, see :func:`open_image`.
 
     Examples:
-        >>> check_size(6000, 6000, 25_000_000)
+        >>> check_size(3, 2, 5)
         Traceback (most recent call last):
-        morn_plugin.deploy.image_formats.TooLargeError: 6000 x 6000 pixels: expected at most 25000000 in all
+        morn_plugin.deploy.image_formats.TooLargeError: 3 x 2 pixels: expected at most 5 in all
     """
     if width * height * cost <= max_pixels:
         return

@@ -14,6 +14,7 @@ from tools_helpers import SLICE
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.visits import Shelf, Shown, Uploads, Visits
+from morn_plugin.apis.web_page import remove_left_folders
 from morn_plugin.deploy.limits import Limits
 
 IMAGES = [
@@ -122,6 +123,18 @@ def test_what_is_left_lying_goes_later_and_examples_stay(visit):
     assert not os.path.exists(left)
     visits.uploads.delete([example])
     assert os.path.exists(example)
+
+
+def test_folders_of_pages_that_were_killed_go(tmp_path):
+    for name, hours in (('morn_page_dead', 2), ('morn_page_alive', 0), ('other', 2)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / 'a.png').touch()
+        os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+    (tmp_path / 'morn_page_link').symlink_to(tmp_path / 'other')
+    remove_left_folders(tmp_path)
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ['morn_page_alive', 'morn_page_link', 'other']
+    assert (tmp_path / 'other' / 'a.png').exists()
 
 
 def make_shown(megabytes, name='a'):
