@@ -1,0 +1,102 @@
+"""Which model is kept: the CNN or the decoder, each with one calibrated threshold.
+
+N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...evaluation.calibration import global_threshold, predict_held_out
+from ...evaluation.functional import paper_figures
+
+MEASURE = 'per-image-f1'
+FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A model with its threshold.
+
+    Attributes:
+        thr: Chosen on all validation images.
+        f1_l: F1_L in percent, on validation images that its threshold was chosen without.
+        f1_i: F1_I, likewise.
+    """
+
+    thr: float
+    f1_l: float
+    f1_i: float
+
+    def describe(self) -> str:
+        """Return its figures."""
+        return f'F1_L / F1_I {self.f1_l:.1f} / {self.f1_i:.1f}'
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What is kept.
+
+    Attributes:
+        kept: ``'decoder'`` or ``'cnn'``.
+        cnn: The CNN alone.
+        decoder: The CNN with the decoder.
+    """
+
+    kept: str
+    cnn: Candidate
+    decoder: Candidate
+
+    @property
+    def thr(self) -> float:
+        """The threshold of what is kept."""
+        return self.decoder.thr if self.kept == 'decoder' else self.cnn.thr
+
+    def describe(self) -> str:
+        """Return a sentence that says what is kept and why."""
+        figures = (
+            f'on the validation images the decoder has {self.decoder.describe()} and the CNN alone '
+            f'{self.cnn.describe()}, each with one calibrated threshold'
+        )
+        if self.kept == 'decoder':
+            return f'The CNN with the decoder is kept: {figures}.'
+        return f'The decoder does not help here, and the CNN alone is kept: {figures}.'
+
+    def as_plain(self) -> dict[str, Any]:
+        """Return what a file can hold."""
+        return asdict(self)
+
+    @classmethod
+    def from_plain(cls, content: dict[str, Any]) -> 'Choice':
+        """Return the choice that a file holds."""
+        cnn, decoder = (Candidate(**content[name]) for name in ('cnn', 'decoder'))
+        return cls(content['kept'], cnn, decoder)
+
+
+def choose_model(cnn: np.ndarray, decoder: np.ndarray, targets: np.ndarray) -> Choice:
+    """Keep the decoder where it has the higher F1_I, and the CNN alone otherwise.
+
+    Every image is judged by a threshold that was chosen without it.
+
+    Args:
+        cnn: (N, C) scores of the CNN on validation images.
+        decoder: (N, C) scores of the decoder.
+        targets: (N, C).
+
+    Raises:
+        ValueError: If there are fewer than two images.
+    """
+    if len(targets) < 2:
+        raise ValueError(
+            f'Expected at least 2 validation images to choose a model on, but got {len(targets)}.'
+        )
+    alone, both = _judge(cnn, targets), _judge(decoder, targets)
+    return Choice('decoder' if both.f1_i > alone.f1_i else 'cnn', alone, both)
+
+
+def _judge(scores: np.ndarray, targets: np.ndarray) -> Candidate:
+    folds = min(FOLDS, len(targets))
+    held_out = predict_held_out(scores, targets, MEASURE, 'global', folds=folds)
+    _, _, f1_l, _, _, f1_i = paper_figures(held_out, targets)
+    return Candidate(global_threshold(scores, targets, MEASURE), float(f1_l), float(f1_i))

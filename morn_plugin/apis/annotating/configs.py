@@ -1,0 +1,171 @@
+"""The configs of a training on one's own images, as they are written for it."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+
+from ...utils.layout import find_root
+from ..config_check import SETTINGS
+from ..config_reading import IMAGE_SIZE
+from ..finding import read_own_config
+from .planning import Plan
+
+STATE_NORM = dict(eps=1e-3, momentum=0.05)
+DECODER_RATE = 3e-3
+CNN_RATE = 4e-3  # the best of 2e-3, 4e-3 and 8e-3 on Open Clip Art's validation side
+SIDES = ('train', 'val', 'test')
+# A model is chosen while it trains by what no threshold changes: thresholds come afterwards.
+CNN_BEST = 'cnn/multi-label/mAP'
+DECODER_BEST = 'multi-label/mAP'
+
+
+def resolve(bases: list[str], image_size: int | None = None) -> Config:
+    """Return the config that bases of ``configs/_base_`` make, without the variables they share.
+
+    Args:
+        bases: Names below ``configs/_base_``.
+        image_size: Put wherever the bases have theirs.
+    """
+    folder = find_root() / 'configs' / '_base_'
+    lines = [f'_base_ = {[str(folder / name) for name in bases]!r}']
+    if image_size is not None:
+        lines.append(f'{IMAGE_SIZE} = {image_size}')
+    with tempfile.TemporaryDirectory() as place:
+        path = Path(place) / 'resolved.py'
+        path.write_text('\n'.join(lines), encoding='utf-8')
+        cfg = read_own_config(path)
+
+    for name in set(cfg) - SETTINGS - {IMAGE_SIZE}:
+        cfg.pop(name)
+    return cfg
+
+
+def make_cnn_config(
+    plan: Plan, images: Path, data: Path, weights: Path, num_classes: int, num_train: int
+) -> Config:
+    """Return the config of the first stage.
+
+    Args:
+        plan: The settings.
+        images: The image folder.
+        data: The folder of the annotation files.
+        weights: ImageNet weights of the backbone.
+        num_classes: Number of labels.
+        num_train: Number of training images.
+    """
+    cfg = resolve(
+        [
+            f'models/efficientnet-{plan.backbone}_cnn.py',
+            'datasets/openclipart_128px.py',
+            'evaluation/cnn.py',
+            'schedules/cnn_adamw_8e.py',
+            'default_runtime.py',
+        ],
+        plan.image_size,
+    )
+    cfg.merge_from_dict(
+        {
+            'model.channels_last': True,
+            'model.backbone.init_cfg.checkpoint': str(weights.resolve()),
+            'model.head.num_classes': num_classes,
+            'optim_wrapper.optimizer.lr': CNN_RATE,
+            'train_cfg.max_epochs': plan.cnn_epochs,
+        }
+    )
+    _use_images(cfg, plan, images, data)
+    _keep_best(cfg, CNN_BEST, num_train // plan.batch_size)
+    return cfg
+
+
+def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: int) -> Config:
+    """Return the config of the second stage, on cached scores.
+
+    Args:
+        plan: The settings.
+        scores: The folder of the cached scores.
+        num_classes: Number of labels.
+        num_train: Number of training images.
+    """
+    cfg = resolve(
+        [
+            'models/scores_morn.py',
+            'datasets/openclipart_cached.py',
+            'evaluation/decoder.py',
+            'schedules/decoder_rmsprop_50e.py',
+            'default_runtime.py',
+        ]
+    )
+    cfg.merge_from_dict(
+        {
+            'model.head.num_classes': num_classes,
+            'model.head.state_norm': STATE_NORM,
+            'optim_wrapper.optimizer.lr': DECODER_RATE,
+            'train_cfg.max_epochs': plan.decoder_epochs,
+            'train_cfg.val_interval': max(plan.decoder_epochs // 10, 1),
+            'train_dataloader.batch_size': plan.batch_size,
+        }
+    )
+    for side in SIDES:
+        cfg[f'{side}_dataloader'].dataset.data_root = str(scores.resolve())
+    _keep_best(cfg, DECODER_BEST, num_train // plan.batch_size)
+    cfg.default_hooks.checkpoint.interval = cfg.train_cfg.val_interval
+    return cfg
+
+
+def make_image_config(
+    cnn: Config, decoder: Config | None, thr: float, cnn_thr: float, backbone: str
+) -> Config:
+    """Return the config of the model that was chosen, on images.
+
+    Args:
+        cnn: Config of the first stage.
+        decoder: Config of the second stage, or None: the CNN was chosen.
+        thr: The model's threshold.
+        cnn_thr: The threshold of the CNN alone, which its rows of tables get.
+        backbone: See :class:`Plan`.
+    """
+    cfg = Config(cnn.to_dict())
+    if decoder is not None:
+        stage = resolve([f'models/efficientnet-{backbone}_morn.py'])
+        head = decoder.model.head.to_dict() | dict(in_channels=cnn.model.head.in_channels)
+        cfg.model = Config(dict(model=stage.model.to_dict() | dict(head=head))).model
+        cfg.model.channels_last = cnn.model.get('channels_last', False)
+    cfg.model.backbone.pop('init_cfg', None)
+    cfg.model.head.thr = thr
+
+    for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr'):
+        source = cnn if decoder is None else decoder
+        cfg[name] = source.get(name)
+    evaluator = [_use_threshold(metric, cnn_thr) for metric in _decoder_evaluator()]
+    cfg.val_evaluator = cfg.test_evaluator = evaluator
+    cfg.default_hooks.checkpoint.save_best = CNN_BEST if decoder is None else DECODER_BEST
+    return cfg
+
+
+def _decoder_evaluator() -> list[dict[str, Any]]:
+    return resolve(['evaluation/decoder.py']).to_dict()['test_evaluator']
+
+
+def _use_threshold(metric: dict[str, Any], cnn_thr: float) -> dict[str, Any]:
+    decides = metric.get('item') == 'cnn_score' and 'thr' in metric
+    return metric | dict(thr=cnn_thr) if decides else metric
+
+
+def _use_images(cfg: Config, plan: Plan, images: Path, data: Path) -> None:
+    """Read the images of every side, by the plan's batches and workers."""
+    for side in SIDES:
+        loader = cfg[f'{side}_dataloader']
+        loader.num_workers = plan.num_workers
+        loader.persistent_workers = plan.num_workers > 0
+        if side == 'train':
+            loader.batch_size = plan.batch_size
+        loader.dataset.data_root = str(data.resolve())
+        loader.dataset.data_prefix = str(images.resolve())
+        loader.dataset.ann_file = f'{side}.json'
+
+
+def _keep_best(cfg: Config, measure: str, steps: int) -> None:
+    cfg.default_hooks.checkpoint.save_best = measure
+    cfg.default_hooks.logger.interval = max(min(steps // 2, 50), 1)

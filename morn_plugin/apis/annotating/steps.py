@@ -1,0 +1,166 @@
+"""Steps that are done once: which are finished, and what to go on from.
+
+A file keeps for each step the hash of its settings. A step is passed over if it is finished, its
+settings are the same and what it made is still there.
+"""
+
+import hashlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...utils.files import atomic_write
+from ...utils.layout import PACKAGE, find_root
+from ...utils.strict_json import dump_json, parse_json
+from .planning import format_time
+
+STATE = 'state.json'
+TAIL = 15  # lines of a log that an error shows
+PERIOD = 15.0  # seconds between lines of progress
+
+
+class StepError(RuntimeError):
+    """A step failed; the message has the end of its log."""
+
+
+class Steps:
+    """Runs steps one after the other, and remembers what is finished.
+
+    Args:
+        folder: Where everything is written.
+        number: How many steps there are.
+    """
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.folder, self.number = folder, number
+        self.place = 0
+        self.start = time.monotonic()
+        self._chain = ''
+        self._state = self._read()
+
+    @property
+    def log_dir(self) -> Path:
+        """The folder of the steps' logs."""
+        return self.folder / 'logs'
+
+    def run(
+        self,
+        name: str,
+        title: str,
+        settings: Mapping[str, Any],
+        outputs: Callable[[], bool],
+        work: Callable[[], None],
+        clear: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Run a step, unless it is finished.
+
+        Args:
+            name: Key in the file.
+            title: For people.
+            settings: What the result depends on, besides the steps before.
+            outputs: Tells whether what the step makes is there.
+            work: The step; goes on where it was interrupted.
+            clear: Removes what was begun with other settings.
+        """
+        self.place += 1
+        text = dump_json(dict(settings), sort_keys=True, default=str)
+        self._chain = hashlib.sha256(f'{self._chain}{name}{text}'.encode()).hexdigest()
+        entry = self._state.get(name, {})
+        is_same = entry.get('settings') == self._chain
+        if is_same and entry.get('finished') and outputs():
+            self._say(f'{title}: done before')
+            return
+
+        self._say(f'{title} ...' if not is_same else f'{title} (goes on) ...')
+        if not is_same:
+            clear()
+        begin = time.monotonic()
+        self._note(name, finished=False)
+        work()
+        self._note(name, finished=True)
+        print(f'      {format_time(time.monotonic() - begin)}', flush=True)
+
+    def run_tool(self, log: str, tool: str, *arguments: str | Path) -> None:
+        """Run a tool of the package to its end, its output in a log.
+
+        Args:
+            log: Name of the log.
+            tool: Path below ``tools``.
+            *arguments: Of the tool.
+
+        Raises:
+            StepError: If it fails; shows the end of the log.
+        """
+        path = self.log_dir / f'{log}.log'
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(find_root() / 'tools' / tool), *map(str, arguments)]
+        with open(path, 'a', encoding='utf-8') as file:
+            code = _follow(command, file)
+        if code:
+            raise StepError(f'tools/{tool} ended with status {code}.\n{read_tail(path)}')
+
+    def _say(self, text: str) -> None:
+        elapsed = format_time(time.monotonic() - self.start)
+        print(f'[{self.place}/{self.number}] {text}  ({elapsed} so far)', flush=True)
+
+    def _read(self) -> dict[str, Any]:
+        path = self.folder / STATE
+        if not path.is_file():
+            return {}
+        try:
+            content = parse_json(path.read_text(encoding='utf-8'), str(path))
+        except ValueError:
+            return {}  # without it every step is done again, which is right if slow
+        return content if isinstance(content, dict) else {}
+
+    def _note(self, name: str, finished: bool) -> None:
+        self._state[name] = dict(settings=self._chain, finished=finished)
+        with atomic_write(self.folder / STATE) as file:
+            file.write((dump_json(self._state, indent=2) + '\n').encode())
+
+
+def _follow(command: Sequence[str], log: Any) -> int:
+    """Run a command, write what it prints to a log, and show now and then where it is."""
+    paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
+    environment = os.environ | dict(PYTHONPATH=os.pathsep.join(paths), PYTHONUNBUFFERED='1')
+    process = subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding='utf-8',
+        errors='replace',
+    )
+    shown = time.monotonic()
+    try:
+        assert process.stdout is not None
+        for line in process.stdout:
+            log.write(line)
+            log.flush()
+            is_progress = 'Epoch(' in line
+            if is_progress and time.monotonic() - shown >= PERIOD:
+                shown = time.monotonic()
+                print(f'      {_shorten(line)}', flush=True)
+        return process.wait()
+    except BaseException:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        raise
+
+
+def _shorten(line: str) -> str:
+    """Return where a run is and what it expects, without the date and the losses."""
+    text = ' '.join(line[line.index('Epoch(') :].split())
+    return text[:100]
+
+
+def read_tail(path: Path) -> str:
+    """Return the last lines of a log, and where it is."""
+    lines = path.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
+    return '\n'.join([*(f'    {line}' for line in lines), f'The whole log: {path}'])

