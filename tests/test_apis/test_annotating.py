@@ -101,7 +101,7 @@ def test_of_two_equal_ones_the_simpler_is_kept() -> None:
 
 def test_a_single_validation_image_is_too_few() -> None:
     one = np.ones((1, 3), dtype=np.int8)
-    with pytest.raises(ValueError, match='at least 2 validation images .* but got 1'):
+    with pytest.raises(ValueError, match=r'at least 2 validation images .* but got 1'):
         choose_model(one, one, one)
 
 
@@ -181,13 +181,13 @@ def test_a_tool_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
 
 def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
     (tmp_path / 'images').mkdir()
-    with pytest.raises(AnnotationError, match='images: expected images in it .* but found none'):
+    with pytest.raises(AnnotationError, match=r'images: expected images in it .* but found none'):
         annotate(Request(tmp_path / 'images', None, tmp_path / 'out'))
     assert not (tmp_path / 'out').exists()
 
 
 def test_a_table_that_is_not_there_is_one_sentence(mine: Path) -> None:
-    with pytest.raises(FileNotFoundError, match='lost.csv: expected a table of tags'):
+    with pytest.raises(FileNotFoundError, match=r'lost\.csv: expected a table of tags'):
         annotate(Request(mine / 'images', mine / 'lost.csv', mine / 'out'))
 
 
