@@ -6,6 +6,8 @@ from tools_helpers import make_work_dir
 
 import morn_plugin  # noqa: F401
 
+collect_ignore = ['data']  # a file there is read by tests; imported, it would register twice
+
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():

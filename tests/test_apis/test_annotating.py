@@ -29,7 +29,7 @@ def mine(tmp_path: Path) -> Path:
         table.writerow(['file', 'keywords'])
         for index, item in enumerate(listed.data_list[:NUMBER]):
             name = f'{index}.webp'
-            shutil.copy(SLICE / 'images' / item['img_path'], tmp_path / 'images' / name)
+            shutil.copy(SLICE / item['img_path'], tmp_path / 'images' / name)
             tags = [listed.classes[label] for label in item['gt_label']]
             table.writerow([name, ';'.join(tags)])
     return tmp_path
