@@ -53,11 +53,10 @@ def compare_with_first(digests: Sequence[Mapping[str, str]]) -> None:
     """Raise if a process has another hash of any part than the first process.
 
     Examples:
-        >>> compare_with_first([dict(seed='a'), dict(seed='a'), dict(seed='b')])
+        >>> hashes = [dict(seed='a'), dict(seed='a'), dict(seed='b')]
+        >>> compare_with_first(hashes)  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        RuntimeError: The processes do not start from the same state, so that their gradients must
-        not be averaged: process 2 differs from process 0 in seed. Does each see the same work
-        folder and the same files?
+        RuntimeError: The processes do not start ...: process 2 differs from process 0 in seed. ...
     """
     different = {
         rank: [name for name, value in own.items() if digests[0].get(name) != value]

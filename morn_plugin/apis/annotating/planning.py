@@ -158,8 +158,8 @@ def format_time(seconds: float) -> str:
     """Return a length of time for people.
 
     Examples:
-        >>> format_time(42.4), format_time(300), format_time(5000)
-        ('42 s', '5 min', '1.4 h')
+        >>> format_time(42.4), format_time(300), format_time(9000)
+        ('42 s', '5 min', '2.5 h')
     """
     if seconds < 120:
         return f'{seconds:.0f} s'
