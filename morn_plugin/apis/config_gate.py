@@ -149,9 +149,10 @@ class ConfigGate:
         ]
 
     def _check_scope(self, scope: Any, path: str) -> None:
-        if scope is not None and scope not in SCOPES:
+        allowed = (*SCOPES, 'morn_plugin')  # the last one from _base_ = 'morn_plugin::...'
+        if scope is not None and scope not in allowed:
             self.problems.append(
-                f'`{path}`: expected one of {", ".join(SCOPES)}, but got {describe(scope)}'
+                f'`{path}`: expected one of {", ".join(allowed)}, but got {describe(scope)}'
             )
 
     def _check_backend(self, value: Any, path: str) -> Any:

@@ -152,6 +152,9 @@ def _follow(command: Sequence[str], log: Any) -> int:
         process.send_signal(signal.SIGTERM)
         process.wait()
         raise
+    finally:
+        if process.stdout is not None:
+            process.stdout.close()
 
 
 def _shorten(line: str) -> str:
