@@ -70,8 +70,8 @@ class NearestImage(LabelDecoder):
         return dict(loss_nearest=loss / len(target))
 
     def predict(self, scores, features):
-        exact = 'donot_use_mm_for_euclid_dist'  # the other way depends on the size of the batch
-        nearest = torch.cdist(features, self.memory, compute_mode=exact).argmin(1)
+        squared = (features[:, None] - self.memory).square().sum(2)
+        nearest = squared.argmin(1)
         share = self.weight.sigmoid()
         return dict(pred_score=share * scores + (1 - share) * self.truth[nearest])
 
