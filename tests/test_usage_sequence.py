@@ -3,16 +3,17 @@
 import csv
 import json
 import re
-import runpy
 
 import numpy as np
 import pytest
-from tools_helpers import ROOT, SLICE, run_failing, run_tool, write_config
+from tools_helpers import SLICE, run_failing, run_tool, write_config
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.apis.exporting import ExportModel
+from morn_plugin.apis.visits import Shelf, Uploads, Visits
 from morn_plugin.deploy.labels import Thresholds
+from morn_plugin.deploy.limits import Limits
 from morn_plugin.evaluation.label_graph import count_transitions
 
 IMAGES = [
@@ -189,10 +190,14 @@ def test_label_graph_follows_the_sequences(sequence_work_dir, predictions, tmp_p
     }
 
 
-def test_the_page_shows_the_labels_named(inferencer, predictions):
-    serve = runpy.run_path(str(ROOT / 'tools' / 'serve.py'))
-    found, _ = serve['predict'](inferencer, dict(max_images=9, max_megabytes=1), IMAGES)
-    rows, _ = serve['show'](inferencer.classes, None, found)
+def test_the_page_shows_the_labels_named(inferencer, predictions, tmp_path):
+    limits = Limits(max_images=9, max_megabytes=1)
+    uploads = Uploads(tmp_path, limits.lifetime)
+    visits = Visits(inferencer, limits, uploads, Shelf(limits))
+    key, complaints = visits.upload(IMAGES)
+    rows, _ = visits.show(None, key)
+    assert complaints == ''
+    assert len(rows) == 9
     for row, (_, labels, path) in enumerate(rows):
         names = [predictions.classes[label] for label in own_labels(predictions, row)]
         assert path == ' → '.join(names)
