@@ -91,7 +91,7 @@ def test_a_tool_runs_as_a_script_does(tools, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ('arguments', 'code', 'said'),
     [
-        (['--help'], 0, 'commands:\n  benchmark'),
+        (['--help'], 0, 'commands:\n  annotate'),
         ([], 2, 'usage: morn COMMAND'),
         (['convert', '--help'], 0, 'commands:\n  convert coco'),
         (['convert'], 2, 'commands:\n  convert coco'),

@@ -80,7 +80,8 @@ def test_page(page, place):
             continue
         output, _ = process.communicate(timeout=200)
         assert process.returncode == 0, f'{command}\n{output[-3000:]}'
-    for name in re.findall(r'--(?:out|plot) (\S+)', text):
+    run = '\n'.join(code for _, code in blocks)
+    for name in re.findall(r'--(?:out|plot) (\S+)', run):
         assert (place / name).stat().st_size > 100
 
 

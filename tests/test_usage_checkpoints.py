@@ -174,7 +174,7 @@ from mmpretrain.datasets import PackInputs
 from mmpretrain.models import GlobalAveragePooling
 from mmpretrain.visualization import UniversalVisualizer
 from tiny_cnn import TinyCNN
-from morn_plugin.datasets.multi_label import CheckedMultiLabelDataset
+from morn_plugin.datasets.checked_multi_label import CheckedMultiLabelDataset
 from morn_plugin.datasets.samplers import SeededSampler
 from morn_plugin.datasets.transforms import LoadCheckedImage
 from morn_plugin.engine.hooks import (
