@@ -22,6 +22,7 @@ from ..datasets.cached import ScoreFileError
 from ..engine.checkpoints import CheckpointError, load_checkpoint
 from ..engine.hooks import CheckpointCheckHook, DataCheckHook, ResumableCheckpointHook
 from ..engine.hooks.checkpoint_check_hook import require_weights
+from ..engine.screen import ScreenRunner
 from ..engine.training_state import TrainingStateError, require_own_weights
 from .agreement import Disagreements, find_class, find_disagreements, find_head, is_type
 from .config_check import ConfigError, build_early, check_config
@@ -65,7 +66,7 @@ def build_runner(
     named = dict(others or {}) | _classes_of(checkpoint, cfg.get('load_from'))
     wrong = _find_problems(cfg, source, loaders, named)
     try:
-        runner = Runner.from_cfg(cfg)
+        runner = ScreenRunner.from_cfg(cfg)
         runner.register_hook(watch)
         build_early(runner)
     except Exception as error:

@@ -8,6 +8,7 @@ from .paper_table_hook import PaperTableHook
 from .prepare_decoder_hook import PrepareDecoderHook
 from .progress_hook import ProgressHook
 from .resumable_checkpoint_hook import ResumableCheckpointHook
+from .timed_logger_hook import TimedLoggerHook
 from .visualization_hook import PredictionVisualizationHook
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     'PrepareDecoderHook',
     'ProgressHook',
     'ResumableCheckpointHook',
+    'TimedLoggerHook',
 ]

@@ -1,0 +1,86 @@
+"""What a person reads on the screen, and what goes to the log file alone.
+
+MMEngine prints some hundred lines before the first iteration: environment, config, the order of all
+hooks. They are for whoever looks back, and stay in the log file.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+
+# By module and function that log them: environment and config; the hooks; SyncBatchNorm.
+LONG = {('runner', '_log_env'), ('runner', '__init__'), ('runner', 'wrap_model')}
+# By how they begin: what nobody who trains a model acts on.
+MINOR = (
+    'Exp name:',
+    'backbone feature_info',
+    '"FileClient" will be deprecated',
+    '"HardDiskBackend" is the alias',
+    '`save_param_scheduler` is True but',
+)
+#: What a record has that the file does without: ``logger.info(text, extra=SCREEN_ONLY)``.
+SCREEN_ONLY = dict(shown_on='screen')
+
+
+class ScreenFilter(logging.Filter):
+    """Lets those records pass that a person reads while a run goes on."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is shown; warnings and errors are, but for minor ones."""
+        if getattr(record, 'shown_on', None) == 'file':
+            return False
+        is_long = (record.module, record.funcName) in LONG and record.levelno <= logging.INFO
+        return not is_long and not str(record.msg).startswith(MINOR)
+
+
+@contextmanager
+def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator[None]:
+    """Let what is logged within go to the file alone.
+
+    Args:
+        logger: Whose records.
+        condition: Whether to do so.
+    """
+
+    def mark(record: logging.LogRecord) -> bool:
+        record.shown_on = 'file'
+        return True
+
+    if condition:
+        logger.addFilter(mark)
+    try:
+        yield
+    finally:
+        logger.removeFilter(mark)
+
+
+class FileFilter(logging.Filter):
+    """Leaves out what repeats for the screen what the file has in full."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Tell whether a record is written."""
+        return getattr(record, 'shown_on', None) != 'screen'
+
+
+class ScreenRunner(Runner):
+    """MMEngine's runner, which keeps on the screen to what a person reads.
+
+    With ``log_level='DEBUG'`` everything is shown.
+    """
+
+    def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
+        """Build the logger, filter what it shows, and say where all of it is."""
+        logger = super().build_logger(*args, **kwargs)
+        for handler in logger.handlers:
+            is_file = isinstance(handler, logging.FileHandler)
+            if is_file:
+                handler.addFilter(FileFilter())
+            elif handler.level > logging.DEBUG:
+                handler.addFilter(ScreenFilter())
+        if logger.log_file is not None:
+            logger.info(f'Config, environment and all else: {logger.log_file}', extra=SCREEN_ONLY)
+        return logger
