@@ -64,4 +64,15 @@ def test_it_trains(config: Path) -> None:
     out = ['--work-dir', config.parent / 'out', '--cfg-options', *small, *workers]
     printed = run_tool('train.py', config, *out)
     assert 'Epoch(train) [1][2/2]' in printed
+
+    # A first line with the time left comes after the first iteration, and little before it.
+    shown = printed.splitlines()
+    first = next(index for index, line in enumerate(shown) if 'Epoch(train) [1][1/2]' in line)
+    assert 'eta: ' in shown[first]
+    assert first < 10
+    assert len(shown) < 25
+    (log,) = (config.parent / 'out').glob('*/*.log')
+    for text in ('System environment:', 'Config:', 'Hooks will be executed'):
+        assert text in log.read_text()
+    assert re.search(r'Next, to test it: python .*tools/test.py .*mine.py .*best_', shown[-1])
     assert list((config.parent / 'out').glob('best_*.pth'))

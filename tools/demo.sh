@@ -11,7 +11,7 @@ IMAGE_CONFIG=configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py
 BACKBONE=work_dirs/pretrained/efficientnet-lite0.pth
 
 # Show what a reader wants to see of MMEngine's log: epochs, what was written, and the table.
-digest='/Results on/ {table = 1} /Epoch\(|Wrote|Pictures/ {table = 0; print substr($0, 1, 150); fflush()} table {print}'
+digest='/Results on/ {table = 1} /Epoch\(|Validation|Wrote|Pictures|Done/ {table = 0; print substr($0, 1, 150); fflush()} table {print}'
 
 run() {  # TITLE LOG COMMAND...
     printf '\n== %s\n$ %s\n' "$1" "${*:3}"

@@ -24,6 +24,7 @@ from morn_plugin.utils.arguments import add_config_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.extras import require_extra
 from morn_plugin.utils.fields import PREDICTION_FIELDS
+from morn_plugin.utils.next_steps import next_step
 from morn_plugin.utils.spacing import evenly_spaced
 from morn_plugin.utils.strict_json import dump_json
 
@@ -230,6 +231,8 @@ def main() -> None:
         f'Done: {out} ({out.stat().st_size / 1e6:.1f} MB). Checked on {len(paths)} images: with '
         f'the same pixels scores differ from those of PyTorch by at most {difference:.2g}{extra}.'
     )
+    if out.suffix == '.onnx':
+        print(next_step('predict', out, 'IMAGES', to='label images without torch'))
 
 
 if __name__ == '__main__':

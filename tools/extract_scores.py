@@ -20,6 +20,7 @@ from morn_plugin.datasets.cached.writer import MAX_GB
 from morn_plugin.datasets.wrapping import innermost, with_pipeline
 from morn_plugin.engine.distributed import unwrap
 from morn_plugin.utils.files import sha256
+from morn_plugin.utils.next_steps import next_step
 
 
 def parse_args() -> argparse.Namespace:
@@ -148,6 +149,9 @@ def main() -> None:
         images = extract(runner, inputs, provenance(cfg, args, dataset))
     held = ', '.join(['scores', *inputs])
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {args.out}.')
+    runner.logger.info(
+        next_step('train', 'CONFIG', to='train a decoder on such files of each side')
+    )
 
 
 if __name__ == '__main__':

@@ -14,6 +14,7 @@ import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, load_config
 from morn_plugin.apis.agreement import TESTING, find_class, is_type
 from morn_plugin.apis.config_check import find_parameters
+from morn_plugin.apis.finishing import say_what_was_tested
 from morn_plugin.apis.starting import build_runner, tidy_start
 from morn_plugin.datasets.wrapping import innermost
 from morn_plugin.deploy.labels import load_thresholds
@@ -148,6 +149,7 @@ def main() -> None:
         metrics = runner.test()
     if args.out and out_item == 'metrics' and is_main_process():
         write_figures(metrics, args.out)
+    say_what_was_tested(runner, args.checkpoint, args.out)
 
 
 if __name__ == '__main__':

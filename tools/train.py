@@ -8,6 +8,7 @@ from mmengine.config import Config
 import morn_plugin  # noqa: F401  registers everything
 from morn_plugin.apis import add_common_arguments, load_config
 from morn_plugin.apis.agreement import TRAINING
+from morn_plugin.apis.finishing import say_what_was_trained
 from morn_plugin.apis.starting import build_runner, resume_safely, tidy_start
 
 
@@ -54,7 +55,9 @@ def main() -> None:
     cfg = load_config(args)
     apply_flags(cfg, args)
     with tidy_start(cfg) as watch:
-        build_runner(cfg, args.config, watch, TRAINING).train()
+        runner = build_runner(cfg, args.config, watch, TRAINING)
+        runner.train()
+    say_what_was_trained(runner, args.config)
 
 
 if __name__ == '__main__':

@@ -18,6 +18,7 @@ LONG = {('runner', '_log_env'), ('runner', '__init__'), ('runner', 'wrap_model')
 MINOR = (
     'Exp name:',
     'backbone feature_info',
+    'paramwise_options -- ',
     '"FileClient" will be deprecated',
     '"HardDiskBackend" is the alias',
     '`save_param_scheduler` is True but',

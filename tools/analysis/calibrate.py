@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from morn_plugin.evaluation.calibration import MEASURES
 from morn_plugin.utils.arguments import add_model_arguments
+from morn_plugin.utils.next_steps import next_step
 
 if TYPE_CHECKING:
     from morn_plugin.evaluation.calibration import Reliability
@@ -119,6 +120,9 @@ def main() -> None:
             mapped = score_map.probabilities(test.scores)
             curves['test, mapped'] = reliability_curve(mapped, test.targets)
         draw_reliability(curves, args.plot)
+
+    given = (args.model, 'IMAGES', '--thresholds', args.out)
+    print(next_step('predict', *given, to='label images by them'))
 
 
 if __name__ == '__main__':

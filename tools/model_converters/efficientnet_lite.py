@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from morn_plugin.utils.extras import require_extra
+from morn_plugin.utils.next_steps import next_step
 
 VARIANTS = ('lite0', 'lite1', 'lite2')
 COUNTER = 'num_batches_tracked'
@@ -78,6 +79,7 @@ def main() -> None:
     args.out.parent.mkdir(parents=True, exist_ok=True)
     torch.save(dict(state_dict=state), args.out)
     print(f'Wrote {len(state)} tensors to {args.out}.')
+    print(next_step('train', 'CONFIG', to='fine-tune it'))
 
 
 if __name__ == '__main__':

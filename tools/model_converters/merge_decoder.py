@@ -16,6 +16,7 @@ from morn_plugin.engine.checkpoint_content import read_model_checkpoint
 from morn_plugin.engine.checkpoints import CheckpointError
 from morn_plugin.engine.weights import load_weights
 from morn_plugin.utils.files import atomic_write
+from morn_plugin.utils.next_steps import next_step
 
 DECODER = 'head.decoder.'
 PARTS = (DECODER, 'head.decision.')  # what was trained without the CNN
@@ -100,6 +101,10 @@ def main() -> None:
     except (CheckpointError, OSError, ValueError) as error:
         sys.exit(str(error))
     print(f'Wrote {args.out}: the CNN of {args.cnn} with the decoder of {args.decoder}.')
+    if args.config:
+        print(next_step('predict', args.out, 'IMAGES', to='label images'))
+    else:
+        print(next_step('test', 'CONFIG', args.out, to='test it on images'))
 
 
 if __name__ == '__main__':

@@ -11,6 +11,7 @@ from rich.console import Console
 from morn_plugin.datasets.annotations import AnnotationError, dump_annotations
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.files import atomic_write
+from morn_plugin.utils.next_steps import next_step
 
 from .base import Converter, Parsed
 from .report import Checked, check_disjoint, check_split, print_report, rows_of
@@ -34,6 +35,7 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
     except (AnnotationError, OSError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+    print(next_step('train', 'CONFIG', to='train on it by a config (configs/README.md)'))
     return 0
 
 
