@@ -1,11 +1,10 @@
 """The log of a run, with a first line soon, and no long silence."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from mmengine.hooks import LoggerHook
-from mmengine.hooks.hook import DATA_BATCH
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
@@ -63,38 +62,20 @@ class TimedLoggerHook(LoggerHook):
         """Start the clock of a test."""
         self._begin = self._last = self._clock()
 
-    def after_train_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: dict | None = None,
-    ) -> None:
+    def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Log the iteration, if it is its turn."""
-        super().after_train_iter(runner, batch_idx, data_batch, outputs)
+        super().after_train_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'train', len(runner.train_dataloader))
         self._is_first = False
 
-    def after_val_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: Sequence | None = None,
-    ) -> None:
+    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Log the iteration, if it is its turn."""
-        super().after_val_iter(runner, batch_idx, data_batch, outputs)
+        super().after_val_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'val', len(runner.val_dataloader))
 
-    def after_test_iter(
-        self,
-        runner: Runner,
-        batch_idx: int,
-        data_batch: DATA_BATCH = None,
-        outputs: Sequence | None = None,
-    ) -> None:
+    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
         """Log the iteration, if it is its turn."""
-        super().after_test_iter(runner, batch_idx, data_batch, outputs)
+        super().after_test_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'test', len(runner.test_dataloader))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
