@@ -3,6 +3,7 @@
 # make test    sets everything up; lint, types, doctests, tests; make test T=tests/test_models for some of them
 # make quick   the same without the tests marked slow, for use while writing
 # make lint, make format    the checks of style and types alone; the formatter
+# make mutants   changes one thing at a time in what computes, and counts what the tests notice; N=300 for more, N=0 for all
 VENV ?= .venv
 PYTHON ?= python3
 export OMP_NUM_THREADS ?= $(shell nproc)
@@ -14,7 +15,7 @@ READY := $(subst $(space),\ ,$(VENV))/.ready
 BIN = $(VENV)/bin
 RUN = "$(BIN)/python"
 
-.PHONY: benchmark clean demo format lint quick setup test
+.PHONY: benchmark clean demo format lint mutants quick setup test
 .DELETE_ON_ERROR:
 
 setup: $(READY)
@@ -47,5 +48,8 @@ test: lint
 quick: lint
 	$(RUN) -m pytest --doctest-modules -m 'not slow' $(or $(T),morn_plugin tests)
 
+mutants: setup
+	$(RUN) tools/mutants.py $(if $(N),--number $(N))
+
 clean:
-	rm -rf "$(VENV)" work_dirs
+	rm -rf "$(VENV)" mutants work_dirs

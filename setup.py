@@ -74,6 +74,7 @@ EXTRAS = {
         'pytest>=8',
         'pytest-timeout>=2.3',
         'hypothesis>=6.100',
+        'mutmut>=3.8',
         'selenium>=4.20',
         'statsmodels>=0.14',
         'ruff>=0.6',
