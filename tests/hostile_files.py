@@ -1,6 +1,9 @@
 """Checkpoints as a stranger could write them, by kind, made from a sound one."""
 
 import copy
+import resource
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -14,6 +17,8 @@ Path({MARK!r}).touch()
 def call(*args, **kwargs):
     Path({MARK!r}).touch()
 """
+SECONDS = 10
+KILOBYTES = 2_000_000
 RUN = dict(type='subprocess.run', args=['touch', MARK])
 CALL = f'{MODULE}.call'
 RESNET = dict(type='ResNet', depth=18, base_channels=8)
@@ -21,6 +26,22 @@ POOL = dict(type='GlobalAveragePooling')
 HEAD = dict(type='MultiLabelLinearClsHead', num_classes=41, in_channels=64)
 LOAD = dict(type='LoadCheckedImage')
 EVAL = f'__name__ + str(open({MARK!r}, "w"))'
+
+
+@contextmanager
+def in_bounds():
+    """Require that what is done takes no more than ten seconds and 2 GB."""
+    start, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    yield
+    assert time.monotonic() - start < SECONDS
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < KILOBYTES
+
+
+def lay_out(folder, monkeypatch):
+    """Work in a folder where Python finds a module that leaves a mark, as do all calls of it."""
+    monkeypatch.chdir(folder)
+    (folder / f'{MODULE}.py').write_text(CODE)
+    monkeypatch.syspath_prepend(str(folder))
 
 
 def model(**parts):

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 import torch
-from hostile_files import BIAS, CODE, MARK, MODULE, RUN, write_checkpoint, write_weights
+from hostile_files import BIAS, MARK, MODULE, RUN, lay_out, write_checkpoint, write_weights
 from tools_helpers import ROOT, SLICE, run_in_process
 
 PICTURES = sorted((SLICE / 'images' / 'animals').glob('*.webp'))[:3]
@@ -49,9 +49,7 @@ def sound(work_dir):
 @pytest.fixture
 def refuse(tmp_path, monkeypatch, capfd):
     """Run a tool on a model, and require an error that names the file and gives a reason."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / f'{MODULE}.py').write_text(CODE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    lay_out(tmp_path, monkeypatch)
 
     def run(name, path, reason):
         with pytest.raises(SystemExit) as caught:

@@ -26,7 +26,7 @@ import numpy as np
 
 from ..utils.checks import describe_missing
 from ..utils.class_names import find_faults
-from ..utils.describing import describe
+from ..utils.describing import describe, list_problems
 from ..utils.files import PathLike, atomic_write
 from ..utils.strict_json import dump_json, parse_json
 
@@ -103,7 +103,7 @@ def check_classes(classes: Any, source: str) -> list[str]:
     """
     problems = [f'{source}: {fault}.' for fault in find_faults(classes, 'metainfo.classes')]
     if problems:
-        raise AnnotationError(_list_problems(problems))
+        raise AnnotationError(list_problems(problems))
     return list(classes)
 
 
@@ -153,7 +153,7 @@ def check_annotations(
     if not problems:
         problems = list(_find_contradictions(data_list, source))
     if problems:
-        raise AnnotationError(_list_problems(problems))
+        raise AnnotationError(list_problems(problems))
 
     items = [dict(item) for item in data_list]
     return Annotations(own, items, {k: v for k, v in metainfo.items() if k != 'classes'})
@@ -370,10 +370,3 @@ def describe_labels(labels: tuple[frozenset[int], frozenset[int]]) -> str:
     """Write label sets for a message."""
     true, difficult = map(sorted, labels)
     return f'{true} (difficult: {difficult})' if difficult else f'{true}'
-
-
-def _list_problems(problems: Sequence[str], shown: int = 10) -> str:
-    """Write one mistake a line, as many as a reader wants to see."""
-    more = len(problems) - shown
-    lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
-    return '\n'.join(lines)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..utils.describing import describe, shorten
+from ..utils.describing import describe, list_problems, shorten
 from ..utils.schemas import CheckpointMeta, check_schema
 from .checkpoints import load_checkpoint
 
@@ -120,8 +120,6 @@ def _kind(tensor: Tensor) -> str:
 
 
 def _raise_problems(problems: list[str], source: str) -> None:
-    more = len(problems) - MAX_PROBLEMS
-    lines = [f'{source}: {problem}.' for problem in problems[:MAX_PROBLEMS]]
-    lines += [f'... and {more} more.'] if more > 0 else []
-    if lines:
-        raise ValueError('\n'.join(lines))
+    if problems:
+        listed = [f'{source}: {problem}.' for problem in problems]
+        raise ValueError(list_problems(listed, MAX_PROBLEMS))

@@ -5,6 +5,7 @@ end; of an integer with a million digits it raises.
 """
 
 import reprlib
+from collections.abc import Sequence
 from typing import Any
 
 LIMIT = 60  # characters
@@ -54,3 +55,10 @@ def describe(value: object) -> str:
         ("'cat' (str)", '[1, 2] (list)')
     """
     return f'{shorten(value)} ({type(value).__name__})'
+
+
+def list_problems(problems: Sequence[str], shown: int = 10) -> str:
+    """Return one mistake a line, as many as a reader wants to see."""
+    more = len(problems) - shown
+    lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
+    return '\n'.join(lines)

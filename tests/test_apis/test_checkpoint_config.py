@@ -9,7 +9,7 @@ from pathlib import Path
 import mmpretrain
 import pytest
 import torch
-from hostile_files import CODE, MARK, MODULE, RUN, backbone, data, model, pipeline
+from hostile_files import CODE, MARK, MODULE, RUN, backbone, data, lay_out, model, pipeline
 from mmengine.config import Config
 from mmpretrain.registry import DATASETS, MODELS, TRANSFORMS
 
@@ -33,10 +33,7 @@ test_dataloader = dict(dataset=dict(type=MultiLabelDataset, pipeline=[
 
 @pytest.fixture
 def module(tmp_path, monkeypatch):
-    """A folder with a module that leaves a mark, and a config with code."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / f'{MODULE}.py').write_text(CODE)
-    monkeypatch.syspath_prepend(str(tmp_path))
+    lay_out(tmp_path, monkeypatch)
     yield tmp_path
     sys.modules.pop(MODULE, None)
 

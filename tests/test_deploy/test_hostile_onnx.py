@@ -1,11 +1,10 @@
 """A stranger's .onnx file: refused with file and reason, in little time and memory."""
 
 import json
-import resource
-import time
 
 import numpy as np
 import pytest
+from hostile_files import in_bounds
 from test_utils.test_describing import shared_nest
 from test_utils.test_schemas import PREPROCESSING, VALID
 
@@ -184,13 +183,10 @@ DESCRIPTIONS = {
 
 
 def assert_refused(path, reason, start=OnnxModel):
-    begin, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(ValueError, match=reason) as caught:
+    with in_bounds(), pytest.raises(ValueError, match=reason) as caught:
         start(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 1000
-    assert time.monotonic() - begin < 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 2_000_000
 
 
 def test_what_is_right_runs(tmp_path):

@@ -3,7 +3,6 @@
 import collections
 import io
 import pickle
-import resource
 import time
 import zipfile
 from pathlib import Path
@@ -11,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hostile_files import circle, nest, shared_nest
+from hostile_files import circle, in_bounds, nest, shared_nest
 
 from morn_plugin.engine.checkpoints import (
     CheckpointError,
@@ -129,13 +128,10 @@ def write_pickle(path: Path, stream: bytes, name='data.pkl') -> Path:
 
 
 def assert_refused(path: Path, reason: str) -> None:
-    start, memory = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(CheckpointError, match=reason) as caught:
+    with in_bounds(), pytest.raises(CheckpointError, match=reason) as caught:
         load_checkpoint(path)
     assert str(path) in str(caught.value)
     assert len(str(caught.value)) < 700
-    assert time.monotonic() - start < 10
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - memory < 2_000_000
 
 
 @pytest.mark.parametrize('name', STREAMS)
