@@ -10,6 +10,7 @@ import time
 
 import pytest
 from tools_helpers import ROOT, SLICE, write_config
+from warm_start import WarmProcess
 
 TOOL_PAGES = sorted(
     path for path in (ROOT / 'tools' / 'docs').glob('*.md') if path.name != 'README.md'
@@ -42,6 +43,9 @@ def place(work_dir, tmp_path_factory):
 
 def start(command, place):
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
+    _, program, *arguments = command
+    if program.endswith('.py'):
+        return WarmProcess(place / program, arguments, place, environment)
     return subprocess.Popen(
         command,
         cwd=place,

@@ -1,17 +1,13 @@
 """The four commands of the README (convert, first stage, second stage, test) on miniatures of the three data sets."""
 
 import json
-import os
 import runpy
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
 from miniatures import BUILDERS, LABEL_COUNTS
-
-ROOT = Path(__file__).parents[1]
+from tools_helpers import ROOT, run_tool
 
 
 def in_process(monkeypatch):
@@ -26,21 +22,10 @@ def in_process(monkeypatch):
     return run
 
 
-def in_shell(tool, *argv):
-    env = dict(os.environ, OMP_NUM_THREADS='1', PYTHONPATH=str(ROOT))
-    done = subprocess.run(
-        [sys.executable, ROOT / 'tools' / tool, *map(str, argv)],
-        env=env,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
-
-
 @pytest.mark.parametrize('dataset', BUILDERS)
 def test_four_commands(dataset, tmp_path, monkeypatch):
     # one data set as a user would, the others without starting Python ten times
-    run = in_shell if dataset == 'voc' else in_process(monkeypatch)
+    run = run_tool if dataset == 'voc' else in_process(monkeypatch)
     data, work = tmp_path / 'data', tmp_path / 'work'
     BUILDERS[dataset](data, np.random.default_rng(0))
     run(f'dataset_converters/{dataset}.py', data)

@@ -4,7 +4,6 @@ import importlib.util
 import json
 import os
 import shutil
-import subprocess
 import sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
-from warm_start import start_warm
+from warm_start import WarmProcess, start_ranks
 
 from morn_plugin.datasets.annotations import load_annotations
 
@@ -112,7 +111,7 @@ def make_work_dir(folder, kind='morn'):
 
 
 def start_tool(name, *args, processes=1, cwd=None):
-    """Start a tool of the repository in a process of its own, or several of them under torchrun."""
+    """Start a tool of the repository in a process of its own, or in several as under torchrun."""
     script = str(ROOT / 'tools' / name)
     arguments = list(map(str, args))
     environment = dict(
@@ -121,17 +120,8 @@ def start_tool(name, *args, processes=1, cwd=None):
         PYTHONPATH=f'{ROOT}{os.pathsep}{os.environ.get("PYTHONPATH", "")}',
     )
     if processes == 1:
-        return start_warm(script, arguments, cwd, environment)
-
-    launch = ['-m', 'torch.distributed.run', '--standalone', f'--nproc_per_node={processes}']
-    return subprocess.Popen(
-        [sys.executable, *launch, script, *arguments, '--launcher', 'pytorch'],
-        cwd=cwd,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
+        return WarmProcess(script, arguments, cwd, environment)
+    return start_ranks(processes, script, [*arguments, '--launcher', 'pytorch'], cwd, environment)
 
 
 def run_tool(name, *args, processes=1, cwd=None):

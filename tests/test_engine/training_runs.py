@@ -6,7 +6,6 @@ The processes are forked from a server that has imported everything but has comp
 import errno
 import itertools
 import json
-import multiprocessing
 import os
 import random
 import runpy
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from warm_start import warm_context
 
 import morn_plugin  # noqa: F401  its allow-list
 from morn_plugin.engine.checkpoints import load_checkpoint
@@ -87,14 +87,6 @@ def write_config(path: Path, data: Path, workers: int = 0, extra: str = BY_EPOCH
     return path
 
 
-def _context() -> Any:
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(
-        ['tiny_cnn', 'morn_plugin.apis', 'mmengine.runner', 'mmpretrain.datasets']
-    )
-    return context
-
-
 def _main(
     tool: str,
     arguments: list[str],
@@ -161,7 +153,7 @@ class Run:
         self.processes: list[BaseProcess] = []
         for rank in range(processes):
             ranks = dict(environment, RANK=str(rank), LOCAL_RANK=str(rank)) if processes > 1 else {}
-            process = _context().Process(
+            process = warm_context().Process(
                 target=_main, args=(tool, arguments, ranks, str(log), crash if rank == 0 else None)
             )
             process.start()
