@@ -27,7 +27,7 @@ def tools():
     """The modules of tools/benchmark, as its script imports them."""
     sys.path.insert(0, str(ROOT / 'tools' / 'benchmark'))
     try:
-        names = ('plan', 'runs', 'page', 'benchmark')
+        names = ('plan', 'runs', 'page', 'stages')
         yield type('Tools', (), {name: importlib.import_module(name) for name in names})
     finally:
         sys.path.pop(0)
@@ -145,7 +145,7 @@ def write_validation(tools, bench, figures):
 def test_learning_rate_is_the_best_on_validation(tools, tmp_path):
     bench = tools.runs.Bench(tmp_path, '')
     write_validation(tools, bench, {1e-4: 50.0, 3e-4: 52.0, 1e-3: 51.0, 3e-3: 49.0, 1e-2: 48.0})
-    assert tools.benchmark.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
+    assert tools.stages.best_rate(bench, tools.plan.BY_NAME['rare-first']) == 3e-4
 
 
 def test_the_whole_on_images_of_the_slice(tools, tmp_path, monkeypatch):
@@ -202,7 +202,7 @@ def test_a_missing_run_is_named(tools, tmp_path):
     with pytest.raises(
         FileNotFoundError, match=r'rare-first/lr_0\.0001/seed_0: this run is not done'
     ):
-        tools.benchmark.best_rate(tools.runs.Bench(tmp_path, ''), tools.plan.BY_NAME['rare-first'])
+        tools.stages.best_rate(tools.runs.Bench(tmp_path, ''), tools.plan.BY_NAME['rare-first'])
 
 
 def test_dropped_labels(tools, bench):

@@ -10,7 +10,7 @@ from mmengine.registry import init_default_scope
 from torch import nn
 
 ROOT = Path(__file__).parents[1]
-TOOL = runpy.run_path(str(ROOT / 'tools/analysis/estimate_scaling.py'))
+TOOL = runpy.run_path(str(ROOT / 'tools/analysis/scaling.py'))
 
 
 @pytest.mark.parametrize('labels', [80, 1000])

@@ -5,20 +5,21 @@ import csv
 import io
 import json
 import re
-import runpy
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from PIL import Image
-from tools_helpers import ROOT, open_browser, run_tool, write_config
+from tools_helpers import open_browser, run_tool, write_config
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.collecting import collect_predictions
 from morn_plugin.apis.reporting import choose_different
+from morn_plugin.evaluation.label_graph import TRANSITION_COLUMNS, choose_edges
 from morn_plugin.visualization import Prediction
 from morn_plugin.visualization.cards import make_card
+from morn_plugin.visualization.label_graph import write_graph
 from morn_plugin.visualization.report import draw_curves, make_page, make_table
 
 
@@ -206,9 +207,8 @@ def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
 
 
 def test_the_graph_draws_what_stands_out_from_co_occurrence(tmp_path):
-    tool = runpy.run_path(str(ROOT / 'tools' / 'analysis' / 'label_graph.py'))
     row = lambda label, following, count, probability, expected: dict(
-        zip(tool['COLUMNS'], (label, following, count, probability, expected, None), strict=True)
+        zip(TRANSITION_COLUMNS, (label, following, count, probability, expected, None), strict=True)
     )
     rows = [
         row('a', 'a', 50, 1.0, 0.0),
@@ -217,12 +217,12 @@ def test_the_graph_draws_what_stands_out_from_co_occurrence(tmp_path):
         row('b', 'a', 9, 0.9, None),
         row('a', 'b', 8, 1.0, 0.5),
     ]
-    assert [(item['label'], item['next']) for item in tool['choose_edges'](rows, 2)] == [
+    assert [(item['label'], item['next']) for item in choose_edges(rows, 2)] == [
         ('b', 'a'),
         ('a', 'b'),
     ]
-    assert len(tool['choose_edges'](rows, 9)) == 3
-    tool['write_graph'](rows[:1], tmp_path, 9)  # nothing stands out: a picture without arrows
+    assert len(choose_edges(rows, 9)) == 3
+    write_graph(rows[:1], tmp_path, 9)  # nothing stands out: a picture without arrows
     assert (tmp_path / 'graph.png').is_file()
 
 

@@ -16,8 +16,9 @@ from mmengine.config import Config
 from PIL import Image
 from tools_helpers import ROOT, SLICE, run_failing, run_tool
 
-from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.apis import MultiLabelInferencer, checked_export
 from morn_plugin.apis.finding import find_model
+from morn_plugin.apis.testing import use_thresholds
 from morn_plugin.deploy.labels import Thresholds
 from morn_plugin.deploy.onnx_model import OnnxModel
 
@@ -183,7 +184,6 @@ def test_flags_that_would_change_nothing_are_refused(tmp_path):
 
 
 def test_thresholds_reach_every_metric_that_decides(tmp_path):
-    use_thresholds = runpy.run_path(str(ROOT / 'tools' / 'test.py'))['use_thresholds']
     metrics = [
         dict(type='PerLabelF1'),
         dict(type='PerImageF1', topk=3),
@@ -404,13 +404,13 @@ def test_export_to_a_program(work_dir, tmp_path):
 def test_a_wrong_export_leaves_no_file(work_dir, tmp_path, monkeypatch):
     """The check must be able to fail: other weights at the time of the check."""
     main = runpy.run_path(str(ROOT / 'tools' / 'export.py'))['main']
-    written = main.__globals__['write_program']
+    written = checked_export.write_program
 
     def spoil(model, *args):
         written(model, *args)
         torch.nn.init.normal_(model.model.head.fc.weight)
 
-    monkeypatch.setitem(main.__globals__, 'write_program', spoil)
+    monkeypatch.setattr(checked_export, 'write_program', spoil)
     monkeypatch.setattr(sys, 'argv', ['export.py', str(work_dir), '--out', str(tmp_path / 'm.pt2')])
     with pytest.raises(SystemExit, match='differ from those of PyTorch'):
         main()

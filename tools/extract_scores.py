@@ -5,22 +5,9 @@ see more of an image.
 """
 
 import argparse
-import json
-import os.path as osp
-from typing import Any
 
-from mmengine.config import Config, ConfigDict
-from mmengine.runner import Runner
-
-import morn_plugin
-from morn_plugin.apis import add_common_arguments, load_config
-from morn_plugin.apis.agreement import TESTING
-from morn_plugin.apis.starting import build_runner, tidy_start
-from morn_plugin.datasets.cached.writer import MAX_GB
-from morn_plugin.datasets.wrapping import innermost, with_pipeline
-from morn_plugin.engine.distributed import unwrap
-from morn_plugin.utils.files import sha256
-from morn_plugin.utils.next_steps import next_step
+from morn_plugin.utils.arguments import add_common_arguments
+from morn_plugin.utils.limits import MAX_GB
 
 
 def parse_args() -> argparse.Namespace:
@@ -70,65 +57,14 @@ def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
     return inputs
 
 
-def use_split(cfg: Config, split: str) -> ConfigDict:
-    """Test on the data of a split, seen through the test pipeline: no augmentation, in order.
-
-    Returns:
-        The config of its innermost data set; of several, of the first.
-    """
-    loader = cfg.get(f'{split}_dataloader')
-    if loader is None:
-        raise SystemExit(
-            f'{cfg.filename}: expected `{split}_dataloader`, since --split {split} was asked for, '
-            'but the config has none.'
-        )
-    pipeline = next(innermost(cfg.test_dataloader.dataset)).pipeline
-    dataset = with_pipeline(loader.dataset, pipeline, test_mode=True)
-    cfg.test_dataloader.dataset = ConfigDict(type='NumberedDataset', dataset=dataset)
-    return next(innermost(dataset))
-
-
-def provenance(cfg: Config, args: argparse.Namespace, dataset: ConfigDict) -> dict[str, str]:
-    """Say where the file comes from."""
-    as_json = lambda value: json.dumps(value, default=str)
-    return dict(
-        config=osp.basename(args.config),
-        model=as_json(cfg.model.to_dict()),
-        split=args.split,
-        checkpoint=osp.basename(args.checkpoint),
-        checkpoint_sha256=sha256(args.checkpoint),
-        transforms=as_json(list(map(dict, dataset.pipeline))),
-        ann_file=osp.basename(dataset.get('ann_file', '')),
-        version=morn_plugin.__version__,
-    )
-
-
-def image_folder(dataset: ConfigDict) -> str:
-    """Return the folder that image paths are written relative to."""
-    prefix: Any = dataset.get('data_prefix', '')
-    prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
-    return osp.join(dataset.get('data_root', ''), prefix)
-
-
-def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:
-    """Write the file, and return the number of images in it."""
-    model = unwrap(runner.model)
-    if inputs:
-        model.keep_inputs(inputs)
-    (metric,) = runner.test_evaluator.metrics
-    metric.provenance = origin
-    metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
-    metric.read_dataset(runner.test_dataloader.dataset)
-
-    try:
-        return runner.test()['scores/images']
-    except BaseException:
-        metric.writer.discard()
-        raise
-
-
 def main() -> None:
     args = parse_args()
+    from morn_plugin.apis import load_config
+    from morn_plugin.apis.agreement import TESTING
+    from morn_plugin.apis.extracting import extract, image_folder, provenance, use_split
+    from morn_plugin.apis.starting import build_runner, tidy_start
+    from morn_plugin.utils.next_steps import next_step
+
     cfg = load_config(args)
     dataset = use_split(cfg, args.split)
     inputs = chosen_inputs(args)
@@ -146,7 +82,8 @@ def main() -> None:
 
     with tidy_start(cfg) as watch:
         runner = build_runner(cfg, args.config, watch, TESTING)
-        images = extract(runner, inputs, provenance(cfg, args, dataset))
+        origin = provenance(cfg, args.config, args.split, args.checkpoint, dataset)
+        images = extract(runner, inputs, origin)
     held = ', '.join(['scores', *inputs])
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {args.out}.')
     runner.logger.info(

@@ -2,14 +2,12 @@
 
 import argparse
 import sys
+from typing import TYPE_CHECKING
 
-from mmengine.config import Config
+from morn_plugin.utils.arguments import add_common_arguments
 
-import morn_plugin  # noqa: F401  registers everything
-from morn_plugin.apis import add_common_arguments, load_config
-from morn_plugin.apis.agreement import TRAINING
-from morn_plugin.apis.finishing import say_what_was_trained
-from morn_plugin.apis.starting import build_runner, resume_safely, tidy_start
+if TYPE_CHECKING:
+    from mmengine.config import Config
 
 
 def parse_args() -> argparse.Namespace:
@@ -31,7 +29,9 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
+def apply_flags(cfg: 'Config', args: argparse.Namespace) -> None:
+    from morn_plugin.apis.starting import resume_safely
+
     if args.no_validate:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
@@ -52,6 +52,11 @@ def apply_flags(cfg: Config, args: argparse.Namespace) -> None:
 
 def main() -> None:
     args = parse_args()
+    from morn_plugin.apis import load_config
+    from morn_plugin.apis.agreement import TRAINING
+    from morn_plugin.apis.finishing import say_what_was_trained
+    from morn_plugin.apis.starting import build_runner, tidy_start
+
     cfg = load_config(args)
     apply_flags(cfg, args)
     with tidy_start(cfg) as watch:

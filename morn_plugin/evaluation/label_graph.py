@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+TRANSITION_COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
+
 
 @dataclass(frozen=True)
 class LabelGraph:
@@ -112,3 +114,51 @@ def structure_share(graph: LabelGraph) -> float | None:
 def _normalise(count: np.ndarray) -> np.ndarray:
     with np.errstate(invalid='ignore'):
         return count / count.sum(1, keepdims=True)
+
+
+def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
+    """List transitions under ``TRANSITION_COLUMNS``, the most frequent first.
+
+    Args:
+        graph: The transitions.
+        classes: Names of the C labels.
+        min_count: Leave out what was seen less often.
+
+    Returns:
+        One dict a transition; an infinite lift (never together in training) is None.
+    """
+    a, b = np.nonzero(graph.count >= min_count)
+    order = np.argsort(-graph.count[a, b], kind='stable')
+
+    def finite(values: np.ndarray, i: int, j: int) -> float | None:
+        return float(values[i, j]) if np.isfinite(values[i, j]) else None
+
+    rows = []
+    for i, j in zip(a[order], b[order], strict=True):
+        measured = [finite(values, i, j) for values in (graph.probability, graph.expected)]
+        row = (classes[i], classes[j], int(graph.count[i, j]), *measured, finite(graph.lift, i, j))
+        rows.append(dict(zip(TRANSITION_COLUMNS, row, strict=True)))
+    return rows
+
+
+def choose_edges(rows: list[dict], number: int) -> list[dict]:
+    """Return the transitions that are most frequent beyond what co-occurrence predicts.
+
+    Those from a label to itself are left out.
+
+    Args:
+        rows: As of :func:`list_transitions`.
+        number: How many at most.
+    """
+    surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
+    others = [row for row in rows if row['label'] != row['next']]
+    best = sorted(others, key=surplus, reverse=True)[:number]
+    return [row for row in best if surplus(row) > 0]
+
+
+def describe_structure(graph: LabelGraph) -> str:
+    """Return, as the end of a sentence, how much co-occurrence does not explain."""
+    share = structure_share(graph)
+    if share is None:
+        return 'none of them leaves a label that shares a training image with another one'
+    return f'{100 * share:.0f} % of their probability lies elsewhere than co-occurrence puts it'

@@ -10,7 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 
-from ..evaluation.label_graph import LabelGraph
+from ..evaluation.label_graph import TRANSITION_COLUMNS, LabelGraph, choose_edges
+from ..utils.extras import require_extra
+from ..utils.strict_json import dump_json
 from .fonts import Fonts, choose_fonts
 
 MAX_NAME = 24  # characters
@@ -115,3 +117,26 @@ def _write_names(place: dict[str, np.ndarray], axes: Axes, fonts: Fonts) -> None
             fontfamily=fonts.families,
             parse_math=False,
         )
+
+
+def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
+    """Write GraphML and networkx's node-link JSON, and draw the transitions that stand out most.
+
+    Args:
+        rows: As of ``list_transitions``.
+        folder: Where to.
+        edges: How many to draw.
+
+    Raises:
+        ImportError: If networkx is not installed; gives the pip command.
+    """
+    networkx = require_extra('networkx', 'graph')
+    graph = networkx.DiGraph()
+    for row in rows:
+        attributes = {key: row[key] for key in TRANSITION_COLUMNS[2:] if row[key] is not None}
+        graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
+
+    networkx.write_graphml(graph, folder / 'graph.graphml')
+    links = networkx.node_link_data(graph, edges='edges')
+    (folder / 'graph.json').write_text(dump_json(links, indent=1), encoding='utf-8')
+    draw_graph(networkx, choose_edges(rows, edges), folder / 'graph.png')

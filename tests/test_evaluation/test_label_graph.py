@@ -1,14 +1,14 @@
 """The graph of a toy grammar that is known, and a count by loops."""
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from morn_plugin.evaluation.label_graph import build_label_graph, structure_share
+from morn_plugin.evaluation.label_graph import (
+    build_label_graph,
+    describe_structure,
+    structure_share,
+)
 
-TOOL = Path(__file__).parents[2] / 'tools' / 'analysis' / 'label_graph.py'
 # a is followed by b (0.8) or c (0.2), b by a, c by c or d (0.5 each), d by b.
 GRAMMAR = np.array([[0, 0.8, 0.2, 0], [1, 0, 0, 0], [0, 0, 0.5, 0.5], [0, 1, 0, 0]])
 
@@ -88,9 +88,10 @@ def test_without_co_occurrence_there_is_no_share():
     """Each training image has one label, so that nothing is expected to follow anything."""
     graph = build_label_graph(np.array([[0, 1], [1, 2]]), np.eye(3, dtype=np.int8))
     assert structure_share(graph) is None
-    describe = runpy.run_path(str(TOOL))['describe_structure']
-    assert 'nan' not in describe(graph)
-    assert describe(build_label_graph(np.array([[0, 1]]), np.array([[1, 1]]))).startswith('0 %')
+    assert 'nan' not in describe_structure(graph)
+    assert describe_structure(build_label_graph(np.array([[0, 1]]), np.array([[1, 1]]))).startswith(
+        '0 %'
+    )
 
 
 def test_unknown_rows_are_nan_and_bad_paths_refused():

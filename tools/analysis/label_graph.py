@@ -9,25 +9,18 @@ import sys
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
-from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
-from morn_plugin.apis.collecting import SPLITS, collect_predictions, count_training_labels
-from morn_plugin.deploy.running import show_progress
-from morn_plugin.evaluation.label_graph import LabelGraph, build_label_graph, structure_share
+from morn_plugin.utils.arguments import add_model_arguments
 from morn_plugin.utils.checks import at_least
-from morn_plugin.utils.extras import require_extra
-from morn_plugin.utils.strict_json import dump_json
-from morn_plugin.visualization.label_graph import draw_graph, draw_heat_map
-
-COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_model_arguments(parser)
     parser.add_argument(
-        '--split', choices=SPLITS, default='test', help='images to follow (default: test)'
+        '--split',
+        choices=('train', 'val', 'test'),
+        default='test',
+        help='images to follow (default: test)',
     )
     parser.add_argument(
         '--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph'
@@ -53,57 +46,6 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
-    """List transitions, the most frequent first.
-
-    An infinite lift (never together in training) is None.
-    """
-    a, b = np.nonzero(graph.count >= min_count)
-    order = np.argsort(-graph.count[a, b], kind='stable')
-    number = lambda value: float(value) if np.isfinite(value) else None
-    return [
-        dict(
-            zip(
-                COLUMNS,
-                (
-                    classes[i],
-                    classes[j],
-                    int(graph.count[i, j]),
-                    number(graph.probability[i, j]),
-                    number(graph.expected[i, j]),
-                    number(graph.lift[i, j]),
-                ),
-                strict=True,
-            )
-        )
-        for i, j in zip(a[order], b[order], strict=True)
-    ]
-
-
-def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
-    """Write GraphML and networkx's node-link JSON, and draw the transitions that stand out most."""
-    networkx = require_extra('networkx', 'graph')
-    graph = networkx.DiGraph()
-    for row in rows:
-        attributes = {key: row[key] for key in COLUMNS[2:] if row[key] is not None}
-        graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)
-    networkx.write_graphml(graph, folder / 'graph.graphml')
-    (folder / 'graph.json').write_text(
-        dump_json(networkx.node_link_data(graph, edges='edges'), indent=1), encoding='utf-8'
-    )
-    draw_graph(networkx, choose_edges(rows, edges), folder / 'graph.png')
-
-
-def choose_edges(rows: list[dict], number: int) -> list[dict]:
-    """Take the transitions that are most frequent beyond what co-occurrence predicts.
-
-    A label to itself left out.
-    """
-    surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
-    others = sorted((row for row in rows if row['label'] != row['next']), key=surplus, reverse=True)
-    return [row for row in others[:number] if surplus(row) > 0]
-
-
 def print_table(rows: list[dict], number: int = 20) -> None:
     print(f'{"label":>24}    {"next":24}{"count":>7}{"P":>8}{"expected":>10}{"lift":>8}')
     text = lambda value: '-' if value is None else f'{value:.2f}'
@@ -115,15 +57,19 @@ def print_table(rows: list[dict], number: int = 20) -> None:
         )
 
 
-def describe_structure(graph: LabelGraph) -> str:
-    share = structure_share(graph)
-    if share is None:
-        return 'none of them leaves a label that shares a training image with another one'
-    return f'{100 * share:.0f} % of their probability lies elsewhere than co-occurrence puts it'
-
-
 def main() -> None:
     args = parse_args()
+    from morn_plugin.apis import MultiLabelInferencer
+    from morn_plugin.apis.collecting import SPLITS, collect_predictions, count_training_labels
+    from morn_plugin.deploy.running import show_progress
+    from morn_plugin.evaluation.label_graph import (
+        TRANSITION_COLUMNS,
+        build_label_graph,
+        describe_structure,
+        list_transitions,
+    )
+    from morn_plugin.visualization.label_graph import draw_heat_map, write_graph
+
     try:
         inferencer = MultiLabelInferencer(
             args.model, args.config, args.device, trust_config=args.trust_config
@@ -144,7 +90,7 @@ def main() -> None:
         rows = list_transitions(graph, classes, args.min_count)
         args.out_dir.mkdir(parents=True, exist_ok=True)
         with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
-            table = csv.DictWriter(file, COLUMNS)
+            table = csv.DictWriter(file, TRANSITION_COLUMNS)
             table.writeheader()
             table.writerows(rows)
         draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')

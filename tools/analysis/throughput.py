@@ -10,11 +10,7 @@ import argparse
 import statistics
 import sys
 
-import torch
-from torch.utils.benchmark import Timer
-
-from morn_plugin.apis import MultiLabelInferencer, add_model_arguments
-from morn_plugin.deploy.images import list_images
+from morn_plugin.utils.arguments import add_model_arguments
 from morn_plugin.utils.checks import at_least
 
 
@@ -22,16 +18,22 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_model_arguments(parser)
     parser.add_argument('images', nargs='+', help='files, folders or patterns')
-    parser.add_argument('--batch-size', type=int, default=32)
+    parser.add_argument('--batch-size', type=at_least(1), default=32)
     parser.add_argument(
         '--num-workers', type=at_least(0), help='threads that read ahead, as of tools/predict.py'
     )
-    parser.add_argument('--rounds', type=int, default=5)
+    parser.add_argument('--rounds', type=at_least(1), default=5)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
+    import torch
+    from torch.utils.benchmark import Timer
+
+    from morn_plugin.apis import MultiLabelInferencer
+    from morn_plugin.deploy.images import list_images
+
     try:
         inferencer = MultiLabelInferencer(
             args.model,

@@ -7,7 +7,13 @@ and the decoder.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]  # where configs and tools are
+# Where data is read and results are written: the checkout, or where the package is installed, the
+# folder that one is in.
+HOME = ROOT if (ROOT / 'setup.py').is_file() else Path.cwd()
 
 CNN_CONFIG = 'cnn/cnn_efficientnet-lite0_1xb32-6e_openclipart-128px.py'
 MORN = 'morn/morn_scores_1xb32-50e_openclipart.py'

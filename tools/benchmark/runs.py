@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.runner import Runner
-from plan import BY_NAME, DROPPED_LABELS, EPOCHS, JOINT_EPOCHS, Variant
+from plan import BY_NAME, DROPPED_LABELS, EPOCHS, HOME, JOINT_EPOCHS, ROOT, Variant
 
 import morn_plugin
 from morn_plugin.apis import MultiLabelInferencer, check_config
@@ -33,7 +33,6 @@ from morn_plugin.datasets.cached import ScoreFile, load_scores, save_scores
 from morn_plugin.models.decisions import select_labels
 from morn_plugin.utils.files import atomic_write, sha256
 
-ROOT = Path(__file__).resolve().parents[2]
 CHECKPOINT, PREDICTIONS, RECORD, SETTINGS = (
     'checkpoint.pth',
     'predictions.npz',
@@ -344,7 +343,7 @@ def _call(
             *(f'{key}={_as_text(value)}' for key, value in options.items()),
         ]
     with open(log, 'a', encoding='utf-8') as file:
-        failed = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=ROOT).returncode
+        failed = subprocess.run(command, stdout=file, stderr=subprocess.STDOUT, cwd=HOME).returncode
     if failed:
         tail = '\n'.join(log.read_text(encoding='utf-8', errors='replace').splitlines()[-15:])
         raise RuntimeError(f'{" ".join(command)}\nfailed; the end of {log}:\n{tail}')

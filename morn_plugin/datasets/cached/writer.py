@@ -12,10 +12,10 @@ import numpy as np
 from mmengine.dist import barrier, is_main_process
 
 from ...utils.files import PathLike, publish
+from ...utils.limits import MAX_GB
 from ..annotations import Annotations
 from .file import DTYPES, FORMAT, FORMAT_2, ScoreFileError, check_finite, check_scores, read_layout
 
-MAX_GB = 20.0
 NAMES = {'float16': 'F16', 'float32': 'F32', 'int32': 'I32', 'int64': 'I64', 'uint8': 'U8'}
 
 

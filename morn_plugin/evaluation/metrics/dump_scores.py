@@ -10,7 +10,8 @@ from mmpretrain.registry import METRICS
 
 from ...datasets.annotations import Annotations
 from ...datasets.cached.file import flatten_inputs
-from ...datasets.cached.writer import MAX_GB, CachedFileWriter
+from ...datasets.cached.writer import CachedFileWriter
+from ...utils.limits import MAX_GB
 from .image_metric import stack_scores
 
 

@@ -1,6 +1,5 @@
 """Decision rules in a head: honoured in prediction, test-time augmentation, export and merging."""
 
-import runpy
 from pathlib import Path
 
 import pytest
@@ -9,6 +8,7 @@ from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
 from morn_plugin.apis.exporting import ExportModel
+from morn_plugin.apis.merging import merge
 from morn_plugin.models import DecisionHead, LabelDecoderHead
 from morn_plugin.utils.files import sha256
 
@@ -120,7 +120,6 @@ def test_a_rule_that_looks_at_the_image_is_not_exported(name):
 
 @every
 def test_merging_keeps_what_the_rule_has_learnt(name, tmp_path):
-    merge = runpy.run_path(str(ROOT / 'tools/model_converters/merge_decoder.py'))['merge']
     torch.manual_seed(3)
     head = DecisionHead(
         NUM_CLASSES, dict(type='LinearClassifier', in_channels=WIDTH), decision=RULES[name]

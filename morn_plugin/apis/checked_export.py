@@ -1,0 +1,220 @@
+"""Export to a file that is kept only if it repeats what the model says of real images."""
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..deploy.images import list_images
+from ..deploy.labels import find_not_finite
+from ..deploy.onnx_check import KEY
+from ..deploy.onnx_model import OnnxModel
+from ..deploy.program import METADATA, read_program_metadata
+from ..utils.extras import require_extra
+from ..utils.fields import PREDICTION_FIELDS
+from ..utils.limits import MIN_CHECKED_IMAGES
+from ..utils.spacing import evenly_spaced
+from ..utils.strict_json import dump_json
+from .collecting import list_tested_images
+from .exporting import ExportModel, describe_model, export_program, sample_input
+from .inferencer import MultiLabelInferencer
+
+TOLERANCE = 1e-4  # of a score, given the same pixels
+# Of a score, from image files, on average over labels: Pillow and OpenCV may decode differently.
+FILE_TOLERANCE = 0.02
+
+
+def export_checked(
+    inferencer: MultiLabelInferencer, out: Path, paths: list[str], thr: list[float] | float | None
+) -> str:
+    """Write the model, check the file on images, and only then give it its name.
+
+    Args:
+        inferencer: The model, on the CPU.
+        out: File to write, ``.onnx`` or ``.pt2``.
+        paths: Images to check on.
+        thr: Thresholds to put into the file.
+
+    Returns:
+        A sentence about how far the file agrees.
+
+    Raises:
+        ValueError: If it does not agree.
+        ImportError: If what writes ONNX is not installed.
+    """
+    metadata = describe_model(inferencer, thr)
+    images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
+    extra = ''
+    # Nothing appears under its name unchecked.
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        draft = Path(folder, out.name)
+        if out.suffix == '.onnx':
+            write_onnx(model, images[:2], metadata, draft)
+        else:
+            write_program(model, images[:2], metadata, draft)
+            read_program_metadata(draft)
+
+        reference = expected_outputs(inferencer, paths, model.outputs)
+        difference = check_file(draft, reference, images.numpy())
+        if out.suffix == '.onnx':
+            extra = f'; {compare_from_files(draft, inferencer, paths)}'
+        draft.replace(out)
+    return (
+        f'Checked on {len(paths)} images: with the same pixels scores differ from those of PyTorch '
+        f'by at most {difference:.2g}{extra}.'
+    )
+
+
+def find_images(
+    inferencer: MultiLabelInferencer, patterns: list[str] | None, number: int
+) -> list[str]:
+    """Return the images to check on.
+
+    Args:
+        inferencer: The model.
+        patterns: Files, folders or patterns; None for those that the config tests.
+        number: How many of them.
+
+    Raises:
+        ValueError: If there are too few to check batches of several sizes.
+    """
+    if patterns:
+        paths = evenly_spaced(list_images(patterns), number)
+    else:
+        paths = list_tested_images(inferencer.cfg, number)
+    if len(paths) < MIN_CHECKED_IMAGES:
+        raise ValueError(
+            f'Expected at least {MIN_CHECKED_IMAGES} images to check on, but got {len(paths)}: '
+            'name more by --images.'
+        )
+    return paths
+
+
+def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+    """Write an ONNX file for any number of images, with the metadata in its properties."""
+    onnx = require_extra('onnx', 'export')
+    require_extra('onnxscript', 'export')
+    program: Any = torch.onnx.export(
+        export_program(model, example),
+        dynamo=True,
+        input_names=['images'],
+        output_names=list(model.outputs),
+        verbose=False,
+    )
+    proto = program.model_proto
+    onnx.helper.set_model_props(proto, {KEY: dump_json(metadata)})
+    onnx.save(proto, str(path))
+
+
+def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+    """Write a torch.export program, with the metadata in a file inside."""
+    torch.export.save(
+        export_program(model, example), path, extra_files={METADATA: dump_json(metadata)}
+    )
+
+
+def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+    """Run the written file, read back from disk.
+
+    Raises:
+        ValueError: If it does not run on this number of images.
+    """
+    try:
+        if path.suffix == '.onnx':
+            return OnnxModel(path).run(images)
+        values = torch.export.load(path).module()(torch.from_numpy(images))
+    except Exception as error:  # onnxruntime and torch have a kind of error for each of their parts
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(
+            f'{path.name} does not run on {len(images)} images, although the number should be free '
+            f'({type(error).__name__}: {reason}).'
+        ) from error
+    return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
+
+
+def expected_outputs(
+    inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
+) -> dict[str, np.ndarray]:
+    """Return what the model itself says of images, the way it is tested.
+
+    Raises:
+        ValueError: If a score is not finite.
+    """
+    fields = {field.array: field.sample for field in PREDICTION_FIELDS}
+    samples = [
+        sample
+        for batch in inferencer.preprocess(paths, len(paths))
+        for sample in inferencer.forward(batch)
+    ]
+    arrays = {
+        name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs
+    }
+    error = find_not_finite(**arrays)
+    if error:
+        raise ValueError(f'{inferencer.checkpoint_path}: its predictions are refused: {error}.')
+    return arrays
+
+
+def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
+    """Compare with the model itself, whole batch and in parts.
+
+    And give the largest difference of a score.
+
+    Raises:
+        ValueError: If a score differs by more than the tolerance, or a step picks another label.
+    """
+    largest = 0.0
+    for part in (slice(None), slice(0, 1), slice(1, 3)):
+        found = run_file(path, images[part], tuple(reference))
+        for name, value in reference.items():
+            difference = float(np.abs(found[name].astype(np.float64) - value[part]).max())
+            if name == 'step_labels' and difference:
+                raise ValueError(
+                    f'{path.name}: {name} of {len(images[part])} images differ from those of '
+                    'PyTorch.'
+                )
+            if name != 'step_labels':
+                largest = max(largest, difference)
+                if not difference <= TOLERANCE:
+                    raise ValueError(
+                        f'{path.name}: `{name}` of {len(images[part])} images differ from those '
+                        f'of PyTorch by up to {difference:.2g}; expected at most {TOLERANCE}.'
+                    )
+    return largest
+
+
+def predict_scores(model: Any, images: list[str]) -> np.ndarray:
+    """Predict files, to (N, C).
+
+    Raises:
+        ValueError: If one cannot be predicted; says which.
+    """
+    records = list(model.predict(images))
+    error = next((record['error'] for record in records if 'error' in record), None)
+    if error:
+        raise ValueError(error)
+    return np.array([record['scores'] for record in records], dtype=np.float32)
+
+
+def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
+    """Say how far predictions from image files agree, decoding and resizing included.
+
+    Raises:
+        ValueError: If they do not.
+    """
+    ours, theirs = (predict_scores(model, images) for model in (inferencer, OnnxModel(path)))
+    difference = np.abs(ours - theirs)
+    if not difference.mean(1).max() <= FILE_TOLERANCE:
+        worst = images[int(difference.mean(1).argmax())]
+        raise ValueError(
+            f'{path.name}: scores from image files differ from those of PyTorch by '
+            f'{difference.mean(1).max():.2g} on average over the labels of {worst}; expected at '
+            f'most {FILE_TOLERANCE}.'
+        )
+    same = int(((ours > 0.5) == (theirs > 0.5)).all(1).sum())
+    return (
+        f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at '
+        f'most, with the same labels at 0.5 for {same} of {len(images)}'
+    )

@@ -1,0 +1,80 @@
+"""What ``tools/extract_scores.py`` changes in a config, and how it fills the file."""
+
+import json
+import os.path as osp
+from typing import Any
+
+from mmengine.config import Config, ConfigDict
+from mmengine.runner import Runner
+
+from ..datasets.wrapping import innermost, with_pipeline
+from ..engine.distributed import unwrap
+from ..utils.files import sha256
+from ..version import __version__
+
+
+def use_split(cfg: Config, split: str) -> ConfigDict:
+    """Test on the data of a split, seen through the test pipeline: no augmentation, in order.
+
+    Returns:
+        The config of its innermost data set; of several, of the first.
+    """
+    loader = cfg.get(f'{split}_dataloader')
+    if loader is None:
+        raise SystemExit(
+            f'{cfg.filename}: expected `{split}_dataloader`, since --split {split} was asked for, '
+            'but the config has none.'
+        )
+    pipeline = next(innermost(cfg.test_dataloader.dataset)).pipeline
+    dataset = with_pipeline(loader.dataset, pipeline, test_mode=True)
+    cfg.test_dataloader.dataset = ConfigDict(type='NumberedDataset', dataset=dataset)
+    return next(innermost(dataset))
+
+
+def provenance(
+    cfg: Config, config: str, split: str, checkpoint: str, dataset: ConfigDict
+) -> dict[str, str]:
+    """Return where the file comes from.
+
+    Args:
+        cfg: The config.
+        config: Its path.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        checkpoint: Path of the CNN's checkpoint.
+        dataset: Config of the innermost data set.
+    """
+    as_json = lambda value: json.dumps(value, default=str)
+    return dict(
+        config=osp.basename(config),
+        model=as_json(cfg.model.to_dict()),
+        split=split,
+        checkpoint=osp.basename(checkpoint),
+        checkpoint_sha256=sha256(checkpoint),
+        transforms=as_json(list(map(dict, dataset.pipeline))),
+        ann_file=osp.basename(dataset.get('ann_file', '')),
+        version=__version__,
+    )
+
+
+def image_folder(dataset: ConfigDict) -> str:
+    """Return the folder that image paths are written relative to."""
+    prefix: Any = dataset.get('data_prefix', '')
+    prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
+    return osp.join(dataset.get('data_root', ''), prefix)
+
+
+def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:
+    """Write the file, and return the number of images in it."""
+    model = unwrap(runner.model)
+    if inputs:
+        model.keep_inputs(inputs)
+    (metric,) = runner.test_evaluator.metrics
+    metric.provenance = origin
+    metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
+    metric.read_dataset(runner.test_dataloader.dataset)
+
+    try:
+        return runner.test()['scores/images']
+    except BaseException:
+        metric.writer.discard()
+        raise

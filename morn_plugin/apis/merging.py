@@ -1,0 +1,68 @@
+"""Put a decoder that was trained on cached scores behind the CNN that gave them."""
+
+from mmpretrain.registry import MODELS
+
+from ..datasets.annotations import compare_classes
+from ..datasets.cached import check_origin
+from ..engine.weights import load_weights
+from .agreement import fill_num_classes, find_head
+from .finding import read_own_config
+
+DECODER = 'head.decoder.'
+PARTS = (DECODER, 'head.decision.')  # what was trained without the CNN
+
+
+def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
+    """Return a checkpoint with the CNN's weights, and the decoder's with its decision rule's.
+
+    Raises:
+        ValueError: If the decoder has none, or was trained on scores of another CNN or for other
+            classes.
+    """
+    weights = {
+        name: tensor for name, tensor in decoder['state_dict'].items() if name.startswith(PARTS)
+    }
+    if not any(name.startswith(DECODER) for name in weights):
+        raise ValueError(f'{decoder_path}: expected weights named {DECODER}*, but got none.')
+    meta = decoder['meta'].get('dataset_meta', {})
+    check_origin(
+        dict(checkpoint_sha256=meta.get('cnn_checkpoint_sha256', '')), cnn_path, decoder_path
+    )
+    cnn_meta = (cnn.get('meta') or {}).get('dataset_meta') or {}
+    if not meta.get('classes'):
+        raise ValueError(f'{decoder_path}: expected `meta.dataset_meta.classes`, but got none.')
+    if cnn_meta.get('classes') is not None:
+        compare_classes(
+            meta['classes'],
+            cnn_meta['classes'],
+            f'{decoder_path}: the classes',
+            f'the CNN {cnn_path}',
+        )
+    kept = {
+        name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(PARTS)
+    }
+    return dict(
+        meta=dict(dataset_meta=dict(classes=tuple(meta['classes']))), state_dict={**kept, **weights}
+    )
+
+
+def add_config(merged: dict, path: str) -> None:
+    """Keep a config in a checkpoint, if its model is the one that the checkpoint holds.
+
+    Raises:
+        ValueError: Names what of the checkpoint and the model does not fit.
+    """
+    cfg = read_own_config(path)
+    head = find_head(cfg)
+    if head is not None:
+        fill_num_classes(head, len(merged['meta']['dataset_meta']['classes']))
+    settings = cfg.model.to_dict()
+    if settings.get('backbone', {}).get('pretrained'):
+        settings['backbone']['pretrained'] = False  # all weights are there
+
+    misfits = load_weights(MODELS.build(settings), merged['state_dict'])
+    lines = misfits.describe(misfits.unset)
+    if lines:
+        listed = ''.join(f'\n- {line}' for line in lines)
+        raise ValueError(f'{path} is not the config of what was merged:{listed}')
+    merged['meta']['cfg'] = cfg.pretty_text

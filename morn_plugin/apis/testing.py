@@ -1,0 +1,89 @@
+"""What ``tools/test.py`` changes in a config, and what it writes."""
+
+import mmengine
+import numpy as np
+from mmengine.config import Config
+from mmpretrain.registry import HOOKS, METRICS, MODELS
+
+from ..datasets.wrapping import innermost
+from ..deploy.labels import load_thresholds
+from ..engine.hooks import PredictionVisualizationHook
+from ..evaluation.metrics.label_sets import LabelSetMetric
+from ..models.heads.label_decoder_head import LabelDecoderHead
+from ..utils.files import atomic_write
+from ..utils.strict_json import dump_json
+from .agreement import find_class, is_type
+from .config_check import find_parameters
+
+
+def draw_tested(cfg: Config, folder: str, interval: int) -> None:
+    """Draw tested images into a folder.
+
+    Args:
+        cfg: Changed in place.
+        folder: Where to.
+        interval: Draw every N-th image.
+    """
+    cfg.setdefault('default_hooks', {})
+    cfg.default_hooks.visualization = dict(
+        type='PredictionVisualizationHook', out_dir=folder, interval=interval
+    )
+    cfg.custom_hooks = [
+        hook
+        for hook in cfg.get('custom_hooks', [])
+        if not is_type(hook, HOOKS, PredictionVisualizationHook)
+    ]
+
+
+def use_thresholds(cfg: Config, path: str) -> None:
+    """Let the model and every metric of its final scores decide by the thresholds of a file.
+
+    Raises:
+        ValueError: If there is one a label, and the head or a metric takes one number alone.
+    """
+    thr = load_thresholds(path).thr
+    evaluators = (
+        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+    )
+    deciding = [
+        (METRICS, LabelSetMetric, metric)
+        for metric in evaluators
+        if not metric.get('use_pred_label') and metric.get('item', 'pred_score') == 'pred_score'
+    ]
+    for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
+        kind = find_class(registry, node['type'])
+        if kind is None or 'thr' not in find_parameters(kind)[0]:
+            continue  # an unknown name is for check_config
+        if isinstance(thr, list) and not issubclass(kind, ours):
+            raise ValueError(
+                f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '
+                f'calibrate with --scope global, or use a {ours.__name__}.'
+            )
+        node.update(thr=thr)
+        if node.get('topk') is not None:
+            node.update(topk=None)
+
+
+def flip_pipeline(pipeline: list) -> list:
+    """Return a test pipeline that shows each image twice, the second time mirrored."""
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    views = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
+    return [*pipeline[:-1], views]
+
+
+def use_flip_tta(cfg: Config) -> None:
+    """Average over the image and its mirror image, unless the config says otherwise."""
+    pipeline = cfg.get('tta_pipeline')
+    for dataset in innermost(cfg.test_dataloader.dataset):
+        dataset.pipeline = pipeline or flip_pipeline(dataset.pipeline)
+    cfg.model = dict(cfg.get('tta_model') or dict(type='AverageScoresTTA'), module=cfg.model)
+
+
+def write_figures(metrics: dict[str, float], path: str) -> None:
+    """Write the figures, in JSON with ``null`` for one that is no number."""
+    if not path.endswith('.json'):
+        mmengine.dump(metrics, path, indent=2)
+        return
+    figures = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
+    with atomic_write(path) as file:  # makes the folder, too
+        file.write((dump_json(figures, indent=2, default=float) + '\n').encode())
