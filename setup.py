@@ -10,7 +10,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 # What a wheel has inside the package, in .mim, as OpenMMLab's packages do. The slice is what the
 # configs named *-mini train on.
-CARRIED = ('configs', 'tools', 'model-index.yml', 'tests/data/openclipart_mini')
+CARRIED = ('configs', 'tools', 'tests/data/openclipart_mini')
 
 
 def read_version() -> str:
@@ -41,17 +41,20 @@ class BuildWithFiles(build_py):
 
 
 def carry(folder: Path, link: bool) -> None:
-    """Put the carried files into a folder, which is made anew."""
+    """Put the carried files into a folder, which is made anew, and the index of their models."""
     shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    metafiles = [path.relative_to(ROOT) for path in sorted(ROOT.glob('configs/*/metafile.yml'))]
+    lines = [f'  - {path.as_posix()}\n' for path in metafiles]
+    (folder / 'model-index.yml').write_text(''.join(['Import:\n', *lines]), encoding='utf-8')
+
     for name in CARRIED:
         source, target = ROOT / name, folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if link:
             target.symlink_to(source)
-        elif source.is_dir():
-            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
         else:
-            shutil.copy(source, target)
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns('__pycache__'))
 
 
 EXTRAS = {

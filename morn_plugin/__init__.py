@@ -4,12 +4,18 @@ Without MMPretrain only ``morn_plugin.deploy`` can be used, which runs exported 
 package's own tools register after they have parsed their arguments: see ``registration.py``.
 """
 
+import warnings
 from importlib.util import find_spec
 
 from .utils.layout import runs_own_tool
 from .version import __version__
 
 __all__ = ['__version__']
+
+# mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
+warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+# MMEngine imports it for each base of another package; setuptools < 82 has it, and warns.
+warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
 
 if find_spec('mmpretrain') and not runs_own_tool():
     from .registration import (

@@ -4,13 +4,6 @@
 their arguments.
 """
 
-import warnings
-
-# mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
-warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
-# MMEngine imports it for each base of another package; setuptools < 82 has it, and warns.
-warnings.filterwarnings('ignore', message='pkg_resources is deprecated')
-
 from mmengine.config.utils import MODULE2PACKAGE
 from mmpretrain.apis.model import ModelHub
 

@@ -8,11 +8,10 @@ import argparse
 import os
 import resource
 import time
+from typing import TYPE_CHECKING
 
-import torch
-
-from morn_plugin.models.label_decoders.neighbours import nearest
-from morn_plugin.models.label_decoders.neighbours.search import BLOCK
+if TYPE_CHECKING:
+    from torch import Tensor
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,8 +23,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def time_product(queries: torch.Tensor, memory: torch.Tensor) -> float:
+def time_product(queries: 'Tensor', memory: 'Tensor') -> float:
     """Multiply all queries with the memory, block by block, and return the seconds."""
+    import torch
+
+    from morn_plugin.models.label_decoders.neighbours.search import BLOCK
+
     size = max(1, BLOCK // len(memory))
     block = queries.new_empty(size, len(memory))
 
@@ -37,6 +40,10 @@ def time_product(queries: torch.Tensor, memory: torch.Tensor) -> float:
 
 def main() -> None:
     args = parse_args()
+    import torch
+
+    from morn_plugin.models.label_decoders.neighbours import nearest
+
     torch.manual_seed(0)
     memory = torch.nn.functional.normalize(torch.randn(args.memory, args.features), dim=1)
     queries = torch.nn.functional.normalize(torch.randn(args.queries, args.features), dim=1)
