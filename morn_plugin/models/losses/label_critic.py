@@ -10,13 +10,16 @@ GANs", NIPS 2017.
 N images, D features, C labels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...utils.checks import check_choice, check_positive
+
+#: Maps features (N, D) and label sets (N, C) to scores (N,).
+Critic = Callable[[Tensor, Tensor], Tensor]
 
 PENALTIES = ('generated', 'release')
 
@@ -60,7 +63,7 @@ class LabelCritic(nn.Module):
         return last(x)[:, 0]
 
 
-def generator_loss(critic: nn.Module, features: Tensor, scores: Tensor) -> Tensor:
+def generator_loss(critic: Critic, features: Tensor, scores: Tensor) -> Tensor:
     """Compute how untrue the critic finds the label sets made up: the classifier's side.
 
     Args:
@@ -75,7 +78,7 @@ def generator_loss(critic: nn.Module, features: Tensor, scores: Tensor) -> Tenso
 
 
 def critic_loss(
-    critic: nn.Module,
+    critic: Critic,
     features: Tensor,
     target: Tensor,
     scores: Tensor,
@@ -123,7 +126,7 @@ def critic_loss(
     return loss + penalty_weight * slopes
 
 
-def slope_penalty(critic: nn.Module, features: Tensor, labels: Tensor, of_features: bool) -> Tensor:
+def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features: bool) -> Tensor:
     """Compute the mean of (|dD/d labels| - 1)^2, and with features that of theirs on top.
 
     Args:

@@ -6,6 +6,7 @@ import torch
 from helpers import samples_of
 
 from morn_plugin.models import (
+    DecisionHead,
     LabelDecoderHead,
     LabelSequenceLSTM,
     MultiOrderLSTM,
@@ -110,6 +111,30 @@ def test_learns_the_grammar_from_features(name):
     loss = lambda feats, target: head.loss((feats,), samples_of(target))
     train(head.parameters(), loss, make_toy(512, generator), lr=2e-2)
     assert share_right(head, generator) > 0.98
+
+
+ON_FEATURES = {
+    'adversarial': dict(
+        type='AdversarialClassifier',
+        hidden_dims=(32,),
+        critic=dict(embed_dims=16, hidden_dims=(32,)),
+    ),
+}
+
+
+@pytest.mark.parametrize('name', ON_FEATURES)
+def test_a_decoder_of_features_learns_the_grammar(name):
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    head = DecisionHead(NUM_CLASSES, dict(ON_FEATURES[name], in_channels=NUM_CLASSES))
+    loss = lambda features, target: head.loss_from(dict(features=features), target)
+    train(head.parameters(), loss, make_toy(512, generator))
+    head.eval()
+    features, target = make_toy(200, generator)
+    with torch.no_grad():
+        inputs = dict(features=features)
+        predicted = head.decide(head.run_decoder(inputs)['pred_score'], inputs)
+    assert (predicted == target.bool()).all(dim=1).float().mean() > 0.98
 
 
 THRESHOLDS = dict(type='LearntThresholds', in_channels=NUM_CLASSES, hidden_dims=(32,))
