@@ -86,7 +86,7 @@ def test_processes_average_their_gradients(batch, monkeypatch):
 
 
 def test_wrong_options_are_refused():
-    with pytest.raises(ValueError, match='`lr` and `max_norm`.*lr=0'):
+    with pytest.raises(ValueError, match=r'`lr` and `max_norm`.*lr=0'):
         build(lr=0)
     with pytest.raises(ValueError, match='`steps` to be a positive integer, but got 0'):
         build(steps=0)
