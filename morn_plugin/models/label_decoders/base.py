@@ -158,6 +158,17 @@ class LabelDecoder(nn.Module, ABC):
                 'made for.'
             )
 
+    def check_stage_maps(self, stage_maps: Sequence[Tensor], stage_channels: Sequence[int]) -> None:
+        """Raise unless there is a map (N, D_i, H_i, W_i) for each number of channels."""
+        if len(stage_maps) != len(stage_channels):
+            raise ValueError(
+                f'{type(self).__name__} was built for {len(stage_channels)} stages '
+                f'(stage_channels={tuple(stage_channels)}), but got {len(stage_maps)}: set '
+                '`out_indices` of the backbone to as many.'
+            )
+        for feature_map, channels in zip(stage_maps, stage_channels, strict=True):
+            self.check_feature_map(feature_map, channels)
+
     def check_training_set(self, class_names: Sequence[str], targets: np.ndarray) -> None:
         """Raise unless the training annotations are of C classes.
 

@@ -139,24 +139,16 @@ class MultiScaleCMA(LabelDecoder):
     def _answers(self, **inputs: Any) -> list[Tensor]:
         """Compute the logits (N, C) of each stage."""
         stage_maps = self._maps(**inputs)
-        if len(stage_maps) != len(self.stages):
-            raise ValueError(
-                f'{type(self).__name__} was built for {len(self.stages)} stages '
-                f'(stage_channels={self.stage_channels}), but got {len(stage_maps)}: set '
-                '`out_indices` of the backbone to as many.'
-            )
+        self.check_stage_maps(stage_maps, self.stage_channels)
         if not self._is_prepared:
             raise RuntimeError(
                 f'{type(self).__name__} has no label embeddings yet: add PrepareDecoderHook to the '
                 'hooks, or call `prepare` with the training annotations.'
             )
-        logits = []
-        for stage, feature_map, channels in zip(
-            self.stages, stage_maps, self.stage_channels, strict=True
-        ):
-            self.check_feature_map(feature_map, channels)
-            logits.append(stage(feature_map, self.embeddings))
-        return logits
+        return [
+            stage(feature_map, self.embeddings)
+            for stage, feature_map in zip(self.stages, stage_maps, strict=True)
+        ]
 
 
 class CMA(MultiScaleCMA):

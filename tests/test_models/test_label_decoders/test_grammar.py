@@ -119,6 +119,7 @@ ON_FEATURES = {
         hidden_dims=(32,),
         critic=dict(embed_dims=16, hidden_dims=(32,)),
     ),
+    'label set embedding': dict(type='LabelSetEmbedding', embed_dims=16, hidden_dims=(32,)),
 }
 
 

@@ -14,6 +14,7 @@ from morn_plugin.models.label_decoders.cma import (
 )
 from morn_plugin.models.label_decoders.csra import CSRA
 from morn_plugin.models.label_decoders.ml_decoder import MLDecoder
+from morn_plugin.models.label_decoders.multi_scale_fusion import MultiScaleFusion
 from morn_plugin.models.label_decoders.query2label import Query2Label, sine_positions
 from morn_plugin.models.label_decoders.srn import SRN
 
@@ -37,6 +38,7 @@ BUILDERS = dict(
     csra=lambda: CSRA(C, D, num_heads=2, lam=0.5),
     ml_decoder=lambda: MLDecoder(C, D, embed_dims=16),
     query2label=lambda: Query2Label(C, D, embed_dims=16, dropout=0.0),
+    ms_cnn=lambda: MultiScaleFusion(C, (D, D), embed_dims=16, quantity=False),
 )
 
 
