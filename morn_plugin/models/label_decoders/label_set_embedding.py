@@ -86,9 +86,7 @@ class LabelSetEmbedding(LabelDecoder):
         images = self.place_images(features)
         label_sets = self.place_label_sets(target.to(images.dtype))
 
-        margins = two_way_margin_loss(
-            images, label_sets, target, self.num_neighbours, self.margin
-        )
+        margins = two_way_margin_loss(images, label_sets, target, self.num_neighbours, self.margin)
         back = label_loss(nn.BCEWithLogitsLoss(), self.read_labels(label_sets), target)
         return dict(loss_margins=margins, loss_reconstruction=self.reconstruction_weight * back)
 
