@@ -73,6 +73,7 @@ EXTRAS = {
     'graph': ['networkx>=3.2'],
     'serve': ['gradio>=6'],
     'heic': ['pillow-heif>=1.0'],
+    'parquet': ['pyarrow>=18'],
     'test': [
         'pytest>=8',
         'pytest-timeout>=2.3',

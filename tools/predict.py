@@ -4,30 +4,32 @@ By a trained model or an exported one (.onnx, which needs neither torch nor MMPr
 """
 
 import argparse
-import csv
 import io
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
-from pathlib import Path
-from typing import IO, Any
+from collections.abc import Iterable, Iterator
+from contextlib import redirect_stdout
+from itertools import tee
+from typing import Any
 
-from morn_plugin.deploy.images import list_images
-from morn_plugin.deploy.labels import load_thresholds, shorten_record
+from morn_plugin.deploy.image_streams import ImageStream
+from morn_plugin.deploy.labels import load_thresholds
+from morn_plugin.deploy.record_files import ESCAPE, KINDS, record_file
+from morn_plugin.deploy.recording import MAX_NAMED, Outcome, begin, write_records
+from morn_plugin.deploy.run_notes import RunNote
 from morn_plugin.deploy.running import show_progress
-from morn_plugin.utils.arguments import add_config_arguments
+from morn_plugin.utils.arguments import add_config_arguments, add_stream_arguments
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.files import sha256
 from morn_plugin.utils.strict_json import dump_json
-
-ESCAPE = 'backslashreplace'  # a file name need not be valid text
-COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('model', help='work folder, checkpoint, or .onnx file')
     parser.add_argument(
-        'images', nargs='*', help='files, folders, patterns such as "photos/**/*.jpg", URLs'
+        'images',
+        nargs='*',
+        help='files, folders, patterns such as "photos/**/*.jpg", URLs, .tar files',
     )
     parser.add_argument(
         '--model',
@@ -39,7 +41,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--out',
         metavar='FILE',
-        help='write here: .jsonl or .csv (default: JSON lines on the screen)',
+        help='write here: .jsonl, .csv, or .parquet, a folder of parts (default: JSON lines on the '
+        'screen)',
+    )
+    add_stream_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        action='store_true',
+        help='keep what --out has already, and predict the rest',
     )
     parser.add_argument('--thr', type=float, help='predict labels with a score above this, 0-1')
     parser.add_argument('--topk', type=int, help='predict this many best labels')
@@ -49,7 +58,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--all-scores',
         action='store_true',
-        help='write the scores of all labels and steps (.jsonl)',
+        help='write the scores of all labels and steps (.jsonl, .parquet)',
     )
     parser.add_argument(
         '--out-dir',
@@ -84,12 +93,14 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_intermixed_args()  # flags may stand between the model and the images
     if args.named_model:
         args.model, args.images = args.named_model, [args.model, *args.images]
-    if not args.images:
-        parser.error(f'give images after the model {args.model}')
+    if not args.images and not args.list:
+        parser.error(f'give images after the model {args.model}, or --list')
     if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
         parser.error('give one of --thr, --topk and --thresholds')
-    if args.out and not args.out.endswith(('.jsonl', '.csv')):
-        parser.error(f'--out {args.out}: expected a name that ends in .jsonl or .csv')
+    if args.out and not args.out.endswith(tuple(KINDS)):
+        parser.error(f'--out {args.out}: expected a name that ends in one of {", ".join(KINDS)}')
+    if not args.out and (args.resume or args.shard.total > 1):
+        parser.error('--resume and --shard need --out')
     if args.model.endswith('.onnx') and (args.config or args.device or args.trust_config):
         parser.error(
             '--config, --trust-config and --device are for checkpoints: an .onnx file runs where '
@@ -122,86 +133,105 @@ def load_model(args: argparse.Namespace) -> Any:
         )
 
 
-@contextmanager
-def open_writer(path: str | None) -> Iterator[Callable[[dict[str, Any]], object]]:
-    """Yield a function that writes one record."""
-    if path:
-        Path(path).parent.mkdir(parents=True, exist_ok=True)
-    with _open_text(path) if path else _stdout() as file:
-        if path and path.endswith('.csv'):
-            table = csv.DictWriter(file, COLUMNS, extrasaction='ignore')
-            table.writeheader()
-            yield lambda record: table.writerow({key: _cell(record[key]) for key in record})
-        else:
-            yield lambda record: file.write(dump_json(record) + '\n')
+def describe_run(args: argparse.Namespace, model: Any) -> RunNote:
+    """Return what must be the same for records to be in one file."""
+    path = model.path if args.model.endswith('.onnx') else model.checkpoint_path
+    settings = dict(
+        model=sha256(path),
+        thr=args.thr,
+        topk=args.topk,
+        thresholds=sha256(args.thresholds) if args.thresholds else None,
+        all_scores=args.all_scores,
+    )
+    return RunNote(settings, str(args.shard))
 
 
-def _cell(value: Any) -> Any:
-    return ';'.join(map(str, value)) if isinstance(value, list) else value
-
-
-def _open_text(path: str) -> IO[str]:
-    return open(path, 'w', newline='', encoding='utf-8', errors=ESCAPE)
-
-
-@contextmanager
-def _stdout() -> Iterator[IO[str]]:
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding='utf-8', errors=ESCAPE)
-    yield sys.stdout
+def load_stream(args: argparse.Namespace) -> ImageStream:
+    return ImageStream(args.images, args.list, args.shard, args.trust_lists, args.allow_private)
 
 
 def draw_records(
-    records: Iterable[dict[str, Any]], model: Any, out_dir: str
+    records: Iterable[dict[str, Any]],
+    model: Any,
+    out_dir: str,
+    sources: Iterable[Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Pass records on, and draw each into a folder."""
+    """Pass records on, and draw each into a folder; their images are read by path, or given."""
     from morn_plugin.visualization import draw_record  # matplotlib is not needed otherwise
 
+    images = None if sources is None else iter(sources)
     for index, record in enumerate(records):
         path = record['img_path']
+        source = path if images is None else next(images)
         try:
             if 'error' not in record:
-                draw_record(record, model.read(path), model.classes, out_dir, index, path)
+                draw_record(record, model.read(source), model.classes, out_dir, index, path)
         except (OSError, ValueError) as error:  # such as a URL that answers only once
             print(f'Not drawn: {path}: {error}', file=sys.stderr)
         yield record
 
 
-def write_records(
-    records: Iterable[dict[str, Any]], path: str | None, all_scores: bool
-) -> list[dict[str, Any]]:
-    """Write every record and give back those of images that could not be read."""
-    failed = []
-    with open_writer(path) as write:
-        for record in records:
-            if 'error' in record:
-                failed.append(record)
-            write(record if all_scores or 'error' in record else shorten_record(record))
-    return failed
+def predict(
+    args: argparse.Namespace, model: Any, sources: Iterator[Any]
+) -> Iterator[dict[str, Any]]:
+    """Yield the records of images, as the arguments want them."""
+    thresholds = load_thresholds(args.thresholds, model.classes) if args.thresholds else None
+    thr = args.thr if thresholds is None else thresholds.thr
+    workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
+    sources, drawn = tee(sources) if args.out_dir else (sources, iter(()))
+
+    records = model.predict(sources, args.batch_size, thr, args.topk, **workers)
+    if thresholds is not None:
+        records = map(thresholds.map_record, records)
+    return draw_records(records, model, args.out_dir, drawn) if args.out_dir else records
+
+
+def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
+    """Predict what is not in the file yet."""
+    sources, total = iter(stream), stream.count()
+    note = describe_run(args, model)
+    file = record_file(args.shard.path(args.out))
+    outcome = begin(file, note, args.resume, sources)
+    with file:
+        records = show_progress(predict(args, model, sources), total, done=outcome.images)
+        write_records(records, file.write, outcome, args.all_scores)
+    note.images = outcome.images
+    note.save(file.path)
+    return outcome
+
+
+def predict_to_screen(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
+    """Predict all, and print JSON lines."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding='utf-8', errors=ESCAPE)
+    outcome = Outcome()
+    records = show_progress(predict(args, model, iter(stream)), stream.count())
+    write_records(records, lambda record: print(dump_json(record)), outcome, args.all_scores)
+    return outcome
 
 
 def main() -> None:
     args = parse_args()
     try:
-        images = list_images(args.images)
+        stream = load_stream(args)
+        stream.count()  # a folder without images is said before the model is loaded
         model = load_model(args)
-        thresholds = load_thresholds(args.thresholds, model.classes) if args.thresholds else None
-        thr = args.thr if thresholds is None else thresholds.thr
-        workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
-        records = model.predict(images, args.batch_size, thr, args.topk, **workers)
-        if thresholds is not None:
-            records = map(thresholds.map_record, records)
-        if args.out_dir:
-            records = draw_records(records, model, args.out_dir)
-        failed = write_records(show_progress(records, len(images)), args.out, args.all_scores)
+        if not args.model.endswith('.onnx'):
+            from morn_plugin.apis.inferencer import list_remote
+
+            stream.expand = list_remote
+        run = predict_to_file if args.out else predict_to_screen
+        outcome = run(args, model, stream)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
-    for record in failed:
+    for record in outcome.examples:
         print(f'Not read: {record["img_path"]}: {record["error"]}', file=sys.stderr)
+    if len(outcome.examples) == MAX_NAMED:
+        print('... the others are in the records with `error`.', file=sys.stderr)
     if args.out_dir:
         print(f'Pictures are in {args.out_dir}.', file=sys.stderr)
-    if failed:
-        sys.exit(f'{len(failed)} of {len(images)} images could not be read.')
+    if outcome.failed:
+        sys.exit(f'{outcome.failed} of {outcome.images} images could not be read.')
 
 
 if __name__ == '__main__':

@@ -28,7 +28,15 @@ from ..datasets.wrapping import innermost
 from ..deploy.images import MAX_PIXELS, SUFFIXES, check_image, decode_image, scale_edge
 from ..deploy.labels import Thr, load_thresholds, make_record
 from ..deploy.running import batched, count_readers, read_ahead, run_batches
-from ..deploy.sources import Source, is_path, list_sources, name_source, read_memory
+from ..deploy.sources import (
+    Source,
+    is_path,
+    iter_sources,
+    name_record,
+    name_source,
+    read_memory,
+)
+from ..deploy.urls import is_web_url
 from ..engine.checkpoint_content import check_kinds
 from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
@@ -173,7 +181,7 @@ class MultiLabelInferencer(BaseInferencer):
         check_positive(batch_size=batch_size)
         thr = self._read_thr(thr)
         loaded = read_ahead(
-            self.prepare, self._inputs_to_list(inputs), self.num_workers, 2 * batch_size
+            self.prepare, self._iter_inputs(inputs), self.num_workers, 2 * batch_size
         )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 
@@ -192,8 +200,9 @@ class MultiLabelInferencer(BaseInferencer):
             image = np.ascontiguousarray(self.read(source)[..., ::-1])  # BGR
             shape = image.shape[:2]
             results = dict(img=image, img_shape=shape, ori_shape=shape)
-            if is_path(source):
-                results['img_path'] = str(source)
+            name = name_record(source)
+            if name is not None:
+                results['img_path'] = name
         self._check_resize(*results['img_shape'])
         return self.pipeline(results)
 
@@ -345,11 +354,15 @@ class MultiLabelInferencer(BaseInferencer):
         )
 
     def _inputs_to_list(self, inputs: Source | Iterable[Source]) -> list[Any]:
-        found: list[Any] = []
-        for item in list_sources(inputs):
-            remote = isinstance(item, str) and '://' in item
-            found += _list_remote(item) if remote else [item]
-        return found
+        return list(self._iter_inputs(inputs))
+
+    def _iter_inputs(self, inputs: Source | Iterable[Source]) -> Iterator[Any]:
+        """Find the images that are meant; of an iterator one by one."""
+        for item in iter_sources(inputs):
+            if isinstance(item, str) and '://' in item:
+                yield from list_remote(item)
+            else:
+                yield item
 
     def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
         backbone = cfg.model.get('backbone')
@@ -473,7 +486,10 @@ def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
     return list(dataset.pipeline)
 
 
-def _list_remote(item: str) -> list[str]:
+def list_remote(item: str) -> list[str]:
+    """Return the images of a remote folder, as MMEngine's file backends list it; else the item."""
+    if is_web_url(item):
+        return [item]
     try:
         backend = fileio.get_file_backend(item)
     except (KeyError, ImportError):

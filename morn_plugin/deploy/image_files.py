@@ -2,9 +2,8 @@
 
 import os
 import stat
-import urllib.request
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from glob import glob, has_magic
 from os import PathLike
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import IO
 
 from ..utils.checks import describe_missing
 from .image_formats import FORMATS, SNIFFED, ImageError, find_format
+from .urls import fetch
 
 MAX_PIXELS = 100_000_000
 BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
-TIMEOUT = 30  # seconds
 SUFFIXES = tuple(sorted({suffix for kind in FORMATS for suffix in kind.suffixes}))
 # Pictures that are not opened: drawings, documents, layers, and what a camera's sensor saw, of
 # which Pillow would find a thumbnail. They are said to be left out.
@@ -71,7 +70,7 @@ def find_files(item: str | PathLike) -> list[str]:
     if '://' in item:
         return [item]
     if Path(item).is_dir():
-        return _search_folder(item)
+        return list(walk_folder(item))
     if has_magic(item) and not Path(item).exists():
         files = sorted(path for path in glob(item, recursive=True) if Path(path).is_file())
         if not files:
@@ -80,30 +79,55 @@ def find_files(item: str | PathLike) -> list[str]:
     return [item]
 
 
-def _search_folder(folder: str) -> list[str]:
-    """Find the images of a folder, and warn of pictures of other kinds."""
-    found, others = [], []
-    for path in sorted(path for path in Path(folder).rglob('*') if path.is_file()):
-        if path.suffix.lower() in OTHER_SUFFIXES:
-            others.append(path.name)
-        elif path.suffix.lower() in SUFFIXES or _looks_like_image(path):
-            found.append(str(path))
+def walk_folder(folder: str) -> Iterator[str]:
+    """Yield the images of a folder in sorted order, and warn of pictures of other kinds.
+
+    One directory is looked at after the other, as the images are asked for: at any time the names
+    of those that lead to the present one are held, and no more.
+
+    Raises:
+        FileNotFoundError: In the end, if it holds no image.
+    """
+    found, others, example = False, 0, ''
+    for path in _walk(str(Path(folder))):
+        suffix = os.path.splitext(path)[1].lower()
+        if suffix in OTHER_SUFFIXES:
+            others, example = others + 1, example or os.path.basename(path)
+        elif suffix in SUFFIXES or _looks_like_image(path):
+            found = True
+            yield path.removeprefix(f'.{os.sep}')
 
     kinds = ', '.join(kind.name for kind in FORMATS)
     if others:
         warnings.warn(
-            f'Folder {folder}: {len(others)} pictures of other kinds are left out ({others[0]}'
-            f'{", ..." if len(others) > 1 else ""}). Convert them to one of {kinds}.',
+            f'Folder {folder}: {others} pictures of other kinds are left out ({example}'
+            f'{", ..." if others > 1 else ""}). Convert them to one of {kinds}.',
             stacklevel=4,
         )
     if not found:
         raise FileNotFoundError(f'Folder {folder} holds no image: expected files of {kinds}.')
-    return found
 
 
-def _looks_like_image(path: Path) -> bool:
+def _walk(folder: str) -> Iterator[str]:
+    """Yield the files of a folder and those below, sorted by the parts of their paths."""
     try:
-        with path.open('rb') as file:
+        names = sorted(os.listdir(folder))
+    except PermissionError as error:
+        warnings.warn(f'Folder {folder} is left out: {error.strerror}.', stacklevel=5)
+        return
+
+    for name in names:
+        path = os.path.join(folder, name)
+        if os.path.isdir(path):
+            if not os.path.islink(path):  # a link may lead back up
+                yield from _walk(path)
+        elif os.path.isfile(path):
+            yield path
+
+
+def _looks_like_image(path: str) -> bool:
+    try:
+        with open(path, 'rb') as file:
             return find_format(file.read(SNIFFED)) is not None
     except OSError:
         return False
@@ -140,9 +164,28 @@ def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def fetch_url(url: str, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Fetch an ``http(s)`` URL, see :func:`read_file`."""
-    with urllib.request.urlopen(url, timeout=TIMEOUT) as answer:
-        return _read_bounded(answer, url, max_pixels)
+    """Fetch an ``http(s)`` URL that the user named.
+
+    Raises:
+        ImageError: If it cannot be fetched, or is larger than so many pixels can be.
+    """
+    limit = _max_bytes(max_pixels)
+    return _check_bytes(fetch(url, limit + 1, is_own=True), url, max_pixels)
+
+
+def fetch_listed(url: str, size: int = -1, allow_private: bool = False) -> bytes:
+    """Fetch an ``http(s)`` URL that somebody else wrote.
+
+    Args:
+        url: The URL.
+        size: Return so many bytes at most; negative for those of the largest image.
+        allow_private: Whether it may lead to an address that is not public.
+
+    Raises:
+        ImageError: If it may not, or cannot be fetched.
+    """
+    limit = size if size >= 0 else _max_bytes(MAX_PIXELS)
+    return fetch(url, limit, allow_private=allow_private)
 
 
 def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> bytes:
@@ -159,8 +202,15 @@ def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> b
 
 
 def _read_bounded(file: IO[bytes], source: str, max_pixels: int) -> bytes:
-    limit = max(BYTES_PER_PIXEL * max_pixels, 64_000_000)  # the latter for metadata
-    content = file.read(limit + 1)
+    return _check_bytes(file.read(_max_bytes(max_pixels) + 1), source, max_pixels)
+
+
+def _max_bytes(max_pixels: int) -> int:
+    return max(BYTES_PER_PIXEL * max_pixels, 64_000_000)  # the latter for metadata
+
+
+def _check_bytes(content: bytes, source: str, max_pixels: int) -> bytes:
+    limit = _max_bytes(max_pixels)
     if len(content) > limit:
         raise ImageError(
             f'Image {source} has more than {limit} bytes, which no image of {max_pixels} pixels '

@@ -15,7 +15,7 @@ from .images import prepare_image, read_image
 from .labels import Thr, choose_labels, make_record
 from .onnx_check import INPUT, read_onnx
 from .running import count_readers, read_ahead, run_batches
-from .sources import Source, is_path, list_sources, read_memory
+from .sources import Source, is_path, iter_sources, name_record, read_memory
 
 MAX_MEMORY = 4_000_000_000  # bytes
 MAX_SECONDS = 600.0
@@ -110,7 +110,7 @@ class OnnxModel:
             Its path or None, and the image (3, h, w) float32.
         """
         image = prepare_image(self.read(source), self.preprocessing)
-        return (str(source) if is_path(source) else None), image
+        return name_record(source), image
 
     def read(self, source: Any) -> np.ndarray:
         """Read one image as it is, to (H, W, 3) uint8 RGB; an array must be that already."""
@@ -200,7 +200,7 @@ class OnnxModel:
         check_thr_topk(thr, topk)
         on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
         loaded = read_ahead(
-            self.prepare, list_sources(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
+            self.prepare, iter_sources(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
         )
         yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
 

@@ -9,6 +9,8 @@ from contextlib import closing
 from itertools import islice
 from typing import Any, TypeVar
 
+from .sources import name_record
+
 Source = TypeVar('Source')
 Result = TypeVar('Result')
 
@@ -94,25 +96,45 @@ def run_batches(
             records = iter(function(good) if good else ())
             for source, item in batch:
                 if isinstance(item, Exception):
-                    path = source if isinstance(source, str) else None
-                    yield dict(img_path=path, error=str(item) or type(item).__name__)
+                    yield dict(img_path=name_record(source), error=str(item) or type(item).__name__)
                 else:
                     yield next(records)
 
 
-def show_progress(items: Iterable[Source], total: int, unit: str = 'images') -> Iterator[Source]:
-    """Pass items on, and say on stderr how many there were, twice a second."""
+def show_progress(
+    items: Iterable[Source], total: int | None, unit: str = 'images', done: int = 0
+) -> Iterator[Source]:
+    """Pass items on, and say on stderr how many there were, twice a second.
+
+    Args:
+        items: What is passed on.
+        total: How many there are, those done before included; None if nobody knows.
+        unit: What they are called.
+        done: How many were done before.
+    """
     start = last = time.monotonic()
-    done = 0
-    for done, item in enumerate(items, 1):
+    before = done
+    for item in items:
         yield item
+        done += 1
         now = time.monotonic()
         if now - last > 0.5 or done == total:
             last = now
-            bar = '#' * (30 * done // max(total, 1))
-            rate = done / max(now - start, 1e-9)
-            print(f'\r[{bar:<30}] {done}/{total}  {rate:.1f} {unit}/s', end='', file=sys.stderr)
+            rate = (done - before) / max(now - start, 1e-9)
+            print(f'\r{_bar(done, total)}  {rate:.1f} {unit}/s', end='', file=sys.stderr)
     print(file=sys.stderr)
+
+
+def _bar(done: int, total: int | None) -> str:
+    """Draw how far it is.
+
+    Examples:
+        >>> _bar(1, 3), _bar(7, None)
+        ('[##########                    ] 1/3', '7')
+    """
+    if total is None:
+        return str(done)
+    return f'[{"#" * (30 * done // max(total, 1)):<30}] {done}/{total}'
 
 
 def _attempt(function: Callable[[Source], Result], source: Source) -> Result | Exception:

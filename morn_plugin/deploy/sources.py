@@ -1,6 +1,7 @@
 """What a user may hand over to be predicted: files, and pictures in memory."""
 
-from collections.abc import Iterable
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
 from os import PathLike
 from typing import IO, Any, TypeGuard
 
@@ -20,6 +21,42 @@ ACCEPTED = (
     'paths, URLs, folders and patterns; and in memory the bytes of an image file, a file opened '
     'for reading bytes, a PIL.Image, or a NumPy array (H, W, 3) of uint8'
 )
+
+
+class LazyImage(ABC):
+    """An image that is read when its turn comes, and has a name in its record.
+
+    Attributes:
+        name: As in the record, such as ``'shards/0001.tar/cat.jpg'``.
+    """
+
+    name: str
+
+    @abstractmethod
+    def read(self, size: int = -1) -> bytes:
+        """Return the bytes of the image file, ``size`` of them at most.
+
+        Raises:
+            ImageError: If it cannot be read.
+        """
+
+
+def iter_sources(inputs: Source | Iterable[Source]) -> Iterator[Any]:
+    """Find the images that are meant; of an iterator one by one, as they are asked for.
+
+    Args:
+        inputs: As for :func:`list_sources`. An iterator is never held as a whole.
+
+    Returns:
+        Paths as text, and what is in memory as it is.
+
+    Raises:
+        FileNotFoundError: As there.
+        TypeError: As there.
+    """
+    if isinstance(inputs, Iterator) and not is_in_memory(inputs):
+        return (source for item in inputs for source in _find(item))
+    return iter(list_sources(inputs))
 
 
 def list_sources(inputs: Source | Iterable[Source]) -> list[Any]:
@@ -42,15 +79,15 @@ def list_sources(inputs: Source | Iterable[Source]) -> list[Any]:
     else:
         raise _wrong_kind(inputs)
 
-    found: list[Any] = []
-    for item in items:
-        if is_path(item):
-            found += find_files(item)
-        elif is_in_memory(item):
-            found.append(item)
-        else:
-            raise _wrong_kind(item)
-    return found
+    return [source for item in items for source in _find(item)]
+
+
+def _find(item: Any) -> list[Any]:
+    if is_path(item):
+        return list(find_files(item))
+    if is_in_memory(item):
+        return [item]
+    raise _wrong_kind(item)
 
 
 def is_path(item: object) -> TypeGuard[str | PathLike]:
@@ -98,6 +135,13 @@ def name_source(source: object) -> str:
         return str(source)
     name = getattr(source, 'name', None) or getattr(source, 'filename', None)
     return name if isinstance(name, str) else 'in memory'
+
+
+def name_record(source: object) -> str | None:
+    """Return the ``img_path`` of the record of a source; None for a picture in memory."""
+    if isinstance(source, LazyImage):
+        return source.name
+    return str(source) if is_path(source) else None
 
 
 def check_array(image: np.ndarray) -> np.ndarray:

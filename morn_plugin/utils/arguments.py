@@ -2,6 +2,7 @@
 
 import argparse
 
+from ..deploy.shards import Shard, parse_shard
 from .layout import find_config_file
 
 
@@ -65,3 +66,39 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
         help='use the config in the checkpoint even if it names more than what is registered: it '
         'can then run anything, so only if you trust its author',
     )
+
+
+def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that say which images are meant, and which share of them."""
+    parser.add_argument(
+        '--list',
+        action='append',
+        default=[],
+        metavar='FILE',
+        help='text file with a path or URL a line, paths relative to its folder; may be repeated',
+    )
+    parser.add_argument(
+        '--trust-lists',
+        action='store_true',
+        help='let --list name files outside of its folder: only if you trust its author',
+    )
+    parser.add_argument(
+        '--allow-private',
+        action='store_true',
+        help='let URLs in --list lead into your own network: only if you trust its author',
+    )
+    parser.add_argument(
+        '--shard',
+        type=_read_shard,
+        default=Shard(),
+        metavar='I/N',
+        help='take the I-th of N shares of the images, and add -I-of-N to the name of the result; '
+        "'auto': what torchrun or Slurm say",
+    )
+
+
+def _read_shard(text: str) -> Shard:
+    try:
+        return parse_shard(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -187,6 +187,15 @@ class ExportMetadata(Schema):
         return self
 
 
+class RunContent(Schema):
+    """What lies beside a result, see :class:`morn_plugin.deploy.run_notes.RunNote`."""
+
+    settings: dict[str, Any]
+    shard: Text
+    images: NonNegativeInt | None
+    failed: list[NonNegativeInt]
+
+
 def _check_one_a_label(thr: Any, classes: list[str]) -> None:
     if isinstance(thr, Sequence) and len(thr) != len(classes):
         raise ValueError(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from morn_plugin.utils.arguments import add_model_arguments
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.safe_csv import safe_cell
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,7 +93,9 @@ def main() -> None:
         with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
             table = csv.DictWriter(file, TRANSITION_COLUMNS)
             table.writeheader()
-            table.writerows(rows)
+            for row in rows:
+                names = {key: safe_cell(row[key]) for key in ('label', 'next')}
+                table.writerow({**row, **names})
         draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')
         write_graph(rows, args.out_dir, args.max_edges)
     except (OSError, ValueError, ImportError) as error:

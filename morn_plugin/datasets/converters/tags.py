@@ -13,6 +13,7 @@ from typing import Any
 from morn_plugin.datasets.annotations import AnnotationError
 from morn_plugin.datasets.near_duplicates import NEAR_DISTANCE
 from morn_plugin.utils.checks import at_least, check_probability, fraction
+from morn_plugin.utils.safe_csv import safe_cell
 
 from .base import Converter, Image, Parsed, Split
 from .cli import convert, parse_args
@@ -251,7 +252,7 @@ def _as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(header)
-    writer.writerows(rows)
+    writer.writerows(map(safe_cell, map(str, row)) for row in rows)
     return text.getvalue()
 
 

@@ -1,0 +1,325 @@
+"""Any number of images, one after the other: folders, lists, tar files and URLs.
+
+Nothing here holds more than the image at hand: not the names of those before or behind.
+"""
+
+import codecs
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from .image_files import SUFFIXES, fetch_listed, find_files, walk_folder
+from .image_formats import ImageError
+from .shards import Shard
+from .sources import LazyImage
+from .urls import is_web_url
+
+MAX_LINE = 10_000  # bytes; no file system takes longer paths
+MAX_HEADER = 1_000_000  # bytes, of a name or of a member's attributes in a tar file
+MAX_ATTRIBUTES = 1000  # that hold for all members of a tar file
+
+
+@dataclass(frozen=True)
+class ListedUrl(LazyImage):
+    """A URL that a list names.
+
+    Attributes:
+        name: The URL.
+        allow_private: Whether it may lead to an address that is not public.
+    """
+
+    name: str
+    allow_private: bool = False
+
+    def read(self, size: int = -1) -> bytes:
+        """Fetch it."""
+        return fetch_listed(self.name, size, self.allow_private)
+
+
+@dataclass(frozen=True)
+class TarMember(LazyImage):
+    """An image in a tar file that is not compressed: a part of the file.
+
+    Attributes:
+        name: Path of the tar file, and the member's name in it.
+        archive: The tar file.
+        start: Where the image's bytes begin.
+        length: How many there are.
+    """
+
+    name: str
+    archive: str
+    start: int
+    length: int
+
+    def read(self, size: int = -1) -> bytes:
+        """Read this part of the tar file."""
+        wanted = self.length if size < 0 else min(size, self.length)
+        with open(self.archive, 'rb') as file:
+            file.seek(self.start)
+            content = file.read(wanted)
+        if len(content) < wanted:
+            raise ImageError(
+                f'Image {self.name} is cut off: expected {self.length} bytes, but {self.archive} '
+                f'ends after {len(content)} of them.'
+            )
+        return content
+
+
+@dataclass(frozen=True)
+class BrokenImage(LazyImage):
+    """An image that cannot be read, which costs its record only.
+
+    Attributes:
+        name: What was named.
+        reason: Why.
+    """
+
+    name: str
+    reason: str
+
+    def read(self, size: int = -1) -> bytes:
+        """Raise the reason."""
+        raise ImageError(f'Image {self.name} {self.reason}.')
+
+
+class ImageStream:
+    """Images of all kinds of inputs, in an order that is the same on every machine.
+
+    Iterated again, it begins anew.
+
+    Args:
+        inputs: Files, folders, patterns and URLs as
+            :func:`~morn_plugin.deploy.image_files.list_images` takes them; and tar files (.tar, not
+            compressed) as webdataset writes them, of which every member with the ending of an image
+            is one. What two inputs mean comes once.
+        lists: Text files with a path or URL a line, paths relative to the folder of the list.
+        shard: The share that is wanted. Defaults to all.
+        trust_lists: Whether the lists may name files outside of their folders.
+        allow_private: Whether URLs in lists may lead to addresses that are not public.
+
+    Attributes:
+        expand: Lists what a URL of another scheme than ``http(s)`` means, such as a remote folder.
+
+    Raises:
+        FileNotFoundError: If there is no such list or tar file.
+        ValueError: If a list names what it may not; names the first lines.
+    """
+
+    def __init__(
+        self,
+        inputs: Iterable[str | os.PathLike] = (),
+        lists: Iterable[str | os.PathLike] = (),
+        shard: Shard | None = None,
+        trust_lists: bool = False,
+        allow_private: bool = False,
+    ) -> None:
+        self.inputs = [os.fsdecode(item) for item in inputs]
+        self.lists = [os.fsdecode(item) for item in lists]
+        self.shard = shard or Shard()
+        self.trust_lists, self.allow_private = trust_lists, allow_private
+        self.expand: Callable[[str], Iterable[str]] = lambda url: [url]
+        self._listed = sum(check_list(path, trust_lists) for path in self.lists)
+
+    def __iter__(self) -> Iterator[str | LazyImage]:
+        """Yield the images of the shard: paths and URLs as text, others as lazy images."""
+        return self.shard.take(self._all())
+
+    def count(self) -> int | None:
+        """Return how many images the shard has, or None where only reading all would tell.
+
+        Raises:
+            FileNotFoundError: If a folder holds no image, or a pattern matches none.
+        """
+        number = self._listed
+        for source in self._of_inputs():
+            if is_archive(source) or _is_remote(source):
+                return None
+            number += 1
+        return self.shard.count(number)
+
+    def _all(self) -> Iterator[str | LazyImage]:
+        for source in self._of_inputs():
+            if is_archive(source):
+                yield from read_tar(source)
+            elif _is_remote(source):
+                yield from self.expand(source)
+            else:
+                yield source
+        for path in self.lists:
+            yield from self._of_list(path)
+
+    def _of_inputs(self) -> Iterator[str]:
+        """Yield what the inputs mean, each once."""
+        files: set[str] = set()
+        folders: list[str] = []
+        for item in self.inputs:
+            is_folder = '://' not in item and os.path.isdir(item)
+            for path in walk_folder(item) if is_folder else find_files(item):
+                if path in files or any(_is_inside(path, folder) for folder in folders):
+                    continue
+                if not is_folder:  # their number is that of the command line, or of a pattern
+                    files.add(path)
+                yield path
+            if is_folder:
+                folders.append(str(Path(item)))
+
+    def _of_list(self, path: str) -> Iterator[str | LazyImage]:
+        folder = os.path.dirname(path)
+        for line in _read_lines(path):
+            if is_web_url(line):
+                yield ListedUrl(line, self.allow_private)
+                continue
+            image = os.path.join(folder, line)
+            if self.trust_lists or _is_really_inside(image, folder or os.curdir):
+                yield image
+            else:
+                yield BrokenImage(image, 'is a link that leads out of the folder of its list')
+
+
+def _is_remote(source: str) -> bool:
+    return '://' in source and not is_web_url(source)
+
+
+def check_list(path: str, trust: bool = False) -> int:
+    """Check what a list names, before anything is read of it.
+
+    Args:
+        path: The list.
+        trust: Whether it may name files outside of its folder.
+
+    Returns:
+        How many images it names.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If it names none, or what it may not; names the first such lines.
+    """
+    number, wrong = 0, 0
+    examples: list[str] = []
+    for line in _read_lines(path):
+        number += 1
+        problem = _find_problem(line, trust)
+        if problem:
+            wrong += 1
+            examples += [f'\n- {line[:200]!r} {problem}'] if len(examples) < 5 else []
+    if not number:
+        raise ValueError(f'{path}: expected a path or URL a line, but it has none.')
+    if wrong:
+        raise ValueError(
+            f'{path}: {wrong} of {number} images are refused, such as:{"".join(examples)}'
+        )
+    return number
+
+
+def _find_problem(line: str, trust: bool) -> str | None:
+    if '\0' in line:
+        return 'has a zero byte'
+    if is_web_url(line):
+        return None
+    if '://' in line:
+        return 'is a URL of another scheme than http and https'
+    if not trust and (os.path.isabs(line) or '..' in line.split('/')):
+        return (
+            'lies outside of the folder of the list: allow it (--trust-lists) if the list is '
+            'your own'
+        )
+    return None
+
+
+def _read_lines(path: str) -> Iterator[str]:
+    """Yield the lines of a list that are not empty; what is no text stays as file names have it."""
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f'List {path} does not exist, or is no regular file.')
+    with open(path, 'rb') as file:
+        while raw := file.readline(MAX_LINE + 1):
+            if len(raw) > MAX_LINE:
+                raise ValueError(
+                    f'{path}: expected lines of at most {MAX_LINE} bytes, but one begins with '
+                    f'{raw[:40]!r}.'
+                )
+            line = os.fsdecode(raw.removeprefix(codecs.BOM_UTF8).rstrip(b'\r\n'))
+            if line.strip():
+                yield line
+
+
+def _is_inside(path: str, folder: str) -> bool:
+    if folder == os.curdir:
+        return not os.path.isabs(path) and not path.startswith(os.pardir)
+    return path.startswith(folder.rstrip(os.sep) + os.sep)
+
+
+def _is_really_inside(path: str, folder: str) -> bool:
+    """Tell whether a path stays in a folder when links are followed."""
+    return _is_inside(os.path.realpath(path), os.path.realpath(folder))
+
+
+def is_archive(source: str) -> bool:
+    """Tell tar files from images, by the ending.
+
+    Raises:
+        ValueError: If it is a compressed one.
+    """
+    name = source.lower()
+    if name.endswith(('.tar.gz', '.tgz', '.tar.bz2', '.tar.xz', '.tar.zst')):
+        raise ValueError(
+            f'{source}: expected a tar file that is not compressed, whose images can be read one '
+            'by one: unpack it to a .tar first; images are compressed already.'
+        )
+    return name.endswith('.tar') and '://' not in source
+
+
+def read_tar(path: str) -> Iterator[LazyImage]:
+    """Yield the images of a tar file: the members whose names end as images do.
+
+    No member is unpacked, so that none can be written anywhere. What is no regular file under such
+    a name, and where the archive is damaged, is an image that cannot be read.
+    """
+    if not os.path.isfile(path):
+        yield BrokenImage(path, 'does not exist, or is no regular file')
+        return
+    try:
+        with open(path, 'rb') as file:
+            archive = tarfile.open(fileobj=_HeaderReader(file), mode='r:')  # type: ignore[call-overload]  # noqa: SIM115
+            while member := archive.next():
+                archive.members.clear()  # which it would remember for ever
+                if len(archive.pax_headers) > MAX_ATTRIBUTES:
+                    raise tarfile.ReadError(f'it has more than {MAX_ATTRIBUTES} attributes')
+                if member.name.lower().endswith(SUFFIXES):
+                    yield _as_image(member, path)
+            _check_end(file, archive.offset)
+    except Exception as error:  # damaged archives raise many kinds
+        reason = str(error).rstrip('.') or type(error).__name__
+        yield BrokenImage(path, f'cannot be read on as a tar file: {reason}')
+
+
+def _as_image(member: tarfile.TarInfo, path: str) -> LazyImage:
+    name = f'{path}/{member.name}'
+    if os.path.isabs(member.name) or '..' in member.name.split('/'):
+        return BrokenImage(name, 'has a name that leads out of its tar file')
+    if not member.isreg() or member.issparse():
+        return BrokenImage(name, 'is no regular file in its tar file, but a link or a device')
+    return TarMember(name, path, member.offset_data, member.size)
+
+
+def _check_end(file: IO[bytes], offset: int) -> None:
+    """Raise unless an archive ends here: tarfile takes a damaged header for the end."""
+    file.seek(offset)
+    if file.read(tarfile.BLOCKSIZE).strip(b'\0'):
+        raise tarfile.ReadError(f'the header at byte {offset} is damaged')
+
+
+class _HeaderReader:
+    """A file of which tarfile reads headers only, none of them too large for memory."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, size: int) -> bytes:
+        if size > MAX_HEADER:
+            raise tarfile.ReadError(f'a header has {size} bytes: expected at most {MAX_HEADER}')
+        return self._file.read(size)
