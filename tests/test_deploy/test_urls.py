@@ -103,8 +103,21 @@ def test_other_schemes_are_refused(url):
 
 @pytest.mark.parametrize(
     'address',
-    '127.0.0.1 10.1.2.3 172.16.0.1 192.168.1.1 169.254.169.254 0.0.0.0 100.64.0.1 224.0.0.1 '
-    '::1 fe80::1%eth0 fd00::1 ::ffff:10.0.0.1 2002:7f00:1::'.split(),
+    [
+        '127.0.0.1',
+        '10.1.2.3',
+        '172.16.0.1',
+        '192.168.1.1',
+        '169.254.169.254',
+        '0.0.0.0',
+        '100.64.0.1',
+        '224.0.0.1',
+        '::1',
+        'fe80::1%eth0',
+        'fd00::1',
+        '::ffff:10.0.0.1',
+        '2002:7f00:1::',
+    ],
 )
 def test_no_private_address_is_public(address):
     assert not is_public(address)
