@@ -18,6 +18,7 @@ from mmpretrain.structures import DataSample
 
 import morn_plugin  # noqa: F401
 from morn_plugin.apis.config_gate import ConfigGate
+from morn_plugin.engine.hooks.prepare_decoder_hook import asks_for_training_labels
 
 ROOT = Path(__file__).parents[1]
 CONFIGS = sorted(path for path in (ROOT / 'configs').rglob('*.py') if '_base_' not in path.parts)
@@ -62,18 +63,19 @@ def small_model(path, **head):
 
 
 def prepare(model, in_channels=WIDTH):
-    """Hand the decoder a training set, where it asks for one: each image has two labels."""
-    decoder = model.head.decoder
-    if decoder is None or not decoder.needs_training_labels:
-        return
-    one_hot = np.eye(decoder.num_classes, dtype=np.int8)
+    """Hand decoder and loss a training set, where they ask for one: each image has two labels."""
+    head = model.head
+    one_hot = np.eye(head.num_classes, dtype=np.int8)
     targets = np.tile(one_hot + np.roll(one_hot, 1, axis=1), (MEMORY // len(one_hot) + 1, 1))
-    inputs = make_inputs(decoder.prepares_from, len(targets), decoder, in_channels)
-    decoder.prepare(
-        [f'label {i}' for i in range(decoder.num_classes)],
-        targets,
-        **{name: value.numpy() for name, value in inputs.items()},
-    )
+    for part in (head.decoder, getattr(head, 'loss_cnn', None)):
+        if not asks_for_training_labels(part):
+            continue
+        inputs = make_inputs(getattr(part, 'prepares_from', ()), len(targets), part, in_channels)
+        part.prepare(
+            [f'label {i}' for i in range(head.num_classes)],
+            targets,
+            **{name: value.numpy() for name, value in inputs.items()},
+        )
 
 
 def make_inputs(names, number, decoder, in_channels=WIDTH):

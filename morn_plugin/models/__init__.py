@@ -6,7 +6,7 @@ A label decoder is registered by being there: a module in ``label_decoders`` wit
 
 from mmpretrain.registry import MODELS
 
-from .classifiers import MultiLabelClassifier, ScoreClassifier
+from .classifiers import FourViewClassifier, MultiLabelClassifier, ScoreClassifier
 from .decisions import find_decisions
 from .heads import DecisionHead, LabelDecoderHead, MultiOrderLSTMHead
 from .label_decoders import (
@@ -27,6 +27,7 @@ __all__ = [
     'AverageScoresTTA',
     'ChannelLastPooling',
     'DecisionHead',
+    'FourViewClassifier',
     'LabelDecoder',
     'LabelDecoderHead',
     'LabelSequenceLSTM',

@@ -1,4 +1,4 @@
-"""Hands a label decoder what it sees of the data: cached inputs, and the training set."""
+"""Hands a label decoder, and a loss, what they see of the data: cached inputs, the training set."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ from ..training_inputs import read_training_inputs
 class PrepareDecoderHook(Hook):
     """Tells cached data sets what the decoder sees, and calls :meth:`LabelDecoder.prepare`.
 
-    ``prepare`` is called before training, where the decoder asks for it. What the decoder takes is
+    ``prepare`` is called before training, where the decoder asks for it, and of the classifier's
+    loss, where it has one: a loss may weigh labels by how frequent they are. What they take is
     computed anew in every run, and equal where the annotations are. A checkpoint that says
     otherwise (fine-tuning on other data, or the annotations of a resumed run changed) is named in
     the log.
@@ -34,29 +35,35 @@ class PrepareDecoderHook(Hook):
                     part.use_inputs(inputs)
 
     def before_train(self, runner: Runner) -> None:
-        """Prepare the decoder."""
-        model = unwrap(runner.model)
-        decoder: Any = getattr(getattr(model, 'head', None), 'decoder', None)
-        if decoder is None or not decoder.needs_training_labels:
-            return
+        """Prepare decoder and loss."""
+        head = getattr(unwrap(runner.model), 'head', None)
+        for part in (getattr(head, 'decoder', None), getattr(head, 'loss_cnn', None)):
+            if asks_for_training_labels(part):
+                self._prepare(runner, part)
 
-        before = {name: buffer.clone() for name, buffer in decoder.named_buffers()}
+    def _prepare(self, runner: Runner, part: Any) -> None:
+        before = {name: buffer.clone() for name, buffer in part.named_buffers()}
         class_names, targets = training_targets(runner.train_dataloader.dataset)
-        wanted = getattr(decoder, 'prepares_from', ())
+        wanted = getattr(part, 'prepares_from', ())
         arrays = read_training_inputs(runner, wanted) if wanted else {}
-        decoder.prepare(class_names, targets, **arrays)
+        part.prepare(class_names, targets, **arrays)
 
         loaded = runner._resume or runner._load_from is not None
         changed = [
             name
-            for name, buffer in decoder.named_buffers()
+            for name, buffer in part.named_buffers()
             if name not in before or not _equal(buffer, before[name])
         ]
         if changed and loaded:
             runner.logger.info(
-                f'{type(decoder).__name__} took {", ".join(changed)} from the training '
+                f'{type(part).__name__} took {", ".join(changed)} from the training '
                 'annotations; the checkpoint had none, or others.'
             )
+
+
+def asks_for_training_labels(part: Any) -> bool:
+    """Tell whether a decoder or a loss (or None) is prepared from the training set."""
+    return bool(getattr(part, 'needs_training_labels', hasattr(part, 'prepare')))
 
 
 def _equal(one: torch.Tensor, other: torch.Tensor) -> bool:

@@ -39,6 +39,8 @@ class MultiLabelClassifier(ImageClassifier):
     """
 
     neck: Any
+    #: Whether training looks at the map that the head would pool, whatever the head wants.
+    looks_at_maps = False
 
     def __init__(
         self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
@@ -76,7 +78,8 @@ class MultiLabelClassifier(ImageClassifier):
     def _let_the_head_pool(self) -> None:
         """Take an average pooling away from before a head that wants the map that it would pool."""
         neck = getattr(self, 'neck', None)
-        if isinstance(neck, GlobalAveragePooling) and getattr(self.head, 'wants_maps', False):
+        wants_maps = self.looks_at_maps or getattr(self.head, 'wants_maps', False)
+        if isinstance(neck, GlobalAveragePooling) and wants_maps:
             self.neck = None
             self.head.pools_maps = True
 
