@@ -54,8 +54,8 @@ class FourViewClassifier(MultiLabelClassifier):
             )
         if getattr(self.head, 'fc', None) is None:
             raise ValueError(
-                'FourViewClassifier expected a LabelDecoderHead with a classifier, whose activation '
-                f'maps it compares, but got {type(self.head).__name__}.'
+                'FourViewClassifier expected a LabelDecoderHead with a classifier, whose '
+                f'activation maps it compares, but got {type(self.head).__name__}.'
             )
         self.small_scale = small_scale
         self.consistency = None if consistency is None else MODELS.build(consistency)

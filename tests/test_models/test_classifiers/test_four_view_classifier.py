@@ -16,7 +16,12 @@ def build(size=SIZE, **options):
     model = dict(
         type='FourViewClassifier',
         backbone=dict(
-            type='ResNet', depth=18, stem_channels=4, base_channels=2, norm_eval=True, style='pytorch'
+            type='ResNet',
+            depth=18,
+            stem_channels=4,
+            base_channels=2,
+            norm_eval=True,
+            style='pytorch',
         ),
         neck=dict(type='GlobalAveragePooling'),
         head=dict(type='LabelDecoderHead', num_classes=4, in_channels=16),
@@ -108,5 +113,5 @@ def test_wrong_options_are_refused():
     with pytest.raises(ValueError, match='`small_scale` to be between 0 and 1, or None, but got 1'):
         build(small_scale=1)
     head = dict(type='LabelDecoderHead', num_classes=4, in_channels=None, decoder=None)
-    with pytest.raises(ValueError, match='with a classifier.*LabelDecoderHead'):
+    with pytest.raises(ValueError, match=r'with a classifier.*LabelDecoderHead'):
         build(head=head)
