@@ -1,4 +1,4 @@
-"""The four commands of the README (convert, first stage, second stage, test) on miniatures of the three data sets."""
+"""The four commands of docs/data_sets.md (convert, first stage, second stage, test) on miniatures of the three data sets."""
 
 import json
 import runpy

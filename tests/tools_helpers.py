@@ -140,15 +140,20 @@ def run_failing(*args, **kwargs):
     return output
 
 
+def load_tool(path):
+    """Import a tool of the repository from its file."""
+    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    return tool
+
+
 def run_in_process(monkeypatch, capfd, name, *args):
     """Run a tool of the repository in this process, which takes no time to start; return what it printed."""
     path = ROOT / 'tools' / name
-    spec = importlib.util.spec_from_file_location(f'tool_{path.stem}', path)
-    tool = importlib.util.module_from_spec(spec)
     monkeypatch.setattr(sys, 'argv', [str(path), *map(str, args)])
     capfd.readouterr()
-    spec.loader.exec_module(tool)
-    tool.main()
+    load_tool(path).main()
     return ''.join(capfd.readouterr())
 
 

@@ -138,6 +138,10 @@ class _Program:
         sys.stderr = open(2, 'w', encoding='utf-8', closefd=False, buffering=1)  # noqa: SIM115
         sys.argv = [self.script, *self.arguments]
         sys.path[0] = str(Path(self.script).parent)
+        given = self.environment.get('PYTHONPATH', '').split(os.pathsep)
+        sys.path[1:1] = [
+            path for path in map(os.path.abspath, filter(None, given)) if path not in sys.path
+        ]
         try:
             runpy.run_path(self.script, run_name='__main__')
         finally:

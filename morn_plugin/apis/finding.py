@@ -22,7 +22,7 @@ MAX_BYTES = 4  # of a character
 HELP = 'Name the config as well: --config FILE.'
 EXPORTED = {
     '.pt2': 'is a torch.export program, and loading one may run code that is in it: load one of '
-    'your own with torch.export.load (tools/docs/export.md), or export the model to .onnx, which '
+    'your own with torch.export.load (docs/using/export.md), or export the model to .onnx, which '
     'tools/predict.py runs',
     '.onnx': 'is an exported model, which tools/predict.py alone runs: name the checkpoint or work '
     'folder that it came from',
