@@ -7,7 +7,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmpretrain.structures import DataSample
-from torch import nn
 
 GOLDEN = Path(__file__).parent / 'data' / 'golden'
 NETWORKS = ('tiny_N4_C5_H8_M6_T3', 'small_N16_C20_H32_M16_T5', 'edge_neg9_N8_C6_H8_M6_T5')
@@ -55,56 +54,6 @@ def naive_loss(step_logits, step_labels, target, mask, steps, pos_weight=None):
     return total / num_images
 
 
-class PlainDecoder(nn.Module):
-    """The network of the paper in plain PyTorch, with autograd: ``nn.LSTMCell`` and ``nn.Linear``, one step at a time."""
-
-    def __init__(self, decoder):
-        super().__init__()
-        self.num_steps, self.forget_bias = decoder.num_steps, decoder.gate_offset.max()
-        state = {name: tensor.detach().clone() for name, tensor in decoder.state_dict().items()}
-        linear = lambda name: _linear(state[f'{name}.weight'], state[f'{name}.bias'])
-        self.init_h, self.init_c, self.output = linear('init_h'), linear('init_c'), linear('output')
-        self.hidden = linear('hidden') if 'hidden.weight' in state else None
-        self.tanh_state = decoder.init_state == 'tanh'
-        self.embedding = nn.Embedding.from_pretrained(state['embedding.weight'], freeze=False)
-        self.cell = nn.LSTMCell(decoder.embed_dims, decoder.hidden_dims).to(state['bias'].dtype)
-        with torch.no_grad():
-            self.cell.weight_ih.copy_(to_torch_gates(state['weight_ih']))
-            self.cell.weight_hh.copy_(to_torch_gates(state['weight_hh']))
-            self.cell.bias_ih.copy_(
-                to_torch_gates(state['bias'] + decoder.gate_offset.to(state['bias']))
-            )
-            self.cell.bias_hh.zero_()
-
-    def forward(self, scores):
-        h, c = self.init_h(scores), self.init_c(scores)
-        if self.tanh_state:
-            h, c = h.tanh(), c.tanh()
-        rows = torch.zeros(len(scores), dtype=torch.long)
-        step_logits, step_labels = [], []
-        for _ in range(self.num_steps):
-            h, c = self.cell(self.embedding(rows), (h, c))
-            logits = self.output(h if self.hidden is None else self.hidden(h).tanh())
-            step_logits.append(logits)
-            step_labels.append(logits.argmax(1))
-            rows = step_labels[-1] + 1
-        return torch.stack(step_logits, 1), torch.stack(step_labels, 1)
-
-    def gradients(self):
-        """Give the gradients under the names of our decoder's parameters."""
-        named = {
-            'embedding.weight': self.embedding.weight.grad,
-            'weight_ih': to_our_gates(self.cell.weight_ih.grad),
-            'weight_hh': to_our_gates(self.cell.weight_hh.grad),
-            'bias': to_our_gates(self.cell.bias_ih.grad),
-        }
-        for name in ('init_h', 'init_c', 'output', 'hidden'):
-            if getattr(self, name) is not None:
-                layer = getattr(self, name)
-                named |= {f'{name}.weight': layer.weight.grad, f'{name}.bias': layer.bias.grad}
-        return named
-
-
 def naive_lstm_step(weights, row, h, c):
     """One LSTM step of one image in numpy, gates in our order: input, forget, output, candidate."""
     gates = (
@@ -116,24 +65,6 @@ def naive_lstm_step(weights, row, h, c):
     i, f, o, candidate = np.split(gates, 4)
     c = sigmoid(f) * c + sigmoid(i) * np.tanh(candidate)
     return sigmoid(o) * np.tanh(c), c
-
-
-def _linear(weight, bias):
-    layer = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-    layer.load_state_dict(dict(weight=weight, bias=bias))
-    return layer
-
-
-def to_torch_gates(tensor):
-    """Reorder rows from input, forget, output, candidate to torch's input, forget, candidate, output."""
-    i, f, o, g = tensor.chunk(4, 0)
-    return torch.cat([i, f, g, o])
-
-
-def to_our_gates(tensor):
-    """Undo ``to_torch_gates``."""
-    i, f, g, o = tensor.chunk(4, 0)
-    return torch.cat([i, f, o, g])
 
 
 def make_sample(labels=None, score=None, **fields):

@@ -2,13 +2,16 @@
 
 Each as a ratio against a stated peer in the same run.
 
-Prints Markdown tables. Run it on an idle machine: python tools/analysis/benchmark_decoder.py
-[--threads 2]
+Prints the processor, the threads and the load, then Markdown tables. On a machine that is busy it
+prints no table, unless it is told to by --busy.
 """
 
 import argparse
+import sys
 
 from morn_plugin.utils.checks import at_least
+
+SECTIONS = ('step', 'loop', 'metrics', 'head', 'growth')
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,6 +27,12 @@ def parse_args() -> argparse.Namespace:
         default=7,
         help='rounds over which medians are taken (default: 7)',
     )
+    parser.add_argument(
+        '--only', nargs='+', choices=SECTIONS, metavar='TABLE', help=', '.join(SECTIONS)
+    )
+    parser.add_argument(
+        '--busy', action='store_true', help='measure although the machine has something else to do'
+    )
     return parser.parse_args()
 
 
@@ -31,7 +40,10 @@ def main() -> None:
     args = parse_args()
     from decoder_timing import print_tables
 
-    print_tables(args.threads, args.rounds)
+    try:
+        print_tables(args.threads, args.rounds, args.only or SECTIONS, args.busy)
+    except ValueError as error:
+        sys.exit(str(error))
 
 
 if __name__ == '__main__':

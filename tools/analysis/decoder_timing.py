@@ -2,19 +2,16 @@
 
 import ctypes
 import gc
-import platform
-import re
-import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
@@ -22,155 +19,69 @@ from mmpretrain.evaluation import MultiLabelMetric
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 from torch import Tensor
-from torch.utils.benchmark import Timer
 
 from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.datasets.annotations import Annotations
 from morn_plugin.datasets.cached import ScoreFile, save_scores
-from morn_plugin.engine import FusedRMSprop
 from morn_plugin.evaluation import PerImageF1, PerLabelF1
-from morn_plugin.models import MultiOrderLSTM, masked_stepwise_bce
+from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+from morn_plugin.speed.steps import Run, Sizes, make_batch, make_ours, make_plain, make_products
+from morn_plugin.speed.timing import Table, medians, ratio_range, time_in_turn
+from morn_plugin.utils.layout import find_root
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests'))
-from helpers import PlainDecoder  # noqa: E402  the tests' oracle is the plain peer
-
-N, C, H, M, T = 32, 80, 512, 256, 5  # the paper's sizes on MS-COCO
+C = Sizes().labels  # the paper's sizes on MS-COCO
+BATCHES, LABELS = (32, 128, 512), (80, 1_000, 10_000)
+OTHER_STEPS = (1, 10)
 
 
-def print_tables(threads: int, rounds: int) -> None:
-    """Measure everything and print it as Markdown.
+def print_tables(threads: int, rounds: int, sections: Sequence[str], is_busy: bool) -> None:
+    """Measure, and print Markdown tables.
 
     Args:
         threads: Of torch.
         rounds: Over which medians are taken.
+        sections: What is measured.
+        is_busy: Measure although the machine is.
+
+    Raises:
+        ValueError: If it is busy.
     """
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    print(
-        f'CPU: {cpu_name()}, {threads} threads; torch {torch.__version__}; medians of '
-        f'{rounds} rounds.\n'
-    )
-    for section in (step_table, loop_table, metric_table, head_share_table, growth_table):
-        section(rounds)
+    print(f'{describe_machine()} Medians of {rounds} rounds.\n', flush=True)
+    refuse_if_busy(is_busy)
+
+    for name in sections:
+        for table in SECTIONS[name](rounds):
+            print(table.to_markdown(), flush=True)
 
 
-def cpu_name() -> str:
-    info = Path('/proc/cpuinfo')
-    found = re.search(r'model name\s*:\s*(.*)', info.read_text()) if info.exists() else None
-    return found[1] if found else platform.processor()
+def step_tables(rounds: int) -> list[Table]:
+    """Compare the step with the products alone and with plain PyTorch, at the paper's sizes."""
+    return [step_table(rounds, Sizes())]
 
 
-def medians(rounds: int, **functions: Callable[[], object]) -> dict[str, float]:
-    """Time functions in turn, so that all meet the same machine. Milliseconds."""
-    timers = {
-        name: Timer('f()', globals=dict(f=function), num_threads=torch.get_num_threads())
-        for name, function in functions.items()
-    }
-    times: dict[str, list[float]] = {name: [] for name in timers}
-    for _ in range(rounds):
-        for name, timer in timers.items():
-            times[name].append(timer.blocked_autorange(min_run_time=0.3).median * 1e3)
-    return {name: float(np.median(values)) for name, values in times.items()}
+def step_table(rounds: int, sizes: Sizes) -> Table:
+    """Compare the step with the products alone and with plain PyTorch.
 
-
-def print_table(title: str, head: list[str], rows: list[list[str]]) -> None:
-    print(f'### {title}\n\n| {" | ".join(head)} |\n|---|{"--:|" * (len(head) - 1)}')
-    for row in rows:
-        print(f'| {" | ".join(row)} |')
-    print(flush=True)
-
-
-def make_batch(num_images: int = N, num_classes: int = C) -> tuple[Tensor, Tensor]:
-    """Draw scores (N, C) and targets with 2.9 labels an image."""
-    return torch.rand(num_images, num_classes), (
-        torch.rand(num_images, num_classes) < 2.9 / num_classes
-    ).float()
-
-
-def make_step(num_classes: int = C, num_steps: int = T, num_images: int = N) -> Callable[[], None]:
-    """Give our training step: forward, backward, optimiser."""
-    decoder = MultiOrderLSTM(num_classes, masked_stepwise_bce, M, H, num_steps)
-    optimizer = FusedRMSprop(decoder.parameters(), lr=1e-4)
-    return partial(train_step, decoder.loss, optimizer, *make_batch(num_images, num_classes))
-
-
-def train_step(
-    loss: Callable, optimizer: torch.optim.Optimizer, scores: Tensor, target: Tensor
-) -> None:
-    optimizer.zero_grad()
-    backward(loss(scores, target))
-    optimizer.step()
-
-
-def backward(losses: dict[str, Tensor]) -> None:
-    total: Any = sum(losses.values())
-    total.backward()
-
-
-def make_plain_step() -> Callable[[], None]:
-    """Give the same in plain PyTorch: LSTMCell, autograd, a mask a step, torch's RMSprop."""
-    plain = PlainDecoder(MultiOrderLSTM(C, masked_stepwise_bce, M, H, T))
-    optimizer = torch.optim.RMSprop(plain.parameters(), lr=1e-4)
-
-    def loss(scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        step_logits, step_labels = plain(scores)
-        total = torch.zeros(())
-        mask = torch.ones_like(target)
-        for logits, labels in zip(step_logits.unbind(1), step_labels.unbind(1), strict=True):
-            total = total + F.binary_cross_entropy_with_logits(
-                logits, target * mask, reduction='sum'
-            )
-            mask = 1 - F.one_hot(labels, C)
-        return dict(loss=total / len(scores))
-
-    return partial(train_step, loss, optimizer, *make_batch())
-
-
-def make_products() -> Callable[[], None]:
-    """Give the matrix products of the step alone, forward and backward.
-
-    None of which a formulation can avoid.
-
-    Operands lie in memory as they do in the step: weights are (outputs, inputs), weight gradients
-    are of transposed ones.
+    The ratios are of turns that lie side by side, so that what else the machine does falls on both.
     """
-    state, table, recurrence, output = (H, C, N), (4 * H, M, C + 1), (4 * H, H, N), (C, H, N)
-    layers = [state, state, table] + T * [recurrence, output]
-    pairs = [
-        (torch.rand(rows, inputs), torch.rand(outputs, inputs).t())
-        for outputs, inputs, rows in layers
-    ]
-    back = [table, (C, H, N * T)] + T * [recurrence]  # to the inputs
-    pairs += [
-        (torch.rand(rows, outputs), torch.rand(outputs, inputs)) for outputs, inputs, rows in back
-    ]
-    weights = [state, state, table, (C, H, N * T), (4 * H, H, N * T)]  # of all steps at once
-    pairs += [
-        (torch.rand(rows, outputs).t(), torch.rand(rows, inputs))
-        for outputs, inputs, rows in weights
-    ]
+    runs: dict[str, Run] = {
+        'the matrix products alone': make_products(sizes),
+        'ours': make_ours(sizes).step,
+        'plain PyTorch': make_plain(sizes).step,
+    }
+    times = time_in_turn(runs, rounds)
+    base = times['the matrix products alone']
+    rows = []
+    for name, values in times.items():
+        low, middle, high = ratio_range(values, base)
+        rows.append([name, f'{np.median(values):.2f}', f'{middle:.2f}', f'{low:.2f}-{high:.2f}'])
 
-    def products() -> None:
-        for a, b in pairs:
-            torch.mm(a, b)
-
-    return products
-
-
-def step_table(rounds: int) -> None:
-    times = medians(rounds, ours=make_step(), plain=make_plain_step(), products=make_products())
-    rows = [
-        [title, f'{times[name]:.2f}', f'{times[name] / times["products"]:.2f}']
-        for title, name in (
-            ('the matrix products alone', 'products'),
-            ('ours', 'ours'),
-            ('plain PyTorch', 'plain'),
-        )
-    ]
-    print_table(
-        f'One training step with optimiser, N = {N}, C = {C}, H = {H}, M = {M}, T = {T}',
-        ['', 'ms', 'against the products'],
+    N, C, H, M, T = sizes
+    return Table(
+        f'One training step with optimiser, N = {N}, C = {C:,}, H = {H}, M = {M}, T = {T}',
+        ['', 'ms', 'against the products', 'from-to'],
         rows,
     )
 
@@ -187,9 +98,9 @@ class _Clock(Hook):
         self.ends.append(time.perf_counter())
 
 
-def loop_table(rounds: int, num_images: int = 3200) -> None:
+def loop_tables(rounds: int, num_images: int = 3200) -> list[Table]:
     """Compare an epoch by ``Runner.train`` on a score file with the bare step."""
-    scores, target = make_batch(num_images)
+    scores, target = make_batch(Sizes(images=num_images))
     data = [
         dict(img_path=f'{i}.jpg', gt_label=row.nonzero()[:, 0].tolist())
         for i, row in enumerate(target)
@@ -199,7 +110,9 @@ def loop_table(rounds: int, num_images: int = 3200) -> None:
         save_scores(
             path, ScoreFile(scores.numpy(), Annotations([f'class {k}' for k in range(C)], data))
         )
-        cfg = Config.fromfile(ROOT / 'configs' / 'morn' / 'morn_scores_1xb32-50e_openclipart.py')
+        cfg = Config.fromfile(
+            find_root() / 'configs' / 'morn' / 'morn_scores_1xb32-50e_openclipart.py'
+        )
         cfg.merge_from_dict(
             dict(
                 model=dict(head=dict(num_classes=C)),
@@ -220,26 +133,24 @@ def loop_table(rounds: int, num_images: int = 3200) -> None:
         clock = _Clock()
         runner = Runner.from_cfg(cfg)
         runner.register_hook(clock)
-        bare = make_step()
+        bare = make_ours(Sizes()).step
         before = medians(rounds, bare=bare)['bare']
         runner.train()
         after = medians(rounds, bare=bare)['bare']
     epochs = np.array(clock.ends).reshape(rounds, -1)
     whole = 1e3 * float(np.median((epochs[:, -1] - epochs[:, 0]) / (epochs.shape[1] - 1)))
     step = (before + after) / 2
-    print_table(
-        'Training from a score file, batch 32',
-        ['', 'ms an iteration', 'rate against the bare step'],
-        [
-            ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
-            ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],
-        ],
-    )
+    rows = [
+        ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
+        ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],
+    ]
+    head = ['', 'ms an iteration', 'rate against the bare step']
+    return [Table('Training from a score file, batch 32', head, rows)]
 
 
-def metric_table(rounds: int, num_images: int = 40_504) -> None:
+def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:
     """Compare the paper's figures of MS-COCO's validation set with MMPretrain's and with loops."""
-    scores, target = make_batch(num_images)
+    scores, target = make_batch(Sizes(images=num_images))
     samples = [
         dict(pred_score=row, gt_label=true.nonzero()[:, 0])
         for row, true in zip(scores, target, strict=True)
@@ -265,11 +176,9 @@ def metric_table(rounds: int, num_images: int = 40_504) -> None:
             times.setdefault(title, []).append(time.perf_counter() - start)
     values = {title: float(np.median(seconds)) for title, seconds in times.items()}
     base = values['ours, computing (both metrics)']
-    print_table(
-        f'Metrics, {num_images:,} images by {C} labels',
-        ['', 's', 'against ours, computing'],
-        [[title, f'{value:.3f}', f'{value / base:.1f}'] for title, value in values.items()],
-    )
+    rows = [[title, f'{value:.3f}', f'{value / base:.1f}'] for title, value in values.items()]
+    head = ['', 's', 'against ours, computing']
+    return [Table(f'Metrics, {num_images:,} images by {C} labels', head, rows)]
 
 
 def process_all(metrics: list, samples: list[dict]) -> None:
@@ -287,69 +196,56 @@ def loop_counts(predicted: np.ndarray, true: np.ndarray) -> None:
             both / max(1, sum(map(bool, guess))), both / max(1, sum(map(bool, truth)))
 
 
-def head_share_table(rounds: int) -> None:
-    cfg = Config.fromfile(
-        ROOT / 'configs' / 'morn' / 'morn-joint_resnet101_1xb16-100e_coco-448px.py'
-    )
+def head_tables(rounds: int) -> list[Table]:
+    """Measure the share of classifier, decoder and losses in joint training."""
+    name = 'morn-joint_resnet101_1xb16-100e_coco-448px.py'
+    cfg = Config.fromfile(find_root() / 'configs' / 'morn' / name)
     cfg.model.backbone.init_cfg = None
     model = MODELS.build(cfg.model).train()
-    images, samples = (
-        torch.rand(8, 3, 224, 224),
-        [DataSample().set_gt_label([k, k + 1]) for k in range(8)],
-    )
-    feats = (torch.rand(8, 2048, requires_grad=True),)
+
+    images, feats = torch.rand(8, 3, 224, 224), (torch.rand(8, 2048, requires_grad=True),)
+    samples = [DataSample().set_gt_label([k, k + 1]) for k in range(8)]
     times = medians(
         min(rounds, 3),
         model=lambda: backward(model.loss(images, samples)),
         head=lambda: backward(model.head.loss(feats, samples)),
     )
-    print_table(
-        'Joint training, ResNet-101, 224 px, batch 8, without optimiser',
-        ['', 'ms', 'share'],
-        [
-            ['whole model', f'{times["model"]:.0f}', '100 %'],
-            [
-                'head: classifier, decoder, losses',
-                f'{times["head"]:.1f}',
-                f'{100 * times["head"] / times["model"]:.1f} %',
-            ],
-        ],
-    )
+    share = 100 * times['head'] / times['model']
+    rows = [
+        ['whole model', f'{times["model"]:.0f}', '100 %'],
+        ['head: classifier, decoder, losses', f'{times["head"]:.1f}', f'{share:.1f} %'],
+    ]
+    title = 'Joint training, ResNet-101, 224 px, batch 8, without optimiser'
+    return [Table(title, ['', 'ms', 'share'], rows)]
 
 
-def growth_table(rounds: int) -> None:
-    rows = []
-    for num_classes, num_steps, num_images in (
-        (80, 5, 32),
-        (1_000, 5, 32),
-        (10_000, 5, 32),
-        (80, 1, 32),
-        (80, 10, 32),
-        (80, 5, 8),
-        (80, 5, 128),
-        (80, 5, 512),
-    ):
-        step = make_step(num_classes, num_steps, num_images)
-        step()
-        rows.append(
-            [
-                f'{num_classes:,}',
-                str(num_steps),
-                str(num_images),
-                f'{medians(min(rounds, 3), step=step)["step"]:.1f}',
-                f'{peak_mib(step):.0f}',
-            ]
-        )
-        del step
-    print_table(
-        'Growth of a training step with optimiser',
-        ['labels C', 'steps T', 'batch N', 'ms', 'peak MiB'],
-        rows,
-    )
+def backward(losses: dict[str, Tensor]) -> None:
+    """Differentiate the sum of losses."""
+    total: Any = sum(losses.values())
+    total.backward()
 
 
-def peak_mib(step: Callable[[], None]) -> float:
-    """Give how far one call raises the memory of the process at its highest (Linux)."""
+def growth_tables(rounds: int) -> list[Table]:
+    """Measure the step at other batch sizes, numbers of labels and numbers of steps."""
+    sizes = [Sizes(images, labels) for labels, images in product(LABELS, BATCHES)]
+    sizes += [Sizes(steps=steps) for steps in OTHER_STEPS]
+    rows = [_growth_row(min(rounds, 3), size) for size in sizes]
+    head = ['labels C', 'steps T', 'batch N', 'ms', 'against the products', 'peak MiB']
+    return [Table('Growth of a training step with optimiser', head, rows)]
+
+
+def _growth_row(rounds: int, sizes: Sizes) -> list[str]:
+    step = make_ours(sizes).step
+    step()
+    peak = peak_mib(step)
+    times = medians(rounds, step=step, products=make_products(sizes))
+    ratio = times['step'] / times['products']
+    counts = [f'{sizes.labels:,}', str(sizes.steps), str(sizes.images)]
+    return [*counts, f'{times["step"]:.1f}', f'{ratio:.2f}', f'{peak:.0f}']
+
+
+def peak_mib(step: Callable[[], object]) -> float:
+    """Return how far one call raises the memory of the process at its highest (Linux)."""
     status, clear = Path('/proc/self/status'), Path('/proc/self/clear_refs')
     gc.collect()
     ctypes.CDLL(None).malloc_trim(
@@ -364,3 +260,12 @@ def peak_mib(step: Callable[[], None]) -> float:
 def read_mib(status: Path, key: str) -> float:
     fields = dict(line.split(':', 1) for line in status.read_text().splitlines())
     return int(fields[key].split()[0]) / 1024  # such as "VmRSS:    1234 kB"
+
+
+SECTIONS = dict(
+    step=step_tables,
+    loop=loop_tables,
+    metrics=metric_tables,
+    head=head_tables,
+    growth=growth_tables,
+)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import PlainDecoder, make_sample, naive_loss
+from helpers import make_sample, naive_loss
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
@@ -13,6 +13,7 @@ from morn_plugin.models import (
     masked_stepwise_bce,
 )
 from morn_plugin.models.heads.label_decoder_head import cnn_loss, select_labels
+from morn_plugin.speed.plain_decoder import PlainDecoder
 
 C, D, T = 6, 5, 3
 

@@ -4,11 +4,11 @@ from functools import partial
 
 import pytest
 import torch
-from helpers import PlainDecoder
 
 from morn_plugin.models import MultiOrderLSTM, masked_stepwise_bce
 from morn_plugin.models.label_decoders import unroll
 from morn_plugin.models.label_decoders.unroll import LSTMWeights, unroll_labels
+from morn_plugin.speed.plain_decoder import PlainDecoder
 
 # images, classes, steps; the table of input gates is made where C + 1 <= N T
 TABLE, LOOKUPS = (6, 5, 4), (2, 40, 3)

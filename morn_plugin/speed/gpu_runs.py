@@ -1,0 +1,206 @@
+"""Checks of whole runs on a GPU: a run that was stopped ends as one that never was."""
+
+import gc
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import Tensor
+
+from .. import registration  # noqa: F401  registers everything
+from ..apis.starting import resume_safely
+from ..datasets.annotations import Annotations
+from ..datasets.cached import ScoreFile, save_scores
+from ..engine.checkpoints import load_checkpoint
+from ..utils.layout import find_root
+from .checks import Found, Settings
+from .steps import Sizes, make_batch
+from .timing import Table
+
+SCORES = 'configs/morn/morn_scores_1xb32-50e_openclipart.py'
+IMAGES = 'configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py'
+EPOCHS, LENGTH, SAVE_EVERY = 2, 12, 5  # the last two are iterations
+
+
+class Stopped(Exception):  # noqa: N818  what a run is stopped by on purpose
+    """A run was stopped."""
+
+
+class StopHook(Hook):
+    """Stops a run after an iteration, as a kill would: nothing is written.
+
+    Args:
+        iteration: Counted from 1.
+    """
+
+    priority = 'VERY_HIGH'
+
+    def __init__(self, iteration: int) -> None:
+        self.iteration = iteration
+
+    def after_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        """Stop."""
+        if runner.iter + 1 == self.iteration:
+            raise Stopped
+
+
+def check_resume(settings: Settings) -> Found:
+    """Compare a run that was stopped and resumed with one that was not, to the bit.
+
+    The promise is for a CPU; on a GPU it is looked for with ``deterministic=True``, and measured
+    without.
+    """
+    rows, is_exact = [], True
+    for kind in ('cached scores', 'images'):
+        for deterministic in (True, False):
+            with tempfile.TemporaryDirectory() as folder:
+                apart, moved = compare_runs(kind, deterministic, Path(folder), settings)
+            _leave_deterministic()
+            is_exact = is_exact and moved and (not apart or not deterministic)
+            name = f'{kind}, deterministic={deterministic}'
+            text = ', '.join(apart[:3]) + (' ...' if len(apart) > 3 else '')
+            rows.append([name, str(len(apart)), text or '-'])
+
+    head = ['', 'tensors that differ', 'which']
+    return Found(
+        is_exact,
+        'Stopped in the middle of the second epoch, and resumed from a checkpoint inside of it. '
+        'Weights and the state of the optimiser are compared to the bit.',
+        [Table('Stopped and resumed against never stopped', head, rows)],
+    )
+
+
+def _leave_deterministic() -> None:
+    torch.use_deterministic_algorithms(False)
+    torch.backends.cudnn.deterministic = False
+
+
+def compare_runs(
+    kind: str, deterministic: bool, folder: Path, settings: Settings
+) -> tuple[list[str], bool]:
+    """Train without a stop, and with one.
+
+    Returns:
+        The names of tensors that differ at the end, and whether training moved the weights at all.
+    """
+    make = make_scores_config if kind == 'cached scores' else make_images_config
+    whole, stopped = (make(folder, name, settings) for name in ('whole', 'stopped'))
+    for cfg in (whole, stopped):
+        cfg.randomness = dict(seed=0, deterministic=deterministic)
+
+    run(whole)
+    run(stopped, StopHook(LENGTH + LENGTH // 2))
+    resume_safely(stopped, 'auto')
+    stopped.experiment_name += '-resumed'
+    run(stopped)
+
+    first, second = (final_tensors(Path(cfg.work_dir)) for cfg in (whole, stopped))
+    start = first_tensors(Path(whole.work_dir))
+    moved = any(not torch.equal(value, first[name]) for name, value in start.items())
+    return differing(first, second), moved
+
+
+def run(cfg: Config, stop: StopHook | None = None) -> None:
+    """Train, until it is stopped where it is stopped."""
+    runner = Runner.from_cfg(cfg)
+    if stop is not None:
+        runner.register_hook(stop)
+    with suppress(Stopped):
+        runner.train()
+    del runner
+    gc.collect()
+
+
+def make_scores_config(folder: Path, name: str, settings: Settings) -> Config:
+    """Write a file of drawn scores, and return a config that trains on it."""
+    path = folder / 'scores.safetensors'
+    if not path.exists():
+        scores, target = make_batch(Sizes(images=LENGTH * settings.images))
+        labels = [row.nonzero()[:, 0].tolist() for row in target]
+        data = [dict(img_path=f'{k}.jpg', gt_label=row) for k, row in enumerate(labels)]
+        classes = [f'class {k}' for k in range(Sizes().labels)]
+        save_scores(path, ScoreFile(scores.numpy(), Annotations(classes, data)))
+
+    cfg = Config.fromfile(find_root() / SCORES)
+    head = dict(num_classes=80, embed_dims=settings.width, hidden_dims=settings.cells)
+    dataset = dict(data_root='', ann_file=str(path))
+    cfg.merge_from_dict(dict(model=dict(head=head), train_dataloader=dict(dataset=dataset)))
+    return _shorten(cfg, folder / name, settings)
+
+
+def make_images_config(folder: Path, name: str, settings: Settings) -> Config:
+    """Return a config that trains a ResNet-18 and its decoder on the slice of Open Clip Art."""
+    cfg = Config.fromfile(find_root() / IMAGES)
+    cfg.model = dict(
+        type='MultiLabelClassifier',
+        data_preprocessor=cfg.model.data_preprocessor,
+        backbone=dict(type='ResNet', depth=18, num_stages=4, out_indices=(3,), style='pytorch'),
+        neck=dict(type='GlobalAveragePooling'),
+        head=dict(
+            type='MultiOrderLSTMHead',
+            num_classes=41,
+            in_channels=512,
+            embed_dims=settings.width,
+            hidden_dims=settings.cells,
+            detach_scores=False,
+        ),
+    )
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.dataset.indices = LENGTH * settings.images
+    return _shorten(cfg, folder / name, settings)
+
+
+def _shorten(cfg: Config, work_dir: Path, settings: Settings) -> Config:
+    """Leave validation out, train for two epochs, and save inside of them."""
+    for side in ('val', 'test'):
+        for part in ('cfg', 'dataloader', 'evaluator'):
+            cfg[f'{side}_{part}'] = None
+    cfg.train_dataloader.batch_size = settings.images
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=EPOCHS)
+    cfg.default_hooks.checkpoint = dict(
+        type='ResumableCheckpointHook', interval=SAVE_EVERY, by_epoch=False, max_keep_ckpts=-1
+    )
+    cfg.work_dir, cfg.log_level = str(work_dir), 'ERROR'
+    cfg.experiment_name = f'{work_dir.parent.name}-{work_dir.name}'
+    return cfg
+
+
+def final_tensors(work_dir: Path) -> dict[str, Tensor]:
+    """Read all tensors of the last checkpoint, by where they are in it."""
+    name = (work_dir / 'last_checkpoint').read_text()
+    return tensors_of(load_checkpoint(work_dir / name))
+
+
+def first_tensors(work_dir: Path) -> dict[str, Tensor]:
+    """Read the weights of the first checkpoint."""
+    content = load_checkpoint(work_dir / f'iter_{SAVE_EVERY}.pth')
+    return tensors_of(dict(state_dict=content['state_dict']))
+
+
+def tensors_of(content: Any, path: str = '') -> dict[str, Tensor]:
+    """List tensors in nested dicts and lists, by their path."""
+    if isinstance(content, Tensor):
+        return {path: content}
+    if isinstance(content, list | tuple):
+        content = dict(enumerate(content))
+    found: dict[str, Tensor] = {}
+    if isinstance(content, Mapping):
+        for key, value in content.items():
+            found |= tensors_of(value, f'{path}/{key}')
+    return found
+
+
+def differing(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[str]:
+    """Name the tensors that are not equal, or that only one side has."""
+    names = sorted(first.keys() | second.keys())
+    is_same = {
+        name: name in first and name in second and torch.equal(first[name], second[name])
+        for name in names
+    }
+    return [name for name in names if not is_same[name]]

@@ -1,0 +1,67 @@
+"""What is measured on, and whether it has anything else to do."""
+
+import os
+import platform
+import re
+from pathlib import Path
+
+import torch
+
+#: Load average of the last minute from which a machine counts as busy.
+BUSY = 0.5
+
+
+def describe_machine(device: str = 'cpu') -> str:
+    """Name the processor, its threads, the load, and the device with what drives it.
+
+    Args:
+        device: ``'cpu'`` or such as ``'cuda'``.
+    """
+    parts = [
+        f'CPU: {cpu_name()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads',
+        f'wait policy {os.environ.get("OMP_WAIT_POLICY", "of the library")}',
+        f'load {read_load():.2f}',
+        f'Python {platform.python_version()}',
+        f'torch {torch.__version__}',
+    ]
+    if torch.device(device).type == 'cuda':
+        memory = torch.cuda.get_device_properties(device).total_memory / 2**30
+        parts.append(f'GPU: {torch.cuda.get_device_name(device)}, {memory:.0f} GiB')
+        parts.append(f'CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}')
+    return '; '.join(parts) + '.'
+
+
+def cpu_name() -> str:
+    """Return the processor's name, as Linux has it, or what Python knows."""
+    info = Path('/proc/cpuinfo')
+    found = re.search(r'model name\s*:\s*(.*)', info.read_text()) if info.exists() else None
+    return found[1] if found else platform.processor()
+
+
+def read_load() -> float:
+    """Return the load average of the last minute."""
+    return os.getloadavg()[0]
+
+
+def refuse_if_busy(is_allowed: bool, load: float | None = None) -> None:
+    """Stop before anything is measured on a machine that has something else to do.
+
+    Args:
+        is_allowed: Measure all the same.
+        load: The load average. Defaults to None, that of now.
+
+    Raises:
+        ValueError: If it is busy; says how busy, and what to do.
+
+    Examples:
+        >>> refuse_if_busy(False, load=1.5)
+        Traceback (most recent call last):
+        ValueError: Expected an idle machine, with a load below 0.5, but got 1.50: figures taken ...
+    """
+    load = read_load() if load is None else load
+    if load >= BUSY and not is_allowed:
+        raise ValueError(
+            f'Expected an idle machine, with a load below {BUSY}, but got {load:.2f}: figures '
+            'taken now would be those of the other programs too. Wait until these have ended (the '
+            'load is a mean over a minute), or measure all the same with --busy.'
+        )

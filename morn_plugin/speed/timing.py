@@ -1,0 +1,72 @@
+"""Measurements in turn, so that all that is compared meets the same machine."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.benchmark import Timer
+
+
+class Table(NamedTuple):
+    """A table of a report: its title, its head, and rows of text."""
+
+    title: str
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+    def to_markdown(self) -> str:
+        """Lay it out; all columns but the first are numbers."""
+        rule = '|---|' + '--:|' * (len(self.head) - 1)
+        lines = [f'### {self.title}', '', _line(self.head), rule]
+        return '\n'.join([*lines, *map(_line, self.rows), ''])
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f'| {" | ".join(cells)} |'
+
+
+def time_in_turn(
+    functions: Mapping[str, Callable[[], object]], rounds: int, seconds: float = 0.3
+) -> dict[str, list[float]]:
+    """Time functions one after the other, several times over.
+
+    Waits for a GPU where there is one.
+
+    Args:
+        functions: What is timed, by name.
+        rounds: How often each has its turn.
+        seconds: How long a turn is.
+
+    Returns:
+        Milliseconds of a call, the median of each turn, by name.
+    """
+    threads = torch.get_num_threads()
+    timers = {
+        name: Timer('f()', globals=dict(f=function), num_threads=threads)
+        for name, function in functions.items()
+    }
+    times: dict[str, list[float]] = {name: [] for name in timers}
+    for _ in range(rounds):
+        for name, timer in timers.items():
+            times[name].append(timer.blocked_autorange(min_run_time=seconds).median * 1e3)
+    return times
+
+
+def medians(
+    rounds: int, seconds: float = 0.3, **functions: Callable[[], object]
+) -> dict[str, float]:
+    """Return the median milliseconds of each function, see :func:`time_in_turn`."""
+    times = time_in_turn(functions, rounds, seconds)
+    return {name: float(np.median(values)) for name, values in times.items()}
+
+
+def ratio_range(values: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
+    """Return lowest, median and highest ratio of measurements that were taken turn by turn.
+
+    Examples:
+        >>> ratio_range([2.0, 3.0, 8.0], [2.0, 2.0, 2.0])
+        (1.0, 1.5, 4.0)
+    """
+    ratios = np.array(values) / np.array(base)
+    return float(ratios.min()), float(np.median(ratios)), float(ratios.max())
