@@ -19,6 +19,7 @@ default_hooks = dict(
     finite_loss=dict(type='FiniteLossHook'),
     data_check=dict(type='DataCheckHook'),
     checkpoint_check=dict(type='CheckpointCheckHook'),
+    calibration=dict(type='CalibrationHook'),
     paper_table=dict(type='PaperTableHook', rows=None),  # named by the decoder
     visualization=dict(type='PredictionVisualizationHook', enable=False),  # by --show-dir
 )

@@ -10,12 +10,13 @@ from mmengine.runner import Runner
 from ..datasets.cached import ScoreDataset
 from ..engine.screen import SCREEN_ONLY
 from ..utils.next_steps import next_step
+from .cnn_comparison import compare_with_cnn
 
 MERGE = 'model_converters/merge_decoder'
 
 
 def say_what_was_trained(runner: Runner, config: str) -> None:
-    """Log which checkpoint a training made, and how to test it.
+    """Log which checkpoint a training made, whether its decoder helps, and how to test it.
 
     Args:
         runner: The run, at its end.
@@ -33,6 +34,9 @@ def say_what_was_trained(runner: Runner, config: str) -> None:
     if last is not None:
         made.append(f'{last}, the last one')
     runner.logger.info(f'Done. Checkpoints: {"; ".join(made)}.')
+    warning = compare_with_cnn(runner.message_hub)
+    if warning is not None:
+        runner.logger.warning(warning)
     step = next_step('test', config, chosen, to='test it')
     runner.logger.info(step, extra=SCREEN_ONLY)
 

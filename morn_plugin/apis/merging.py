@@ -4,6 +4,7 @@ from mmpretrain.registry import MODELS
 
 from ..datasets.annotations import compare_classes
 from ..datasets.cached import check_origin
+from ..engine.hooks.calibration_hook import KEY
 from ..engine.weights import load_weights
 from .agreement import fill_num_classes, find_head
 from .finding import read_own_config
@@ -41,9 +42,10 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
     kept = {
         name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(PARTS)
     }
-    return dict(
-        meta=dict(dataset_meta=dict(classes=tuple(meta['classes']))), state_dict={**kept, **weights}
-    )
+    merged_meta: dict[str, object] = dict(dataset_meta=dict(classes=tuple(meta['classes'])))
+    if KEY in decoder['meta']:
+        merged_meta[KEY] = decoder['meta'][KEY]
+    return dict(meta=merged_meta, state_dict={**kept, **weights})
 
 
 def add_config(merged: dict, path: str) -> None:

@@ -13,7 +13,7 @@ from morn_plugin.apis.finishing import find_checkpoints, say_what_was_tested, sa
 def make_runner(hooks: list[Any], **info: Any) -> Any:
     said: list[str] = []
     logger = SimpleNamespace(info=lambda text, **kwargs: said.append(text), said=said)
-    hub = SimpleNamespace(runtime_info=info)
+    hub = SimpleNamespace(runtime_info=info, log_scalars={})
     return SimpleNamespace(hooks=hooks, logger=logger, message_hub=hub)
 
 

@@ -6,6 +6,7 @@ val_evaluator = [
     dict(type='OverallF1', thr=0.5, item='cnn_score', prefix='cnn/overall'),
     dict(type='MeanAveragePrecision', item='cnn_score', prefix='cnn/multi-label'),
     dict(type='TopOneAccuracy', item='cnn_score', prefix='cnn/one-step'),
+    dict(type='CalibratedF1', item='cnn_score', prefix='cnn-calibrated'),
 ]
 test_evaluator = val_evaluator
 val_cfg = dict()

@@ -1,5 +1,6 @@
 """Hooks."""
 
+from .calibration_hook import CalibrationHook
 from .checkpoint_check_hook import CheckpointCheckHook
 from .data_check_hook import DataCheckHook
 from .exact_resume_hook import ExactResumeHook
@@ -12,6 +13,7 @@ from .timed_logger_hook import TimedLoggerHook
 from .visualization_hook import PredictionVisualizationHook
 
 __all__ = [
+    'CalibrationHook',
     'CheckpointCheckHook',
     'DataCheckHook',
     'ExactResumeHook',

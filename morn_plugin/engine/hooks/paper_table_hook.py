@@ -44,7 +44,8 @@ class PaperTableHook(Hook):
     Args:
         rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which
             nothing was computed is left out. Defaults to None: the best constant answer, the CNN,
-            and the model under the name of its method.
+            the CNN at a threshold that was chosen in validation (see :class:`CalibratedF1`), and
+            the model under the name of its method.
     """
 
     priority = 'LOW'
@@ -58,7 +59,12 @@ class PaperTableHook(Hook):
         rows = self.rows
         if rows is None:
             method = method_title(getattr(runner, 'model', None))
-            rows = {'Best constant answer': 'constant/', 'CNN': 'cnn/', method: ''}
+            rows = {
+                'Best constant answer': 'constant/',
+                'CNN': 'cnn/',
+                'CNN, calibrated': 'cnn-calibrated/',
+                method: '',
+            }
 
         tables = [
             format_table(shown, metrics, columns)

@@ -1,17 +1,14 @@
 """Mean average precision over labels."""
 
-from collections.abc import Sequence
-
-import numpy as np
 from mmpretrain.registry import METRICS
 
 from ...utils.checks import check_choice
 from ..functional import TIES, UNDEFINED, mean_average_precision
-from .image_metric import ImageMetric
+from .image_metric import ScoreMetric
 
 
 @METRICS.register_module()
-class MeanAveragePrecision(ImageMetric):
+class MeanAveragePrecision(ScoreMetric):
     """Mean over labels of the average precision (mAP), computed by scikit-learn.
 
     Beside MMPretrain's ``AveragePrecision``, whose key it has: images of equal score are passed
@@ -55,23 +52,8 @@ class MeanAveragePrecision(ImageMetric):
         super().__init__(item, collect_device, prefix)
         self.undefined, self.envelope, self.ties = undefined, envelope, ties
 
-    def entries(
-        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
-    ) -> Sequence[bytes]:
-        """Keep scores and true labels, five bytes a label."""
-        signs = np.sign(targets).astype(np.int8)
-        return [
-            score.tobytes() + sign.tobytes()
-            for score, sign in zip(scores.astype(np.float32), signs, strict=True)
-        ]
-
     def figures(self, results: list[bytes]) -> dict[str, float]:
         """Rank the images of each label."""
-        layout = np.dtype(
-            [('score', np.float32, self.num_classes), ('sign', np.int8, self.num_classes)]
-        )
-        table = np.frombuffer(b''.join(results), dtype=layout)
-        value = mean_average_precision(
-            table['score'], table['sign'], self.undefined, self.envelope, self.ties
-        )
+        scores, targets = self.unpack(results)
+        value = mean_average_precision(scores, targets, self.undefined, self.envelope, self.ties)
         return {'mAP': value}

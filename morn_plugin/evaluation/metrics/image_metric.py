@@ -96,6 +96,28 @@ class ImageMetric(BaseMetric):
         """Compute the figures from the entries of all images."""
 
 
+class ScoreMetric(ImageMetric):
+    """Keeps the scores and the true labels of every image, five bytes a label."""
+
+    def entries(
+        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+    ) -> Sequence[bytes]:
+        """Keep scores and true labels."""
+        signs = np.sign(targets).astype(np.int8)
+        return [
+            score.tobytes() + sign.tobytes()
+            for score, sign in zip(scores.astype(np.float32), signs, strict=True)
+        ]
+
+    def unpack(self, results: list[bytes]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the scores, float32 (N, C), and the targets, int8 (N, C) in {0, 1, -1}."""
+        layout = np.dtype(
+            [('score', np.float32, self.num_classes), ('sign', np.int8, self.num_classes)]
+        )
+        table = np.frombuffer(b''.join(results), dtype=layout)
+        return table['score'], table['sign']
+
+
 def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
     """Stack one kind of scores of a batch on the CPU.
 

@@ -1,0 +1,60 @@
+"""The threshold of the CNN alone, from validation to the test."""
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from mmpretrain.registry import HOOKS
+
+from ...evaluation.metrics import CalibratedF1
+
+KEY = 'calibrated_thr'
+
+
+@HOOKS.register_module()
+class CalibrationHook(Hook):
+    """Keeps the thresholds that :class:`CalibratedF1` chose in checkpoints, and tests with them.
+
+    A checkpoint has those of the last validation before it was saved, by the prefix of the metric,
+    in ``meta``.
+    """
+
+    def __init__(self) -> None:
+        self.thresholds: dict[str, float] = {}
+
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        """Take the thresholds that the validation chose."""
+        for metric in _calibrated(runner.val_evaluator):
+            if metric.chooses and metric.thr is not None:
+                self.thresholds[metric.prefix] = metric.thr
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Write them into a checkpoint."""
+        if self.thresholds:
+            checkpoint['meta'][KEY] = dict(self.thresholds)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
+        """Take those of a checkpoint; what is no threshold is left."""
+        meta = checkpoint.get('meta')
+        found = meta.get(KEY) if isinstance(meta, Mapping) else None
+        if isinstance(found, Mapping):
+            self.thresholds = {
+                str(name): value for name, value in found.items() if _is_threshold(value)
+            }
+
+    def before_test(self, runner: Runner) -> None:
+        """Hand them to the metrics of the test, which choose none themselves."""
+        for metric in _calibrated(runner.test_evaluator):
+            metric.use(self.thresholds.get(metric.prefix))
+
+
+def _calibrated(evaluator: Any) -> Iterator[CalibratedF1]:
+    for metric in getattr(evaluator, 'metrics', ()):
+        if isinstance(metric, CalibratedF1):
+            yield metric
+
+
+def _is_threshold(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1

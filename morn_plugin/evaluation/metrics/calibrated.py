@@ -1,0 +1,83 @@
+"""What one threshold makes of scores if it is chosen on validation images in place of 0.5."""
+
+from mmpretrain.registry import METRICS
+
+from ...deploy.labels import mark_labels
+from ...utils.checks import check_choice
+from ..calibration import FIGURES, global_threshold, predict_held_out
+from ..functional import paper_figures
+from .image_metric import ScoreMetric
+
+KEYS = tuple(
+    f'{kind}/{name}'
+    for kind in ('per-label', 'per-image')
+    for name in ('precision', 'recall', 'f1-score')
+)
+
+
+@METRICS.register_module()
+class CalibratedF1(ScoreMetric):
+    """The figures of :class:`PerLabelF1` and :class:`PerImageF1` at one calibrated threshold.
+
+    In validation it chooses the threshold, and judges each image by one that was chosen without it
+    (cross-validation). In a test it takes the threshold that training kept in the checkpoint (see
+    :class:`CalibrationHook`), and has no figures where there is none: a threshold chosen on the
+    tested images would flatter the model.
+
+    Keys, below the prefix: ``per-label/precision``, ..., ``per-image/f1-score`` in percent, and
+    ``thr``, 0-1.
+
+    Args:
+        measure: What the threshold is the best for: ``'per-image-f1'`` or ``'per-label-f1'``.
+        folds: Parts of the cross-validation.
+        item: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
+        collect_device: ``'cpu'`` or ``'gpu'``.
+        prefix: Replaces the default prefix of the keys.
+
+    Examples:
+        >>> import torch
+        >>> metric = CalibratedF1(folds=2)
+        >>> for score in (0.3, 0.4):
+        ...     scores, labels = torch.tensor([score, 0.1]), torch.tensor([0])
+        ...     metric.process(None, [dict(pred_score=scores, gt_label=labels)])
+        >>> figures = metric.evaluate(size=2)
+        >>> round(figures['calibrated/thr'], 2), figures['calibrated/per-image/f1-score']
+        (0.2, 100.0)
+    """
+
+    default_prefix = 'calibrated'
+
+    def __init__(
+        self,
+        measure: str = 'per-image-f1',
+        folds: int = 5,
+        item: str = 'pred_score',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
+        check_choice('measure', measure, tuple(FIGURES))
+        super().__init__(item, collect_device, prefix)
+        self.measure, self.folds = measure, folds
+        self.chooses = True
+        self.thr: float | None = None
+
+    def use(self, thr: float | None) -> None:
+        """Take a threshold as it is, for a test; None leaves the figures out."""
+        self.chooses, self.thr = False, thr
+
+    def figures(self, results: list[bytes]) -> dict[str, float]:
+        """Choose a threshold or take the one that was given, and compute the figures."""
+        scores, targets = self.unpack(results)
+        if self.chooses:
+            self.thr = global_threshold(scores, targets, self.measure)
+        if self.thr is None:
+            return {}
+
+        folds = min(self.folds, len(scores))
+        if self.chooses and folds >= 2:
+            predicted = predict_held_out(scores, targets, self.measure, 'global', folds=folds)
+        else:
+            predicted = mark_labels(scores, self.thr)
+
+        values = paper_figures(predicted, targets)
+        return dict(zip(KEYS, map(float, values), strict=True)) | dict(thr=self.thr)

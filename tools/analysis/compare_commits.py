@@ -1,0 +1,90 @@
+"""Compare the speed of the Multi-order RNN with that of another commit.
+
+Measures the training step and ``Runner.train`` from cached scores, in turn in this checkout and in
+one of the other commit, so that both meet the same machine. Look at the ratios.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from morn_plugin.utils.checks import at_least
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMING = Path(__file__).with_name('commit_timing.py')
+TITLES = {
+    'step': 'training step with optimiser',
+    'loop': 'iteration of Runner.train from cached scores',
+}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('commit', help='what to compare with: a commit, a branch or a tag')
+    parser.add_argument(
+        '--rounds',
+        type=at_least(1),
+        default=5,
+        help='times that each of the two is measured (default: 5)',
+    )
+    parser.add_argument('--threads', type=at_least(1), default=1, help='of torch (default: 1)')
+    return parser.parse_args()
+
+
+def measure(checkout: Path, threads: int) -> dict[str, float]:
+    """Time step and loop of a checkout in a process of its own, in milliseconds.
+
+    Raises:
+        SystemExit: If the process fails; with the end of what it printed.
+    """
+    environment = os.environ | dict(PYTHONPATH=str(checkout), OMP_NUM_THREADS=str(threads))
+    done = subprocess.run(
+        [sys.executable, str(TIMING)],
+        cwd=checkout,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        sys.exit(f'{checkout}: the measurement failed.\n{done.stderr[-2000:]}')
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def print_ratios(here: list[dict[str, float]], there: list[dict[str, float]], commit: str) -> None:
+    """Print the medians, and the median of the rounds' ratios, as a Markdown table."""
+    print(f'| | {commit}, ms | this checkout, ms | ratio (range over rounds) |\n|---|--:|--:|--:|')
+    for name, title in TITLES.items():
+        mine = [round_[name] for round_ in here]
+        other = [round_[name] for round_ in there]
+        ratios = [a / b for a, b in zip(mine, other, strict=True)]
+        print(
+            f'| {title} | {statistics.median(other):.2f} | {statistics.median(mine):.2f} | '
+            f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |'
+        )
+
+
+def main() -> None:
+    args = parse_args()
+    here, there = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / 'other'
+        git = ['git', '-C', str(ROOT), 'worktree']
+        subprocess.run([*git, 'add', '--quiet', '--detach', str(other), args.commit], check=True)
+        try:
+            for number in range(args.rounds):
+                print(f'Round {number + 1} of {args.rounds} ...', file=sys.stderr, flush=True)
+                there.append(measure(other, args.threads))
+                here.append(measure(ROOT, args.threads))
+        finally:
+            subprocess.run([*git, 'remove', '--force', str(other)], check=True)
+    print_ratios(here, there, args.commit)
+
+
+if __name__ == '__main__':
+    main()
