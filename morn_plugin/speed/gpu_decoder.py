@@ -34,6 +34,8 @@ from .timing import Table, medians
 REPLAY_TOLERANCE = 1e-5
 #: To this share of the first loss training must come, in the steps that the settings name.
 LEARNT = 0.95
+#: Steps by name: ours, ``LSTMCell`` in a loop, and ``nn.LSTM`` over labels that are given.
+MAKERS = dict(ours=make_ours, plain=make_plain, given=make_given)
 
 
 def sizes_of(settings: Settings, images: int, labels: int) -> Sizes:
@@ -115,31 +117,44 @@ def _say(places: Counter[str]) -> str:
 def check_steps(settings: Settings) -> Found:
     """Measure the step beside the products alone, plain PyTorch, and cuDNN's LSTM.
 
-    On a GPU each also as a CUDA graph, which leaves out what the host takes.
+    On a GPU each also as a CUDA graph, which leaves out what the host takes. What cannot be
+    recorded as one is named.
     """
-    rows = []
+    rows, problems = [], []
     for labels, images in product(settings.labels, settings.batches):
         sizes = sizes_of(settings, images, labels)
-        times = time_steps(sizes, settings)
+        functions = {'products': make_products(sizes, settings.device)}
+        functions |= {name: make(sizes, settings.device).step for name, make in MAKERS.items()}
+        if settings.is_cuda:
+            graphs, errors = _capture_all(sizes, settings.device)
+            functions |= graphs
+            problems += errors
+
+        times = medians(settings.rounds, settings.seconds, **functions)
         for name, value in times.items():
             against = [f'{value / times[base]:.2f}' for base in ('products', 'plain')]
             rows.append([f'{labels:,}', str(images), name, f'{value:.3f}', *against])
 
     head = ['labels C', 'batch N', 'step', 'ms', 'against the products', 'against plain, eager']
-    return Found(None, 'Measured, with optimiser.', [Table('One training step', head, rows)])
+    text = ' '.join(['Measured, with optimiser.', *problems])
+    return Found(None, text, [Table('One training step', head, rows)])
 
 
-def time_steps(sizes: Sizes, settings: Settings) -> dict[str, float]:
-    """Return milliseconds by name: the products, ours, plain PyTorch and ``nn.LSTM``."""
-    device = settings.device
-    functions: dict[str, Run] = dict(products=make_products(sizes, device))
-    makers = dict(ours=make_ours, plain=make_plain, given=make_given)
-    for name, make in makers.items():
-        functions[name] = make(sizes, device).step
-    if settings.is_cuda:
-        for name, make in makers.items():
-            functions[f'{name}, graph'] = capture(make(sizes, device))
-    return medians(settings.rounds, settings.seconds, **functions)
+def _capture_all(sizes: Sizes, device: str) -> tuple[dict[str, Run], list[str]]:
+    """Record each step as a CUDA graph, and say which cannot be."""
+    graphs: dict[str, Run] = {}
+    problems = []
+    for name, make in MAKERS.items():
+        try:
+            graphs[f'{name}, graph'] = capture(make(sizes, device))
+        except RuntimeError as error:
+            problems.append(f'{name} at {sizes} makes no graph: {_first_line(error)}.')
+    return graphs, problems
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or ['no message']
+    return f'{type(error).__name__}: {lines[0]}'
 
 
 def check_graph(settings: Settings) -> Found:
@@ -190,8 +205,7 @@ def check_compile(settings: Settings) -> Found:
             compiled.step()
             functions[f'{name}, compiled'] = compiled.step
         except Exception as error:
-            reason = str(error).strip().splitlines()[0]
-            problems.append(f'{name} does not compile: {type(error).__name__}: {reason}.')
+            problems.append(f'{name} does not compile: {_first_line(error)}.')
 
     times = medians(settings.rounds, settings.seconds, **functions)
     rows = [
