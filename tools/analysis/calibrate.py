@@ -46,6 +46,12 @@ def parse_args() -> argparse.Namespace:
         metavar='FILE',
         help='thresholds (default: thresholds.json)',
     )
+    parser.add_argument(
+        '--save-model',
+        metavar='FILE.pth',
+        help='also write a copy of the checkpoint that holds the map and the thresholds, and its '
+        'config as FILE.py: whatever reads it shows probabilities (fits the map)',
+    )
     parser.add_argument('--plot', metavar='FILE', help='draw the reliability curves here')
     args = parser.parse_args()
     if args.floor is None:
@@ -82,6 +88,7 @@ def main() -> None:
     from morn_plugin.apis import MultiLabelInferencer
     from morn_plugin.apis.calibrating import calibrate, compare_decisions
     from morn_plugin.apis.collecting import collect_predictions
+    from morn_plugin.apis.saving_maps import save_with_map
     from morn_plugin.deploy.running import show_progress
     from morn_plugin.evaluation.calibration import reliability_curve
 
@@ -94,7 +101,8 @@ def main() -> None:
             collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))
             for loader in ('val_dataloader', 'test_dataloader')
         )
-        with_map = args.map or not getattr(inferencer.model.head, 'has_probability', True)
+        is_probability = getattr(inferencer.model.head, 'has_probability', True)
+        with_map = args.map or bool(args.save_model) or not is_probability
         found = calibrate(val, args.measure, args.scope, args.floor, with_map)
         if Path(val.ann_file).resolve() == Path(test.ann_file).resolve():
             print(
@@ -102,6 +110,8 @@ def main() -> None:
                 'figures below are those of the images that the thresholds were chosen on.',
                 file=sys.stderr,
             )
+        if args.save_model:
+            beside = save_with_map(inferencer, found.thresholds, args.save_model)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
 
@@ -121,6 +131,10 @@ def main() -> None:
             curves['test, mapped'] = reliability_curve(mapped, test.targets)
         draw_reliability(curves, args.plot)
 
+    if args.save_model:
+        print(f'Wrote {args.save_model}, which decides by these, and its config {beside}.')
+        print(next_step('test', beside, args.save_model, to='test it'))
+        return
     given = (args.model, 'IMAGES', '--thresholds', args.out)
     print(next_step('predict', *given, to='label images by them'))
 

@@ -20,7 +20,8 @@ class CheckpointCheckHook(Hook):
     """Checks what was loaded, before any of it is used.
 
     - The class list of a checkpoint must be that of the data set, in names and in order.
-    - A test, or the extraction of scores, needs every tensor of the model.
+    - A test, or the extraction of scores, needs every tensor of the model, and a model that has the
+      decision of the checkpoint.
     - A run that is resumed needs all of the state that it goes on from, and none of another run's:
       see :mod:`morn_plugin.engine.training_state`.
     - A run that starts from weights (``load_from``) needs every tensor of its frozen parts; what
@@ -104,6 +105,12 @@ def require_weights(
         raise ValueError(
             f'{source} is not a checkpoint of this model:{lines}\n{why}, and would be left at '
             f'their random weights.{others} Name the checkpoint that belongs to the config.'
+        )
+    lost = [name for name in misfits.unexpected if name.startswith('head.decision.')]
+    if lost and not is_training:
+        raise ValueError(
+            f'{source} decides by a rule of its own ({summarize(lost)}), which the config does not '
+            'have: its labels would be others. Name the config that it was saved with.'
         )
     if misfits.unset and not misfits.matching:
         raise ValueError(

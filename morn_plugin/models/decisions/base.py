@@ -56,6 +56,11 @@ class DecisionRule(nn.Module, ABC):
         """
         return {}
 
+    @property
+    def gives_probability(self) -> bool:
+        """Whether :meth:`map_scores` makes probabilities of whatever scores the method has."""
+        return False
+
     def map_scores(self, scores: Tensor) -> Tensor:
         """Return the scores (N, C) that are shown and measured; a rule may put them on a scale."""
         return scores

@@ -3,6 +3,7 @@
 N images, C labels.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor
 
 from ...evaluation.platt import SPACES, fit_platt
-from ...utils.checks import check_choice, check_probability
+from ...utils.checks import check_choice
 from .base import DecisionRule
+from .fixed import FixedThreshold
 
 
 class ScoreMap(DecisionRule):
@@ -24,12 +26,14 @@ class ScoreMap(DecisionRule):
         space: What the sigmoid is taken of: ``'logit'`` (default), log(s / (1 - s)), which is the
             method's own where scores are a sigmoid; or ``'score'``, the scores themselves, such as
             sums over neighbours.
-        thr: Labels with a probability strictly greater are predicted. Defaults to 0.5.
+        thr: Labels with a probability strictly greater are predicted, 0-1, or C such numbers.
+            Defaults to 0.5.
 
     Raises:
         ValueError: If ``slope`` is not positive, or another argument is out of its range.
     """
 
+    thr: Tensor
     slope: Tensor
     offset: Tensor
 
@@ -39,16 +43,22 @@ class ScoreMap(DecisionRule):
         slope: float = 1.0,
         offset: float = 0.0,
         space: str = 'logit',
-        thr: float = 0.5,
+        thr: float | Sequence[float] = 0.5,
     ) -> None:
         super().__init__(num_classes)
         check_choice('space', space, SPACES)
-        check_probability('thr', thr)
         if slope <= 0:
             raise ValueError(f'Expected `slope` to be positive, but got {slope!r}.')
-        self.space, self.thr = space, thr
+        self.space = space
+        # The config holds it, not the checkpoint.
+        self.register_buffer('thr', FixedThreshold(num_classes, thr).thr, persistent=False)
         self.register_buffer('slope', torch.tensor(float(slope)))
         self.register_buffer('offset', torch.tensor(float(offset)))
+
+    @property
+    def gives_probability(self) -> bool:
+        """Whether a scale was fitted; the identity, from which it starts, is none."""
+        return bool(self.slope != 1) or bool(self.offset != 0)
 
     def fit(self, scores: np.ndarray, targets: np.ndarray) -> None:
         """Fit slope and offset to validation.
@@ -72,11 +82,12 @@ class ScoreMap(DecisionRule):
 
     def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
         """Mark the labels whose probability is above the threshold: (N, C) to boolean (N, C)."""
-        return self.map_scores(scores) > self.thr
+        return self.map_scores(scores) > self.thr.to(scores.dtype)
 
     def as_plain(self) -> dict[str, Any]:
-        """Return the threshold of the probabilities."""
-        return dict(thr=self.thr)
+        """Return the thresholds of the probabilities: one, or one a label where they differ."""
+        thr = self.thr.tolist()
+        return dict(thr=thr[0] if len(set(thr)) == 1 else thr)
 
     def _values(self, scores: Tensor) -> Tensor:
         if self.space == 'score':

@@ -128,7 +128,12 @@ class DecisionHead(BaseModule):
 
     @property
     def has_probability(self) -> bool:
-        """Whether a score is a probability."""
+        """Whether a score that is shown is a probability, by the decision's map or by itself."""
+        is_mapped = self.decision is not None and self.decision.gives_probability
+        return is_mapped or self._scores_probabilities
+
+    @property
+    def _scores_probabilities(self) -> bool:
         return self.decoder is None or self.decoder.has_probability
 
     @property

@@ -77,8 +77,7 @@ class LabelDecoderHead(DecisionHead):
         return self.fc is not None
 
     @property
-    def has_probability(self) -> bool:
-        """Whether a score is a probability; of the CNN alone its loss says so."""
+    def _scores_probabilities(self) -> bool:
         if self.decoder is None:
             return getattr(self.loss_cnn, 'has_probability', True)
         return self.decoder.has_probability

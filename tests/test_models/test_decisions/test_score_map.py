@@ -47,3 +47,22 @@ def test_wrong_options_are_refused():
         ScoreMap(3, slope=0)
     with pytest.raises(ValueError, match="`space` to be one of 'logit', 'score'"):
         ScoreMap(3, space='log')
+
+
+def test_a_threshold_for_each_label():
+    rule = ScoreMap(3, slope=2.0, thr=[0.2, 0.5, 0.9])
+    scores = torch.tensor([[0.4, 0.4, 0.7], [0.2, 0.6, 0.8]])
+    probs = scores.square() / (scores.square() + (1 - scores).square())  # twice the logit
+    torch.testing.assert_close(rule.map_scores(scores), probs)
+    expected = probs > torch.tensor([0.2, 0.5, 0.9])
+    assert torch.equal(rule.decide(scores), expected)
+    assert rule.as_plain()['thr'] == pytest.approx([0.2, 0.5, 0.9])
+    assert ScoreMap(3, thr=0.25).as_plain() == dict(thr=0.25)
+    with pytest.raises(ValueError, match='one for each of 3 labels, but got 2'):
+        ScoreMap(3, thr=[0.1, 0.2])
+
+
+def test_only_a_fitted_map_gives_probabilities():
+    assert not ScoreMap(3).gives_probability
+    assert ScoreMap(3, slope=2.0).gives_probability
+    assert ScoreMap(3, offset=0.5).gives_probability

@@ -1,0 +1,103 @@
+"""A model that knows its own scale: the fitted map and the thresholds saved with its weights."""
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..deploy.labels import Thresholds
+from ..engine.checkpoint_content import read_model_checkpoint
+from ..evaluation.platt import PlattMap
+from ..models.decisions.score_map import ScoreMap
+from ..models.heads import DecisionHead
+from ..utils.files import atomic_path, atomic_write
+from .inferencer import MultiLabelInferencer
+
+DECISION = 'head.decision.'
+
+
+def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out: str) -> str:
+    """Write a copy of a model's checkpoint that decides by a fitted map, and its config.
+
+    Everything that reads the copy shows probabilities and predicts the labels that the thresholds
+    mark: ``predict.py``, ``export.py``, the report and the page, by the config in the checkpoint;
+    ``test.py`` by the one beside it.
+
+    Args:
+        inferencer: The model, as it was calibrated.
+        thresholds: What was chosen, with a map.
+        out: The checkpoint to write, ``.pth``.
+
+    Returns:
+        The config written beside it, ``.py``.
+
+    Raises:
+        ValueError: If the name is another, there is no map, or the model's own decision looks at
+            the image, so that a map would be in its place.
+    """
+    path = Path(out)
+    if path.suffix != '.pth':
+        raise ValueError(f'Expected the name of a checkpoint, FILE.pth, but got {out}.')
+    if path.resolve() == Path(inferencer.checkpoint_path).resolve():
+        raise ValueError(f'{out}: write to another file than the checkpoint that is calibrated.')
+    rule = make_rule(inferencer.model.head, thresholds)
+
+    cfg = copy.deepcopy(inferencer.cfg)
+    cfg.model.head.decision = dict(type='ScoreMap', space=rule.space, thr=rule.as_plain()['thr'])
+    for replaced in ('thr', 'topk'):
+        cfg.model.head.pop(replaced, None)
+
+    checkpoint = read_model_checkpoint(inferencer.checkpoint_path)
+    state = checkpoint['state_dict']
+    for name in [name for name in state if name.startswith(DECISION)]:
+        del state[name]
+    state.update({f'{DECISION}{name}': value for name, value in rule.state_dict().items()})
+    meta = dict(
+        cfg=cfg.pretty_text,
+        dataset_meta=dict(
+            checkpoint['meta'].get('dataset_meta') or {}, classes=tuple(inferencer.classes)
+        ),
+    )
+
+    with atomic_write(path) as file:
+        torch.save(dict(meta=meta, state_dict=state), file)
+    beside = path.with_suffix('.py')
+    with atomic_path(beside) as temporary:
+        temporary.write_text(cfg.pretty_text, encoding='utf-8')
+    return str(beside)
+
+
+def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
+    """Return the decision of a model that was calibrated: its map, and thresholds of probabilities.
+
+    Args:
+        head: The model's; a map that it has already comes before the new one.
+        thresholds: Of the scores as the model shows them, before the new map.
+
+    Raises:
+        ValueError: If there is no map, or the head cannot take one.
+    """
+    found = thresholds.score_map
+    if found is None:
+        raise ValueError('Expected thresholds with a map to save into a model: fit one by --map.')
+    if not isinstance(head, DecisionHead):
+        raise ValueError(
+            f'Expected a LabelDecoderHead to save a map in, but got {type(head).__name__}: it has '
+            'no `decision`.'
+        )
+    own = head.decision
+    if own is not None and own.as_plain() is None:
+        raise ValueError(
+            f'The model decides by {type(own).__name__}, which looks at the image: a map with '
+            'thresholds would be in its place. Save the map of a model without that `decision`.'
+        )
+
+    first = PlattMap(1.0, 0.0)
+    if isinstance(own, ScoreMap):
+        first = PlattMap(float(own.slope), float(own.offset), own.space)
+    thr = found.probabilities(thresholds.thr).tolist()
+    # Both are sigmoids, and the new one's logit is that of the first: one sigmoid does for both.
+    slope = found.slope * first.slope
+    offset = found.slope * first.offset + found.offset
+    return ScoreMap(head.num_classes, slope, offset, first.space, thr)
