@@ -162,7 +162,9 @@ def test_what_cannot_hold_a_map_is_refused(inferencer, tmp_path):
     with pytest.raises(ValueError, match='decides by LabelQuantity, which looks at the image'):
         make_rule(LabelDecoderHead(4, 16, None, decision=quantity), THRESHOLDS)
     linear = MODELS.build(dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=16))
-    with pytest.raises(ValueError, match='LabelDecoderHead to save a map in, but got MultiLabelLin'):
+    with pytest.raises(
+        ValueError, match='LabelDecoderHead to save a map in, but got MultiLabelLin'
+    ):
         make_rule(linear, THRESHOLDS)
     with pytest.raises(ValueError, match=r'FILE\.pth, but got model\.onnx'):
         save_with_map(inferencer, THRESHOLDS, 'model.onnx')
