@@ -4,6 +4,7 @@ import copy
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..deploy.labels import Thresholds
@@ -96,7 +97,7 @@ def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
     first = PlattMap(1.0, 0.0)
     if isinstance(own, ScoreMap):
         first = PlattMap(float(own.slope), float(own.offset), own.space)
-    thr = found.probabilities(thresholds.thr).tolist()
+    thr = found.probabilities(np.asarray(thresholds.thr)).tolist()
     # Both are sigmoids, and the new one's logit is that of the first: one sigmoid does for both.
     slope = found.slope * first.slope
     offset = found.slope * first.offset + found.offset
