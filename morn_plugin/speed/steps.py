@@ -184,4 +184,10 @@ def capture(trained: Trained) -> Run:
     trained.optimizer.zero_grad()  # so that the gradients belong to the graph
     with torch.cuda.graph(graph):
         trained.step()
-    return graph.replay
+
+    # The graph reads and writes the memory of what it was recorded with, so that has to live.
+    return partial(_replay, graph, trained)
+
+
+def _replay(graph: Any, kept: Trained) -> None:
+    graph.replay()

@@ -7,6 +7,7 @@ prints no table, unless it is told to by --busy.
 """
 
 import argparse
+import os
 import sys
 
 from morn_plugin.utils.checks import at_least
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
+    os.environ['CUDA_VISIBLE_DEVICES'] = ''  # the Runner would take a GPU
     from decoder_timing import print_tables
 
     try:

@@ -43,6 +43,7 @@ def measure(checkout: Path, threads: int) -> dict[str, float]:
         SystemExit: If the process fails; with the end of what it printed.
     """
     environment = os.environ | dict(PYTHONPATH=str(checkout), OMP_NUM_THREADS=str(threads))
+    environment['CUDA_VISIBLE_DEVICES'] = ''  # the Runner would take a GPU
     done = subprocess.run(
         [sys.executable, str(TIMING)],
         cwd=checkout,
