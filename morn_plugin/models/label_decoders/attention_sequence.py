@@ -177,6 +177,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
 
     def loss(self, *, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_sequence``, by what ``order`` says."""
+        self.check_target(target, len(inputs['feature_map']))
         return self.sequence_loss(partial(self.run, inputs), target)
 
     def predict(self, **inputs: Any) -> dict[str, Tensor]:

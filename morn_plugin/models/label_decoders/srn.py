@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...utils.checks import check_choice, check_positive
 from ..losses.label_loss import label_loss
 from .base import LabelDecoder
+from .lstm import BiasedBatchNorm1d
 
 TRAIN = ('all', 'attention', 'regularization')
 
@@ -74,7 +75,9 @@ class SRN(LabelDecoder):
             *_conv(num_classes, embed_dims, 1),
             *_conv(embed_dims, embed_dims, 1),
             # Every channel has filters of its own over the whole map.
-            *_conv(embed_dims, num_filters * embed_dims, map_size, groups=embed_dims),
+            nn.Conv2d(embed_dims, num_filters * embed_dims, map_size, groups=embed_dims),
+            _PlacelessBatchNorm(num_filters * embed_dims),
+            nn.ReLU(inplace=True),
             nn.Flatten(),
             nn.Linear(num_filters * embed_dims, num_classes),
         )
@@ -134,9 +137,16 @@ class SRN(LabelDecoder):
             self.confidence.requires_grad_(False)
 
 
-def _conv(in_channels: int, out_channels: int, size: int, groups: int = 1) -> list[nn.Module]:
+class _PlacelessBatchNorm(BiasedBatchNorm1d):
+    """Batch normalisation of a map of one place, (N, D, 1, 1), also of a single image."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.flatten(1))[..., None, None]
+
+
+def _conv(in_channels: int, out_channels: int, size: int) -> list[nn.Module]:
     return [
-        nn.Conv2d(in_channels, out_channels, size, groups=groups),
+        nn.Conv2d(in_channels, out_channels, size),
         nn.BatchNorm2d(out_channels),
         nn.ReLU(inplace=True),
     ]

@@ -60,12 +60,12 @@ def entry_weights(targets: Tensor) -> Tensor:
         targets: (N, C) in {0, 1, -1}; ignored labels weigh nothing.
 
     Returns:
-        (N, C), sums to 1.
+        (N, C), sums to 1; zeros where every label is ignored.
     """
     positive = (targets > 0).double()
     negative = (targets == 0).double()
     halves = positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1)
-    return halves / halves.sum()
+    return halves / halves.sum().clamp(min=1)  # 2, or 1 without one kind, or 0 without any
 
 
 def weighted_nll(probability: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
