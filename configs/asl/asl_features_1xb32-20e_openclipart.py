@@ -24,3 +24,4 @@ model = dict(
     )
 )
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'ASL': ''})))
+benchmark = dict(title='ASL')

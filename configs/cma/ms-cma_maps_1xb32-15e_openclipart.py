@@ -10,3 +10,4 @@ _base_ = [
 model = dict(
     head=dict(num_classes=72, decoder=dict(type='MultiScaleCMA', stage_channels=(112, 1280)))
 )
+benchmark = dict(title='MS-CMA', groups=['attention'])

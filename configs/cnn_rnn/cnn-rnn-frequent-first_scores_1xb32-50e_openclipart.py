@@ -15,3 +15,4 @@ model = dict(
         ),
     )
 )
+benchmark = dict(title='CNN-RNN, frequent first', groups=['sequences', 'fixed-order'])

@@ -2,3 +2,4 @@
 _base_ = './cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'
 
 model = dict(head=dict(decoder=dict(order='rare_first')))
+benchmark = dict(title='CNN-RNN, rare first')

@@ -10,3 +10,4 @@ _base_ = [
 model = dict(
     head=dict(num_classes=72, decoder=dict(type='CSRA', in_channels=1280, num_heads=1, lam=0.1))
 )
+benchmark = dict(title='CSRA', groups=['attention'])

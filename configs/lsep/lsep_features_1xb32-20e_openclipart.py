@@ -15,3 +15,4 @@ model = dict(
     )
 )
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'LSEP': ''})))
+benchmark = dict(title='LSEP')

@@ -24,3 +24,4 @@ model = dict(
         ),
     )
 )
+benchmark = dict(title='ML-Decoder', groups=['attention'])

@@ -11,3 +11,4 @@ _base_ = [
 model = dict(
     head=dict(num_classes=72, decoder=dict(type='LabelSequenceLSTM', order='mla', average='steps'))
 )
+benchmark = dict(title='MLA', groups=['sequences'])

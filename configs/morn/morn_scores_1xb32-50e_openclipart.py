@@ -8,3 +8,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72))
+benchmark = dict(title='Multi-order RNN', groups=['multi-order'])

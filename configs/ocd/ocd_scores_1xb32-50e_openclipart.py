@@ -9,3 +9,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='LabelSequenceLSTM', order='ocd')))
+benchmark = dict(title='OCD', groups=['sequences'])

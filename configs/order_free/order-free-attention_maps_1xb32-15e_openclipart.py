@@ -13,3 +13,4 @@ model = dict(
         decoder=dict(type='AttentionSequenceLSTM', in_channels=1280, order='pool', start='scores'),
     )
 )
+benchmark = dict(title='Order-free RNN with attention', groups=['attention', 'sequences'])

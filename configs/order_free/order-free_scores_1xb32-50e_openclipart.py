@@ -9,3 +9,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='LabelSequenceLSTM', order='pool')))
+benchmark = dict(title='Order-free RNN', groups=['sequences'])

@@ -12,3 +12,4 @@ model = dict(
         num_classes=72, decoder=dict(type='AttentionSequenceLSTM', in_channels=1280, order='pla')
     )
 )
+benchmark = dict(title='PLA with attention', groups=['attention', 'sequences'])

@@ -24,3 +24,4 @@ model = dict(
         ),
     )
 )
+benchmark = dict(title='Query2Label', groups=['attention'])

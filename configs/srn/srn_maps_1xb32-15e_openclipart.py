@@ -10,3 +10,4 @@ _base_ = [
 model = dict(
     head=dict(num_classes=72, decoder=dict(type='SRN', stage_channels=(112, 1280), map_size=8))
 )
+benchmark = dict(title='SRN', groups=['attention'])

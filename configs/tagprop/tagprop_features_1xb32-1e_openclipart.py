@@ -8,3 +8,8 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='TagProp', num_neighbours=200)))
+benchmark = dict(
+    title='TagProp',
+    groups=['neighbours'],
+    search={'model.head.decoder.num_neighbours': [50, 100, 200]},
+)

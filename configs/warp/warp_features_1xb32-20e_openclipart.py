@@ -19,3 +19,4 @@ model = dict(
     )
 )
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'WARP': ''})))
+benchmark = dict(title='WARP')

@@ -14,3 +14,4 @@ model = dict(
     )
 )
 default_hooks = dict(paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'ZLPR': ''})))
+benchmark = dict(title='ZLPR')

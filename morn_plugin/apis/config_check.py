@@ -68,8 +68,10 @@ TOP_LEVEL = {
 } - {'cfg'}
 # What tools/test.py --tta reads, ours and MMPretrain's.
 TTA = {'tta_model', 'tta_pipeline'}
+# What tools/benchmark/benchmark.py reads.
+BENCHMARK = {'benchmark'}
 # Every name at the top level that means something to MMEngine or to a tool.
-SETTINGS = frozenset({*TOP_LEVEL, *TTA, 'runner_type'})
+SETTINGS = frozenset({*TOP_LEVEL, *TTA, *BENCHMARK, 'runner_type'})
 # How alike a name must be to count as a misspelt one, where unknown names are allowed.
 NEARLY_THE_SAME = 0.85
 

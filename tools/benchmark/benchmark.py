@@ -1,91 +1,161 @@
-"""Compare the Multi-order RNN with the paper's baselines on the whole of Open Clip Art.
+"""Which annotation method for these images? Compare all methods on a data set, and write a page.
 
-And write the page.
-
-Goes on where it was stopped. plan.py says what is trained, stages.py in which order, runs.py how,
-page.py what is written.
+DATASET is a folder that a tool of tools/dataset_converters wrote, or a config with the data loaders
+of three sides. A method is a config on cached inputs; see docs/benchmark.md. The plan is printed
+first, with its minutes from a timed probe. What is done is left alone, so that the same command
+goes on where it was stopped.
 """
 
 import argparse
 import contextlib
-import os
+import shlex
 import signal
 import sys
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
-
-from plan import CNN_CONFIG, EPOCHS, HOME, ROOT
+from typing import TYPE_CHECKING
 
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.layout import find_config_file
+
+if TYPE_CHECKING:
+    from morn_plugin.benchmark.runner.bench import Bench
+
+CNN = 'morn_plugin::cnn/cnn_efficientnet-lite0_1xb32-6e_openclipart-128px.py'
 
 
 def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    from mmengine.config import DictAction
+
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('dataset', nargs='?', metavar='DATASET', help='folder or config')
     parser.add_argument(
-        '--out',
+        '--methods',
+        nargs='+',
+        default=[],
+        metavar='NAME',
+        help='methods, groups of them, and configs of your own (default: all; --list shows them)',
+    )
+    parser.add_argument('--list', action='store_true', help='list methods and groups, and stop')
+    parser.add_argument('--plan-only', action='store_true', help='print the plan, and stop')
+    parser.add_argument('--page-only', action='store_true', help='write the page from what is done')
+    parser.add_argument(
+        '--seeds', type=at_least(1), default=5, metavar='N', help='of every method (default: 5)'
+    )
+    parser.add_argument(
+        '--hours',
+        type=float,
+        metavar='H',
+        help='cut the plan to so many hours: seeds down to 3, own settings, the dearest methods, '
+        'seeds down to 1, in this order; no run is started after them',
+    )
+    parser.add_argument(
+        '--epochs', type=at_least(1), default=15, help='most of any method (default: 15)'
+    )
+    parser.add_argument(
+        '--topk', type=at_least(1), help='k of exactly k labels (default: what images have)'
+    )
+    parser.add_argument(
+        '--cnn', type=find_config_file, default=CNN, help='config of the CNN (default: %(default)s)'
+    )
+    parser.add_argument(
+        '--cnn-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override settings of the CNN',
+    )
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument(
+        '--frozen',
+        action='store_true',
+        help='leave the CNN as ImageNet made it; a linear classifier a seed takes its place',
+    )
+    kinds.add_argument(
+        '--checkpoint',
+        nargs='+',
         type=Path,
-        default=HOME / 'work_dirs' / 'benchmark',
-        help='folder of all runs (default: work_dirs/benchmark)',
+        default=[],
+        metavar='FILE',
+        help='of the CNN, one for all seeds or one a seed, in place of fine-tuning',
     )
     parser.add_argument(
-        '--page',
-        type=Path,
-        default=HOME / 'configs' / 'benchmark',
-        help='folder of the page (default: configs/benchmark)',
+        '--out', type=Path, help='folder of all runs (default: work_dirs/benchmark/<data set>)'
     )
+    parser.add_argument('--page', type=Path, help='folder of the page (default: page, in --out)')
+    parser.add_argument('--title', help='of the data, on the page (default: their name)')
     parser.add_argument(
-        '--workers',
-        type=int,
-        default=os.cpu_count() or 1,
-        help='decoders trained at a time, each on one core (default: the number of cores)',
-    )
-    parser.add_argument(
-        '--page-only', action='store_true', help='train nothing, write the page from what there is'
-    )
-    parser.add_argument(
-        '--seeds',
-        type=at_least(1),
-        metavar='N',
-        help='only the first N seeds of everything, and no page: results.csv goes to --out',
+        '--workers', type=at_least(1), help='runs at a time (default: the number of cores)'
     )
     args = parser.parse_args()
-    args.out, args.page = args.out.resolve(), args.page.resolve()
+    if args.dataset is None and not args.list:
+        parser.error('expected DATASET, a folder or a config')
+    if args.checkpoint and len(args.checkpoint) not in (1, args.seeds):
+        parser.error(
+            f'expected one --checkpoint, or one for each of {args.seeds} seeds, but got '
+            f'{len(args.checkpoint)}'
+        )
     return args
+
+
+def make_bench(args: argparse.Namespace) -> 'Bench':
+    """Put together what the arguments say."""
+    import os
+
+    from morn_plugin.benchmark.runner.bench import Bench, Options
+    from morn_plugin.benchmark.runner.cnn import FINETUNED, FROZEN, GIVEN, Cnn
+    from morn_plugin.benchmark.runner.methods import choose_methods, find_methods
+    from morn_plugin.benchmark.runner.source import read_source
+
+    given = GIVEN if args.checkpoint else FINETUNED
+    config = Path(find_config_file(args.cnn))
+    cnn = Cnn(config, FROZEN if args.frozen else given, args.cnn_options, tuple(args.checkpoint))
+    name = Path(args.dataset).resolve().stem
+    out = args.out or Path('work_dirs') / 'benchmark' / name
+    options = Options(
+        out=out.resolve(),
+        cnn=cnn,
+        seeds=args.seeds,
+        hours=args.hours,
+        max_epochs=args.epochs,
+        workers=args.workers or os.cpu_count() or 1,
+        topk=args.topk,
+        command=describe_command(sys.argv),
+        page=args.page,
+    )
+    methods = choose_methods(find_methods(), args.methods)
+    return Bench(read_source(args.dataset, args.title), methods, options)
+
+
+def describe_command(argv: Sequence[str]) -> str:
+    """Return the command line as it can be typed again."""
+    return 'python tools/benchmark/benchmark.py ' + shlex.join(argv[1:])
 
 
 def main() -> None:
     args = parse_args()
-    import page
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-    from runs import Bench, count_seconds, read_seconds
-    from stages import Stages, best_cnn_rate, final_run, run_all
-
+    from morn_plugin.benchmark.runner.methods import describe_methods, find_methods
     from morn_plugin.engine.safe_loading import force_weights_only
 
+    if args.list:
+        print(describe_methods(find_methods()))
+        return
     signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit('Stopped; the runs under way come to their end.')
+        signal.SIGTERM, lambda *_: sys.exit('Stopped. The same command goes on from here.')
     )
     force_weights_only()
-    bench = Bench(args.out, str(ROOT / 'configs' / CNN_CONFIG), epochs=EPOCHS, max_seeds=args.seeds)
-    if not args.page_only:
-        args.out.mkdir(parents=True, exist_ok=True)
-        columns = (
-            TextColumn('{task.description:32}'),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with count_seconds(bench.clock), Progress(*columns) as progress:
-            run_all(bench, Stages(progress, args.out / 'decoders.log', args.workers))
-        print(f'Done in {read_seconds(bench.clock) / 60:.0f} min, earlier attempts included.')
-    bench = replace(bench, cnn_lr=best_cnn_rate(bench))
-    rows = page.collect(bench, final_run)
-    if args.seeds is not None:
-        page.write_csv(rows, args.out / 'results.csv')
-        print(f'The figures: {args.out / "results.csv"}')
-        return
-    page.write(bench, rows, args.page)
-    print(f'The page: {args.page / "README.md"}')
+    try:
+        bench = make_bench(args)
+        if args.plan_only:
+            print(bench.describe_plan())
+            return
+        page = bench.write_page() if args.page_only else bench.run()
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+    print(f'The page: {page}')
 
 
 if __name__ == '__main__':

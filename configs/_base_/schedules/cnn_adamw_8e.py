@@ -7,3 +7,4 @@ optim_wrapper = dict(
 param_scheduler = dict(type='CosineAnnealingLR', by_epoch=True, convert_to_iter_based=True)
 train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=1)
 auto_scale_lr = dict(base_batch_size=32)
+benchmark = dict(search={'optim_wrapper.optimizer.lr': [2e-3, 4e-3, 8e-3]})

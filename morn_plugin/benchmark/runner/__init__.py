@@ -1,0 +1,13 @@
+"""From a data set to the stored results of many methods; the page is made from these.
+
+- ``source``: the data set, a converter's folder or a config.
+- ``methods``: which methods there are, and which are chosen.
+- ``plan``: which runs that makes, how long they take, and what is left out for want of time.
+- ``probing``: how long an iteration takes.
+- ``cnn``: the CNN of each seed, and the files that it leaves for the methods.
+- ``cell``: one run of one method.
+- ``records``: what is done already, and with which settings.
+- ``bench``: all of it, in order.
+
+N images, C labels, D features.
+"""

@@ -1,0 +1,426 @@
+"""The whole of a benchmark: plan, CNN, searches, seeds, page. What is done is left alone."""
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import MODELS
+
+from ...apis.finding import read_own_config
+from ...datasets.cached import load_scores
+from ..page import PAGE, write_page
+from ..results import BenchmarkInfo, Group, RunResult, Side, load_result, save_info, save_result
+from .cell import Cell, linear_logits, run_cell
+from .cnn import (
+    FINETUNED,
+    FROZEN,
+    GIVEN,
+    Cnn,
+    cache_inputs,
+    choose_rate,
+    complete_config,
+    make_frozen,
+    replace_scores,
+    train_cnn,
+)
+from .methods import LEARNING_RATE, LINEAR, MAX_OWN, Method, find_methods
+from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_plan
+from .probing import SeenImage, probe_cnn, probe_method
+from .records import RECORD, describe_code, read_record
+from .source import SIDES, Source
+from .stages import OutOfTimeError, Stages, Task
+
+CNN = 'cnn'
+CNN_RATES = (2e-3, 4e-3, 8e-3)
+#: A training step of a network costs about three times its forward pass.
+TRAINING = 3
+CLOCK = 'seconds.json'
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a benchmark is made.
+
+    Attributes:
+        out: Folder of everything; what is there is gone on with.
+        cnn: Which CNN the methods stand on.
+        seeds: Of every method.
+        hours: What the plan is cut to, and after which no run is started. None: no limit.
+        max_epochs: Most epochs of any method.
+        workers: Runs at a time; 0 for runs in this process.
+        topk: k of exactly k labels. None: what the training images have on average.
+        command: Which the page names.
+        page: Folder of the page. None: ``page`` in ``out``.
+        resamples: Of the bootstrap over test images.
+        method_options: Changes of every method's config, for trials on small data.
+    """
+
+    out: Path
+    cnn: Cnn
+    seeds: int = 5
+    hours: float | None = None
+    max_epochs: int = 15
+    workers: int = 1
+    topk: int | None = None
+    command: str = ''
+    page: Path | None = None
+    resamples: int = 1000
+    method_options: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Bench:
+    """One benchmark.
+
+    Args:
+        source: The data.
+        methods: Those to compare.
+        options: How.
+    """
+
+    def __init__(self, source: Source, methods: Sequence[Method], options: Options) -> None:
+        self.source, self.options, self.out = source, options, options.out
+        self.topk = options.topk or source.mean_labels()
+        self.cnn_config: Config = complete_config(options.cnn, source)
+        self.is_frozen = options.cnn.kind == FROZEN
+        self.reference = LINEAR if self.is_frozen else CNN
+        self.methods = self._with_linear(methods)
+
+    def _with_linear(self, methods: Sequence[Method]) -> tuple[Method, ...]:
+        """Put the linear classifier first, which takes the CNN's place where that is frozen."""
+        others = [method for method in methods if method.name != LINEAR]
+        if len(others) == len(methods) and not self.is_frozen:
+            return tuple(others)
+        (linear,) = (method for method in find_methods() if method.name == LINEAR)
+        return (linear, *others)
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """What cached files hold beside scores, for all methods."""
+        found = {'features'}
+        for method in self.methods:
+            found |= set(self._inputs_of(method))
+        return tuple(sorted(found - {'scores'}))
+
+    def _inputs_of(self, method: Method) -> tuple[str, ...]:
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            head = MODELS.build(read_own_config(str(method.config), None).model).head
+        return head.inputs
+
+    # --- the plan ---
+
+    def probe(self) -> Costs:
+        """Time the CNN and every method; what finished runs took counts for more."""
+        image = probe_cnn(self.cnn_config)
+        self._leave_out_what_lacks_stages(image)
+        train = self.source.annotations['train']
+        runs = {
+            method.name: self._measured(method)
+            or probe_method(method, image, train, self.options.max_epochs)
+            for method in self.methods
+        }
+        return Costs(runs, self._cnn_seconds(image), self._disk_bytes(image))
+
+    def _leave_out_what_lacks_stages(self, image: SeenImage) -> None:
+        """Leave methods of several stages out where the CNN gives one."""
+        if len(image.stages) > 1:
+            return
+        lacking = [method for method in self.methods if 'stage_maps' in self._inputs_of(method)]
+        for method in lacking:
+            print(f'{method.name} is left out: it sees several stages, of which the CNN gives one.')
+        self.methods = tuple(method for method in self.methods if method not in lacking)
+        self.__dict__.pop('inputs', None)
+
+    def _measured(self, method: Method) -> float:
+        """Return the mean seconds of a method's finished runs; 0 without any."""
+        paths = [*self.out.glob(f'*/{method.name}/**/{RECORD}')]
+        seconds = [read_record(path.parent)['seconds'] for path in paths]
+        return sum(seconds) / len(seconds) if seconds else 0.0
+
+    def _cnn_seconds(self, image: SeenImage) -> float:
+        sides = {side: len(self.source.annotations[side]) for side in SIDES}
+        reading = sum(sides.values()) * image.seconds
+        if self.is_frozen:
+            return reading
+        training = TRAINING * sides['train'] * image.seconds * self.cnn_config.train_cfg.max_epochs
+        is_trained = self.options.cnn.kind == FINETUNED
+        runs = self.options.seeds + len(self.cnn_rates) - 1 if is_trained else 0
+        return self.options.seeds * reading + runs * training
+
+    def _disk_bytes(self, image: SeenImage) -> float:
+        num_images = sum(len(self.source.annotations[side]) for side in SIDES)
+        names = ('scores', *self.inputs)
+        files = self.options.seeds + self.is_frozen
+        return files * num_images * image.count_bytes(names, len(self.source.classes))
+
+    def plan(self, costs: Costs) -> Plan:
+        """Plan all runs, cut to the hours that there are."""
+        whole = make_plan(self.methods, self.options.seeds)
+        if self.options.hours is None:
+            return whole
+        keep = self.methods[0].name if self.is_frozen else ''
+        return fit_plan(whole, costs, self._workers, self.options.hours, keep)
+
+    @property
+    def cnn_rates(self) -> tuple[float, ...]:
+        """Learning rates of the CNN that are searched."""
+        said = self.cnn_config.get('benchmark') or {}
+        return tuple((said.get('search') or {}).get(LEARNING_RATE, CNN_RATES))
+
+    # --- what is run ---
+
+    def run(self) -> Path:
+        """Do what is left to do, and write the page.
+
+        Returns:
+            The page.
+        """
+        costs = self.probe()
+        plan = self.plan(costs)
+        print(describe_plan(plan, costs, self._workers), flush=True)
+        self.out.mkdir(parents=True, exist_ok=True)
+        hours = self.options.hours
+        stages = Stages(
+            plan.total_runs(),
+            estimate_seconds(plan, costs, 1),
+            self.options.workers,
+            self.out / 'runs.log',
+            None if hours is None else time.time() + 3600 * hours,
+        )
+        with self._clock(), stages.progress, suppress(OutOfTimeError):
+            self._run_all(plan, costs, stages)
+        for title, error in stages.failed.items():
+            print(f'Failed: {title}: {error}')
+        return self.write_page()
+
+    def describe_plan(self) -> str:
+        """Say what would be run, how long it takes and what it needs of the disk."""
+        costs = self.probe()
+        return describe_plan(self.plan(costs), costs, self._workers)
+
+    @property
+    def _workers(self) -> int:
+        """How many runs go on at a time."""
+        return max(1, self.options.workers)
+
+    def _run_all(self, plan: Plan, costs: Costs, stages: Stages) -> None:
+        first = [method for method in plan.methods if self.is_frozen and method.name == LINEAR]
+        self._prepare_inputs(stages)
+        self._run_methods(plan, first, costs, stages)
+        self._replace_scores(plan, first)
+        others = [method for method in plan.methods if method not in first]
+        others.sort(key=lambda method: costs.runs[method.name])  # when time is up, these are done
+        self._run_methods(plan, others, costs, stages)
+
+    def _prepare_inputs(self, stages: Stages) -> None:
+        """Make the cached files: of the frozen CNN, or of the CNN of every seed."""
+        with DefaultScope.overwrite_default_scope('mmpretrain'):
+            if self.is_frozen:
+                checkpoint = make_frozen(self.cnn_config, self.out / 'cnn' / FROZEN)
+                cache_inputs(self.cnn_config, checkpoint, self._inputs(FROZEN), self.inputs)
+                return
+        for seed in range(self.options.seeds):
+            checkpoint = self._cnn_checkpoint(seed)
+            cache_inputs(self.cnn_config, checkpoint, self._inputs(seed), self.inputs)
+            self._save_cnn(seed)
+
+    def _inputs(self, seed: int | str) -> Path:
+        name = seed if isinstance(seed, str) else f'seed_{seed}'
+        return self.out / 'inputs' / name
+
+    def _cnn_checkpoint(self, seed: int) -> Path:
+        """Return the CNN's checkpoint of a seed, after training it where it is to be trained."""
+        if self.options.cnn.kind == GIVEN:
+            return self.options.cnn.checkpoint_of(seed)
+        folders = {lr: self.out / 'cnn' / f'lr_{lr:g}' for lr in self.cnn_rates}
+        for lr, folder in folders.items():
+            train_cnn(self.cnn_config, folder / 'seed_0', lr, 0)
+        best = choose_rate({lr: folder / 'seed_0' for lr, folder in folders.items()})
+        folder = folders[best] / f'seed_{seed}'
+        train_cnn(self.cnn_config, folder, best, seed)
+        return folder / read_record(folder)['checkpoint']
+
+    def _save_cnn(self, seed: int) -> None:
+        """Keep the CNN's own predictions as a method among the others."""
+        sides = {}
+        for side in ('val', 'test'):
+            file = load_scores(self._inputs(seed) / f'scores_{side}.safetensors')
+            sides[side] = Side(file.annotations.targets(), file.scores > 0.5, file.scores)
+        origin = read_record(self._inputs(seed))['cnn_sha256']
+        result = RunResult(
+            method=CNN,
+            title='CNN',
+            tier='joint',
+            group='methods',
+            seed=seed,
+            provenance={**describe_code(), 'cnn_sha256': origin},
+            **sides,
+        )
+        save_result(self.out / 'runs' / CNN / f'seed_{seed}', result)
+
+    def _replace_scores(self, plan: Plan, linear: Sequence[Method]) -> None:
+        """Put the scores of the linear classifiers into files of each seed."""
+        for method in linear:
+            for seed in range(plan.most_seeds):
+                best, folder = self._best_trial(plan, method), self._inputs(seed)
+                cell = self._final_cell(plan, method, seed) if seed else best
+                origin = f'{read_record(self._inputs(FROZEN))["cnn_sha256"]}-linear-{seed}'
+                if is_done(cell) and not (folder / RECORD).is_file():
+                    logits = linear_logits(cell)
+                    replace_scores(self._inputs(FROZEN), logits, folder, origin)
+
+    def _run_methods(
+        self, plan: Plan, methods: Sequence[Method], costs: Costs, stages: Stages
+    ) -> None:
+        """Search every method on the first seed, then run the others."""
+        try:
+            for depth in range(1 + MAX_OWN):
+                searched = [method for method in methods if depth < count_depths(plan, method)]
+                cells = [cell for one in searched for cell in self._trials(plan, one, depth)]
+                stages.do([self._task(cell, costs) for cell in cells])
+        finally:
+            for method in methods:
+                self._keep_best(plan, method)
+
+        searched = [method for method in methods if self._done_trials(plan, method)]
+        cells = [
+            self._final_cell(plan, method, seed)
+            for seed in range(1, plan.most_seeds)
+            for method in searched
+            if seed < plan.seeds[method.name]
+        ]
+        stages.do([self._task(cell, costs) for cell in cells])
+
+    def _task(self, cell: Cell, costs: Costs) -> Task:
+        title = ', '.join(
+            [cell.method.name, f'seed {cell.seed}', *describe_settings(cell.settings)]
+        )
+        return Task(title, run_cell, (cell,), costs.runs[cell.method.name])
+
+    def _cell(self, method: Method, seed: int, settings: Mapping[str, Any], folder: Path) -> Cell:
+        is_linear = self.is_frozen and method.name == LINEAR
+        return Cell(
+            method,
+            seed,
+            settings,
+            folder,
+            self._inputs(FROZEN if is_linear else seed),
+            topk=self.topk,
+            max_epochs=self.options.max_epochs,
+            options=self.options.method_options,
+            keep_weights=is_linear,
+        )
+
+    def _trials(self, plan: Plan, method: Method, depth: int) -> list[Cell]:
+        """Return the trials of the setting that is searched at a depth; earlier ones are done."""
+        searches = plan.searches(method)
+        if not searches:
+            return [self._trial(method, {})]
+        settings = self._best_settings(plan, method, depth)
+        key, values = searches[depth]
+        return [self._trial(method, {**settings, key: value}) for value in values]
+
+    def _trial(self, method: Method, settings: Mapping[str, Any]) -> Cell:
+        name = '_'.join(describe_settings(settings)).replace(' ', '_') or 'as_configured'
+        folder = self.out / 'search' / method.name / name
+        return self._cell(method, 0, settings, folder)
+
+    def _best_settings(self, plan: Plan, method: Method, depth: int) -> dict[str, Any]:
+        """Return the best settings after the first searches, by F1_I on validation."""
+        settings: dict[str, Any] = {}
+        for earlier, (key, _) in enumerate(plan.searches(method)[:depth]):
+            done = [cell for cell in self._trials(plan, method, earlier) if is_done(cell)]
+            if done:
+                settings[key] = max(done, key=found_f1).settings[key]
+        return settings
+
+    def _best_trial(self, plan: Plan, method: Method) -> Cell:
+        """Return the trial whose settings all seeds get: the best of the last search."""
+        trials = self._done_trials(plan, method)
+        if not trials:
+            raise ValueError(f'{method.name}: no run of its search came to its end; see runs.log.')
+        num_settings = max(len(cell.settings) for cell in trials)
+        last = [cell for cell in trials if len(cell.settings) == num_settings]
+        return max(last, key=found_f1)
+
+    def _done_trials(self, plan: Plan, method: Method) -> list[Cell]:
+        """Return the runs of a method's search that are done."""
+        depths = range(count_depths(plan, method))
+        cells = [cell for depth in depths for cell in self._trials(plan, method, depth)]
+        return [cell for cell in cells if is_done(cell)]
+
+    def _keep_best(self, plan: Plan, method: Method) -> None:
+        """Make the best trial the run of the first seed, with all that was tried beside it."""
+        done = self._done_trials(plan, method)
+        if not done:
+            return
+        trials = [dict(cell.settings, F1_I=found_f1(cell)) for cell in done]
+        best = self._best_trial(plan, method)
+        result = replace(load_result(best.folder), trials=trials)
+        save_result(self.out / 'runs' / method.name / 'seed_0', result)
+
+    def _final_cell(self, plan: Plan, method: Method, seed: int) -> Cell:
+        settings = self._best_trial(plan, method).settings
+        folder = self.out / 'runs' / method.name / f'seed_{seed}'
+        return self._cell(method, seed, settings, folder)
+
+    @contextmanager
+    def _clock(self) -> Iterator[None]:
+        """Count the seconds of all attempts."""
+        path, start = self.out / CLOCK, time.monotonic()
+        before = json.loads(path.read_text()) if path.is_file() else 0.0
+        try:
+            yield
+        finally:
+            path.write_text(json.dumps(before + time.monotonic() - start))
+
+    # --- the page ---
+
+    def write_page(self) -> Path:
+        """Write the page from what was run, and return it."""
+        folder = self.options.page or self.out / 'page'
+        save_info(self.out / 'runs', self.describe())
+        write_page(self.out / 'runs', folder, self.options.resamples)
+        return folder / PAGE
+
+    def describe(self) -> BenchmarkInfo:
+        """Return what all runs share."""
+        train = self.source.annotations['train']
+        clock = self.out / CLOCK
+        return BenchmarkInfo(
+            title=self.source.title,
+            classes=self.source.classes,
+            training_counts=train.label_counts().tolist(),
+            num_training=len(train),
+            groups=[Group('methods', 'The methods', self.reference)],
+            topk=self.topk,
+            order=[self.reference, *(method.name for method in self.methods)],
+            command=self.options.command,
+            minutes=json.loads(clock.read_text()) / 60 if clock.is_file() else 0.0,
+        )
+
+
+def count_depths(plan: Plan, method: Method) -> int:
+    """Count the searches of a method, one after the other; without any there is one trial."""
+    return max(1, len(plan.searches(method)))
+
+
+def describe_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Name settings by the last part of their keys, such as ``'lr 0.001'``."""
+    return [f'{key.split(".")[-1]} {value}' for key, value in settings.items()]
+
+
+def is_done(cell: Cell) -> bool:
+    """Tell whether a run is done."""
+    return (cell.folder / RECORD).is_file()
+
+
+def found_f1(cell: Cell) -> float:
+    """Return F1_I on validation of a run that is done, percent."""
+    return float(read_record(cell.folder)['f1_image'])

@@ -1,0 +1,160 @@
+"""Which runs a benchmark makes, how long they take, and what goes where the time is short.
+
+Nothing here trains, reads a file or looks at the clock.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from .methods import LEARNING_RATE, Method, list_searches
+
+#: Seeds of methods of maps, whose runs are dear.
+MAP_SEEDS = 3
+#: Seeds that are left when time is short, before anything else goes.
+FEW_SEEDS = 3
+#: What `--hours` cuts, in this order.
+CUTS = (
+    f'seeds down to {FEW_SEEDS}, from the dearest method on',
+    "the methods' own settings, which stay as their configs have them",
+    'methods, the dearest first',
+    'seeds down to 1',
+)
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What a timed probe found, or finished runs: seconds of one process.
+
+    Attributes:
+        runs: Method to the seconds of one run.
+        cnn: Of everything that reads images.
+        bytes: Of all cached files together.
+    """
+
+    runs: Mapping[str, float]
+    cnn: float = 0.0
+    bytes: float = 0.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The runs of a benchmark.
+
+    Attributes:
+        methods: Those that are run.
+        seeds: Method to the number of its seeds.
+        searches_own: Whether the methods' own settings are searched beside the learning rate.
+        cut: What was left out for want of time, in words.
+    """
+
+    methods: tuple[Method, ...]
+    seeds: Mapping[str, int]
+    searches_own: bool = True
+    cut: tuple[str, ...] = field(default=())
+
+    @property
+    def most_seeds(self) -> int:
+        """The highest number of seeds of any method."""
+        return max(self.seeds.values(), default=0)
+
+    def searches(self, method: Method) -> list[tuple[str, tuple]]:
+        """Return the settings of a method that are searched, and their values."""
+        found = list_searches(method)
+        return [item for item in found if self.searches_own or item[0] == LEARNING_RATE]
+
+    def count_trials(self, method: Method) -> int:
+        """Count the runs of a method's search; without a search there is one."""
+        return max(1, sum(len(values) for _, values in self.searches(method)))
+
+    def count_runs(self, method: Method) -> int:
+        """Count the runs of a method; the best trial is the run of the first seed."""
+        return self.count_trials(method) + self.seeds[method.name] - 1
+
+    def total_runs(self) -> int:
+        """Count all runs."""
+        return sum(map(self.count_runs, self.methods))
+
+
+def make_plan(methods: tuple[Method, ...], num_seeds: int) -> Plan:
+    """Plan all methods with all seeds; methods of maps have at most three."""
+    seeds = {
+        method.name: min(num_seeds, MAP_SEEDS) if method.tier == 'maps' else num_seeds
+        for method in methods
+    }
+    return Plan(methods, seeds)
+
+
+def estimate_seconds(plan: Plan, costs: Costs, workers: int) -> float:
+    """Estimate how long a plan takes, its runs side by side."""
+    runs = sum(plan.count_runs(method) * costs.runs[method.name] for method in plan.methods)
+    return costs.cnn + runs / workers
+
+
+def fit_plan(plan: Plan, costs: Costs, workers: int, hours: float, keep: str) -> Plan:
+    """Cut a plan, in the order of ``CUTS``, until it fits into a time.
+
+    Args:
+        plan: The whole plan.
+        costs: Of its runs.
+        workers: Runs at a time.
+        hours: The time.
+        keep: The method that is never dropped, since the others are compared with it.
+
+    Returns:
+        The first plan that fits; the smallest where none does.
+    """
+    shorter = plan
+    for shorter in _shorten(plan, costs, keep):
+        if estimate_seconds(shorter, costs, workers) <= 3600 * hours:
+            break
+    return shorter
+
+
+def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
+    """Yield ever shorter plans, the whole one first."""
+    yield plan
+    dearest = sorted(plan.methods, key=lambda method: -costs.runs[method.name])
+
+    for method in dearest:
+        plan = _limit_seeds(plan, method, FEW_SEEDS)
+        yield plan
+
+    if any(len(list_searches(method)) > 1 for method in plan.methods):
+        plan = replace(plan, searches_own=False, cut=(*plan.cut, 'own settings: not searched'))
+        yield plan
+
+    for method in [method for method in dearest if method.name != keep]:
+        others = tuple(other for other in plan.methods if other is not method)
+        plan = replace(plan, methods=others, cut=(*plan.cut, f'{method.name}: not run'))
+        yield plan
+
+    for seeds in range(FEW_SEEDS - 1, 0, -1):
+        for method in plan.methods:
+            plan = _limit_seeds(plan, method, seeds)
+        yield plan
+
+
+def _limit_seeds(plan: Plan, method: Method, most: int) -> Plan:
+    seeds = plan.seeds[method.name]
+    if seeds <= most:
+        return plan
+    note = f'{method.name}: {most} seeds in place of {seeds}'
+    return replace(plan, seeds={**plan.seeds, method.name: most}, cut=(*plan.cut, note))
+
+
+def describe_plan(plan: Plan, costs: Costs, workers: int) -> str:
+    """Say what is run, how long it takes and what it needs of the disk."""
+    width = max((len(method.name) for method in plan.methods), default=0)
+    lines = [
+        f'  {method.name:{width}}  {method.tier:8}  {plan.count_trials(method)} trials, '
+        f'{plan.seeds[method.name]} seeds, {costs.runs[method.name]:6.0f} s a run'
+        for method in plan.methods
+    ]
+    minutes = math.ceil(estimate_seconds(plan, costs, workers) / 60)
+    total = (
+        f'{plan.total_runs()} runs, {workers} at a time: about {minutes} min, of which '
+        f'{costs.cnn / 60:.0f} min read images; {costs.bytes / 1e9:.1f} GB of cached files.'
+    )
+    cut = [f'Left out for want of time: {"; ".join(plan.cut)}.'] if plan.cut else []
+    return '\n'.join([*lines, total, *cut])

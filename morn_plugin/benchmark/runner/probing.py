@@ -1,0 +1,146 @@
+"""How long things take: a few batches of each method, and a few images through the CNN, timed."""
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from mmengine.registry import DefaultScope
+from mmpretrain.registry import DATASETS, MODELS
+from torch import Tensor
+from torch.utils.data import default_collate
+
+from ...apis.finding import read_own_config
+from ...datasets.annotations import Annotations
+from .cell import Shapes, fit_config
+from .methods import Method
+
+BATCHES, WARM = 3, 1
+IMAGES = 8
+#: Training images that a method which is fitted as a whole is timed on; its cost grows with the
+#: square of their number.
+FITTED = 512
+#: Seconds of a run beside its batches: building, predicting, writing.
+START = 3.0
+BYTES = dict(scores=4, logits=4, features=4, feature_map=2, stage_maps=2)
+
+
+@dataclass(frozen=True)
+class SeenImage:
+    """What a CNN makes of one image.
+
+    Attributes:
+        seconds: Forward, reading included.
+        stages: Shapes (D, H, W) of its maps, the last one last.
+    """
+
+    seconds: float
+    stages: tuple[tuple[int, int, int], ...]
+
+    def count_numbers(self, name: str, num_classes: int) -> int:
+        """Count the numbers of an input."""
+        if name in ('scores', 'logits'):
+            return num_classes
+        if name == 'features':
+            return self.stages[-1][0]
+        maps = self.stages if name == 'stage_maps' else self.stages[-1:]
+        return int(sum(np.prod(shape) for shape in maps))
+
+    def count_bytes(self, inputs: tuple[str, ...], num_classes: int) -> int:
+        """Count the bytes of an image in a cached file."""
+        return sum(BYTES[name] * self.count_numbers(name, num_classes) for name in inputs)
+
+    def shapes(self, num_classes: int) -> Shapes:
+        """Return what cached files will hold."""
+        return Shapes(num_classes, self.stages[-1][0], tuple(shape[0] for shape in self.stages))
+
+
+@torch.no_grad()
+def probe_cnn(cfg: Config) -> SeenImage:
+    """Let the CNN see a few test images.
+
+    Args:
+        cfg: Its completed config.
+    """
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+        model = MODELS.build(cfg.model).eval()
+        start = time.monotonic()
+        rows = [dataset[index % len(dataset)] for index in range(IMAGES)]
+        batch = model.data_preprocessor(
+            dict(inputs=default_collate([row['inputs'] for row in rows]), data_samples=None)
+        )
+        maps = model.extract_feat(batch['inputs'], stage='backbone')
+        seconds = (time.monotonic() - start) / IMAGES
+    return SeenImage(seconds, tuple(tuple(part.shape[1:]) for part in maps))
+
+
+def probe_method(method: Method, image: SeenImage, train: Annotations, max_epochs: int) -> float:
+    """Estimate the seconds of one run of a method, from a few batches of noise.
+
+    Args:
+        method: The method.
+        image: What it sees of an image.
+        train: The training annotations.
+        max_epochs: Most epochs of any method.
+    """
+    cfg = read_own_config(str(method.config), None)
+    fit_config(cfg, image.shapes(len(train.classes)), topk=1)
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        model = MODELS.build(cfg.model)
+    decoder: Any = model.head.decoder
+
+    seconds = 0.0
+    if decoder.needs_training_labels:
+        number = min(FITTED, len(train)) if decoder.prepares_from else len(train)
+        arrays = {
+            name: value.numpy()
+            for name, value in make_noise(decoder.prepares_from, number, image, train).items()
+        }
+        start = time.monotonic()
+        decoder.prepare(train.classes, train.targets()[:number], **arrays)
+        seconds = (time.monotonic() - start) * (len(train) / number) ** 2
+    if cfg.train_cfg.get('type') is not None:  # no iterations
+        return START + seconds
+
+    batch_size = cfg.train_dataloader.batch_size
+    epochs = min(cfg.train_cfg.max_epochs, max_epochs)
+    batches = epochs * math.ceil(len(train) / batch_size)
+    return START + seconds + batches * _time_batch(model, image, train, batch_size)
+
+
+def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: int) -> float:
+    """Time a training step on noise: forward, backward, an optimiser."""
+    inputs = make_noise(model.head.inputs, batch_size, image, train)
+    rows = [index % len(train) for index in range(batch_size)]
+    target = torch.from_numpy(train.targets()[rows]).float()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
+    model.train()
+
+    start = 0.0
+    for batch in range(WARM + BATCHES):
+        if batch == WARM:
+            start = time.monotonic()
+        optimizer.zero_grad()
+        losses: dict[str, Tensor] = model.head.loss_from(inputs, target)
+        torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
+        optimizer.step()
+    return (time.monotonic() - start) / BATCHES
+
+
+def make_noise(
+    names: tuple[str, ...], number: int, image: SeenImage, train: Annotations
+) -> dict[str, Any]:
+    """Draw inputs of a number of images."""
+    num_classes = len(train.classes)
+    flat = dict(scores=(num_classes,), logits=(num_classes,), features=image.stages[-1][:1])
+    found: dict[str, Any] = {}
+    for name in names:
+        if name == 'stage_maps':
+            found[name] = tuple(torch.rand(number, *shape) for shape in image.stages)
+        else:
+            found[name] = torch.rand(number, *flat.get(name, image.stages[-1]))
+    return found

@@ -1,0 +1,109 @@
+"""What is done, and with which settings: a step is done once, and one that was stopped is resumed.
+
+The folder of a step holds ``settings.json``, written first, and ``record.json``, written last.
+Settings are all that decides the outcome but the code.
+"""
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from mmengine.config import Config
+
+from ...utils.files import atomic_write
+from ...utils.layout import find_root
+from ...version import __version__
+
+SETTINGS, RECORD = 'settings.json', 'record.json'
+
+
+def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
+    """Tell whether a step is still to do; note the settings of one that is not yet begun.
+
+    Raises:
+        ValueError: If it was begun with other settings, or with none that are known.
+    """
+    path = folder / SETTINGS
+    expected = json.loads(json.dumps(settings))
+    if path.is_file():
+        _compare(path, json.loads(path.read_text(encoding='utf-8')), expected)
+        return not (folder / RECORD).is_file()
+
+    if folder.is_dir() and any(folder.iterdir()):
+        raise ValueError(
+            f'{folder}: holds files but no {SETTINGS}, so that nobody knows how they were made. '
+            'Remove the folder to make it anew.'
+        )
+    _write(path, expected)
+    return True
+
+
+def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raise unless a step was begun with the settings that it has now; names those that differ."""
+    if found == expected:
+        return
+    keys = sorted(found.keys() | expected.keys())
+    changed = ', '.join(
+        f'expected {key}={expected.get(key)!r}, but got {found.get(key)!r}'
+        for key in keys
+        if found.get(key) != expected.get(key)
+    )
+    raise ValueError(
+        f'{path}: this step was begun with other settings: {changed}. '
+        'Remove the folder to make it anew, or choose another --out.'
+    )
+
+
+def finish(folder: Path, seconds: float, **more: Any) -> None:
+    """Write the record of a step, which says that it is done."""
+    _write(folder / RECORD, dict(seconds=round(seconds, 1), **describe_code(), **more))
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Read what a finished step left.
+
+    Raises:
+        FileNotFoundError: If it is not finished.
+    """
+    path = folder / RECORD
+    if not path.is_file():
+        raise FileNotFoundError(f'{folder}: expected {RECORD}, but this step is not done.')
+    return json.loads(path.read_text(encoding='utf-8'))
+
+
+def describe_code() -> dict[str, str]:
+    """Return the versions of the code and of what computes, and the processor."""
+    return dict(
+        commit=_commit(), version=__version__, torch=torch.__version__, machine=platform.machine()
+    )
+
+
+def _commit() -> str:
+    """Name the commit of the code, with a plus if files differ from it."""
+    git = ['git', '-C', str(find_root())]
+    try:
+        name = subprocess.check_output([*git, 'rev-parse', '--short=9', 'HEAD'], text=True)
+        changed = subprocess.check_output([*git, 'status', '--porcelain', '-uno'], text=True)
+    except (OSError, subprocess.CalledProcessError):
+        return 'unknown'
+    return name.strip() + '+' * bool(changed.strip())
+
+
+def hash_config(cfg: Config) -> str:
+    """Return the SHA-256 of a config's text, in which no path of the machine stands.
+
+    What a config says of its search decides which runs there are, not how one comes out.
+    """
+    settings = {key: value for key, value in cfg.to_dict().items() if key != 'benchmark'}
+    text = Config(settings).dump().replace(str(find_root()), '')
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _write(path: Path, content: Mapping[str, Any]) -> None:
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=1).encode() + b'\n')

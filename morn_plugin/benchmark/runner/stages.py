@@ -1,0 +1,140 @@
+"""Runs tasks side by side, shows what is left of them, and stops starting more when time is up."""
+
+import multiprocessing
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+
+@dataclass(frozen=True)
+class Task:
+    """A call that some process makes.
+
+    Attributes:
+        title: What is shown of it.
+        function: Importable.
+        arguments: Of the function.
+        seconds: That it is expected to take.
+    """
+
+    title: str
+    function: Callable[..., Any]
+    arguments: tuple[Any, ...]
+    seconds: float = 0.0
+
+
+class OutOfTimeError(Exception):
+    """The time that was given is over: what runs comes to its end, nothing more is started."""
+
+
+class Stages:
+    """Does lists of tasks, with a bar for all of them.
+
+    Args:
+        total: Tasks in all.
+        seconds: That all of them are expected to take.
+        workers: Processes, each of one thread. 0: in this process, one after the other.
+        log: File that gets the output of the processes.
+        deadline: Time, as ``time.time()`` says it, after which no task is started. Defaults to
+            None, never.
+    """
+
+    def __init__(
+        self, total: int, seconds: float, workers: int, log: Path, deadline: float | None = None
+    ) -> None:
+        self.workers, self.log, self.deadline = workers, log, deadline
+        self.seconds_left = seconds
+        #: Title of a task to what it failed of; the others go on.
+        self.failed: dict[str, str] = {}
+        columns = (
+            TextColumn('{task.description}'),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+        )
+        self.progress = Progress(*columns, disable=workers == 0)
+        self._bar = self.progress.add_task('', total=total)
+
+    def do(self, tasks: Sequence[Task]) -> None:
+        """Do tasks, as many at a time as there are workers.
+
+        A task that fails is noted in ``failed``.
+
+        Raises:
+            OutOfTimeError: If the deadline came before the last of them was started.
+        """
+        if self.workers == 0:
+            for task in tasks:
+                self._check_time()
+                with self._noted(task):
+                    task.function(*task.arguments)
+                self._show(task)
+            return
+
+        spawn = multiprocessing.get_context('spawn')
+        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (str(self.log),))
+        try:
+            for task in self._run(pool, tasks):
+                self._show(task)
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _run(self, pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Task]:
+        """Yield tasks as they are done, starting one whenever a process is free."""
+        waiting, running = list(tasks), dict[Future, Task]()
+        while waiting or running:
+            while waiting and len(running) < self.workers and not self._is_late():
+                task = waiting.pop(0)
+                running[pool.submit(task.function, *task.arguments)] = task
+            if not running:
+                self._check_time()
+            done, _ = wait(running, return_when=FIRST_COMPLETED)
+            for future in done:
+                task = running.pop(future)
+                with self._noted(task):
+                    future.result()
+                yield task
+
+    @contextmanager
+    def _noted(self, task: Task) -> Iterator[None]:
+        """Let the others go on where a task fails."""
+        try:
+            yield
+        except Exception as error:  # whatever a method raises for data that it was not made for
+            self.failed[task.title] = f'{type(error).__name__}: {error}'
+            print(f'{task.title} failed: {error}', flush=True)
+
+    def _is_late(self) -> bool:
+        return self.deadline is not None and time.time() > self.deadline
+
+    def _check_time(self) -> None:
+        if self._is_late():
+            raise OutOfTimeError
+
+    def _show(self, task: Task) -> None:
+        self.seconds_left = max(0.0, self.seconds_left - task.seconds)
+        left = f'{self.seconds_left / max(1, self.workers) / 60:.0f} min left'
+        self.progress.update(self._bar, advance=1, description=f'{task.title}; about {left}')
+        if not self.progress.console.is_terminal and not self.progress.disable:
+            state = self.progress.tasks[self._bar]
+            print(f'{state.completed:.0f}/{state.total:.0f} {state.description}', flush=True)
+
+
+def use_one_core(log: str) -> None:
+    """Set up a process for tasks of one core: one thread, its output in a file."""
+    from ...engine.safe_loading import force_weights_only
+
+    torch.set_num_threads(1)
+    os.environ['OMP_NUM_THREADS'] = '1'  # of the tools that it calls
+    force_weights_only()
+    file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(file, 1)
+    os.dup2(file, 2)
