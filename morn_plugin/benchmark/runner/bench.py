@@ -360,9 +360,10 @@ class Bench:
         done = self._done_trials(plan, method)
         if not done:
             return
-        trials = [dict(cell.settings, F1_I=found_f1(cell)) for cell in done]
+        trials = [dict(shorten_keys(cell.settings), F1_I=found_f1(cell)) for cell in done]
         best = self._best_trial(plan, method)
-        result = replace(load_result(best.folder), trials=trials)
+        settings = shorten_keys(best.settings)
+        result = replace(load_result(best.folder), settings=settings, trials=trials)
         save_result(self.out / 'runs' / method.name / 'seed_0', result)
 
     def _final_cell(self, plan: Plan, method: Method, seed: int) -> Cell:
@@ -412,8 +413,18 @@ def count_depths(plan: Plan, method: Method) -> int:
 
 
 def describe_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Name settings by the last part of their keys, such as ``'lr 0.001'``."""
-    return [f'{key.split(".")[-1]} {value}' for key, value in settings.items()]
+    """Write settings out, such as ``'lr 0.001'``."""
+    return [f'{name} {value}' for name, value in shorten_keys(settings).items()]
+
+
+def shorten_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Name settings by the last part of their keys.
+
+    Examples:
+        >>> shorten_keys({'optim_wrapper.optimizer.lr': 0.001})
+        {'lr': 0.001}
+    """
+    return {key.rpartition('.')[2]: value for key, value in settings.items()}
 
 
 def is_done(cell: Cell) -> bool:
