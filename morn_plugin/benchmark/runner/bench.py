@@ -144,6 +144,9 @@ class Bench:
         return sum(seconds) / len(seconds) if seconds else 0.0
 
     def _cnn_seconds(self, image: SeenImage) -> float:
+        """Estimate what is left of reading images, by a network or to train it."""
+        if (self._inputs(FROZEN if self.is_frozen else self.options.seeds - 1) / RECORD).is_file():
+            return 0.0
         sides = {side: len(self.source.annotations[side]) for side in SIDES}
         reading = sum(sides.values()) * image.seconds
         if self.is_frozen:

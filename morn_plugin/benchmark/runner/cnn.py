@@ -61,7 +61,7 @@ class Cnn:
 
 def complete_config(cnn: Cnn, source: Source) -> Config:
     """Point the CNN's config at a data set."""
-    cfg = Config.fromfile(cnn.config)
+    cfg = Config.fromfile(cnn.config.resolve())  # paths in it follow from its own
     cfg.merge_from_dict(dict(cnn.options))
     for side in SIDES:
         part = next(innermost(cfg[f'{side}_dataloader'].dataset))
