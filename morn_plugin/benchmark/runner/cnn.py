@@ -5,6 +5,7 @@ ImageNet weights stays frozen, so that images are read once, and a linear classi
 is trained for each seed in its place.
 """
 
+import copy
 import json
 import subprocess
 import sys
@@ -110,7 +111,7 @@ def make_frozen(cfg: Config, folder: Path) -> Path:
     if not begin(folder, dict(config_sha256=hash_config(cfg))):
         return path
     torch.manual_seed(0)
-    model = MODELS.build(cfg.model)
+    model = MODELS.build(copy.deepcopy(cfg.model))  # building changes what it builds from
     MMLogger.get_current_instance().setLevel('WARNING')  # else it says how each tensor came about
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
