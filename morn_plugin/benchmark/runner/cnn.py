@@ -150,7 +150,7 @@ def cache_inputs(
             side,
             *flags,
             '--work-dir',
-            folder / 'start',
+            folder / 'log',  # where a tool leaves its own copy of the config, changed
             log=folder / 'log.txt',
         )
     finish(folder, time.monotonic() - start, cnn_sha256=sha256(checkpoint))
