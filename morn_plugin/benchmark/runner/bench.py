@@ -196,7 +196,7 @@ class Bench:
             self.out / 'runs.log',
             None if hours is None else time.time() + 3600 * hours,
         )
-        with self._clock(), stages.progress, suppress(OutOfTimeError):
+        with self._clock(), stages, suppress(OutOfTimeError):
             self._run_all(plan, costs, stages)
         for title, error in stages.failed.items():
             print(f'Failed: {title}: {error}')

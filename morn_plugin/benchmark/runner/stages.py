@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +80,24 @@ class Stages:
                 self._show(task)
             return
 
+        for task in self._run(self._pool, tasks):
+            self._show(task)
+
+    @cached_property
+    def _pool(self) -> ProcessPoolExecutor:
+        """The processes, which stay from one list of tasks to the next."""
         spawn = multiprocessing.get_context('spawn')
-        pool = ProcessPoolExecutor(self.workers, spawn, use_one_core, (str(self.log),))
-        try:
-            for task in self._run(pool, tasks):
-                self._show(task)
-        finally:
-            pool.shutdown(cancel_futures=True)
+        return ProcessPoolExecutor(self.workers, spawn, use_one_core, (str(self.log),))
+
+    def __enter__(self) -> 'Stages':
+        self.progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Let the processes end what they are at, and start nothing more."""
+        self.progress.stop()
+        if '_pool' in self.__dict__:
+            self._pool.shutdown(cancel_futures=True)
 
     def _run(self, pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Task]:
         """Yield tasks as they are done, starting one whenever a process is free."""
