@@ -9,6 +9,12 @@ import pytest
 import torch
 from tools_helpers import ROOT, SLICE, run_in_process
 
+from morn_plugin.benchmark.figures import COLUMNS, Ranking, compute_figures
+from morn_plugin.benchmark.results import load_result
+from morn_plugin.benchmark.runner.cell import Cell, run_cell
+from morn_plugin.benchmark.runner.methods import Method
+from morn_plugin.benchmark.runner.records import finish
+
 FILE = ROOT / 'tests' / 'data' / 'own_methods.py'
 SIZE = '(32, 32)'
 CONFIG = """
@@ -157,6 +163,21 @@ def test_the_whole_chain(name, cnn, tmp_path, monkeypatch, capfd):
     found = json.loads(out.read_text())
     for key in ('per-image/f1-score', 'per-label/f1-score'):
         assert found[key] == pytest.approx(expected[key], abs=1.0)  # maps are kept in float16
+
+    # One cell of the benchmark, which is the same training on the same cache.
+    check_cell_of_benchmark(name, cached_config, cached, tmp_path / 'cell', expected)
+
+
+def check_cell_of_benchmark(name, config, cached, folder, expected):
+    """Run a method from outside as the benchmark does; ``expected`` is what test.py said of it."""
+    method = Method(name, config, 'maps' if name == 'feature_map' else 'features', name)
+    finish(cached, 0.0, cnn_sha256='of the test')
+    run_cell(Cell(method, seed=0, settings={}, folder=folder, inputs=cached))
+    result = load_result(folder)
+    decided = compute_figures(result.test.labels, result.test.targets, Ranking.of(result.test))
+    figures = dict(zip(COLUMNS, decided, strict=True))
+    assert figures['F1_I'] == pytest.approx(expected['per-image/f1-score'], abs=1e-3)
+    assert figures['F1_L'] == pytest.approx(expected['per-label/f1-score'], abs=1e-3)
 
 
 def test_a_wrong_input_is_named():

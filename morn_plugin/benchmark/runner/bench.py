@@ -251,7 +251,7 @@ class Bench:
 
     def _save_cnn(self, seed: int) -> None:
         """Keep the CNN's own predictions as a method among the others."""
-        sides = {}
+        sides: dict[str, Any] = {}
         for side in ('val', 'test'):
             file = load_scores(self._inputs(seed) / f'scores_{side}.safetensors')
             sides[side] = Side(file.annotations.targets(), file.scores > 0.5, file.scores)
