@@ -161,6 +161,10 @@ def sample_input(inferencer: MultiLabelInferencer, images: list[str]) -> Tensor:
     return inferencer.model.data_preprocessor(batch, False)['inputs'].detach()
 
 
+# Kernels on a GPU take so many images at a time, which tracing on one finds out.
+MAX_BATCH = 65_535
+
+
 def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedProgram:
     """Trace the model to a ``torch.export`` program whose number of images is free.
 
@@ -175,7 +179,7 @@ def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedP
         ValueError: If the model cannot be traced so; names its backbone.
     """
     model.requires_grad_(False)
-    number = torch.export.Dim('batch', min=1)
+    number = torch.export.Dim('batch', min=1, max=MAX_BATCH)
     try:
         with number_from_shapes(), torch.no_grad():
             return torch.export.export(model, (images,), dynamic_shapes={'images': {0: number}})
