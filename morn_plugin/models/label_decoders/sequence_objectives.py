@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 from ...utils.checks import check_choice
@@ -131,12 +130,9 @@ class CandidatePool(SequenceObjective):
     def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; one step more than the most labels of the batch."""
         pool = target == 1
-        knows_any = (target >= 0).any(dim=1)[:, None, None]
 
         def loss(step_logits: Tensor, step_labels: Tensor) -> Tensor:
-            # Where every label is ignored, the empty pool does not mean that the image has none.
-            learning = torch.where(knows_any, step_logits, step_logits.detach())
-            return candidate_pool_loss(learning, step_labels, target, self.form, self.average)
+            return candidate_pool_loss(step_logits, step_labels, target, self.form, self.average)
 
         num_steps = int(pool.sum(dim=1).max()) + 1
         return TrainingRun(num_steps, partial(pick_from_pool, pool=pool), loss)

@@ -32,7 +32,8 @@ def candidate_pool_loss(
     Args:
         step_logits: (N, T, C + 1).
         step_labels: (N, T), the candidate picked at each step, END after the last.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is punished for naming it.
+        target: (N, C); 1 true, 0 false, -1 ignored: no step is punished for naming it, and an image
+            with no other label teaches nothing.
         form: ``'likelihood'``: the negative log-likelihood of the candidate picked, by a softmax
             over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, positive
             being what the pool holds at that step, summed over symbols.
@@ -58,5 +59,7 @@ def candidate_pool_loss(
 
     pool = right_symbols(step_labels, target).to(step_logits.dtype)
     losses = F.binary_cross_entropy_with_logits(step_logits, pool, reduction='none')
-    known = F.pad(~ignored, (0, 1), value=True)[:, None]  # (N, 1, C + 1)
+    # Where every label is ignored, an empty pool does not mean that the image has none.
+    knows_any = (~ignored).any(dim=1, keepdim=True)
+    known = torch.cat([~ignored, knows_any], dim=1)[:, None]  # (N, 1, C + 1)
     return average_steps(torch.where(known, losses, 0).sum(dim=2), counts, average)

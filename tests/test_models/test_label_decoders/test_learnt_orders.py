@@ -104,7 +104,8 @@ def bce_against_the_pool(logits, symbols):
     for z, said, truth in zip(logits, symbols.tolist(), TARGETS, strict=True):
         for step in range(len(true_labels(truth)) + 1):
             left = [label for label in true_labels(truth) if label not in said[:step]] or [END]
-            known = [*(truth >= 0).nonzero()[:, 0].tolist(), END]
+            known = (truth >= 0).nonzero()[:, 0].tolist()
+            known += [END] if known else []  # else nothing is known, nor that there is none
             for symbol in known:
                 sign = 1 if symbol in left else -1
                 total = total - F.logsigmoid(sign * z[step, symbol])

@@ -76,8 +76,10 @@ def naive_completion(logits, labels, target, temperature=0.0):
 
 
 def naive_pool_bce(logits, labels, target):
-    total = torch.zeros((), dtype=logits.dtype)
+    total = 0 * logits.sum()  # has a gradient even where nothing counts
     for z, symbols, right, _ in naive_steps(logits, labels, target):
+        if len(symbols) == 1:  # every label is ignored: nothing is known, nor that there is none
+            continue
         for symbol in symbols:
             total = total - F.logsigmoid(z[symbol] if symbol in right else -z[symbol])
     return total / len(logits)
