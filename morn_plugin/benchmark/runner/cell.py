@@ -135,6 +135,7 @@ def run_cell(cell: Cell) -> float:
     start = time.monotonic()
     _clear(cell.folder)
     model = train(cfg, cell)
+    settle_decision(model.head, cell.topk)
     result = RunResult(
         method=cell.method.name,
         title=cell.method.title,
@@ -178,6 +179,20 @@ def train(cfg: Config, cell: Cell) -> Any:
         model.load_state_dict(content['state_dict'])
     shutil.rmtree(work_dir)
     return model.eval().cpu()
+
+
+def settle_decision(head: Any, topk: int) -> None:
+    """Let a method name the k best labels whose scores only rank, and that has no other decision.
+
+    So the papers of TagProp and 2PKNN do; 0.5 would mean nothing.
+
+    Args:
+        head: A :class:`DecisionHead`.
+        topk: k.
+    """
+    has_decision = head.decision is not None or head.thr is not None or head.topk is not None
+    if head.has_threshold and not head.has_probability and not has_decision:
+        head.topk = topk
 
 
 @torch.inference_mode()
