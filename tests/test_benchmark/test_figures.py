@@ -183,6 +183,15 @@ def test_habits_by_hand():
     paths = np.array([[0, 0, 1], [2, -1, -1]])
     side = Side(labels.astype(np.int8), labels, paths=paths)
     assert describe_habits(side) == dict(empty=50, labels=1, distinct=1.5, repeats=50)
+    full = Side(np.ones((3, 2), np.int8), np.array([[True, False], [True, True], [True, False]]))
+    assert describe_habits(full)['empty'] == 0
     assert all(np.isnan(value) for value in path_habits(None))
     assert all(np.isnan(value) for value in path_habits(paths[:, :1]))
     assert np.isnan(path_habits(np.array([[1, -1]]))[1])
+
+
+def test_a_label_that_is_right_once_counts_for_n_plus():
+    targets = np.array([[1, 0], [1, 1], [0, 1]], dtype=np.int8)
+    labels = np.array([[True, False], [False, False], [False, False]])
+    figures = dict(zip(COLUMNS, compute_figures(labels, targets, Ranking(0.0, 0.0)), strict=True))
+    assert figures['N+'] == 1

@@ -39,6 +39,13 @@ def test_differences_that_are_all_the_same():
     assert paired_test(values + 1, values) == SeedTest(1.0, 1.0, 1.0, 0.0, 3)
 
 
+def test_two_seeds_are_enough():
+    found = paired_test(np.array([3.0, 5.0]), np.array([1.0, 2.0]))
+    t = 2.5 / 0.5  # mean of 2 and 3, by the standard error
+    assert found.p_value == pytest.approx(1 - 2 / math.pi * math.atan(t))  # Cauchy's, two-sided
+    assert found.num_seeds == 2
+
+
 def test_one_seed_has_a_difference_and_nothing_else():
     found = paired_test(np.array([3.0]), np.array([1.0]))
     assert (found.difference, found.num_seeds) == (2.0, 1)

@@ -86,7 +86,8 @@ def test_a_data_set_of_whole_batches_is_seeded_by_the_first_of_each():
     assert [index for index, *_ in batches] == order
     for first in range(0, 10, 3):
         seed_all(5, 0, order[first])
-        assert tuple(batches[first][1:]) == draw_now()
+        for place in range(first, min(first + 3, 10)):
+            assert tuple(batches[place][1:]) == draw_now()
 
 
 def test_a_data_set_is_wrapped_once():

@@ -10,8 +10,10 @@ from sklearn.metrics import f1_score
 from morn_plugin.evaluation.calibration import (
     MEASURES,
     SCOPES,
+    _best,
     choose_scope,
     choose_thresholds,
+    cut_points,
     global_threshold,
     label_thresholds,
     predict_held_out,
@@ -212,6 +214,34 @@ def test_precision_prefers_the_scope_that_reaches_the_floor():
     assert choice.held_out['label'] < 80
     assert 'right labels at a precision of' in choice.reason
     assert '80 % are wanted' in choice.reason
+
+
+def test_of_two_scopes_that_reach_the_floor_the_one_with_more_right_labels_is_taken():
+    targets = np.tile([[1, 1], [1, 0], [0, 1], [0, 0]], (10, 1))
+    # The second label's scores are on another scale, so that one threshold loses it or errs.
+    scores = np.where(targets > 0, 0.9, 0.6) * np.array([1.0, 0.5])
+    choice = choose_scope(scores, targets, 'precision', 0.6)
+    assert choice.scope == 'label'
+    assert choice.reason.startswith('A threshold for each label: ')
+    assert min(choice.held_out.values()) >= 60
+
+
+def test_the_reason_names_what_is_taken():
+    scores, targets = make_data(0, size=(30, 4))
+    for measure in ('per-label-f1', 'per-image-f1'):
+        choice = choose_scope(scores, targets, measure)
+        title = dict(label='A threshold for each label', global_='One threshold for all labels')
+        assert choice.reason.startswith(title[choice.scope.replace('global', 'global_')])
+
+
+def test_cuts_lie_between_neighbours_and_below_the_lowest():
+    assert cut_points(np.float32([0.5, 0.25, 0.75])).tolist() == [0.75, 0.625, 0.375, 0.125]
+    assert cut_points(np.float32([1.0])).tolist() == [1.0, 0.5]
+
+
+def test_the_best_place_and_its_f1():
+    place, value = _best(np.array([0.5, 1.0, 0.0]), np.array([0.5, 0.5, 0.0]))
+    assert (place, value) == (1, pytest.approx(2 / 3))
 
 
 def test_few_images_get_one_threshold():

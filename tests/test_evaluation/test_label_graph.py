@@ -5,7 +5,9 @@ import pytest
 
 from morn_plugin.evaluation.label_graph import (
     build_label_graph,
+    choose_edges,
     describe_structure,
+    list_transitions,
     structure_share,
 )
 
@@ -107,3 +109,35 @@ def test_unknown_rows_are_nan_and_bad_paths_refused():
         build_label_graph(np.array([[0, -1], [-1, -1]]), np.zeros((1, 3)))
     with pytest.raises(ValueError, match='at least 2 steps'):
         build_label_graph(np.array([[0], [1]]), np.zeros((1, 3)))
+
+
+def test_transitions_are_listed_the_most_frequent_first():
+    paths = np.array([[0, 1, 0], [0, 1, 2], [0, 1, 1]])
+    targets = np.array([[1, 1, 0], [1, 0, 1]])
+    graph = build_label_graph(paths, targets)
+    rows = list_transitions(graph, ['a', 'b', 'c'], min_count=1)
+    assert [(row['label'], row['next'], row['count']) for row in rows] == [
+        ('a', 'b', 3),
+        ('b', 'a', 1),
+        ('b', 'b', 1),
+        ('b', 'c', 1),
+    ]
+    first, _, itself, never = rows
+    assert (first['probability'], first['expected'], first['lift']) == (1.0, 0.5, 2.0)
+    assert itself['expected'] == 0
+    assert (never['expected'], never['lift']) == (0.0, None)  # never together in training
+    assert list_transitions(graph, ['a', 'b', 'c'], min_count=2) == rows[:1]
+
+
+def test_edges_are_those_that_co_occurrence_does_not_explain():
+    def row(label, following, count, probability, expected):
+        return dict(
+            label=label, next=following, count=count, probability=probability, expected=expected
+        )
+
+    itself = row('a', 'a', 90, 0.9, 0.0)
+    explained = row('a', 'b', 50, 0.5, 0.6)
+    weak, strong = row('b', 'c', 10, 0.5, 0.25), row('c', 'a', 10, 0.5, None)
+    rows = [itself, explained, weak, strong]
+    assert choose_edges(rows, 4) == [strong, weak]
+    assert choose_edges(rows, 1) == [strong]

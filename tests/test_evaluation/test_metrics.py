@@ -481,3 +481,7 @@ def test_options_that_exclude_each_other(options):
 def test_topk_above_the_number_of_classes_is_an_error():
     with pytest.raises(ValueError, match='`topk`'):
         evaluate(np.zeros((2, 3)), np.zeros((2, 3)), 'PerLabelF1', topk=4)
+
+
+def test_results_are_collected_on_the_cpu_unless_asked():
+    assert METRICS.build(dict(type='PerLabelF1')).collect_device == 'cpu'

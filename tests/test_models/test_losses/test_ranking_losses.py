@@ -71,8 +71,8 @@ def naive_zlpr(logits, target):
     return total / len(logits)
 
 
-def naive_two_way(logits, target):
-    """Both directions with temperatures 4 (true) and 1 (false)."""
+def naive_two_way(logits, target, positive=4, negative=1):
+    """Both directions with temperatures of true and of false labels."""
     total = torch.zeros((), dtype=logits.dtype)
     for z, truths in ((logits, target), (logits.T, target.T)):
         values = []
@@ -83,8 +83,8 @@ def naive_two_way(logits, target):
             if not false:
                 values.append(torch.zeros((), dtype=z.dtype))
                 continue
-            low = 4 * (-row[true] / 4).exp().sum().log()
-            high = row[false].exp().sum().log()
+            low = positive * (-row[true] / positive).exp().sum().log()
+            high = negative * (row[false] / negative).exp().sum().log()
             values.append(torch.log1p((high + low).exp()))
         if values:
             total = total + torch.stack(values).mean()
@@ -279,6 +279,15 @@ def test_label_loss_takes_them_as_they_are(name):
 def test_they_are_registered(cfg):
     logits, target = make_case()
     assert bool(MODELS.build(cfg)(logits, target).isfinite())
+
+
+def test_two_way_takes_its_temperatures():
+    logits, target = make_case()
+    loss = TwoWayLoss(positive_temperature=2.0, negative_temperature=0.5)
+    expected = naive_two_way(logits, target, 2.0, 0.5)
+    torch.testing.assert_close(
+        loss(logits, target), expected, atol=1e-5, rtol=1e-5, check_dtype=False
+    )
 
 
 def test_wrong_options_are_refused():
