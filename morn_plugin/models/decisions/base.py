@@ -57,6 +57,11 @@ class DecisionRule(nn.Module, ABC):
         return {}
 
     @property
+    def learns(self) -> bool:
+        """Whether :meth:`loss` has anything to teach; otherwise no scores are made for it."""
+        return any(parameter.requires_grad for parameter in self.parameters())
+
+    @property
     def gives_probability(self) -> bool:
         """Whether :meth:`map_scores` makes probabilities of whatever scores the method has."""
         return False

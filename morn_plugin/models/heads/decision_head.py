@@ -155,7 +155,7 @@ class DecisionHead(BaseModule):
         if self.decoder is not None:
             losses |= self.decoder.loss(target=target, **self._select(inputs, self.decoder))
 
-        if self.decision is not None:
+        if self.decision is not None and self.decision.learns:
             with torch.no_grad():
                 scores = self.run_decoder(inputs)[SCORES.sample]
             seen = self._select(inputs, self.decision)
