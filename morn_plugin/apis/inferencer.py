@@ -38,6 +38,7 @@ from ..deploy.sources import (
 )
 from ..deploy.urls import is_web_url
 from ..engine.checkpoint_content import check_kinds
+from ..engine.kept_thresholds import CNN, read_thresholds
 from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.fields import PREDICTION_FIELDS, SCORES
@@ -108,6 +109,8 @@ class MultiLabelInferencer(BaseInferencer):
             num_workers, next(self.model.parameters()).device.type == 'cpu'
         )
         self.classes = self._find_classes(cfg)
+        #: The threshold that validation chose for the CNN alone, 0-1, or None.
+        self.cnn_thr = read_thresholds(self._checkpoint).get(CNN)
         del self._checkpoint
 
     def __call__(

@@ -4,7 +4,7 @@ from mmpretrain.registry import MODELS
 
 from ..datasets.annotations import compare_classes
 from ..datasets.cached import check_origin
-from ..engine.hooks.calibration_hook import KEY
+from ..engine.kept_thresholds import KEY
 from ..engine.weights import load_weights
 from .agreement import fill_num_classes, find_head
 from .finding import read_own_config

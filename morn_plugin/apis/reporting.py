@@ -79,12 +79,13 @@ def build_report(
     figures = label_figures(data.scores, predicted, data.targets)
     title = f'Report on {Path(inferencer.checkpoint_path).resolve().parent.name}'
     note = f'{len(data.scores)} images of {Path(data.ann_file).name}, {len(data.classes)} labels.'
+    table = paper_table(data, predicted, model_title(inferencer), inferencer.cnn_thr)
     supports = embed_figure(draw_supports(figures.support, figures.f1), 'F1 over number of images')
     return make_page(
         title,
         note,
         [
-            ("The paper's table", paper_table(data, predicted, model_title(inferencer))),
+            ("The paper's table", table),
             ('Curves', _make_curves(log)),
             ('Most missed and most confused labels', error_lists(data, predicted, figures)),
             *image_sections(data, predicted, number, inferencer.read),
@@ -99,12 +100,23 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
     return method_title(inferencer.model, rows)
 
 
-def paper_table(data: PredictionSet, predicted: np.ndarray, name: str) -> str:
-    """Lay out the paper's figures, of the CNN alone as well where it is not the model."""
+def paper_table(
+    data: PredictionSet, predicted: np.ndarray, name: str, cnn_thr: float | None = None
+) -> str:
+    """Lay out the paper's figures, of the CNN alone as well where it is not the model.
+
+    Args:
+        data: The predictions.
+        predicted: Boolean (N, C).
+        name: Of the model.
+        cnn_thr: The threshold that validation chose for the CNN alone, 0-1, if it did.
+    """
     rows: list[list] = []
     cnn = data.cnn_scores
     if cnn is not None and not np.array_equal(cnn, data.scores):
         rows.append(['CNN', *_paper_row(cnn > 0.5, cnn, data)])
+        if cnn_thr is not None:
+            rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
     rows.append([name, *_paper_row(predicted, data.first_scores, data)])
     return make_table(
         ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),

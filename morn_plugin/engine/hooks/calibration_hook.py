@@ -1,6 +1,5 @@
 """The threshold of the CNN alone, from validation to the test."""
 
-import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,8 +8,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 
 from ...evaluation.metrics import CalibratedF1
-
-KEY = 'calibrated_thr'
+from ..kept_thresholds import KEY, read_thresholds
 
 
 @HOOKS.register_module()
@@ -36,13 +34,8 @@ class CalibrationHook(Hook):
             checkpoint['meta'][KEY] = dict(self.thresholds)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take those of a checkpoint; what is no threshold is left."""
-        meta = checkpoint.get('meta')
-        found = meta.get(KEY) if isinstance(meta, Mapping) else None
-        if isinstance(found, Mapping):
-            self.thresholds = {
-                str(name): value for name, value in found.items() if _is_threshold(value)
-            }
+        """Take those of a checkpoint."""
+        self.thresholds = read_thresholds(checkpoint) or self.thresholds
 
     def before_test(self, runner: Runner) -> None:
         """Hand them to the metrics of the test, which choose none themselves."""
@@ -54,7 +47,3 @@ def _calibrated(evaluator: Any) -> Iterator[CalibratedF1]:
     for metric in getattr(evaluator, 'metrics', ()):
         if isinstance(metric, CalibratedF1):
             yield metric
-
-
-def _is_threshold(value: Any) -> bool:
-    return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1

@@ -1,0 +1,44 @@
+"""The paper's table of a report, beside scikit-learn."""
+
+import re
+
+import numpy as np
+import pytest
+from sklearn.metrics import recall_score
+
+from morn_plugin.apis.collecting import PredictionSet
+from morn_plugin.apis.reporting import paper_table
+
+
+@pytest.fixture
+def data() -> PredictionSet:
+    generator = np.random.default_rng(0)
+    targets = (generator.random((30, 4)) < 0.4).astype(np.int8)
+    scores, cnn = (generator.random((30, 4)).astype(np.float32) for _ in range(2))
+    return PredictionSet(
+        ann_file='test.json',
+        img_paths=[f'{i}.jpg' for i in range(30)],
+        classes=list('abcd'),
+        targets=targets,
+        scores=scores,
+        predicted=scores > 0.5,
+        cnn_scores=cnn,
+    )
+
+
+def read_rows(table: str) -> dict[str, list[str]]:
+    rows = re.findall('<tr>(.*?)</tr>', table, flags=re.S)
+    cells = [re.findall('<td[^>]*>(.*?)</td>', row, flags=re.S) for row in rows]
+    return {row[0]: row[1:] for row in cells if row}
+
+
+def test_the_cnn_has_a_row_at_the_threshold_that_validation_chose(data):
+    rows = read_rows(paper_table(data, data.scores > 0.5, 'Ours', 0.3))
+    assert list(rows) == ['CNN', 'CNN, calibrated', 'Ours']
+    for title, thr in (('CNN', 0.5), ('CNN, calibrated', 0.3)):
+        recall = 100 * recall_score(data.targets, data.cnn_scores > thr, average='macro')
+        assert float(rows[title][1]) == pytest.approx(recall, abs=0.051)
+
+
+def test_without_a_threshold_there_is_no_such_row(data):
+    assert list(read_rows(paper_table(data, data.scores > 0.5, 'Ours'))) == ['CNN', 'Ours']
