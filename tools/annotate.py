@@ -7,6 +7,7 @@ a report and pictures. The same command goes on where it was interrupted, and do
 """
 
 import argparse
+import signal
 import sys
 from pathlib import Path
 
@@ -56,11 +57,17 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def interrupt(*_: object) -> None:
+    """End as by Ctrl-C, so that the step that is running ends as well."""
+    raise KeyboardInterrupt
+
+
 def main() -> None:
     args = parse_args()
     from morn_plugin.apis.annotating import Request, StepError, annotate
     from morn_plugin.datasets.annotations import AnnotationError
 
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         annotate(Request(**vars(args)))
     except (AnnotationError, ImportError, OSError, StepError, ValueError) as error:

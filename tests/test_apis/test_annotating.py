@@ -2,17 +2,19 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from tools_helpers import ROOT, SLICE, run_failing, run_tool
 
 from morn_plugin.apis.annotating import Request, annotate, choose_model, make_plan
-from morn_plugin.apis.annotating.steps import StepError, Steps
+from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
 
 NUMBER = 60
@@ -177,6 +179,24 @@ def test_a_tool_that_fails_shows_the_end_of_its_log(tmp_path: Path) -> None:
     with pytest.raises(StepError, match=r'(?s)merge_decoder.py ended with status 2.*the following'):
         Steps(tmp_path, 1).run_tool('merge', 'model_converters/merge_decoder.py')
     assert 'usage' in (tmp_path / 'logs' / 'merge.log').read_text()
+
+
+def test_a_tool_does_not_outlive_the_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever ends the command in the middle of a step."""
+    started = []
+
+    def interrupt(log: Any, line: str) -> None:
+        started.append(int(line))
+        raise KeyboardInterrupt
+
+    log = type('Log', (), dict(write=interrupt, flush=lambda self: None))()
+    code = 'import os, time; print(os.getpid(), flush=True); time.sleep(60)'
+    with pytest.raises(KeyboardInterrupt):
+        _follow([sys.executable, '-c', code], log)
+    with pytest.raises(ProcessLookupError):
+        os.kill(started[0], 0)
 
 
 def test_a_folder_without_images_is_one_sentence(tmp_path: Path) -> None:
