@@ -209,3 +209,15 @@ def test_tensorflows_has_no_weight_decay():
     TFRMSprop(weights, weight_decay=0.0)
     with pytest.raises(ValueError, match=r'no weight decay: expected `weight_decay` 0.*0\.1'):
         TFRMSprop(weights, weight_decay=0.1)
+
+
+@pytest.mark.parametrize('weight_decay', [0.0, 0.1])
+def test_a_step_leaves_the_gradient_and_shares_it_where_nothing_is_added(weight_decay):
+    parameter = torch.nn.Parameter(torch.ones(3))
+    optimizer = FusedRMSprop([parameter], weight_decay=weight_decay)
+    for _ in range(2):
+        grad = parameter.grad = torch.tensor([1.0, -2.0, 0.0])
+        optimizer.step()
+        assert grad.tolist() == [1.0, -2.0, 0.0]
+    is_shared = optimizer.state[parameter]['exp_avg'].data_ptr() == grad.data_ptr()
+    assert is_shared == (weight_decay == 0)

@@ -21,7 +21,8 @@ class FusedRMSprop(Adam):
 
     Adam without its first moment (beta_1 = 0) is RMSProp but for the correction of the bias, and
     that is 1 once enough steps are counted. So the count starts there. torch has no fused kernel
-    for RMSprop itself, which passes over the weights five times.
+    for RMSprop itself, which passes over the weights five times. The first moment is the gradient
+    itself, and without weight decay shares its memory: a third less is read and written.
 
     Args:
         params: Parameters or groups of them.
@@ -79,11 +80,15 @@ class FusedRMSprop(Adam):
         for group in self.param_groups:
             for parameter in group['params']:
                 if parameter.grad is not None:
-                    self._prepare(parameter)
+                    self._prepare(parameter, has_decay=group['weight_decay'] != 0)
         return super().step(closure)
 
-    def _prepare(self, parameter: Tensor) -> None:
-        """Make sure that the kernel, which goes by memory alone, finds numbers side by side."""
+    def _prepare(self, parameter: Tensor, has_decay: bool) -> None:
+        """Make sure that the kernel, which goes by memory alone, finds numbers side by side.
+
+        What it would read of the first moment it multiplies by 0, and what it writes there is the
+        gradient, plus the decay of the weights where there is one.
+        """
         state = self.state[parameter]
         if not state:
             state['step'] = torch.tensor(BIAS_GONE, device=parameter.device)
@@ -100,6 +105,9 @@ class FusedRMSprop(Adam):
                 )
 
         grad = parameter.grad
-        is_dense = grad is not None and grad.layout == torch.strided
-        if grad is not None and is_dense and grad.stride() != parameter.stride():
-            parameter.grad = torch.empty_like(parameter).copy_(grad)
+        if grad is None or grad.layout != torch.strided:
+            return
+        if grad.stride() != parameter.stride():
+            grad = parameter.grad = torch.empty_like(parameter).copy_(grad)
+        if not has_decay:
+            state['exp_avg'] = grad

@@ -28,6 +28,7 @@ from torch.autograd.function import once_differentiable
 
 from .picking import Picker, pick_argmax
 
+sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
 START = 0  # row of the embedding that is fed at the first step; class k is row k + 1
 
 
@@ -107,9 +108,9 @@ def _run_steps(
     table = _input_table(weights, h.shape[0] * num_steps)
     for step in range(num_steps):
         rows = steps.labels[-1] + 1 if step else torch.full_like(h[:, 0], START, dtype=torch.long)
-        logits, h, c, *gates = _step(rows, h, c, weights, table)
+        logits, h, c, *kept_values = _step(rows, h, c, weights, table)
         label = pick(logits.detach(), steps.labels)
-        for kept, value in zip(steps, (logits, label, h, c, *gates), strict=True):
+        for kept, value in zip(steps, (logits, label, h, c, *kept_values), strict=True):
             kept.append(value)
     return steps
 
@@ -142,15 +143,17 @@ def _step(
     Returns:
         Logits, h and c, and what the backward pass needs: sigmoids, candidate, tanh_c, hidden.
     """
-    gates = _input_gates(table, weights, rows) + _product(h, weights.weight_hh)  # (N, 4H)
-    sigmoids, candidate = gates[:, : -h.shape[1]].sigmoid(), gates[:, -h.shape[1] :].tanh()
+    gates = _product(h, weights.weight_hh).add_(_input_gates(table, weights, rows))  # (N, 4H)
+    three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
+    sigmoids, candidate = three.sigmoid(), last.tanh()
+
     i, f, o = sigmoids.chunk(3, dim=1)
-    c = torch.addcmul(f * c, i, candidate)
+    c = (f * c).addcmul_(i, candidate)
     tanh_c = c.tanh()
     h = hidden = o * tanh_c
     if weights.hidden_weight is not None and weights.hidden_bias is not None:
-        hidden = torch.tanh(_product(h, weights.hidden_weight) + weights.hidden_bias)
-    logits = _product(hidden, weights.output_weight) + weights.output_bias
+        hidden = _product(h, weights.hidden_weight).add_(weights.hidden_bias).tanh_()
+    logits = _product(hidden, weights.output_weight).add_(weights.output_bias)
     return logits, h, c, sigmoids, candidate, tanh_c, hidden
 
 
@@ -269,7 +272,7 @@ def _output_backward(
 
     values = torch.stack(hidden).flatten(0, 1)  # (TN, K)
     grad_values, grad_output = _linear_backward(grad_logits, values, weights.output_weight)
-    grad_values = torch.ops.aten.tanh_backward(grad_values, values)
+    grad_values = tanh_backward(grad_values, values)
     grad_h, grad_hidden = _linear_backward(grad_values, h_after, weights.hidden_weight)
     return grad_h, grad_hidden, grad_output
 
@@ -321,23 +324,33 @@ def _gate_gradients(
     ``out`` (N, 4H) gets the gradients of the gates, ``grad_c`` becomes that of the step before.
     """
     i, f, o = sigmoids.chunk(3, dim=1)
-    grad_c += torch.ops.aten.tanh_backward(grad_h * o, tanh_c)
     grad_i, grad_f, grad_o, grad_candidate = out.chunk(4, dim=1)
+    grad_c += tanh_backward(grad_h * o, tanh_c)
+
     torch.mul(grad_c, candidate, out=grad_i)
     torch.mul(grad_c, c_before, out=grad_f)
     torch.mul(grad_h, tanh_c, out=grad_o)
-    grad_candidate.copy_(torch.ops.aten.tanh_backward(grad_c * i, candidate))
-    three = out[:, : sigmoids.shape[1]]
-    three.copy_(torch.ops.aten.sigmoid_backward(three, sigmoids))
+    torch.mul(grad_c, i, out=grad_candidate)
     grad_c *= f
+
+    # through sigmoid and tanh
+    three = out[:, : sigmoids.shape[1]]
+    sigmoid_backward.grad_input(three, sigmoids, grad_input=three)
+    tanh_backward.grad_input(grad_candidate, candidate, grad_input=grad_candidate)
 
 
 def _linear_backward(
     grad: Tensor, x: Tensor, weight: Tensor
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Return the gradients of x (B, I), weight (O, I) and bias (O,) from the output's (B, O)."""
+    grad_x, grad_weight = _product_backward(grad, x, weight)
+    return grad_x, (grad_weight, grad.sum(0))
+
+
+def _product_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the gradients of x (B, I) and weight (O, I) from the product's (B, O)."""
     grad_weight = grad.t().to(weight.dtype) @ x.to(weight.dtype)
-    return _product(grad, weight.t()), (grad_weight, grad.sum(0))
+    return _product(grad, weight.t()), grad_weight
 
 
 def _input_backward(
@@ -345,18 +358,19 @@ def _input_backward(
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of embedding (C + 1, M) and weight_ih (4H, M) from the gates'."""
     embedding, weight = weights.embedding, weights.weight_ih
-    if (
-        embedding.shape[0] <= rows.shape[0] and not sparse
-    ):  # sum over equal labels first: fewer rows to multiply
-        grad_table = _sum_rows(grad_gates, rows, embedding.shape[0])
-        grad_embedding, (grad_weight, _) = _linear_backward(grad_table, embedding, weight)
-        return grad_embedding, grad_weight
-    grad_rows, (grad_weight, _) = _linear_backward(grad_gates, embedding[rows], weight)  # (TN, M)
+    num_rows = embedding.shape[0]
+    if num_rows <= rows.shape[0] and not sparse:
+        # sum over equal labels first: fewer rows to multiply
+        grad_table = _sum_rows(grad_gates, rows, num_rows)
+        return _product_backward(grad_table, embedding, weight)
+
+    grad_rows, grad_weight = _product_backward(grad_gates, embedding[rows], weight)  # (TN, M)
     if sparse:
-        return torch.sparse_coo_tensor(
+        grad_embedding = torch.sparse_coo_tensor(
             rows[None], grad_rows, embedding.shape, check_invariants=False
-        ), grad_weight
-    return _sum_rows(grad_rows, rows, embedding.shape[0]), grad_weight
+        )
+        return grad_embedding, grad_weight
+    return _sum_rows(grad_rows, rows, num_rows), grad_weight
 
 
 def _sum_rows(values: Tensor, rows: Tensor, num_rows: int) -> Tensor:

@@ -131,31 +131,47 @@ class _StepwiseBCE(torch.autograd.Function):
         step_weight: Tensor | None,
         pos_weight: Tensor | None,
     ) -> Tensor:
-        ctx.save_for_backward(logits, target, masked, truth, step_weight, pos_weight)
         positive, either = _term_weights(target, pos_weight)  # (N, C)
-        terms = ((either * F.softplus(step)).sub_(positive * step) for step in logits.unbind(1))
+        terms = (F.softplus(step).mul_(either).sub_(positive * step) for step in logits.unbind(1))
         per_step = torch.stack([term.sum(1) for term in terms], dim=1)  # (N, T)
+
+        z = None
         if masked is not None and truth is not None:
             z = logits[:, 1:].gather(2, masked)  # (N, T - 1, K)
-            weight = 1 if pos_weight is None else pos_weight[masked]
-            per_step[:, 1:] += (truth * (weight * z + (1 - weight) * F.softplus(z))).sum(2)
+            per_step[:, 1:].add_((truth * _masked_term(z, masked, pos_weight)).sum(2))
         if step_weight is not None:
             per_step = per_step * step_weight
+
+        ctx.save_for_backward(logits, positive, either, masked, truth, z, step_weight, pos_weight)
         return per_step.sum() / logits.shape[0]
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad_loss: Tensor) -> tuple[Tensor | None, ...]:
-        logits, target, masked, truth, step_weight, pos_weight = ctx.saved_tensors
-        positive, either = _term_weights(target, pos_weight)
+        logits, positive, either, masked, truth, z, step_weight, pos_weight = ctx.saved_tensors
         grad = logits.sigmoid().mul_(either.unsqueeze(1)).sub_(positive.unsqueeze(1))
         if masked is not None:
-            weight = 1 if pos_weight is None else pos_weight[masked]
-            z = logits[:, 1:].gather(2, masked)
-            grad[:, 1:].scatter_add_(2, masked, truth * (weight + (1 - weight) * z.sigmoid()))
+            slope = truth * _masked_slope(z, masked, pos_weight)
+            grad[:, 1:].scatter_add_(2, masked, slope)
         if step_weight is not None:
             grad *= step_weight.unsqueeze(2)
         return grad.mul_(grad_loss / logits.shape[0]), None, None, None, None, None
+
+
+def _masked_term(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor:
+    """Return what a masked label adds to the loss: softplus(z) less softplus(-z), weighted."""
+    if pos_weight is None:
+        return z
+    weight = pos_weight[masked]
+    return weight * z + (1 - weight) * F.softplus(z)
+
+
+def _masked_slope(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor | int:
+    """Return the derivative of :func:`_masked_term`."""
+    if pos_weight is None:
+        return 1
+    weight = pos_weight[masked]
+    return weight + (1 - weight) * z.sigmoid()
 
 
 def _term_weights(target: Tensor, pos_weight: Tensor | None) -> tuple[Tensor, Tensor]:
