@@ -22,6 +22,7 @@ from morn_plugin.models.label_decoders.multi_order_lstm import MultiOrderLSTM
 from morn_plugin.models.label_decoders.multi_scale_fusion import MultiScaleFusion
 from morn_plugin.models.label_decoders.neighbours import TagProp, TwoPassKNN
 from morn_plugin.models.label_decoders.query2label import Query2Label
+from morn_plugin.models.label_decoders.recurrent_attention import RecurrentAttention
 from morn_plugin.models.label_decoders.srn import SRN
 from morn_plugin.models.losses import LSEPLoss, TwoWayLoss, WARPLoss, ZLPRLoss
 
@@ -48,6 +49,12 @@ BUILDERS = {
     'Query2Label': lambda: Query2Label(C, D, embed_dims=16, dropout=0.0),
     'SRN': lambda: SRN(C, (D, D), map_size=4, embed_dims=8, num_filters=2),
     'MultiScaleFusion': lambda: MultiScaleFusion(C, (D, D), embed_dims=8),
+    **{
+        f'RecurrentAttention, {kind}': lambda kind=kind: RecurrentAttention(
+            C, D, kind, embed_dims=8, hidden_dims=8
+        )
+        for kind in ('transformer', 'sampled')
+    },
     'TagProp': lambda: TagProp(C, num_neighbours=3),
     'TwoPassKNN': lambda: TwoPassKNN(C, num_neighbours=2, normalize_labels='training'),
     'LinearClassifier': lambda: LinearClassifier(C, D, feature_norm=dict()),

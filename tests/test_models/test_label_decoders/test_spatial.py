@@ -16,6 +16,7 @@ from morn_plugin.models.label_decoders.csra import CSRA
 from morn_plugin.models.label_decoders.ml_decoder import MLDecoder
 from morn_plugin.models.label_decoders.multi_scale_fusion import MultiScaleFusion
 from morn_plugin.models.label_decoders.query2label import Query2Label, sine_positions
+from morn_plugin.models.label_decoders.recurrent_attention import RecurrentAttention
 from morn_plugin.models.label_decoders.srn import SRN
 
 C, D = 4, 8
@@ -38,6 +39,8 @@ BUILDERS = dict(
     csra=lambda: CSRA(C, D, num_heads=2, lam=0.5),
     ml_decoder=lambda: MLDecoder(C, D, embed_dims=16),
     query2label=lambda: Query2Label(C, D, embed_dims=16, dropout=0.0),
+    glimpses=lambda: RecurrentAttention(C, D, embed_dims=16, hidden_dims=32),
+    glimpses_sampled=lambda: RecurrentAttention(C, D, 'sampled', embed_dims=16, hidden_dims=32),
     ms_cnn=lambda: MultiScaleFusion(C, (D, D), embed_dims=16, quantity=False),
 )
 
