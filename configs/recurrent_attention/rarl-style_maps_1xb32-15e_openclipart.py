@@ -9,5 +9,8 @@ _base_ = [
 ]
 
 model = dict(
-    head=dict(num_classes=72, decoder=dict(type='RecurrentAttention', in_channels=1280, glimpses='sampled'))
+    head=dict(
+        num_classes=72,
+        decoder=dict(type='RecurrentAttention', in_channels=1280, glimpses='sampled'),
+    )
 )

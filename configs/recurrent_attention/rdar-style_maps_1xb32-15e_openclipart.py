@@ -8,6 +8,4 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(
-    head=dict(num_classes=72, decoder=dict(type='RecurrentAttention', in_channels=1280))
-)
+model = dict(head=dict(num_classes=72, decoder=dict(type='RecurrentAttention', in_channels=1280)))

@@ -196,9 +196,7 @@ class RecurrentAttention(LabelDecoder):
             log_probs.append(log_prob)
 
         stack = lambda parts: torch.stack(parts, dim=1)
-        return Glimpses(
-            stack(logits).amax(dim=1), stack(centres), stack(log_probs), stack(states)
-        )
+        return Glimpses(stack(logits).amax(dim=1), stack(centres), stack(log_probs), stack(states))
 
     def logits(self, feature_map: Tensor) -> Tensor:
         """Map a feature map (N, D, H, W) to logits (N, C)."""
@@ -255,6 +253,4 @@ class RecurrentAttention(LabelDecoder):
 
 def _region_halves() -> Sequence[tuple[float, float]]:
     """Return half the width and height of each region: of every size in every shape."""
-    return [
-        (size * shape**0.5, size / shape**0.5) for size, shape in product(SIZES, SHAPES)
-    ]
+    return [(size * shape**0.5, size / shape**0.5) for size, shape in product(SIZES, SHAPES)]
