@@ -1,6 +1,5 @@
 """What ``tools/extract_scores.py`` changes in a config, and how it fills the file."""
 
-import json
 import os.path as osp
 from typing import Any
 
@@ -10,7 +9,9 @@ from mmengine.runner import Runner
 from ..datasets.wrapping import innermost, with_pipeline
 from ..engine.distributed import unwrap
 from ..utils.files import sha256
+from ..utils.strict_json import dump_json
 from ..version import __version__
+from .faster import find_faster
 
 
 def use_split(cfg: Config, split: str) -> ConfigDict:
@@ -43,7 +44,7 @@ def provenance(
         checkpoint: Path of the CNN's checkpoint.
         dataset: Config of the innermost data set.
     """
-    as_json = lambda value: json.dumps(value, default=str)
+    as_json = lambda value: dump_json(value, default=str)
     return dict(
         config=osp.basename(config),
         model=as_json(cfg.model.to_dict()),
@@ -71,7 +72,11 @@ def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> 
     (metric,) = runner.test_evaluator.metrics
     metric.provenance = origin
     metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
-    metric.read_dataset(runner.test_dataloader.dataset)
+    loader = runner.test_dataloader
+    metric.read_dataset(loader.dataset)
+    if len(loader.dataset):
+        example = loader.collate_fn([loader.dataset[0]])
+        model.backbone = find_faster(model, example).backbone
 
     try:
         return runner.test()['scores/images']

@@ -1,6 +1,5 @@
 """Writes a cached file batch by batch, so that memory does not grow with the data set."""
 
-import json
 import math
 import os
 from collections.abc import Mapping
@@ -13,6 +12,7 @@ from mmengine.dist import barrier, is_main_process
 
 from ...utils.files import PathLike, publish
 from ...utils.limits import MAX_GB
+from ...utils.strict_json import dump_json
 from ..annotations import Annotations
 from .file import DTYPES, FORMAT, FORMAT_2, ScoreFileError, check_finite, check_scores, read_layout
 
@@ -146,7 +146,7 @@ class CachedFileWriter:
             place = [offset, offset + sizes[name]]
             header[name] = dict(dtype=NAMES[dtype.name], shape=shape, data_offsets=place)
             offset += sizes[name]
-        text = json.dumps(header, ensure_ascii=False).encode()
+        text = dump_json(header).encode()
         text += b' ' * (-len(text) % 8)
 
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -159,7 +159,7 @@ class CachedFileWriter:
 
     def _header(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         kind = FORMAT if set(arrays) == {'scores'} else FORMAT_2
-        classes = json.dumps(self.annotations.classes)
+        classes = dump_json(self.annotations.classes)
         return dict(__metadata__=dict(self.provenance, format=kind, classes=classes))
 
     def _check_size(self, sizes: Mapping[str, int]) -> None:
