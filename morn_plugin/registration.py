@@ -4,6 +4,8 @@
 their arguments.
 """
 
+from .utils import lighter_imports  # noqa: F401  before MMPretrain  # isort: skip
+
 from mmengine.config.utils import MODULE2PACKAGE
 from mmpretrain.apis.model import ModelHub
 

@@ -22,6 +22,7 @@ from mmpretrain.registry import MODELS, TRANSFORMS
 from mmpretrain.structures import DataSample
 from torch import nn
 
+from .. import visualization
 from ..datasets.annotations import check_classes
 from ..datasets.transforms.loading import LoadCheckedImage, read_content
 from ..datasets.wrapping import innermost
@@ -42,7 +43,6 @@ from ..engine.kept_thresholds import CNN, read_thresholds
 from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.fields import PREDICTION_FIELDS, SCORES
-from ..visualization import draw_record
 from .agreement import fill_num_classes, find_head
 from .building import build_part, first_line, limited_modules
 from .checkpoint_config import CheckpointConfig
@@ -313,7 +313,7 @@ class MultiLabelInferencer(BaseInferencer):
         if not out_dir:
             return []
         return [
-            draw_record(
+            visualization.draw_record(
                 self._make_record(sample),
                 self.read(source),
                 self.classes,

@@ -2,7 +2,7 @@
 
 import os.path as osp
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mmengine.dist import all_gather_object, is_main_process
 from mmengine.hooks import Hook
@@ -10,13 +10,14 @@ from mmengine.runner import Runner
 from mmpretrain.registry import HOOKS
 from mmpretrain.structures import DataSample
 
+from ... import visualization
 from ...datasets.annotations import labels_of
 from ...datasets.transforms.loading import LoadCheckedImage
 from ...datasets.wrapping import image_path, innermost_built
 from ...utils.spacing import evenly_spaced
-from ...visualization import Prediction, draw_predictions, render_predictions
-from ...visualization.panels import shrink
-from ...visualization.records import picture_path
+
+if TYPE_CHECKING:
+    from ...visualization import Prediction
 
 
 @HOOKS.register_module()
@@ -94,10 +95,10 @@ class PredictionVisualizationHook(Hook):
         for sample in outputs or ():
             index = self._place(sample)
             if self.enable and self.interval and index % self.interval == 0:
-                draw_predictions(
+                visualization.draw_predictions(
                     [make_prediction(sample, self._load)],
                     runner.test_dataloader.dataset.metainfo['classes'],
-                    picture_path(str(self.out_dir), index, sample.img_path),
+                    visualization.picture_path(str(self.out_dir), index, sample.img_path),
                 )
         self._keep(outputs)
 
@@ -116,7 +117,7 @@ class PredictionVisualizationHook(Hook):
         drawn = self._collect()
         if drawn:
             path = osp.join(str(self.out_dir), 'overview.png')
-            draw_predictions(
+            visualization.draw_predictions(
                 drawn,
                 runner.test_dataloader.dataset.metainfo['classes'],
                 path,
@@ -128,7 +129,9 @@ class PredictionVisualizationHook(Hook):
         """Hand the overview to the visualizer."""
         drawn = self._collect()
         if drawn:
-            image = render_predictions(drawn, runner.val_dataloader.dataset.metainfo['classes'])
+            image = visualization.render_predictions(
+                drawn, runner.val_dataloader.dataset.metainfo['classes']
+            )
             runner.visualizer.add_image('predictions', image, step=runner.epoch)
 
     def _choose(self, dataset: Any) -> None:
@@ -160,7 +163,7 @@ class PredictionVisualizationHook(Hook):
             if index in self._chosen:
                 self._drawn[index] = make_prediction(sample, self._load)
 
-    def _collect(self) -> list[Prediction]:
+    def _collect(self) -> 'list[Prediction]':
         """Return what all processes kept, in the main one."""
         drawn = {
             index: item for part in all_gather_object(self._drawn) for index, item in part.items()
@@ -178,7 +181,7 @@ def find_loader(dataset: Any) -> LoadCheckedImage:
     return steps[0] if isinstance(steps[0], LoadCheckedImage) else LoadCheckedImage()
 
 
-def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) -> Prediction:
+def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) -> 'Prediction':
     """Collect what is drawn of a predicted sample; reads its image once more, as it is on disk.
 
     Args:
@@ -187,8 +190,8 @@ def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) ->
     """
     steps, path = sample.get('step_scores', None), sample.get('step_labels', None)
     true = sample.get('gt_label', None)
-    return Prediction(
-        image=shrink((load or LoadCheckedImage()).read(sample.img_path)),
+    return visualization.Prediction(
+        image=visualization.shrink((load or LoadCheckedImage()).read(sample.img_path)),
         title=osp.basename(sample.img_path),
         true=None if true is None else true.tolist(),
         predicted=sample.pred_label.tolist(),

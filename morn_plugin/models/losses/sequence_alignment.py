@@ -10,7 +10,6 @@ N images, C labels, T steps, L places of a sequence, n labels of an image. Symbo
 
 import numpy as np
 import torch
-from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from ...utils.checks import check_choice
@@ -143,6 +142,8 @@ def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarr
 
     Changes ``origins`` (N, L) in place and returns it.
     """
+    from scipy.optimize import linear_sum_assignment  # a third of a second, for those who train
+
     for image in np.flatnonzero(free.sum(axis=1) > 1):
         places = np.flatnonzero(free[image])
         labels = origins[image, places]

@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from scipy.optimize import minimize
 from torch import Tensor
 
 from ....utils.checks import check_choice
@@ -184,6 +183,8 @@ class TagProp(NeighbourDecoder):
             for _ in range(value.numel())
         ]
         options = dict(maxiter=self.max_iterations, ftol=1e-15, gtol=1e-9, maxcor=30)
+        from scipy.optimize import minimize  # a third of a second, for those who fit
+
         found = minimize(
             evaluate, start.numpy(), jac=True, method='L-BFGS-B', bounds=bounds, options=options
         )
