@@ -28,6 +28,7 @@ STEP_HEIGHT = 0.4  # inches
 MAX_LINES = 40  # labels written beside an image
 MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
+MARGIN = 0.1  # inches, in place of the steps where no image has them
 # Points: a name beside mark and score, in a cell, below the image, in the path.
 NAME_ROOM, CELL_ROOM, TITLE_ROOM, PATH_ROOM = 110, 84, 145, 70
 NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
@@ -96,10 +97,11 @@ def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], head
     lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
     height = max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
 
-    figure = Figure(
-        figsize=(sum(WIDTHS), height * len(predictions) + 0.7), dpi=110, layout='constrained'
-    )
-    axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=WIDTHS)
+    has_steps = any(item.step_scores is not None for item in predictions)
+    widths = WIDTHS if has_steps else (*WIDTHS[:2], MARGIN)
+    size = (sum(widths), height * len(predictions) + 0.7)
+    figure = Figure(figsize=size, dpi=110, layout='constrained')
+    axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=widths)
     for row, item in zip(axes, predictions, strict=True):
         _draw_image(row[0], item, fonts)
         _draw_labels(row[1], item, classes, fonts)

@@ -53,6 +53,13 @@ def test_every_kind_of_label_has_its_colour(tmp_path):
     assert count(right, MISSED) == count(right, EXTRA) == 0
 
 
+def test_without_steps_no_room_is_left_for_them(tmp_path):
+    with_steps = draw(tmp_path / 'steps.png', predict([0], [0]))
+    without = draw(tmp_path / 'none.png', predict([0], [0], steps=0))
+    assert without.shape[1] < with_steps.shape[1] / 2
+    assert count(without, RIGHT) > 20
+
+
 def test_without_true_labels_no_guess_is_right_or_wrong(tmp_path):
     picture = draw(tmp_path / 'a.png', predict(None, [0], steps=0))
     assert count(picture, EXTRA) == count(picture, RIGHT) == count(picture, MISSED) == 0
