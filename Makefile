@@ -1,12 +1,16 @@
 # make demo    sets everything up; trains and tests the Multi-order RNN on real pictures; prints the paper's table; draws
 # make benchmark   compares every annotation method on the whole of Open Clip Art; hours, goes on if stopped
-# make test    sets everything up; lint, types, doctests, tests; make test T=tests/test_models for some of them
+# make test    sets everything up; lint, types, doctests, tests
+#              T=tests/test_models for some of them; JOBS=1 for one process in place of one for each core, at most four
 # make quick   the same without the tests marked slow, for use while writing
 # make lint, make format    the checks of style and types alone; the formatter
 # make mutants   changes one thing at a time in what computes, and counts what the tests notice; N=300 for more, N=0 for all
 VENV ?= .venv
 PYTHON ?= python3
-export OMP_NUM_THREADS ?= $(shell nproc)
+CORES := $(shell nproc)
+export OMP_NUM_THREADS ?= $(CORES)
+# Processes that run tests, each with one thread.
+JOBS ?= $(shell echo $$(($(CORES) < 4 ? $(CORES) : 4)))
 
 # Make takes a space for the end of a name unless it is escaped; the shell wants quotes.
 empty :=
@@ -14,6 +18,8 @@ space := $(empty) $(empty)
 READY := $(subst $(space),\ ,$(VENV))/.ready
 BIN = $(VENV)/bin
 RUN = "$(BIN)/python"
+PYTEST = OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist worksteal --doctest-modules
+TESTS = $(or $(T),morn_plugin tests)
 
 .PHONY: benchmark clean demo format lint mutants quick setup test
 .DELETE_ON_ERROR:
@@ -43,10 +49,10 @@ format: setup
 	"$(BIN)/ruff" format .
 
 test: lint
-	$(RUN) -m pytest --doctest-modules $(or $(T),morn_plugin tests)
+	$(PYTEST) $(TESTS)
 
 quick: lint
-	$(RUN) -m pytest --doctest-modules -m 'not slow' $(or $(T),morn_plugin tests)
+	$(PYTEST) -m 'not slow' $(TESTS)
 
 mutants: setup
 	$(RUN) tools/mutants.py $(if $(N),--number $(N))

@@ -77,6 +77,7 @@ EXTRAS = {
     'test': [
         'pytest>=8',
         'pytest-timeout>=2.3',
+        'pytest-xdist>=3.5',
         'hypothesis>=6.100',
         'mutmut>=3.8',
         'selenium>=4.20',

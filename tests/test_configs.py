@@ -114,6 +114,7 @@ def metrics_of(cfg):
     return metrics
 
 
+@pytest.mark.slow
 @each
 def test_trains_a_step_and_predicts(path):
     cfg, model = small_model(path)
@@ -260,6 +261,7 @@ def test_folder_is_documented(folder):
         assert (ROOT / entry['README']).is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path', CACHED_CONFIGS, ids=ids(CACHED_CONFIGS))
 def test_trains_a_step_and_predicts_on_cached_inputs(path):
     cfg = Config.fromfile(path)

@@ -108,6 +108,7 @@ def run_python(code, names, place):
         exec(compile(code, 'a block of the page', 'exec'), names)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('page', PAGES, ids=name_of)
 def test_page(page, inside):
     for module in NEEDS.get(page.stem, ()):

@@ -9,6 +9,8 @@ import pytest
 from miniatures import BUILDERS, LABEL_COUNTS
 from tools_helpers import ROOT, run_tool
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 def in_process(monkeypatch):
     def run(tool, *argv):

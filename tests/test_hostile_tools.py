@@ -8,6 +8,8 @@ import torch
 from hostile_files import BIAS, MARK, MODULE, RUN, lay_out, write_checkpoint, write_weights
 from tools_helpers import ROOT, SLICE, run_in_process
 
+pytestmark = pytest.mark.slow  # starts processes
+
 PICTURES = sorted((SLICE / 'images' / 'animals').glob('*.webp'))[:3]
 OWN = ROOT / 'tests' / 'data' / 'own_methods.py'
 TOOLS = {

@@ -14,12 +14,14 @@ from tools_helpers import ROOT
 pytestmark = pytest.mark.skipif(not shutil.which('make'), reason='make is not installed')
 
 # What a make that runs these tests itself would hand on.
-INHERITED = {'MAKEFLAGS', 'MAKEOVERRIDES', 'MAKELEVEL', 'MFLAGS', 'T', 'VENV', 'PYTHON'}
+INHERITED = {'MAKEFLAGS', 'MAKEOVERRIDES', 'MAKELEVEL', 'MFLAGS', 'T', 'VENV', 'PYTHON', 'JOBS'}
+OPTIONS = ['-n', '3', '--dist', 'worksteal', '--doctest-modules']  # of pytest, with JOBS=3
 
 # Writes its arguments to $CALLS, one call a line; makes environments as `python -m venv` does, and
 # leaves a checkpoint where a training would.
 STAND_IN = """#!/usr/bin/env bash
 { printf '%s' "$0"; for each in "$@"; do printf '|%s' "$each"; done; echo; } >> "$CALLS"
+echo "$OMP_NUM_THREADS" > "$CALLS.threads"
 if [ "$1 $2" = '-m venv' ]; then
     mkdir -p "$3/bin"
     for name in python ruff mypy; do cp "$0" "$3/bin/$name"; done
@@ -64,26 +66,39 @@ def make(checkout, *arguments):
 @pytest.mark.parametrize('venv', ['.venv', '../eine Umgebung für alles', 'absolute'])
 def test_make_test_sets_up_once_and_runs_everything(checkout, venv):
     venv = str(checkout.parent / 'ganz woanders') if venv == 'absolute' else venv
-    first = make(checkout, 'test', f'VENV={venv}')
+    first = make(checkout, 'test', f'VENV={venv}', 'JOBS=3')
     checks = [
         [f'{venv}/bin/ruff', 'check', '.'],
         [f'{venv}/bin/ruff', 'format', '--check', '.'],
         [f'{venv}/bin/mypy'],
-        [f'{venv}/bin/python', '-m', 'pytest', '--doctest-modules', 'morn_plugin', 'tests'],
+        [f'{venv}/bin/python', '-m', 'pytest', *OPTIONS, 'morn_plugin', 'tests'],
     ]
     assert first[0] == [str(checkout.parent / 'mein python'), '-m', 'venv', venv]
     assert any('install' in call and '.[all]' in call for call in first)
     assert first[-4:] == checks
-    assert make(checkout, 'test', f'VENV={venv}') == checks
+    assert make(checkout, 'test', f'VENV={venv}', 'JOBS=3') == checks
 
 
 def test_make_test_of_some(checkout):
-    calls = make(checkout, 'test', 'T=tests/test_cli.py -x')
-    assert calls[-1][3:] == ['--doctest-modules', 'tests/test_cli.py', '-x']
+    calls = make(checkout, 'test', 'T=tests/test_cli.py -x', 'JOBS=3')
+    assert calls[-1][3:] == [*OPTIONS, 'tests/test_cli.py', '-x']
+
+
+def test_make_test_runs_one_process_for_each_core_but_at_most_four(checkout):
+    for cores, processes in (('1', '1'), ('2', '2'), ('64', '4')):
+        *_, tests = make(checkout, 'test', f'CORES={cores}')
+        assert tests[tests.index('-n') + 1] == processes
+
+
+def test_each_process_of_the_tests_has_one_thread(checkout):
+    for target in ('quick', 'test'):
+        make(checkout, target, 'CORES=8')
+        assert (checkout.parent / 'calls.threads').read_text() == '1\n'
 
 
 def test_make_quick_leaves_out_what_is_slow(checkout):
-    assert make(checkout, 'quick')[-1][3:6] == ['--doctest-modules', '-m', 'not slow']
+    calls = make(checkout, 'quick', 'JOBS=3')
+    assert calls[-1][3:] == [*OPTIONS, '-m', 'not slow', 'morn_plugin', 'tests']
 
 
 def test_make_demo_hands_each_checkpoint_on(checkout):

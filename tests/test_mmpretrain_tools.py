@@ -21,6 +21,8 @@ from tools_helpers import ROOT, write_config
 
 from morn_plugin.evaluation.functional import paper_figures
 
+pytestmark = pytest.mark.slow  # starts processes
+
 TOOLS = Path(mmpretrain.__file__).parent / '.mim' / 'tools'
 NUMBER = 6
 FEW = [

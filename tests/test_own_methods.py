@@ -15,6 +15,8 @@ from morn_plugin.benchmark.runner.cell import Cell, run_cell
 from morn_plugin.benchmark.runner.methods import Method
 from morn_plugin.benchmark.runner.records import finish
 
+pytestmark = pytest.mark.slow  # trains, tests and exports
+
 FILE = ROOT / 'tests' / 'data' / 'own_methods.py'
 SIZE = '(32, 32)'
 CONFIG = """

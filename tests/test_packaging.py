@@ -12,6 +12,8 @@ import pytest
 import yaml
 from tools_helpers import ROOT, SLICE
 
+pytestmark = pytest.mark.slow  # starts processes
+
 ENTRIES = ('setup.py', 'pyproject.toml', 'README.md')
 TREES = ('morn_plugin', 'configs', 'tools', 'tests/data/openclipart_mini')
 

@@ -9,6 +9,8 @@ import pytest
 from mmpretrain.registry import HOOKS, METRICS, MODELS
 from tools_helpers import ROOT
 
+pytestmark = pytest.mark.slow  # starts processes
+
 LOADED = """
 import sys
 import morn_plugin.deploy.labels, morn_plugin.datasets.converters, morn_plugin.utils.arguments

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from tools_helpers import ROOT, SLICE, open_browser, start_tool
 
+pytestmark = pytest.mark.slow  # starts processes
+
 IMAGES = [
     str(SLICE / item['img_path'])
     for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:2]

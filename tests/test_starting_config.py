@@ -11,6 +11,8 @@ from tools_helpers import ROOT, run_tool
 
 from morn_plugin.apis import check_config, read_config
 
+pytestmark = pytest.mark.slow  # starts processes
+
 CLASSES = ['cat', 'dog', 'sea']
 
 

@@ -14,6 +14,8 @@ from tools_helpers import ROOT, SMALL_HEAD, read_scalars, run_tool, start_tool, 
 from morn_plugin.apis.finding import find_model
 from morn_plugin.datasets.cached.file import load_scores
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture(scope='module')
 def folder(tmp_path_factory):

@@ -9,6 +9,8 @@ from tools_helpers import ROOT
 
 from morn_plugin.cli import find_commands
 
+pytestmark = pytest.mark.slow  # starts processes
+
 COMMANDS = find_commands(ROOT / 'tools')
 
 # One process forks for each tool, so that none sees what another has imported.

@@ -4,18 +4,17 @@ import json
 import os
 import runpy
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent / 'test_engine'))
 from training_runs import BY_EPOCH, ROOT, Run, make_data, train, write_config
 
 from morn_plugin.apis.finding import find_model
 from morn_plugin.datasets.cached import load_scores
 from morn_plugin.engine.checkpoints import load_checkpoint
 from morn_plugin.utils.files import sha256
+
+pytestmark = pytest.mark.slow  # starts processes
 
 ONE_EPOCH = BY_EPOCH + 'train_cfg["max_epochs"] = 1\n'
 FROZEN = "model['frozen'] = ('backbone', 'neck', 'head.fc')\n"

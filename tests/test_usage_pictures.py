@@ -22,6 +22,8 @@ from morn_plugin.visualization.cards import make_card
 from morn_plugin.visualization.label_graph import write_graph
 from morn_plugin.visualization.report import draw_curves, make_page, make_table
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture(scope='module')
 def report(work_dir, tmp_path_factory):

@@ -16,6 +16,8 @@ from morn_plugin.deploy.labels import Thresholds
 from morn_plugin.deploy.limits import Limits
 from morn_plugin.evaluation.label_graph import count_transitions
 
+pytestmark = pytest.mark.slow  # starts processes
+
 IMAGES = [
     str(SLICE / item['img_path'])
     for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]

@@ -22,6 +22,8 @@ from morn_plugin.apis.testing import use_thresholds
 from morn_plugin.deploy.labels import Thresholds
 from morn_plugin.deploy.onnx_model import OnnxModel
 
+pytestmark = pytest.mark.slow  # starts processes
+
 IMAGES = [
     str(SLICE / item['img_path'])
     for item in json.loads((SLICE / 'test.json').read_text())['data_list'][:9]

@@ -17,6 +17,8 @@ from morn_plugin.apis.annotating import Request, annotate, choose_model, make_pl
 from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
 
+pytestmark = pytest.mark.slow  # starts processes
+
 NUMBER = 60
 OPTIONS = ('--quick', '--epochs', '1', '--min-count', '8', '--image-size', '32')
 

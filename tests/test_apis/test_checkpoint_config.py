@@ -46,6 +46,7 @@ MMPRETRAIN = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 FAMILIES = ('csra', 'convnext', 'efficientnet', 'lenet', 'mobilenet_v3', 'swin_transformer', 'timm')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not MMPRETRAIN.is_dir(), reason='this MMPretrain brings no configs')
 def test_no_classifier_of_mmpretrain_is_refused():
     """Of all its 530 configs, those of language models and of CIFAR's pickles are refused alone."""
@@ -286,6 +287,7 @@ REACHES_OUT = re.compile(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('registry', [MODELS, TRANSFORMS, DATASETS], ids=lambda r: r.name)
 def test_what_reaches_out_is_known(registry):
     """A new class of MMPretrain that loads, downloads or evaluates must be looked at."""

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from morn_plugin.apis.exporting import ExportModel, export_program, number_from_shapes
 
+pytestmark = pytest.mark.slow  # exports whole backbones
+
 SWIN = dict(
     type='SwinTransformer',
     arch=dict(embed_dims=8, depths=[1, 2], num_heads=[1, 2]),

@@ -436,6 +436,7 @@ def test_thresholds_of_numpy_and_torch_are_numbers(inferencer, files):
             inferencer(files[0], thr=wrong)
 
 
+@pytest.mark.slow
 def test_pictures_of_what_is_in_memory_and_of_odd_names_are_drawn(inferencer, files, tmp_path):
     odd = tmp_path / os.fsdecode(b'bad\xff.webp')
     odd.write_bytes(Path(files[0]).read_bytes())

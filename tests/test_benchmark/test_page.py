@@ -32,6 +32,8 @@ from morn_plugin.benchmark.tables import (
     title_of,
 )
 
+pytestmark = pytest.mark.slow  # makes whole pages
+
 ROOT = Path(__file__).parents[2]
 
 

@@ -17,6 +17,8 @@ from morn_plugin.benchmark.statistics import (
 from morn_plugin.evaluation.functional import mean_average_precision, paper_figures, top_one
 from morn_plugin.evaluation.resampling import RankedLabels
 
+pytestmark = pytest.mark.slow  # bootstraps
+
 
 def test_paired_test_is_students():
     first, second = np.array([3.0, 4.5, 5.0, 6.1, 7.7]), np.array([2.0, 4.0, 4.4, 6.0, 6.0])

@@ -191,6 +191,7 @@ FIELDS = [
 ]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=300,
     deadline=None,
@@ -532,6 +533,7 @@ class FakeRunner:
         self._val_loop = self._test_loop = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ('test', 'shared'),
     [(['b.png'], False), (['b.png', 'sub/../a.png'], True), (['../outside.png'], True)],

@@ -36,6 +36,8 @@ from morn_plugin.datasets.wrapping import (
 )
 from morn_plugin.engine.hooks.visualization_hook import PredictionVisualizationHook
 
+pytestmark = pytest.mark.slow  # starts processes
+
 PIPELINE = [
     dict(type='LoadCheckedImage'),
     dict(type='Resize', scale=(32, 32)),

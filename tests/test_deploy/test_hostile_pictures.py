@@ -17,6 +17,8 @@ from PIL import Image, features
 
 from morn_plugin.deploy.images import ImageError, decode_image, read_image
 
+pytestmark = pytest.mark.slow  # starts processes
+
 ROOT = Path(__file__).parents[2]
 BIG = 30_000  # pixels a side: more than are allowed
 RED = (200, 30, 40)

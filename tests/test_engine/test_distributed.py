@@ -9,6 +9,8 @@ from mmengine.config import ConfigDict
 from morn_plugin.engine import distributed
 from morn_plugin.engine.distributed import init_cpu_process_group, use_cpu_model_wrapper
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture
 def backends(monkeypatch):

@@ -20,6 +20,8 @@ from training_runs import (
     write_config,
 )
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ from training_runs import (
 
 from morn_plugin.engine.checkpoints import load_checkpoint
 
+pytestmark = pytest.mark.slow  # starts processes
+
 # In each of the seven cases. A longer soak: MORN_SOAK_KILLS=100 pytest
 # tests/test_engine/test_resume.py -k killed
 KILLS = int(os.environ.get('MORN_SOAK_KILLS', '4'))

@@ -24,6 +24,8 @@ from morn_plugin.engine.checkpoints import load_checkpoint
 from morn_plugin.engine.position import KEY, Layout, read_position
 from morn_plugin.engine.same_start import compare_with_first, digest
 
+pytestmark = pytest.mark.slow  # starts processes
+
 TWO = 'train_cfg["max_epochs"] = 2\n'
 IMAGES, BATCH = 18, 4
 

@@ -228,6 +228,7 @@ def test_workers_must_be_positive(root, convert):
         convert(LIST, root, '--workers', 0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['coco', 'corel5k', 'nuswide', 'voc', 'tags'])
 def test_tools_start(name):
     environment = dict(os.environ, PYTHONPATH=str(TOOLS.parents[1]))

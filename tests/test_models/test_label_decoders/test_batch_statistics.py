@@ -69,6 +69,7 @@ def run_processes(sizes):
     return [[torch.tensor(part) for part in json.loads(output)] for output, _ in outputs]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sizes', [[4, 4], [6, 1]])
 def test_processes_normalise_as_one_does(sizes):
     torch.manual_seed(0)
