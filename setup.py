@@ -41,7 +41,7 @@ class BuildWithFiles(build_py):
 
 
 def carry(folder: Path, link: bool) -> None:
-    """Put the carried files into a folder, which is made anew, and the index of their models."""
+    """Write the carried files and the index of their models into a new folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     metafiles = [path.relative_to(ROOT) for path in sorted(ROOT.glob('configs/*/metafile.yml'))]

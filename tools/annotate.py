@@ -2,8 +2,8 @@
 
 Guesses how the table is written and says so; splits the images in three; fine-tunes a CNN, trains
 the Multi-order RNN's decoder on its scores, and keeps what is better on the validation images: the
-CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model,
-a report and pictures. The same command goes on where it was interrupted, and does nothing again.
+CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model, a
+report and pictures. The same command continues where it was interrupted, and repeats nothing.
 """
 
 import argparse
@@ -73,7 +73,7 @@ def main() -> None:
     except (AnnotationError, ImportError, OSError, StepError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:
-        print(f'\nStopped; the same command goes on from {args.out}.', file=sys.stderr)
+        print(f'\nStopped; the same command continues from {args.out}.', file=sys.stderr)
         sys.exit(130)
 
 

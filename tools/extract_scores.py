@@ -1,7 +1,7 @@
-"""Run the CNN once over a data set and cache what it gives, for training decoders without it.
+"""Run the CNN once over a data set and cache its outputs, to train decoders without it.
 
-The file gets the label probabilities; with --features and --feature-map also what methods need that
-see more of an image.
+The file holds the label probabilities; with --features and --feature-map also the inputs of methods
+that see more of an image.
 """
 
 import argparse

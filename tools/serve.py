@@ -61,7 +61,7 @@ def main() -> None:
     from morn_plugin.deploy.labels import load_thresholds
 
     limits = Limits(args.max_images, args.max_megabytes, args.max_pixels)
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that what is open is cleaned up
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that open files are cleaned up
     try:
         inferencer = MultiLabelInferencer(
             args.model, args.config, args.device, trust_config=args.trust_config

@@ -1,7 +1,7 @@
-"""Whether settings that must agree do, before the data are read.
+"""Checks that settings agree, before the data are read.
 
 The classes are written in the annotation files, in cached scores, in a checkpoint and in a file of
-thresholds; their number is in the model. What measures a model must be what the model gives. All
+thresholds; their number is in the model. The metrics must measure what the model returns. All
 mistakes are found here at once, from the config and from the beginnings of the files that it names.
 """
 
@@ -32,18 +32,18 @@ def find_class(kind: Registry, name: Any) -> Any:
 
 
 def is_type(node: Any, kind: Registry, expected: type) -> bool:
-    """Tell whether a setting builds a class or one derived from it, whichever way it is named."""
+    """Return whether a setting builds a class or one derived from it, whichever way it is named."""
     found = find_class(kind, node.get('type')) if isinstance(node, Mapping) else None
     return isinstance(found, type) and issubclass(found, expected)
 
 
 @dataclass
 class Disagreements:
-    """What does not agree in the settings of a run, one sentence for each mistake.
+    """Contradictions in the settings of a run, one sentence each.
 
     Attributes:
-        settings: Of the settings with each other and with what the data's files say.
-        files: Of files that cannot be read.
+        settings: Contradictions between settings, or between settings and the data's files.
+        files: What is wrong with files that cannot be read.
     """
 
     settings: list[str]
@@ -53,7 +53,7 @@ class Disagreements:
 def find_disagreements(
     cfg: Config, loaders: Sequence[str], others: Mapping[str, Sequence[str]] | None = None
 ) -> Disagreements:
-    """Name what does not agree in the settings of a run, and let its model have the data's classes.
+    """Find contradictions in the settings of a run, and give its model the number of classes.
 
     ``num_classes`` of the head is taken from the data where it is left out or None.
 
@@ -167,13 +167,13 @@ def _check_decision(node: Mapping[str, Any], path: str, number: int) -> Iterator
 
 
 def _check_loaders(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """Name what leaves images out of a validation or a test, so that its figures are not theirs."""
+    """Find settings that leave images out of a validation or a test and so falsify it."""
     for name in ('val_dataloader', 'test_dataloader'):
         for key in ('drop_last', 'num_batch_per_epoch'):
             if (cfg.get(name) or {}).get(key):
                 yield (
-                    f'`{name}.{key}` leaves images out, so that the figures are not those of the '
-                    'data set: take it away. A part of a data set is chosen by its `indices`.'
+                    f'`{name}.{key}` leaves images out, so the figures are not those of the data '
+                    'set: remove it. A part of a data set is chosen by its `indices`.'
                 )
 
 
@@ -246,7 +246,7 @@ def _check_best(cfg: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _find_prefix(node: Mapping[str, Any]) -> str | None:
-    """Return what the keys of a metric begin with, or None where that cannot be told."""
+    """Return the prefix of a metric's keys, or None if it is unknown."""
     if not is_type(node, registry.METRICS, ImageMetric):
         return None
     kind: Any = find_class(registry.METRICS, node['type'])

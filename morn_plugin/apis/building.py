@@ -1,4 +1,4 @@
-"""Building the parts of a config, and with less freedom those of a stranger's."""
+"""Builds the parts of a config; those of a stranger's config with less freedom."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +20,9 @@ _only_registered: ContextVar[bool] = ContextVar('_only_registered', default=Fals
 
 @contextmanager
 def registered_only() -> Iterator[None]:
-    """Let MMEngine's registries find what is registered, and import nothing by its name.
+    """Let MMEngine's registries find registered names alone, without importing anything.
 
-    The door has looked at every ``type``; but classes look up other arguments as well, such as
+    Every ``type`` was checked already, but classes look up other arguments as well, such as
     ``norm_layer`` of MMPretrain's ``TIMMBackbone``.
     """
     token = _only_registered.set(True)
@@ -56,7 +56,7 @@ registry_module.import_module = _guard_import(registry_module.import_module)
 
 
 def build_part(registry: Registry, part: Any, cfg: Config) -> Any:
-    """Build a part of a config, and if it came in a checkpoint, from what is registered alone.
+    """Build a part of a config; one from a checkpoint may use registered names only.
 
     Args:
         registry: Where its type is registered.
@@ -75,7 +75,7 @@ def build_part(registry: Registry, part: Any, cfg: Config) -> Any:
             return registry.build(part)
     except (OSError, ValueError, ImportError):
         raise
-    except Exception as error:  # whatever a class raises for arguments that it was not made for
+    except Exception as error:  # a class may raise anything for unexpected arguments
         name = part.get('type') if isinstance(part, Mapping) else part
         raise ValueError(
             f'The {registry.name} {shorten(name)} of the config cannot be built: '
@@ -91,7 +91,7 @@ def first_line(error: BaseException) -> str:
 
 @contextmanager
 def limited_modules(max_modules: int, max_elements: int) -> Iterator[None]:
-    """Stop a model that grows beyond what its weights can fill, while it is built.
+    """Stop building a model once it is larger than what its weights can fill.
 
     Args:
         max_modules: Modules in all.
@@ -111,7 +111,7 @@ def limited_modules(max_modules: int, max_elements: int) -> Iterator[None]:
         if counts['modules'] > max_modules or counts['elements'] > max_elements:
             raise ValueError(
                 f'Expected a model of at most {max_modules:,} modules and {max_elements:,} '
-                f'numbers, by the size of its weights, but it grows beyond that. {HELP}'
+                f'numbers, by the size of its weights, but it is larger. {HELP}'
             )
 
     handles = [

@@ -47,7 +47,7 @@ def calibrate(
 
     Args:
         val: The model's predictions on them.
-        measure: What is made best: ``'per-label-f1'``, ``'per-image-f1'`` or ``'precision'``.
+        measure: The figure to maximise: ``'per-label-f1'``, ``'per-image-f1'`` or ``'precision'``.
         scope: ``'global'``, one threshold for all labels; ``'label'``, one for each; or ``'auto'``:
             what cross-validation prefers.
         floor: Least share of right labels, of ``'precision'``.
@@ -72,7 +72,7 @@ def calibrate(
 
 
 def compare_decisions(calibration: Calibration, sets: dict[str, PredictionSet]) -> list[str]:
-    """Lay out what the thresholds change, as lines of text.
+    """Format what the thresholds change, as lines of text.
 
     Args:
         calibration: What was chosen.
@@ -80,7 +80,7 @@ def compare_decisions(calibration: Calibration, sets: dict[str, PredictionSet]) 
 
     Returns:
         The paper's columns, then those of all decisions together, each before and after; for a
-        precision that was asked for, a line a set that says whether it is reached.
+        requested precision, a line for each set that says whether it is reached.
     """
     rows = [
         (f'{title}, {when}', data, predicted)
@@ -109,7 +109,7 @@ def compare_decisions(calibration: Calibration, sets: dict[str, PredictionSet]) 
 
 
 def _say_what_is_reached(calibration: Calibration, sets: dict[str, PredictionSet]) -> list[str]:
-    """Say of each set whether the precision is reached, and how many predictions are left."""
+    """State for each set whether the precision is reached and how many labels remain."""
     assert calibration.floor is not None
     wanted = 100 * calibration.floor
     lines = []

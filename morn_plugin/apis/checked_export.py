@@ -1,4 +1,4 @@
-"""Export to a file that is kept only if it repeats what the model says of real images."""
+"""Export to a file, which is kept only if it reproduces the model's output on real images."""
 
 import tempfile
 from pathlib import Path
@@ -47,7 +47,7 @@ def export_checked(
     metadata = describe_model(inferencer, thr)
     images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
     extra = ''
-    # Nothing appears under its name unchecked.
+    # The file gets its name only after the check.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder, out.name)
         if out.suffix == '.onnx':
@@ -125,7 +125,7 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
         if path.suffix == '.onnx':
             return OnnxModel(path).run(images)
         values = torch.export.load(path).module()(torch.from_numpy(images))
-    except Exception as error:  # onnxruntime and torch have a kind of error for each of their parts
+    except Exception as error:  # onnxruntime and torch raise many kinds of errors
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f'{path.name} does not run on {len(images)} images, although the number should be free '
@@ -137,7 +137,7 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
 def expected_outputs(
     inferencer: MultiLabelInferencer, paths: list[str], outputs: tuple[str, ...]
 ) -> dict[str, np.ndarray]:
-    """Return what the model itself says of images, the way it is tested.
+    """Return the model's own predictions for images, as in a test.
 
     Raises:
         ValueError: If a score is not finite.
@@ -199,7 +199,7 @@ def predict_scores(model: Any, images: list[str]) -> np.ndarray:
 
 
 def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
-    """Say how far predictions from image files agree, decoding and resizing included.
+    """Describe how far predictions from image files agree, including decoding and resizing.
 
     Raises:
         ValueError: If they do not.

@@ -1,7 +1,7 @@
-"""The one door through which a config out of a checkpoint comes.
+"""The only way in for a config from a checkpoint.
 
 A checkpoint comes from whoever trained the model. Its config is read as data, checked before
-anything is imported or built, and what goes beyond needs the user's word.
+anything is imported or built. Anything more needs the user's explicit consent.
 """
 
 from collections.abc import Sequence
@@ -72,7 +72,7 @@ def _read_trusted(text: str, source: str) -> Config:
     except ValueError as problem:
         try:
             return Config.fromstring(text, '.py')
-        except Exception as error:  # whatever the code raises
+        except Exception as error:  # the code may raise anything
             raise ValueError(
                 f'{problem} As code, it raises {type(error).__name__}: {error}.'
             ) from error

@@ -5,7 +5,7 @@ setting of these shows after minutes; and some misspelt ones never show. Here th
 everything that has a ``type`` are compared with the signature of what is registered under that
 name.
 
-A right config must never be refused. So the check is strict only where MMEngine or MMPretrain
+A correct config must never be refused. So the check is strict only where MMEngine or MMPretrain
 builds a setting as it stands. A dict below that belongs to whoever reads it: its ``type`` may be
 another kind of name (LoRA's targets), and it may hold more than the arguments (the magnitudes of
 RandAugment's policies). There only what is nearly a known name is a mistake.
@@ -133,7 +133,7 @@ def _find_missing_packages(cfg: Mapping[str, Any]) -> str | None:
 
 
 def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
-    # Any name is allowed there, as a variable: only those that look like a misspelt setting are
+    # Any name is allowed as a variable: only those that look like a misspelt setting are
     # mistakes.
     unset = {name for name in TOP_LEVEL if cfg.get(name) is None}
     for key in set(cfg) - TOP_LEVEL:
@@ -293,7 +293,7 @@ def _hints(function: Callable) -> dict[str, Any]:
 
 
 def _hands_on(function: Callable) -> bool:
-    """Tell whether ``**kwargs`` go to the base class, rather than somewhere unknown."""
+    """Return whether ``**kwargs`` go to the base class, rather than somewhere unknown."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):

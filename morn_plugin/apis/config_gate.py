@@ -22,7 +22,7 @@ SCOPES = ('mmpretrain', 'mmengine', 'mmcv')
 MAX_PATTERN = 200  # characters
 IMPORTS = re.compile(r'(morn_plugin|mmpretrain)(\.[A-Za-z]\w*)*')
 
-# Registered, and yet no better than a dotted name: with these, arguments lead to other code.
+# Registered, but as unsafe as a dotted name: their arguments lead to other code.
 REFUSED = {
     'HuggingFaceClassifier': 'it downloads what it is told to',
     'TimmClassifier': 'it downloads what it is told to',
@@ -68,15 +68,15 @@ LARGEST_BY_NAME = {
 
 
 class ConfigGate:
-    """Goes through a stranger's config, notes what it must not have, and cleans the rest."""
+    """Checks a stranger's config: notes what it must not contain, and cleans the rest."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
     def clean_config(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the config with every ``type`` as a bare name, and without what is not followed.
+        """Return the config with every ``type`` as a bare name, without what is not followed.
 
-        Whether it may be used, ``problems`` says.
+        It may be used only if ``problems`` is empty.
         """
         self._check_imports(values.get('custom_imports'))
         self._check_scope(values.get('default_scope'), 'default_scope')
@@ -156,7 +156,7 @@ class ConfigGate:
             )
 
     def _check_backend(self, value: Any, path: str) -> Any:
-        """Let files be read from the local disk alone: other backends import what they are told."""
+        """Allow files on the local disk only: other backends import what they are told to."""
         if value is not None and value not in LOCAL_DISK:
             self.problems.append(f'`{path}`: expected the local disk, but got {describe(value)}')
         return value
@@ -174,7 +174,7 @@ class ConfigGate:
 
 
 def _find_wrong_text(text: str, key: str, path: str, section: str) -> str | None:
-    """Return what was expected in place of a text that may lead out, or None."""
+    """Return what was expected instead of a text that may lead outside, or None."""
     if section not in ('model', 'dataset', 'pipeline'):
         return None
     if '://' in text:
@@ -204,7 +204,7 @@ def _section(key: Any, within: str | None = None) -> str:
 
 
 def _is_target_of_lora(path: str, pattern: Any) -> bool:
-    """Tell whether a ``type`` is LoRA's pattern of the layers that it adapts, and no class."""
+    """Return whether a ``type`` is LoRA's pattern of the layers that it adapts, and no class."""
     is_target = re.search(r'\.targets\[\d+\]$', path) is not None
     return is_target and isinstance(pattern, str) and len(pattern) <= MAX_PATTERN
 

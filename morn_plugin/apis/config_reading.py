@@ -1,8 +1,8 @@
-"""Reads a config so that what one's own part of it says is what happens.
+"""Reads a config so that a user's own settings take effect.
 
 MMEngine puts a variable's value in when it reads the file that uses it. A config that builds on
-another and overrides such a variable (``image_size = 64``) then changes the variable alone, without
-a word. Here ``image_size`` is a setting that counts everywhere, and any other such variable is an
+another and overrides such a variable (``image_size = 64``) then changes the variable alone,
+silently. Here ``image_size`` is a setting that counts everywhere, and any other such variable is an
 error.
 """
 
@@ -203,7 +203,7 @@ def _apply_image_size(cfg: Config, before: Sequence[Any]) -> list[str]:
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         return [f'`image_size` should be a positive number of pixels, but got {size!r}.']
 
-    # The pipelines that are variables are read by nobody, but are printed with the config.
+    # Nothing reads the pipelines that are variables, but they are printed with the config.
     for variable in (name for name in cfg if name.endswith('_pipeline') and name not in SIZED):
         _replace_sizes(cfg[variable], before, size)
     if sum(_replace_sizes(cfg.get(name), before, size) for name in SIZED):

@@ -50,7 +50,7 @@ class ExportModel(nn.Module):
         self.outputs = tuple(field.array for field in self.fields)
 
     def _has(self, field: PredictionField) -> bool:
-        """Say whether the model's predictions have a field."""
+        """Return whether the model's predictions have a field."""
         if field is SCORES:
             return True
         if getattr(self.head, 'decoder', None) is None:

@@ -101,13 +101,13 @@ def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
         text = found.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise ValueError(
-            f'{found}: expected a config, but byte {error.start} is no UTF-8.'
+            f'{found}: expected a config, but byte {error.start} is not UTF-8.'
         ) from error
     return read_checkpoint_config(text, str(found))
 
 
 def find_checkpoint(path: str | Path) -> str:
-    """Give the checkpoint of a work folder, or the path itself if it is a file.
+    """Return the checkpoint of a work folder, or the path itself if it is a file.
 
     MMEngine writes absolute paths into ``last_checkpoint``: only the name counts, so that a folder
     can be moved.
@@ -146,7 +146,7 @@ def find_checkpoint(path: str | Path) -> str:
 
 
 def find_config(folder: Path) -> Path:
-    """Give the one config file of a folder."""
+    """Return the only config file of a folder."""
     found = sorted(path for path in folder.glob('*.py') if path.is_file())
     if not found:
         raise FileNotFoundError(

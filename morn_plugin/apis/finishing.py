@@ -1,4 +1,4 @@
-"""The end of a run: what it made, and what one would do with it."""
+"""The end of a run: what it made, and the next command."""
 
 import os.path as osp
 from typing import Any
@@ -44,7 +44,7 @@ def say_what_was_trained(runner: Runner, config: str) -> None:
 def find_checkpoints(hook: CheckpointHook) -> tuple[dict[str, str], str | None]:
     """Return the best checkpoints that a hook saved, by their figure, and the last one.
 
-    Paths are as one would type them from where the process was started.
+    Paths are relative to the folder that the process was started in.
     """
     keys = list(hook.key_indicators) if hook.save_best else []
     if len(keys) == 1:

@@ -1,4 +1,4 @@
-"""The start of a run: what can be wrong is found before the data are read, and nothing is left."""
+"""The start of a run: mistakes are found before the data are read, and leave no files behind."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from ..engine.training_state import TrainingStateError, require_own_weights
 from .agreement import Disagreements, find_class, find_disagreements, find_head, is_type
 from .config_check import ConfigError, build_early, check_config
 
-# Mistakes of whoever starts a run: their messages say all, a traceback would hide them.
+# Mistakes of the user: the message says it all, a traceback would hide it.
 MISTAKES = (
     AnnotationError,
     CheckpointError,
@@ -103,7 +103,7 @@ def _find_problems(
 
 
 def _lacks_classes(cfg: Config) -> bool:
-    """Tell whether a model waits for the number of classes of data that cannot be read."""
+    """Return whether a model waits for the number of classes of data that cannot be read."""
     head = find_head(cfg)
     return head is not None and head.get('num_classes') is None
 
@@ -219,7 +219,7 @@ class _Watch(Hook):
 
 @contextmanager
 def tidy_start(cfg: Config) -> Iterator[Hook]:
-    """Take back what a run has written, if it fails before its first batch.
+    """Remove what a run has written if it fails before its first batch.
 
     That is the folder of its log, the copy of its config, and the work folder where it was made for
     this. A mistake of whoever started the run ends it with its message alone.

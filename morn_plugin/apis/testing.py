@@ -53,7 +53,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
     for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
         kind = find_class(registry, node['type'])
         if kind is None or 'thr' not in find_parameters(kind)[0]:
-            continue  # an unknown name is for check_config
+            continue  # check_config reports an unknown name
         if isinstance(thr, list) and not issubclass(kind, ours):
             raise ValueError(
                 f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '

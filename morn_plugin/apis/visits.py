@@ -2,7 +2,7 @@
 
 What a visitor sees is kept shrunk and for a while, in the memory of this process; files are deleted
 when they have been read. Nothing else of a visit is kept, and no file of this machine is served but
-the examples, which are decoded, shrunk and encoded anew when the page starts.
+the examples, which are decoded, shrunk and encoded when the page starts.
 """
 
 import os
@@ -85,12 +85,12 @@ class Shelf:
             return shown
 
     def discard(self, key: str | None) -> None:
-        """Let go of the pictures of a key."""
+        """Drop the pictures of a key."""
         with self._lock:
             self._kept.pop(key or '', None)
 
     def expire(self) -> None:
-        """Let go of what nobody has looked at for long, and of the oldest where it is too much."""
+        """Drop what nobody has looked at for long, and the oldest if there is too much."""
         with self._lock:
             self._expire()
 
@@ -131,7 +131,7 @@ class Uploads:
                 path.unlink(missing_ok=True)
 
     def sweep(self, now: float | None = None) -> None:
-        """Delete what was left lying."""
+        """Delete the files that are left over."""
         oldest = (time.time() if now is None else now) - self.lifetime
         for path in self._files():
             if path not in self._kept and path.stat().st_mtime < oldest:
@@ -160,10 +160,10 @@ class Visits:
     examples: list[Shown] = field(default_factory=list)
 
     def upload(self, files: Sequence[str] | None) -> tuple[str, str]:
-        """Predict what was dropped, and delete it.
+        """Predict the dropped images, and delete the files.
 
         Returns:
-            The key of what is kept, and what is to be said about the other files.
+            The key of what is kept, and a message about the other files.
         """
         files = list(files or ())
         shown, complaints = [], []
@@ -238,7 +238,7 @@ class Visits:
         return Shown(shrink(image, SIDE).copy(), name, _as_arrays(record))
 
     def _complain(self, path: str, error: Exception) -> str:
-        """Say what is wrong, without the folder that Gradio put the file into."""
+        """Return what is wrong, without the folder that Gradio put the file into."""
         return escape_surrogates(str(error).replace(path, os.path.basename(path)))
 
 

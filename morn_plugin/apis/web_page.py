@@ -21,7 +21,7 @@ from .inferencer import MultiLabelInferencer
 from .visits import Shelf, Shown, Uploads, Visits
 
 PREFIX = 'morn_page_'  # of the folder of a page's files
-DEAD_AFTER = 3600  # seconds without a sign of life
+DEAD_AFTER = 3600  # seconds without being touched
 # Without these Gradio asks its makers for newer versions and counts visits.
 QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 STYLE = f"""
@@ -193,11 +193,11 @@ def _tidy(visits: Visits, ended: threading.Event) -> None:
     while not ended.wait(min(30, visits.limits.lifetime)):
         visits.shelf.expire()
         visits.uploads.sweep()
-        os.utime(visits.uploads.folder)  # a sign of life, see remove_left_folders
+        os.utime(visits.uploads.folder)  # shows that the page is running, see remove_left_folders
 
 
 def remove_left_folders(parent: Path) -> None:
-    """Remove the folders of pages that were killed: those that show no sign of life."""
+    """Remove the folders of pages that were killed, which are no longer touched."""
     oldest = time.time() - DEAD_AFTER
     for folder in parent.glob(f'{PREFIX}*'):
         if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < oldest:

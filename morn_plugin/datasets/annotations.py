@@ -35,7 +35,7 @@ METAINFO_FIRST = re.compile(r'\s*\{\s*"metainfo"\s*:\s*')
 
 
 class AnnotationError(ValueError):
-    """An annotation file that cannot be used; the message names the field."""
+    """An unusable annotation file; the message names the field."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Annotations:
         return counts
 
     def targets(self) -> np.ndarray:
-        """Give the target vectors of all images.
+        """Return the target vectors of all images.
 
         Returns:
             int8 array (N, C) in {0, 1, -1}; -1 marks a difficult class.

@@ -19,9 +19,9 @@ from .transforms.loading import ImageError, LoadCheckedImage
 
 @DATASETS.register_module()
 class CheckedMultiLabelDataset(MultiLabelDataset):
-    """A ``MultiLabelDataset`` that trusts no annotation file.
+    """A ``MultiLabelDataset`` that checks its annotation file.
 
-    Every label must be an integer in range and stand once in an image; the class list must be that
+    Every label must be an integer in range and appear once in an image; the class list must be that
     of the config where the config has one (``metainfo=dict(classes=[...])``). Difficult labels
     (``gt_label_difficult``) become -1 in ``gt_score``. See :mod:`morn_plugin.datasets.annotations`
     for the layout.
@@ -66,7 +66,7 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
         return data_list
 
     def filter_data(self) -> list[dict[str, Any]]:
-        """Leave out the images that cannot be read, where that is asked for."""
+        """Leave out the images that cannot be read, if requested."""
         data_list = super().filter_data()
         if self.corrupt_images == 'error':
             return data_list
@@ -90,7 +90,7 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
     def _find_corrupt(self, paths: list[str]) -> dict[str, str]:
         """Read all images as the pipeline would.
 
-        Shared out over the processes and over threads (Pillow lets them run).
+        The work is divided among the processes, and among threads in each.
         """
         load = self.pipeline.transforms[0] if self.pipeline.transforms else None
         if not isinstance(load, LoadCheckedImage):

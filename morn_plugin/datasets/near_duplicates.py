@@ -1,8 +1,8 @@
 """Near-duplicates of pictures: a perceptual hash, pairs, and the groups that pairs form.
 
 Pictures that are nearly the same must not be on both sides of a split: the test side would then
-measure memory. Hashing is exact arithmetic on the decoded pixels, which no library's way of
-shrinking or rounding has a part in, so that every machine finds the same pairs.
+measure memory. Hashing is exact arithmetic on the decoded pixels, without a library's way of
+shrinking or rounding, so every machine finds the same pairs.
 
 Shapes: N pictures, B bits of a hash.
 """
@@ -70,7 +70,7 @@ def _cell_sums(pixels: np.ndarray, *grids: tuple[int, int]) -> list[np.ndarray]:
 
 
 def _overlaps(cells: int, side: int) -> np.ndarray:
-    """Compute how far each of ``cells`` equal cells lies over each of ``side`` pixels.
+    """Compute how much each of ``cells`` equal cells overlaps each of ``side`` pixels.
 
     Returns:
         float64 array (cells, side), in parts of 1 / cells of a pixel.

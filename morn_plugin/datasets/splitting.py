@@ -1,7 +1,7 @@
 """Sides of a split, drawn from nothing but the content.
 
 The same data give the same split on every machine, in any order and under any names, and adding an
-image moves no other.
+image does not move any other.
 """
 
 import hashlib
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 def assign_sides(
     digests: Sequence[bytes], groups: Sequence[int], salt: str, share: float
 ) -> list[bool]:
-    """Draw a side for every group from nothing but its content.
+    """Draw a side for every group from its content alone.
 
     Args:
         digests: Content hash of each of N pictures. Copies count once.

@@ -40,7 +40,7 @@ def with_pipeline(config: Mapping[str, Any], pipeline: Sequence[Any], **options:
 
 
 def without_repeats(config: Mapping[str, Any]) -> Any:
-    """Return a copy of a data set's config that has each image once, for figures and lists.
+    """Return a copy of a data set's config that holds each image once, for figures and lists.
 
     ``RepeatDataset`` and ``ClassBalancedDataset`` show images several times in an epoch: that is a
     matter of training. Folds and concatenated data sets stay as they are.
@@ -63,7 +63,7 @@ def without_repeats(config: Mapping[str, Any]) -> Any:
 def innermost_built(dataset: Any) -> Iterator[Any]:
     """Yield the data sets that read files, inside whatever wraps them, once they are built.
 
-    A ``Subset`` of torch's is one of them: what it leaves out does not count.
+    A torch ``Subset`` counts as one of them: images that it leaves out do not count.
     """
     if hasattr(dataset, 'datasets'):
         for part in dataset.datasets:
@@ -112,6 +112,6 @@ class NumberedDataset(Dataset):
         return self.dataset.get_data_info(index)
 
     def full_init(self) -> None:
-        """Load the annotations, where that is put off."""
+        """Load the annotations if that was deferred."""
         if hasattr(self.dataset, 'full_init'):
             self.dataset.full_init()

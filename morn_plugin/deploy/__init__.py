@@ -1,4 +1,4 @@
-"""What an exported model needs, and nothing more: NumPy, Pillow, pydantic, onnx and onnxruntime.
+"""Everything that an exported model needs: NumPy, Pillow, pydantic, onnx and onnxruntime.
 
 Neither torch nor MMPretrain.
 """

@@ -1,4 +1,4 @@
-"""Image files: which are meant, and their bytes, of which there is a bound."""
+"""Finds image files, and reads their bytes up to a limit."""
 
 import os
 import stat
@@ -16,8 +16,8 @@ from .urls import fetch
 MAX_PIXELS = 100_000_000
 BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
 SUFFIXES = tuple(sorted({suffix for kind in FORMATS for suffix in kind.suffixes}))
-# Pictures that are not opened: drawings, documents, layers, and what a camera's sensor saw, of
-# which Pillow would find a thumbnail. They are said to be left out.
+# Kinds of pictures that are not opened: drawings, documents, layers, and raw camera files, of which
+# Pillow would find a thumbnail. A message says that they are left out.
 OTHER_SUFFIXES = (
     *('.svg', '.eps', '.ps', '.pdf', '.emf', '.wmf', '.psd', '.xcf', '.fits', '.exr', '.hdr'),
     *('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.raw', '.rw2', '.jxl', '.heics'),
@@ -29,12 +29,12 @@ def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
     """Find the images that are meant.
 
     Args:
-        inputs: Files (kept as they are, be they missing), folders (searched to the bottom for
+        inputs: Files (kept as they are, even if missing), folders (searched to the bottom for
             images: by the usual endings, of other files by their content), glob patterns, ``**``
-            included, and URLs (kept). One or several.
+            included, and URLs (kept). One input or several.
 
     Returns:
-        Paths, those of a folder or pattern in sorted order; one that is meant twice comes once.
+        Paths, those of a folder or pattern in sorted order; each at most once.
 
     Raises:
         FileNotFoundError: If a folder holds no image, or a pattern matches none.
@@ -82,8 +82,8 @@ def find_files(item: str | PathLike) -> list[str]:
 def walk_folder(folder: str) -> Iterator[str]:
     """Yield the images of a folder in sorted order, and warn of pictures of other kinds.
 
-    One directory is looked at after the other, as the images are asked for: at any time the names
-    of those that lead to the present one are held, and no more.
+    Directories are listed one after the other, as images are requested; only those on the way to
+    the current one are held in memory.
 
     Raises:
         FileNotFoundError: In the end, if it holds no image.
@@ -134,7 +134,7 @@ def _looks_like_image(path: str) -> bool:
 
 
 def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Read a file that may hold an image: no device, no pipe, and no more than images have.
+    """Read a file that may hold an image: a regular file, not larger than images are.
 
     Args:
         path: The file.

@@ -1,9 +1,9 @@
-"""The one door for image files: which kinds are opened, told by content, and how large they may be.
+"""The only way in for image files: the kinds that are opened, by content, and their size limit.
 
 Pillow knows more than forty kinds. Some of them start a program (EPS runs Ghostscript), others
-unpack without a bound (FITS with gzip), and nobody photographs in either. The kinds below are
-opened with Pillow's own classes, one by one: neither a file's name nor Pillow's list of plugins has
-a say, its size is known from the header before a pixel is decoded, and the limit is ours alone
+unpack without a bound (FITS with gzip), and no camera writes either. The kinds below are opened
+with Pillow's own classes, one by one: independent of the file's name and of Pillow's list of
+plugins. The size is read from the header before a pixel is decoded, and the limit is our own
 (Pillow's is one for the whole process, and other code may rely on it).
 """
 
@@ -45,7 +45,7 @@ class ImageFormat:
 
     Attributes:
         name: What it is called.
-        suffixes: Usual endings of its files; they decide nothing but what is found in a folder.
+        suffixes: Usual endings of its files; used only to find files in a folder.
         matches: Whether a file that begins with these bytes is one.
         open: Reads the header, and no pixel.
         cost: What a pixel costs in memory and time, in pixels of a PNG file.
@@ -86,8 +86,8 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
 
     Raises:
         TooLargeError: If it is larger.
-        ValueError: If it is of no kind that is opened, or its header is broken; others as Pillow
-            raises them for broken files.
+        ValueError: If its kind is not supported, or its header is broken; other errors as Pillow
+            raises them.
     """
     kind = find_format(content[:SNIFFED])
     if kind is None:
@@ -149,7 +149,7 @@ def _begins(*starts: bytes) -> Callable[[bytes], bool]:
 
 
 def _is_bmp(start: bytes) -> bool:
-    """Tell a bitmap from a text that begins with BM: by the length of its second header."""
+    """Return whether a file that begins with BM is a bitmap, by the length of its second header."""
     return start[:2] == b'BM' and start[14:18] in [
         struct.pack('<I', length) for length in (12, 40, 52, 56, 64, 108, 124)
     ]
@@ -195,7 +195,7 @@ def _is_heif(start: bytes) -> bool:
 
 
 class _JpegFile(JpegImagePlugin.JpegImageFile):
-    """A JPEG file whose EXIF data are looked at later, once they have been checked.
+    """A JPEG file whose EXIF data are read later, after they have been checked.
 
     Of an MPO file, which is a JPEG file with more of them behind it, the first picture.
     """
@@ -205,10 +205,10 @@ class _JpegFile(JpegImagePlugin.JpegImageFile):
 
 
 class _TiffFile(TiffImagePlugin.TiffImageFile):
-    """A TIFF file that asks no limit of the whole process while it makes room for its pixels."""
+    """A TIFF file that ignores Pillow's process-wide limit when it allocates its pixels."""
 
     def load_prepare(self) -> None:
-        """Make room for the pixels."""
+        """Allocate the pixels."""
         if self._im is None:
             self.im = Image.core.new(self.mode, self._tile_size)
         super().load_prepare()
@@ -270,7 +270,7 @@ def _icon_entries(content: bytes) -> list[_IconEntry]:
     return entries
 
 
-# Looking at what the header does not tell
+# Checks of content that the header does not describe
 
 
 def _check_icon(content: bytes, max_pixels: int) -> None:
@@ -283,7 +283,7 @@ def _check_icon(content: bytes, max_pixels: int) -> None:
 
 
 def _check_webp(content: bytes, max_pixels: int) -> None:
-    """Check the size before libwebp makes room for it, as it does while a file is opened."""
+    """Check the size before libwebp allocates memory, which it does while it opens a file."""
     kind = content[12:16]
     if kind == b'VP8X':
         width = 1 + int.from_bytes(content[24:27], 'little')
@@ -340,13 +340,13 @@ def _check_bmp(content: bytes, max_pixels: int) -> None:
 
 
 def _check_jpeg2000(content: bytes, max_pixels: int) -> None:
-    """Refuse a file that was cut off before its first tile, which would come out black."""
+    """Refuse a file that was cut off before its first tile, which would be decoded as black."""
     if _TILE_DATA not in content:
         raise ValueError('the file ends before its first tile')
 
 
 def _check_boxes(content: bytes, max_pixels: int) -> None:
-    """Check EXIF data wherever they lie: the codecs hand them to Pillow while a file is opened."""
+    """Check EXIF data wherever they are: codecs pass them to Pillow while a file is opened."""
     found = 0
     for prefix in TiffImagePlugin.PREFIXES:
         place = content.find(prefix)
@@ -358,7 +358,7 @@ def _check_boxes(content: bytes, max_pixels: int) -> None:
             place = content.find(prefix, place + 1)
 
 
-_SCAN = b'\xff\xda'  # begins a scan of a JPEG file; inside of one these bytes cannot stand
+_SCAN = b'\xff\xda'  # begins a scan of a JPEG file; these bytes cannot occur inside one
 _TILE_DATA = b'\xff\x93'  # begins those of a tile in a JPEG 2000 file
 _SUBFILE_TYPE, _TILE_WIDTH, _TILE_LENGTH = 254, 322, 323  # tags of TIFF
 _JPEG_IN_TIFF = (6, 7)  # values of its compression

@@ -1,6 +1,6 @@
-"""Any number of images, one after the other: folders, lists, tar files and URLs.
+"""Streams of images from folders, lists, tar files and URLs, of any length.
 
-Nothing here holds more than the image at hand: not the names of those before or behind.
+Only the current image is held in memory, not the names of the others.
 """
 
 import codecs
@@ -71,7 +71,7 @@ class TarMember(LazyImage):
 
 @dataclass(frozen=True)
 class BrokenImage(LazyImage):
-    """An image that cannot be read, which costs its record only.
+    """An image that cannot be read; only its record is affected.
 
     Attributes:
         name: What was named.
@@ -89,13 +89,13 @@ class BrokenImage(LazyImage):
 class ImageStream:
     """Images of all kinds of inputs, in an order that is the same on every machine.
 
-    Iterated again, it begins anew.
+    Iterating again starts from the beginning.
 
     Args:
         inputs: Files, folders, patterns and URLs as
             :func:`~morn_plugin.deploy.image_files.list_images` takes them; and tar files (.tar, not
             compressed) as webdataset writes them, of which every member with the ending of an image
-            is one. What two inputs mean comes once.
+            is one. An image that two inputs name comes once.
         lists: Text files with a path or URL a line, paths relative to the folder of the list.
         shard: The share that is wanted. Defaults to all.
         trust_lists: Whether the lists may name files outside of their folders.
@@ -129,7 +129,7 @@ class ImageStream:
         return self.shard.take(self._all())
 
     def count(self) -> int | None:
-        """Return how many images the shard has, or None where only reading all would tell.
+        """Return how many images the shard has, or None if only reading all of them would tell.
 
         Raises:
             FileNotFoundError: If a folder holds no image, or a pattern matches none.
@@ -161,7 +161,7 @@ class ImageStream:
             for path in walk_folder(item) if is_folder else find_files(item):
                 if path in files or any(_is_inside(path, folder) for folder in folders):
                     continue
-                if not is_folder:  # their number is that of the command line, or of a pattern
+                if not is_folder:  # as many as on the command line, or as a pattern matches
                     files.add(path)
                 yield path
             if is_folder:
@@ -185,7 +185,7 @@ def _is_remote(source: str) -> bool:
 
 
 def check_list(path: str, trust: bool = False) -> int:
-    """Check what a list names, before anything is read of it.
+    """Check the entries of a list before any of them is read.
 
     Args:
         path: The list.
@@ -231,7 +231,7 @@ def _find_problem(line: str, trust: bool) -> str | None:
 
 
 def _read_lines(path: str) -> Iterator[str]:
-    """Yield the lines of a list that are not empty; what is no text stays as file names have it."""
+    """Yield the lines of a list that are not empty, decoded as file names are."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'List {path} does not exist, or is no regular file.')
     with open(path, 'rb') as file:
@@ -253,12 +253,12 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 def _is_really_inside(path: str, folder: str) -> bool:
-    """Tell whether a path stays in a folder when links are followed."""
+    """Return whether a path stays in a folder when links are followed."""
     return _is_inside(os.path.realpath(path), os.path.realpath(folder))
 
 
 def is_archive(source: str) -> bool:
-    """Tell tar files from images, by the ending.
+    """Return whether a path is a tar file, by its ending.
 
     Raises:
         ValueError: If it is a compressed one.
@@ -275,8 +275,8 @@ def is_archive(source: str) -> bool:
 def read_tar(path: str) -> Iterator[LazyImage]:
     """Yield the images of a tar file: the members whose names end as images do.
 
-    No member is unpacked, so that none can be written anywhere. What is no regular file under such
-    a name, and where the archive is damaged, is an image that cannot be read.
+    No member is unpacked, so nothing is written anywhere. Under such a name, a member that is not a
+    regular file, or damage to the archive, becomes an image that cannot be read.
     """
     if not os.path.isfile(path):
         yield BrokenImage(path, 'does not exist, or is no regular file')
@@ -285,7 +285,7 @@ def read_tar(path: str) -> Iterator[LazyImage]:
         with open(path, 'rb') as file:
             archive = tarfile.open(fileobj=_HeaderReader(file), mode='r:')  # type: ignore[call-overload]  # noqa: SIM115
             while member := archive.next():
-                archive.members.clear()  # which it would remember for ever
+                archive.members.clear()  # which tarfile would keep in memory
                 if len(archive.pax_headers) > MAX_ATTRIBUTES:
                     raise tarfile.ReadError(f'it has more than {MAX_ATTRIBUTES} attributes')
                 if member.name.lower().endswith(SUFFIXES):
@@ -306,14 +306,14 @@ def _as_image(member: tarfile.TarInfo, path: str) -> LazyImage:
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:
-    """Raise unless an archive ends here: tarfile takes a damaged header for the end."""
+    """Raise unless the archive really ends here: tarfile treats a damaged header as the end."""
     file.seek(offset)
     if file.read(tarfile.BLOCKSIZE).strip(b'\0'):
         raise tarfile.ReadError(f'the header at byte {offset} is damaged')
 
 
 class _HeaderReader:
-    """A file of which tarfile reads headers only, none of them too large for memory."""
+    """A file that lets tarfile read headers only, each of limited size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -1,4 +1,4 @@
-"""Finding, reading and preparing images, without OpenCV, MMCV or torch."""
+"""Finds, reads and prepares images, without OpenCV, MMCV or torch."""
 
 import os
 from collections.abc import Iterator
@@ -77,7 +77,7 @@ def decode_image(
 def check_image(
     content: bytes, source: str, max_pixels: int = MAX_PIXELS, option: str = MAX_PIXELS_OPTION
 ) -> None:
-    """Raise as :func:`decode_image` does, by what the header tells: for those who decode elsewhere.
+    """Raise as :func:`decode_image` does, from the header alone, for callers that decode elsewhere.
 
     Raises:
         ImageError: If it would not be decoded.
@@ -88,7 +88,7 @@ def check_image(
 
 @contextmanager
 def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
-    """Make an :class:`ImageError` of whatever is raised, with the image's name and what to do."""
+    """Turn any exception into an :class:`ImageError` with the image's name and what to do."""
     try:
         yield
     except TooLargeError as error:
@@ -151,7 +151,7 @@ def _to_rgb(image: Image.Image, background: int) -> Image.Image:
 
 
 def _lay_on(image: Image.Image, background: int) -> Image.Image:
-    """Show a grey background through transparent pixels, a strip after the other to save memory."""
+    """Show a grey background through transparent pixels, strip by strip to save memory."""
     result = Image.new('RGB', image.size)
     rows = max(1, 2**20 // image.width)
     for top in range(0, image.height, rows):
@@ -174,7 +174,7 @@ def _to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def prepare_image(image: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarray:
-    """Do what the model's test pipeline and data preprocessor do.
+    """Apply the model's test pipeline and data preprocessor.
 
     Args:
         image: (H, W, 3) uint8, RGB.
@@ -201,8 +201,8 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
     Two taps an axis, no smoothing when shrinking.
 
-    Pillow's own bilinear filter smooths, so that a model trained behind OpenCV's would see other
-    images; and even grey values that are off by one move scores.
+    Pillow's own bilinear filter smooths, so a model trained with OpenCV's would see other images,
+    and even grey values that are off by one change scores.
 
     Args:
         image: (H, W, 3) uint8.
@@ -211,7 +211,7 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     x0, x1, ax, bx = _taps(image.shape[1], size[0], clip_weights=True)
     y0, y1, ay, by = _taps(image.shape[0], size[1], clip_weights=False)
 
-    rows = np.unique(np.concatenate([y0, y1]))  # the others are never looked at
+    rows = np.unique(np.concatenate([y0, y1]))  # the other pixels are not needed
     place = np.zeros(image.shape[0], dtype=np.int64)
     place[rows] = np.arange(len(rows))
     part = image[rows].astype(np.int32)

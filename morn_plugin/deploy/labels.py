@@ -67,7 +67,7 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     try:
         text = Path(path).read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: expected JSON, but byte {error.start} is no UTF-8.') from error
+        raise ValueError(f'{path}: expected JSON, but byte {error.start} is not UTF-8.') from error
     content = check_schema(ThresholdsContent, parse_json(text, str(path)), str(path))
     fields = dict(content)
     if content.score_map is not None:
@@ -203,7 +203,7 @@ def make_record(
 
 
 def find_not_finite(**arrays: np.ndarray | None) -> str | None:
-    """Look for numbers that are none.
+    """Look for values that are not finite.
 
     Args:
         **arrays: By what they are called; None where the model gives none.
@@ -244,7 +244,7 @@ def cut_at_end(
 
 
 def shorten_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Leave the scores of the predicted labels alone, rounded: what a person reads."""
+    """Keep the scores of the predicted labels only, rounded for people."""
     labels = record['labels']
     short = {
         key: value

@@ -1,7 +1,7 @@
-"""What an .onnx file may hold: looked at before onnxruntime gets it.
+"""Checks what an .onnx file holds before onnxruntime loads it.
 
 An exported model is a straight line of standard operations on what is in the file. Loops and
-conditions can go on for ever, functions can unfold without end, operations of other domains can be
+conditions may never end, functions may unfold without end, operations of other domains can be
 anything, and weights outside of the file can be any file.
 """
 

@@ -35,7 +35,7 @@ class OnnxModel:
 
     Args:
         path: The .onnx file.
-        num_threads: Threads of onnxruntime; 0 as it likes.
+        num_threads: Threads of onnxruntime; 0 lets it choose.
         max_pixels: Refuse larger images before they are decoded. Defaults to None, the limit of the
             export.
         max_memory: Bytes that onnxruntime may allocate on the CPU.
@@ -73,7 +73,7 @@ class OnnxModel:
         runtime = require_extra('onnxruntime', 'export')
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
-        options.log_severity_level = FATAL  # what is wrong is said by the error
+        options.log_severity_level = FATAL  # the error says what is wrong
         self._limit_memory(runtime, options)
         try:
             return runtime.InferenceSession(
@@ -92,7 +92,7 @@ class OnnxModel:
             ) from error
 
     def _limit_memory(self, runtime: Any, options: Any) -> None:
-        """Let the session allocate in an arena that does not grow beyond the limit."""
+        """Limit the memory that the session may allocate."""
         info = runtime.OrtMemoryInfo(
             'Cpu', runtime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, runtime.OrtMemType.DEFAULT
         )
@@ -188,7 +188,7 @@ class OnnxModel:
                 :func:`~morn_plugin.deploy.sources.list_sources`; arrays are RGB.
             batch_size: Images at once.
             thr: Overrides the thresholds of the export.
-            topk: Give this many best labels instead.
+            topk: Return this many best labels instead.
             num_workers: Threads that read ahead; None for 2 beside a GPU and none on a CPU.
 
         Yields:

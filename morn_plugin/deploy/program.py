@@ -37,7 +37,7 @@ def read_program_metadata(path: str | os.PathLike) -> dict[str, Any]:
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f'{where}: expected JSON, but byte {error.start} is no UTF-8.') from error
+        raise ValueError(f'{where}: expected JSON, but byte {error.start} is not UTF-8.') from error
     return check_schema(ExportMetadata, parse_json(text, where), where).model_dump()
 
 

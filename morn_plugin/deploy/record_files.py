@@ -1,8 +1,8 @@
 """Files of records that grow while images are predicted: JSON lines, CSV and Parquet.
 
-A run that was interrupted is gone on with: the records are in the order of the images, so that what
-is there already is a beginning. A record that was being written when the power went is noticed and
-written anew.
+An interrupted run can be continued: the records are in the order of
+the images, so the existing ones are the first. A record that was cut off while it was written is
+noticed and written again.
 """
 
 import csv
@@ -21,7 +21,7 @@ from ..utils.strict_json import dump_json, parse_json
 
 ESCAPE = 'backslashreplace'  # a file name need not be valid text
 COLUMNS = ('img_path', 'names', 'scores', 'cnn_scores', 'path_names', 'error')
-ROWS_A_GROUP = 500  # of Parquet: so many are held in memory
+ROWS_A_GROUP = 500  # of Parquet; the number held in memory
 ROWS_A_PART = 10_000  # a file of them
 
 
@@ -61,15 +61,15 @@ class RecordFile(ABC):
 
     @abstractmethod
     def describe(self, raw: Any) -> Written:
-        """Say which image a record of :meth:`records` is of."""
+        """Return which image a record of :meth:`records` is of."""
 
     @abstractmethod
     def start(self) -> None:
-        """Begin anew; what was there is gone."""
+        """Start again; what was there is removed."""
 
     @abstractmethod
     def go_on(self) -> None:
-        """Keep the whole records, and write behind them."""
+        """Keep the complete records, and append to them."""
 
     @abstractmethod
     def write(self, record: dict[str, Any]) -> None:
@@ -77,7 +77,7 @@ class RecordFile(ABC):
 
     @abstractmethod
     def copy(self, raw: Any) -> None:
-        """Write a record of another file of the same kind, as it is."""
+        """Copy a record from another file of the same kind."""
 
     @abstractmethod
     def close(self) -> None:
@@ -108,7 +108,7 @@ def record_file(path: str | os.PathLike) -> RecordFile:
 
 
 def _as_text(name: str) -> str:
-    r"""Write bytes of a file name that are no text as ``\udc..``."""
+    r"""Write bytes of a file name that are not text as ``\udc..``."""
     return name.encode(errors=ESCAPE).decode()
 
 
@@ -127,7 +127,7 @@ class _TextRecords(RecordFile):
 
     @abstractmethod
     def _split(self, file: IO[bytes]) -> Iterator[bytes]:
-        """Yield records with their line ends; the last one may be torn."""
+        """Yield records with their line ends; the last one may be incomplete."""
 
     def records(self) -> Iterator[bytes]:
         """Yield the whole records with their line ends."""
@@ -167,7 +167,7 @@ class _TextRecords(RecordFile):
         self._file.write(self.header)
 
     def go_on(self) -> None:
-        """Cut off a torn record."""
+        """Cut off an incomplete record."""
         if not self._end:
             self.start()
             return

@@ -1,4 +1,4 @@
-"""From a stream of images to a file of records: begun, gone on with, finished, put together."""
+"""Writes records of a stream of images to a file: starts, continues, finishes, merges."""
 
 import os
 import shutil
@@ -19,7 +19,7 @@ MAX_NAMED = 1000  # of the images that could not be read
 
 @dataclass
 class Outcome:
-    """What became of the images.
+    """The outcome for the images.
 
     Attributes:
         images: How many were looked at, those of earlier runs included.
@@ -46,7 +46,7 @@ def begin(file: RecordFile, note: RunNote, resume: bool, sources: Iterator[Any])
     Args:
         file: The file.
         note: How the records are made.
-        resume: Keep what is there. Otherwise the file begins anew.
+        resume: Keep what is there. Otherwise the file is started again.
         sources: The images; those that are in the file are taken from it.
 
     Returns:
@@ -58,7 +58,7 @@ def begin(file: RecordFile, note: RunNote, resume: bool, sources: Iterator[Any])
     """
     outcome = Outcome()
     if resume and file.path.exists():
-        advice = 'take --resume away to begin anew, or choose another --out'
+        advice = 'drop --resume to start again, or choose another --out'
         note.require_same(load_note(file.path), file.path, advice)
         outcome = _pass_over(file, sources)
         file.go_on()
@@ -78,13 +78,13 @@ def _pass_over(file: RecordFile, sources: Iterator[Any]) -> Outcome:
         if written.img_path != expected:
             raise ValueError(
                 f'{file.path}: record {outcome.images + 1} is of {written.img_path}, but that '
-                f'image is now {expected}: expected the same inputs in the same order. Take '
-                '--resume away to begin anew, or choose another --out.'
+                f'image is now {expected}: expected the same inputs in the same order. '
+                'Drop --resume to start again, or choose another --out.'
             )
         outcome.images += 1
         outcome.failed += written.failed
     if file.is_torn:
-        print(f'{file.path}: the last record was not whole; it is written anew.', file=sys.stderr)
+        print(f'{file.path}: the last record was incomplete and is written again.', file=sys.stderr)
     return outcome
 
 
@@ -108,7 +108,7 @@ def write_records(
 
 
 def merge_records(out: str | Path) -> Outcome:
-    """Put the shards of a result together, in the order of the images.
+    """Merge the shards of a result, in the order of the images.
 
     Args:
         out: The result, such as ``labels.jsonl``.

@@ -1,7 +1,7 @@
-"""What lies beside a result, in ``RESULT.run.json``: how it was made, and whether it is finished.
+"""The note beside a result, ``RESULT.run.json``: how it was made, and whether it is finished.
 
-Records of two models in one file look alike. So a run that goes on with a file, and a merge of
-shards, first compare what made them.
+Records of two models in one file look alike. So a run that continues a file, and a merge of shards,
+first compare how they were made.
 """
 
 from dataclasses import dataclass, field
@@ -89,5 +89,5 @@ def load_note(result: str | Path) -> RunNote:
     try:
         text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
-        raise ValueError(f'{path}: expected JSON, but byte {error.start} is no UTF-8.') from error
+        raise ValueError(f'{path}: expected JSON, but byte {error.start} is not UTF-8.') from error
     return RunNote(**dict(check_schema(RunContent, parse_json(text, str(path)), str(path))))

@@ -18,7 +18,7 @@ Result = TypeVar('Result')
 def count_readers(num_workers: int | None, on_cpu: bool) -> int:
     """Return the threads that read ahead: those asked for, else 2 beside a GPU, none on a CPU.
 
-    There the model uses every core, and loses more to a thread beside it than reading takes
+    On a CPU the model uses every core, and a thread beside it costs more than reading takes
     (``tools/analysis/throughput.py``).
     """
     if num_workers is not None:
@@ -31,11 +31,12 @@ def read_ahead(
 ) -> Generator[tuple[Source, Result | Exception], None, None]:
     """Apply a function in threads, in order, while the results are used.
 
-    Closed early, it drops what has not begun and waits for what has, so that no thread outlives it.
+    If closed early, it drops calls that have not started and waits for the others, so no thread
+    outlives it.
 
     Args:
-        function: Reads and prepares one image; Pillow, OpenCV and NumPy let go of the interpreter
-            while they work.
+        function: Reads and prepares one image; Pillow, OpenCV and NumPy release the interpreter's
+            lock while they work.
         sources: Its arguments, taken from an iterator only as they are needed.
         num_workers: Threads; 0 reads when the result is wanted.
         ahead: Results to hold ready at most.
@@ -126,7 +127,7 @@ def show_progress(
 
 
 def _bar(done: int, total: int | None) -> str:
-    """Draw how far it is.
+    """Draw a progress bar.
 
     Examples:
         >>> _bar(1, 3), _bar(7, None)

@@ -11,7 +11,7 @@ from typing import TypeVar
 Item = TypeVar('Item')
 
 NAME = re.compile(r'(?P<stem>.+)-(?P<number>\d+)-of-(?P<total>\d+)')
-# Who starts processes says in these which one this is, and of how many: number, its first, total.
+# Environment variables that number the processes: number, first number, total.
 LAUNCHERS = (
     ('SLURM_ARRAY_TASK_ID', 'SLURM_ARRAY_TASK_MIN', 'SLURM_ARRAY_TASK_COUNT'),
     ('RANK', '', 'WORLD_SIZE'),
@@ -23,8 +23,8 @@ LAUNCHERS = (
 class Shard:
     """A share of the images: of every ``total`` in a row the one at ``number``.
 
-    So the images of all shards, taken in turn, are in the order of the data set, and nobody needs
-    to know how many there are.
+    So the images of all shards, taken in turn, are in the order of the data set, without knowing
+    how many there are.
 
     Attributes:
         number: From 1.

@@ -1,4 +1,4 @@
-"""What a user may hand over to be predicted: files, and pictures in memory."""
+"""The inputs that can be predicted: files, and pictures in memory."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
@@ -24,7 +24,7 @@ ACCEPTED = (
 
 
 class LazyImage(ABC):
-    """An image that is read when its turn comes, and has a name in its record.
+    """An image that is read when its turn comes, with a name for its record.
 
     Attributes:
         name: As in the record, such as ``'shards/0001.tar/cat.jpg'``.
@@ -91,12 +91,12 @@ def _find(item: Any) -> list[Any]:
 
 
 def is_path(item: object) -> TypeGuard[str | PathLike]:
-    """Tell paths and URLs from what is in memory."""
+    """Return whether a source is a path or URL."""
     return isinstance(item, (str, PathLike))
 
 
 def is_in_memory(item: object) -> bool:
-    """Tell pictures in memory from all else."""
+    """Return whether a source is a picture in memory."""
     return isinstance(item, (Encoded, Image.Image, np.ndarray)) or hasattr(item, 'read')
 
 
@@ -111,7 +111,7 @@ def read_memory(
     An array is checked and given back as it is.
 
     Returns:
-        (H, W, 3) uint8; RGB but for an array, whose channels nobody can tell.
+        (H, W, 3) uint8; RGB, except for an array, whose channel order is unknown.
 
     Raises:
         ImageError: If it cannot be decoded.
@@ -130,7 +130,7 @@ def read_memory(
 
 
 def name_source(source: object) -> str:
-    """Return the path of a source, or what to call one in memory."""
+    """Return the path of a source, or a name for one in memory."""
     if is_path(source):
         return str(source)
     name = getattr(source, 'name', None) or getattr(source, 'filename', None)
@@ -155,7 +155,7 @@ def check_array(image: np.ndarray) -> np.ndarray:
 
 
 def _read_pillow(image: Image.Image, background: int, max_pixels: int, option: str) -> np.ndarray:
-    """Decode a picture that someone else opened: only now does Pillow read its pixels."""
+    """Decode a picture that the user opened; Pillow reads its pixels only now."""
     name = name_source(image)
     if image.format not in (None, *(kind.pillow_name for kind in FORMATS), 'MPO'):
         raise ImageError(

@@ -1,9 +1,9 @@
-"""The one door for URLs: ``http(s)`` alone, so many bytes, so many seconds, and no address within.
+"""The only way to fetch URLs: ``http(s)`` only, limited bytes and seconds, public addresses only.
 
 A URL in a list that a stranger made runs on this machine's network: ``http://169.254.169.254/``
 hands out the credentials of a cloud machine, ``http://192.168.0.1/`` is the router. So an address
-that is not public is connected to only where the user named that host. It is the address of the
-connection that is looked at, after every redirect, and not what a name meant a moment ago.
+that is not public is connected to only where the user named that host. The address of the
+connection itself is checked, after every redirect, not an earlier lookup of the name.
 """
 
 import http.client
@@ -31,7 +31,7 @@ class PrivateAddressError(OSError):
 
 
 def is_web_url(text: str) -> bool:
-    """Tell URLs that are fetched from all else.
+    """Return whether a text is a URL that can be fetched.
 
     Examples:
         >>> is_web_url('HTTPS://example.org/a.jpg'), is_web_url('file:///etc/passwd')
@@ -69,7 +69,7 @@ def fetch(
     try:
         with deadline.running():
             content = _read(_opener(url, is_own, allow_private, deadline), url, max_bytes, timeout)
-        if deadline.is_over:  # a connection that was cut looks as one that ended
+        if deadline.is_over:  # a connection that was cut looks like one that ended
             raise TimeoutError
         return content
     except Exception as error:  # http.client and ssl have kinds of their own
@@ -97,7 +97,7 @@ def _explain(error: Exception, deadline: '_Deadline', timeout: float) -> str:
 
 
 class _Deadline:
-    """Cuts the connections of a fetch when its time is over, whatever they wait for."""
+    """Cuts the connections of a fetch when its time is up."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -186,7 +186,7 @@ def _connect(host: str, port: int, may_be_private: bool, deadline: _Deadline) ->
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an IP address is one of the public Internet.
+    """Return whether an IP address is one of the public Internet.
 
     Examples:
         >>> [is_public(text) for text in ('8.8.8.8', '10.0.0.1', '::ffff:127.0.0.1', '224.0.0.1')]

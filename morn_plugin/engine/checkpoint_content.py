@@ -1,7 +1,7 @@
-"""What a model's checkpoint must hold: named tensors, and a ``meta`` of a known shape.
+"""Checks that a model's checkpoint holds named tensors, and a ``meta`` of the expected form.
 
-torch loads only tensors and plain containers, and yet a list may be where a dict belongs, a tensor
-may claim more elements than it stores, and weights may be truth values.
+torch loads only tensors and plain containers. Still, a list may replace a dict, a tensor may claim
+more elements than it stores, and weights may be booleans.
 """
 
 import os
@@ -48,7 +48,7 @@ def read_model_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _copy_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy the tensors' names and torch's versions of the layers, and no other attribute.
+    """Copy the tensors and torch's versions of the layers, but no other attribute.
 
     An ``OrderedDict`` of a checkpoint can have any attributes, in place of its methods too.
     """
@@ -90,9 +90,9 @@ def _find_wrong_tensor(name: Any, value: Any) -> str | None:
 
 
 def check_kinds(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Require every tensor to be of the kind that the model has in its place.
+    """Require every tensor to have the type of the model's.
 
-    torch converts without a word: truth values to 0 and 1, complex numbers to their real parts.
+    torch converts silently: booleans to 0 and 1, complex numbers to their real parts.
 
     Args:
         model: The model to fill.

@@ -1,9 +1,9 @@
-"""Checkpoint files: written whole or not at all, verified before they are trusted.
+"""Checkpoint files: written completely or not at all, verified before use.
 
 Found again after a crash.
 
-torch.save writes a zip archive with a CRC-32 of every record, but torch.load does not look at them.
-Here it is looked at.
+torch.save writes a zip archive with a CRC-32 of every record. torch.load ignores them; this module
+checks them.
 """
 
 import os
@@ -100,17 +100,16 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
             f'Checkpoint {path} is refused: {_first_reason(error)} It may be crafted to run code '
             'when it is loaded; nothing of it was run.'
         ) from error
-    except Exception as error:  # a damaged or crafted file can make torch raise anything
+    except Exception as error:  # damaged or crafted files make torch raise many kinds of errors
         raise CheckpointError(
             f'Checkpoint {path} cannot be loaded: {type(error).__name__}: {_first_reason(error)}'
         ) from error
 
 
 def find_damage(path: str | os.PathLike) -> str | None:
-    """Look for damage without loading: every record of the archive must have its CRC-32.
+    """Look for damage without loading: the CRC-32 of every record must be right.
 
-    Files in torch's format from before 1.6 have no checksum, of these only the beginning is looked
-    at.
+    Files in torch's format from before 1.6 have no checksum; only their beginning is checked.
 
     Returns:
         What is wrong, or None.
@@ -143,7 +142,7 @@ def find_damage(path: str | os.PathLike) -> str | None:
 
 
 def find_unbounded_content(path: str | os.PathLike) -> str | None:
-    """Look for what would take more time or memory to load than the file is large.
+    """Look for content whose loading takes more time or memory than the file's size justifies.
 
     Args:
         path: A file in which :func:`find_damage` found none.
@@ -195,10 +194,7 @@ def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None
 
 
 def _first_reason(error: BaseException) -> str:
-    """Take what torch's unpickler said, without the advice put around it.
-
-    Of which one half is to switch it off.
-    """
+    """Return the reason that torch's unpickler names, without its advice to switch it off."""
     while isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
         error = error.__context__
     lines = str(error).strip().split('\n')
@@ -230,7 +226,7 @@ def find_resumable(
         path = osp.join(folder, name)
         reason = find_damage(path) or find_unbounded_content(path)
         if reason is None:
-            try:  # the archive may be whole and yet no training state, or a crafted one
+            try:  # an intact archive may still hold no training state, or a crafted one
                 if 'optimizer' in torch.load(path, map_location='meta', weights_only=True):
                     return path, skipped
                 reason = 'it holds no optimizer state, so that training cannot go on from it'
@@ -250,7 +246,7 @@ def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator
     named = _read_last_checkpoint(folder, skipped)
     if named is not None:
         yield named
-        # Ones with higher numbers are not of this run: whatever it wrote last is named.
+        # Files with higher numbers are of another run: the last one of this run is named.
         numbers = {
             name: number for name, number in numbers.items() if number < numbers.get(named, 1 << 62)
         }
@@ -271,10 +267,7 @@ def _read_last_checkpoint(folder: str, skipped: list[str]) -> str | None:
 
 
 def remove_unfinished(folder: str) -> None:
-    """Remove what a killed process left of checkpoints that it was writing.
-
-    They never had their names.
-    """
+    """Remove the unfinished checkpoints of a killed process, which have temporary names."""
     for path in Path(folder).glob('.*.pth.*.tmp'):
         path.unlink(missing_ok=True)
 
@@ -304,9 +297,9 @@ def load_from_http(filename: str, map_location: Any = None, model_dir: str | Non
 
 
 def _without_code(checkpoint: Any) -> Any:
-    """Take ``meta.config`` away, which MMEngine would run as a Python file when it resumes.
+    """Remove ``meta.config``, which MMEngine would run as a Python file when it resumes.
 
-    It reads the number of GPUs out of it, which versions before 0.1 wrote there.
+    It would read a number of GPUs that versions before 0.1 wrote there.
     """
     meta = checkpoint.get('meta') if isinstance(checkpoint, dict) else None
     if isinstance(meta, dict):

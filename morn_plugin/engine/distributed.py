@@ -1,6 +1,6 @@
-"""Distributed runs where there is no GPU.
+"""Distributed runs without a GPU.
 
-MMEngine's own start-up picks a CUDA device whatever the backend. So the process group is made here,
+MMEngine's own start-up picks a CUDA device for any backend. So this module makes the process group,
 before the Runner.
 """
 
@@ -22,11 +22,11 @@ from torch.distributed.rendezvous import rendezvous
 def init_cpu_process_group(timeout: int | None = None) -> bool:
     """Join the gloo group that torchrun set up, if there is no GPU and no group yet.
 
-    It is left when the process ends.
+    The process leaves it when it ends.
 
     Args:
-        timeout: Seconds after which a process that waits for a silent one gives up. Defaults to
-            torch's 1800. A dead one is noticed at once.
+        timeout: Seconds that a process waits for a silent one. Defaults to torch's 1800. A dead one
+            is noticed at once.
 
     Returns:
         Whether the process now is in a gloo group of ours.
@@ -44,13 +44,13 @@ def init_cpu_process_group(timeout: int | None = None) -> bool:
 
 
 def use_cpu_model_wrapper(cfg: ConfigDict) -> None:
-    """Keep MMEngine from asking for the GPU of this rank; other settings of the wrapper stay."""
+    """Keep MMEngine from using the GPU of this rank; other settings of the wrapper stay."""
     wrapper = dict(type='MMDistributedDataParallel', forward_sync_buffers=False)
     cfg.model_wrapper_cfg = {**wrapper, **(cfg.get('model_wrapper_cfg') or {}), 'device_ids': None}
 
 
 def unwrap(model: nn.Module) -> Any:
-    """Return the model inside of what distributes it."""
+    """Return the model inside its distributed wrapper."""
     return model.module if is_model_wrapper(model) else model
 
 

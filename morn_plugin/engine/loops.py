@@ -6,7 +6,7 @@ from mmpretrain.registry import LOOPS
 
 @LOOPS.register_module()
 class PrepareLoop(EpochBasedTrainLoop):
-    """A training loop without iterations, for methods that ``prepare`` fits as a whole.
+    """A training loop without iterations, for methods that are fitted by ``prepare`` alone.
 
     It is one epoch: the hooks prepare the decoder, the checkpoint is written and validated.
 
@@ -19,7 +19,7 @@ class PrepareLoop(EpochBasedTrainLoop):
         super().__init__(*args, max_epochs=max_epochs, **kwargs)
 
     def run_epoch(self) -> None:
-        """Pass over the epoch."""
+        """Run the epoch, which has no iterations."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         self.runner.call_hook('after_train_epoch')

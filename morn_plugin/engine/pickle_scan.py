@@ -1,9 +1,9 @@
-"""What the pickle of a checkpoint would build, found without building it.
+"""Finds out what the pickle of a checkpoint would build, without building it.
 
-torch loads only tensors and plain containers. But of these a few hundred bytes can make what nobody
-ever walks to the end of: a list that holds one list ten times, which holds another ten times, and
-so on. As the key of a dict such a nest of tuples even stops the loading itself, which must hash it.
-And some of what torch allows takes a size and allocates it.
+torch loads only tensors and plain containers. But a few hundred bytes can describe more than anyone
+can traverse: a list that holds one list ten times, which holds another ten times, and so on. As the
+key of a dict, such a nest of tuples even blocks the loading itself, which must hash it. Some
+allowed functions also take a size and allocate it.
 """
 
 import pickletools
@@ -15,13 +15,13 @@ from typing import IO, Any
 MAX_COPIES = 10
 SPARE_COPIES = 1_000_000
 MAX_DEPTH = 100
-LARGEST = 1 << 60  # beyond this it does not matter how many
-# What no checkpoint needs, and what allocates or converts as much as it is told to.
+LARGEST = 1 << 60  # above this the number does not matter
+# Globals that no checkpoint needs, or that allocate or convert as much as they are told to.
 REFUSED = re.compile(
     r'builtins bytearray|torch(\.\w+)* \w*Tensor'
     r'|torch\._utils _rebuild_(device_tensor_\w+|xla_tensor|wrapper_subclass|nested_tensor)'
 )
-ENCODINGS = ('latin1', 'latin-1', 'ascii', 'utf-8')  # others can take as long as they like
+ENCODINGS = ('latin1', 'latin-1', 'ascii', 'utf-8')  # others may be slow
 POPPED = {'TUPLE1': 1, 'TUPLE2': 2, 'TUPLE3': 3}
 INTO_TOP = {'APPEND': 1, 'SETITEM': 2, 'BUILD': 1}
 MARKED_INTO_TOP = ('APPENDS', 'SETITEMS')
@@ -43,14 +43,14 @@ class _ScanError(ValueError):
 
 
 def find_unbounded(stream: IO[bytes], pickles: int = 1) -> str | None:
-    """Look for what takes more time or memory than the file is large.
+    """Look for content that takes more time or memory than the file's size justifies.
 
     Args:
         stream: Stands at the beginning of a pickle.
         pickles: How many follow each other.
 
     Returns:
-        What is wrong, or None. What is no pickle that torch reads is left to torch to refuse.
+        What is wrong, or None. Pickles that torch cannot read are left for torch to refuse.
     """
     try:
         for _ in range(pickles):
@@ -60,7 +60,7 @@ def find_unbounded(stream: IO[bytes], pickles: int = 1) -> str | None:
             _measure(root)
     except _ScanError as error:
         return str(error)
-    except Exception:  # pickletools has many kinds for what is no pickle
+    except Exception:  # pickletools raises many kinds of errors for invalid pickles
         return None
     return None
 
@@ -141,7 +141,7 @@ def _check_call(function: _Node, arguments: _Node) -> None:
 
 
 def _measure(root: _Node) -> None:
-    """Require that what the pickle builds can be walked: no circle, not deep, few copies.
+    """Require that the objects of the pickle can be traversed: no cycle, not deep, few copies.
 
     Raises:
         _ScanError: If it cannot.

@@ -1,6 +1,6 @@
-"""Where in the data a run stands, as a checkpoint says it.
+"""The position of a run in its data, as checkpoints store it.
 
-The number of iterations alone does not tell: how many samples they took, and how long an epoch was,
+The number of iterations alone is not enough: how many samples they took, and how long an epoch was,
 depends on the batch size, the number of processes and the data of the run that counted them. So all
 of that goes into the checkpoint, and nothing is computed from the settings of the run that resumes.
 """
@@ -18,7 +18,7 @@ KEY = 'data_position'
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pass over the data is divided: a place inside of it means nothing without.
+    """How a pass over the data is divided, without which a position in it means nothing.
 
     Attributes:
         batch_size: Images in a batch of one process.
@@ -36,7 +36,7 @@ class Layout:
 
     @classmethod
     def of(cls, dataloader: Any, sampler: Any) -> 'Layout':
-        """Read it off a data loader."""
+        """Read it from a data loader."""
         return cls(
             batch_size=dataloader.batch_sampler.batch_size,
             num_processes=get_world_size(),
@@ -46,7 +46,7 @@ class Layout:
         )
 
     def differences(self, other: 'Layout') -> str:
-        """Name what another layout has otherwise, from this one to the other."""
+        """Name the differences from this layout to another one."""
         pairs = {
             field.name: (getattr(self, field.name), getattr(other, field.name))
             for field in fields(self)

@@ -3,7 +3,7 @@
 torch refuses every global that is not listed. MMEngine's checkpoints hold its ``HistoryBuffer``s
 and a few NumPy objects in the message hub, and name methods of ``HistoryBuffer`` through
 ``builtins.getattr``. The real ``getattr`` would let a crafted file reach any attribute, so a
-guarded one answers to its name.
+guarded one takes its place.
 """
 
 import os
@@ -51,7 +51,7 @@ def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
 
 
 def guarded_scalar(dtype: np.dtype, *content: bytes) -> Any:
-    """Stand in for NumPy's function that makes one number of its bytes.
+    """Stand in for NumPy's function that makes a number from its bytes.
 
     Raises:
         TypeError: If it is no number, or the bytes are not there.

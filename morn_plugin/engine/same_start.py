@@ -1,8 +1,8 @@
-"""Let the processes of a run start from one and the same state, or not at all.
+"""Makes sure that all processes of a run start from the same state.
 
-Each process loads its checkpoint by itself, perhaps from a disk of its own. Were two of them to
-start from different weights, the gradients would be averaged without a word, and the first
-process's would be saved.
+Each process loads its checkpoint by itself, perhaps from a disk of its own. If two of them started
+from different weights, their gradients would be averaged silently, and only the first process's
+weights saved.
 """
 
 import hashlib
@@ -36,7 +36,7 @@ def require_same_start(runner: Runner) -> None:
         seed=runner.seed,
         data=[len(dataset), list(getattr(dataset, 'metainfo', {}).get('classes') or ())],
     )
-    # Where the parts of a model or of its optimizer are shared out, every process has others.
+    # If the model or its optimizer is sharded, every process has other parts.
     if isinstance(runner.model, DistributedDataParallel):
         parts['weights'] = runner.model.state_dict()
         wrapper = runner.optim_wrapper

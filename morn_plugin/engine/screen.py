@@ -1,7 +1,7 @@
-"""What a person reads on the screen, and what goes to the log file alone.
+"""Chooses what the screen shows; the log file has everything.
 
 MMEngine prints some hundred lines before the first iteration: environment, config, the order of all
-hooks. They are for whoever looks back, and stay in the log file.
+hooks. They are useful later, and stay in the log file.
 """
 
 import logging
@@ -14,7 +14,7 @@ from mmengine.runner import Runner
 
 # By module and function that log them: environment and config; the hooks; SyncBatchNorm.
 LONG = {('runner', '_log_env'), ('runner', '__init__'), ('runner', 'wrap_model')}
-# By how they begin: what nobody who trains a model acts on.
+# By their beginnings: warnings that no user can act on.
 MINOR = (
     'Exp name:',
     'backbone feature_info',
@@ -28,10 +28,10 @@ SCREEN_ONLY = dict(shown_on='screen')
 
 
 class ScreenFilter(logging.Filter):
-    """Lets those records pass that a person reads while a run goes on."""
+    """Passes the records that a person reads during a run."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is shown; warnings and errors are, but for minor ones."""
+        """Return whether a record is shown; warnings and errors are, but for minor ones."""
         if getattr(record, 'shown_on', None) == 'file':
             return False
         is_long = (record.module, record.funcName) in LONG and record.levelno <= logging.INFO
@@ -40,7 +40,7 @@ class ScreenFilter(logging.Filter):
 
 @contextmanager
 def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator[None]:
-    """Let what is logged within go to the file alone.
+    """Send what is logged inside to the file only.
 
     Args:
         logger: Whose records.
@@ -60,21 +60,21 @@ def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator
 
 
 class FileFilter(logging.Filter):
-    """Leaves out what repeats for the screen what the file has in full."""
+    """Drops records that only repeat for the screen what the file has in full."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Tell whether a record is written."""
+        """Return whether a record is written."""
         return getattr(record, 'shown_on', None) != 'screen'
 
 
 class ScreenRunner(Runner):
-    """MMEngine's runner, which keeps on the screen to what a person reads.
+    """MMEngine's runner, with a short log on the screen.
 
     With ``log_level='DEBUG'`` everything is shown.
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger, filter what it shows, and say where all of it is."""
+        """Build the logger, filter what it shows, and say where the full log is."""
         logger = super().build_logger(*args, **kwargs)
         for handler in logger.handlers:
             is_file = isinstance(handler, logging.FileHandler)

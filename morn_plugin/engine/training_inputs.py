@@ -1,4 +1,4 @@
-"""What a label decoder sees of the whole training set, for methods that keep it.
+"""Collects a label decoder's inputs over the whole training set, for methods that keep it.
 
 N images, C labels, D features.
 """
@@ -31,7 +31,7 @@ def read_training_inputs(runner: Runner, names: Sequence[str]) -> dict[str, Any]
     """Collect inputs of every training image, in the order of the data set.
 
     They come from the cached file where the runner trains on one; else from one pass of the model
-    over the training images, seen through the test pipeline, each image once also under several
+    over the training images, seen through the test pipeline, each image once, also with several
     processes.
 
     Args:

@@ -1,9 +1,9 @@
-"""Check what a run that is resumed takes from a checkpoint, beside the weights.
+"""Checks what a resumed run takes from a checkpoint besides the weights.
 
 MMEngine takes it as it comes: paths from the message hub that hooks remove, a config text that it
-runs, the attributes of schedulers, whichever schedulers and averages happen to be there. A
-checkpoint is a file that may be another's, or of a run with other settings. So every part is
-compared here with what this run has, before any of it is taken.
+runs, the attributes of schedulers, whichever schedulers and averages happen to be there. The
+checkpoint may be from somebody else, or from a run with other settings. So every part is compared
+with this run before any of it is used.
 """
 
 import posixpath
@@ -22,7 +22,7 @@ from .weights import bare_model, load_weights, summarize
 
 LAST, BEST, BEST_SCORE = 'last_ckpt', 'best_ckpt', 'best_score'
 KEPT, OUTDATED_BEST, VALIDATED = 'keep_ckpt_ids', 'outdated_best_ckpts', 'last_validated_iter'
-# Its name once; whatever begins with `val` is a figure of the validation to MMEngine's log.
+# MMEngine's log treats every name that begins with `val` as a figure of the validation.
 VALIDATED_BEFORE = 'validated_at_iter'
 JUDGED_BY = 'best_judged_by'
 LARGEST_SEED = 2**32 - 1
@@ -37,7 +37,7 @@ class TrainingStateError(ValueError):
 
 
 def take_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Check all that a resumed run takes from a checkpoint, and leave in it only that.
+    """Check everything that a resumed run takes from a checkpoint, and remove the rest.
 
     Args:
         runner: The run, its optimizer, schedulers and hooks built.
@@ -57,7 +57,7 @@ def take_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
 
 
 def require_own_weights(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Check what of a checkpoint can be checked before the data are read.
+    """Check those parts of a checkpoint that need no data.
 
     Raises:
         TrainingStateError: If it is not one of this model, or nothing that training can go on from.
@@ -75,7 +75,7 @@ def _refuse(problems: Sequence[str], runner: Runner) -> None:
 
 
 def take_paths(info: dict[str, Any]) -> None:
-    """Check what of the message hub becomes paths, and leave nothing of it but names in one folder.
+    """Check the paths in the message hub, and reduce them to names in one folder.
 
     Args:
         info: ``message_hub.runtime_info`` of a checkpoint; changed in place.
@@ -108,15 +108,15 @@ def take_paths(info: dict[str, Any]) -> None:
 
 
 def forget_paths(info: dict[str, Any]) -> None:
-    """Take away what names files beside a checkpoint, for a run in another folder."""
+    """Remove the names of files beside a checkpoint, for a run in another folder."""
     for key in [key for key in info if _is_path_key(key) or key in (OUTDATED_BEST, KEPT)]:
         del info[key]
 
 
 def forget_best(info: dict[str, Any], judged_by: Sequence[str]) -> bool:
-    """Take away the best checkpoint and its score, if they were judged by something else.
+    """Remove the best checkpoint and its score if another metric chose them.
 
-    A score of one metric says nothing of one of another: none might ever be better.
+    Scores of different metrics cannot be compared: the new one might never be better.
 
     Args:
         info: ``message_hub.runtime_info`` of a checkpoint; changed in place.
@@ -253,7 +253,7 @@ def _check_optimizer(runner: Runner, checkpoint: dict[str, Any]) -> Iterator[str
 
 
 def _check_wrapper(wrapper: Any, saved: Any) -> Any:
-    """Yield what is wrong with the state of one optimizer, and return what is to be loaded."""
+    """Yield what is wrong with the state of one optimizer, and return the state to load."""
     optimizer = wrapper.optimizer
     try:
         own_check = getattr(optimizer, 'check_state', None)
@@ -262,7 +262,7 @@ def _check_wrapper(wrapper: Any, saved: Any) -> Any:
         yield str(error).replace('\n', '\n  ')
         return saved
 
-    # What MMEngine keeps beside it: the scale of mixed precision, and the rate that it shows.
+    # MMEngine also stores the scale of mixed precision, and the rate that it shows.
     base = getattr(wrapper, 'base_param_settings', None)
     found = checked.get('base_param_settings')
     if found is not None and not (isinstance(base, dict) and _has_alike(found, base)):
@@ -351,7 +351,7 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rebuild(value: Any) -> HistoryBuffer | None:
-    """Make a history of numbers anew, from nothing but the numbers."""
+    """Rebuild a history of numbers from nothing but the numbers."""
     try:
         values, counts = (list(map(float, part)) for part in value.data)
         whole = [int(count) for count in counts]
@@ -364,7 +364,7 @@ def _rebuild(value: Any) -> HistoryBuffer | None:
 
 
 def inside_epoch(runner: Runner, meta: Mapping[str, Any]) -> bool:
-    """Tell whether a checkpoint is from the middle of an epoch."""
+    """Return whether a checkpoint is from the middle of an epoch."""
     position = read_position(meta)
     if position is not None:
         return position.seen > 0

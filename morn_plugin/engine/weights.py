@@ -1,7 +1,7 @@
-"""Load the tensors of a checkpoint into a model, and say what of them did not fit.
+"""Loads the tensors of a checkpoint into a model, and reports those that do not fit.
 
-MMEngine loads what fits and passes over the rest with a line in the log, so that a wrong checkpoint
-leaves a model at its random weights.
+MMEngine loads what fits and logs the rest in one line, so a wrong checkpoint leaves a model with
+its random weights.
 """
 
 import re
@@ -15,19 +15,19 @@ from torch import Tensor, nn
 
 from .distributed import unwrap
 
-# Buffers that weights need not bring: PyTorch counts them, or the architecture gives them.
+# Buffers that weights need not contain: counters, or values that follow from the architecture.
 DERIVED = ('num_batches_tracked', 'relative_position_index', 'attn_mask')
-WRAPPED = re.compile(r'^module\.')  # what MMEngine takes away as well
+WRAPPED = re.compile(r'^module\.')  # MMEngine strips these, too
 MISMATCH = re.compile(r'size mismatch for ([^:]+): .*?Size\((.*?)\).*?Size\((.*?)\)', re.DOTALL)
 
 
 @dataclass
 class Misfits:
-    """What of a checkpoint and a model does not belong together.
+    """Differences between a checkpoint and a model.
 
     Attributes:
-        missing: Tensors of the model that the checkpoint has not.
-        unexpected: Tensors of the checkpoint that the model has not.
+        missing: Tensors of the model that the checkpoint lacks.
+        unexpected: Tensors of the checkpoint that the model lacks.
         shapes: Tensors of both with different shapes, and a line that says which.
         matching: The number of tensors that fit.
     """
@@ -56,7 +56,7 @@ class Misfits:
 
 
 def bare_model(model: nn.Module) -> Any:
-    """Return the model inside of what distributes it or averages its views."""
+    """Return the model inside wrappers that distribute it or average its views."""
     inner: Any = unwrap(model)
     while isinstance(inner, BaseTTAModel):
         inner = unwrap(inner.module)
@@ -66,8 +66,8 @@ def bare_model(model: nn.Module) -> Any:
 def load_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> Misfits:
     """Load what fits, as MMEngine does, and return what does not.
 
-    Modules have their say: some rename the tensors of older versions, resize position embeddings or
-    take over buffers of any size.
+    Modules take part: some rename tensors of older versions, resize position embeddings or accept
+    buffers of any size.
 
     Args:
         model: The model, also inside of a wrapper.
@@ -109,7 +109,7 @@ def _read_error(error: str) -> tuple[str, str]:
 
 
 def summarize(names: Iterable[str], shown: int = 4) -> str:
-    """Name many tensors in few words, by the submodules that hold them.
+    """Summarise the names of tensors by the submodules that hold them.
 
     Examples:
         >>> summarize(['head.fc.weight', 'head.fc.bias', 'scale'])

@@ -1,4 +1,4 @@
-"""What went right and wrong, label by label and image by image. No MMEngine here.
+"""Counts right and wrong predictions for each label and each image. No MMEngine here.
 
 N images, C labels; targets (N, C) in {0, 1, -1}, -1 being left out of every count.
 """

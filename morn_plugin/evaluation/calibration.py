@@ -1,4 +1,4 @@
-"""Choosing thresholds, and how far scores are probabilities. No MMEngine here.
+"""Chooses thresholds, and measures how far scores are probabilities. No MMEngine here.
 
 N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}; -1 is left out of every
 count. A label is predicted where its score is strictly greater than its threshold.
@@ -15,12 +15,12 @@ from .resampling import LabelSets, bootstrap_images
 
 MEASURES = ('per-label-f1', 'per-image-f1', 'precision')
 SCOPES = ('global', 'label')
-DEFAULT = 0.5  # of a label that validation says nothing about
+DEFAULT = 0.5  # of a label without validation images
 FIGURES = {'per-label-f1': 'F1_L', 'per-image-f1': 'F1_I'}
 
 
 def cut_points(scores: np.ndarray) -> np.ndarray:
-    """Return thresholds, descending, that part the scores in every possible way, once each.
+    """Return descending thresholds that split the scores in every possible way, once each.
 
     Between two neighbouring scores the middle is taken; float32, as scores are.
 
@@ -35,16 +35,16 @@ def cut_points(scores: np.ndarray) -> np.ndarray:
     below = np.append(values[1:], np.float32(0))
     middle = ((values.astype(np.float64) + below) / 2).astype(np.float32)
 
-    # Neighbours in float32 have nothing between them.
+    # There is nothing between neighbours in float32.
     is_between = (middle < values) & (middle > below)
     return np.append(values[:1], np.where(is_between, middle, below))
 
 
 def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Lower a threshold from the highest score to the lowest, adding up what each score brings.
+    """Lower a threshold from the highest score to the lowest, and accumulate each score's gain.
 
     Args:
-        scores: (K,). One of 0 exceeds no threshold, and brings nothing.
+        scores: (K,). A score of 0 exceeds no threshold, and adds nothing.
         *gains: (K,) each.
 
     Returns:
@@ -70,7 +70,7 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
 def global_threshold(
     scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9
 ) -> float:
-    """Choose one threshold for all labels: the best of all there are, found in one sweep.
+    """Choose one threshold for all labels: the best of all possible ones, found in one sweep.
 
     Args:
         scores: (N, C).
@@ -347,7 +347,7 @@ def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return what each entry adds to the rows' mean precision and recall, given those above it.
+    """Return each entry's gain in the rows' mean precision and recall, given those above it.
 
     Args:
         scores: (R, K), a row an image, or a row a label.
@@ -359,7 +359,7 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     known, true = targets >= 0, targets > 0
     order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
 
-    # From the highest score on: how much the precision changes with each entry that is passed.
+    # From the highest score down: the change in precision with each further entry.
     correct = np.take_along_axis(true, order, axis=1).cumsum(axis=1)
     changes = np.diff(correct / np.arange(1, scores.shape[1] + 1), axis=1, prepend=0)
     precision = np.empty(scores.shape)
@@ -370,7 +370,7 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
-    """Find the first of the highest harmonic means, and what it is.
+    """Find the first of the highest harmonic means, and its value.
 
     Sums that differ by rounding alone count as equal.
     """

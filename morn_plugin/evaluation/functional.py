@@ -1,4 +1,4 @@
-"""Counts and scores to the figures of papers, in percent. No MMEngine here.
+"""Computes the figures of papers from counts and scores, in percent. No MMEngine here.
 
 N images, C labels. ``Counts`` hold, one entry a label or one an image, how often it is true (a1,
 b1), predicted (a2, b2) and both (a3, b3). Targets are (N, C) in {0, 1, -1}; -1 is left out of every
@@ -163,10 +163,9 @@ def overall_precision_recall_f1(
     Args:
         counts: Of labels or of images; both give the same.
         undefined: ``'zero'`` or ``'one'``: what precision is where nothing is predicted at all, and
-            recall where nothing is true. There is no mean to be left out of: ``'skip'`` is as
-            ``'zero'``.
+            recall where nothing is true. Since there is no mean, ``'skip'`` is as ``'zero'``.
         at_least_one: Count one (wrong) prediction for each label that is never predicted, as
-            ML-GCN's evaluation does, whose guard against 0/0 reaches its overall precision. Wants
+            ML-GCN's evaluation does, whose guard against 0/0 reaches its overall precision. Needs
             counts of labels.
 
     Returns:
@@ -225,7 +224,7 @@ def top_one(scores: np.ndarray, target: np.ndarray) -> float:
 
 
 def best_is_true(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Tell of each image whether its best label is a true one.
+    """Return for each image whether its best label is a true one.
 
     Args:
         scores: (N, C), 0-1.
@@ -261,7 +260,7 @@ def average_precisions(
         >>> average_precisions(scores, np.array([[0], [1], [0], [1]]), ties='apart').tolist()
         [50.0]
     """
-    from sklearn.metrics import precision_recall_curve  # a second, for those who want no mAP
+    from sklearn.metrics import precision_recall_curve  # takes a second, so only when needed
 
     check_choice('ties', ties, TIES)
     found = np.full(scores.shape[1], np.nan)

@@ -1,6 +1,6 @@
-"""Which label follows which on a model's paths.
+"""Which label follows which on a model's paths, compared with co-occurrence alone.
 
-Against what co-occurrence alone predicts. No MMEngine here.
+No MMEngine here.
 
 N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, -1 where a path
 has ended; ``targets`` (M, C) training labels in {0, 1, -1}.
@@ -54,7 +54,7 @@ def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
 
 
 def expected_transitions(targets: np.ndarray) -> np.ndarray:
-    """Give n_ab / sum over b' != a of n_ab', n_ab being the training images with both.
+    """Compute n_ab / sum over b' != a of n_ab'; n_ab counts the training images with both.
 
     The diagonal is 0.
 
@@ -122,7 +122,7 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
     Args:
         graph: The transitions.
         classes: Names of the C labels.
-        min_count: Leave out what was seen less often.
+        min_count: Leave out rarer transitions.
 
     Returns:
         One dict a transition; an infinite lift (never together in training) is None.
@@ -142,7 +142,7 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
 
 
 def choose_edges(rows: list[dict], number: int) -> list[dict]:
-    """Return the transitions that are most frequent beyond what co-occurrence predicts.
+    """Return the transitions that exceed co-occurrence the most.
 
     Those from a label to itself are left out.
 
@@ -157,7 +157,7 @@ def choose_edges(rows: list[dict], number: int) -> list[dict]:
 
 
 def describe_structure(graph: LabelGraph) -> str:
-    """Return, as the end of a sentence, how much co-occurrence does not explain."""
+    """Return, as the end of a sentence, the share that co-occurrence does not explain."""
     share = structure_share(graph)
     if share is None:
         return 'none of them leaves a label that shares a training image with another one'

@@ -1,7 +1,7 @@
-"""A scale for scores that have none: one sigmoid for all labels, fitted on validation.
+"""Maps scores to probabilities by one sigmoid for all labels, fitted on validation.
 
-Platt, "Probabilistic Outputs for Support Vector Machines", 1999. The order of the scores stays; 0.5
-comes to mean that a label is as likely true as false. No MMEngine here.
+Platt, "Probabilistic Outputs for Support Vector Machines", 1999. The order of the scores stays.
+Afterwards 0.5 means that a label is as likely true as false. No MMEngine here.
 """
 
 from typing import NamedTuple
@@ -17,7 +17,7 @@ class PlattMap(NamedTuple):
     """The map from a score to the probability sigmoid(slope x + offset).
 
     Attributes:
-        slope: Positive, so that the order of the scores stays.
+        slope: Positive, which keeps the order of the scores.
         offset: What is added.
         space: What x is: ``'logit'``, log(s / (1 - s)) of the score s, or ``'score'``, s itself.
     """

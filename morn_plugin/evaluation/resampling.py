@@ -185,7 +185,7 @@ def bootstrap_images(
         seed: Of the draws.
         batch: Resamples at a time, which bounds memory.
     """
-    from scipy import stats  # half a second, for those who resample nothing
+    from scipy import stats  # importing takes half a second
 
     def of_indices(drawn: np.ndarray, axis: int = -1) -> np.ndarray:
         rows = np.atleast_2d(drawn)

@@ -1,7 +1,7 @@
 """Models: label decoders, heads, losses and classifiers.
 
-A label decoder is registered by being there: a module in ``label_decoders`` with a subclass of
-``LabelDecoder`` is enough. So is a decision rule in ``decisions``.
+A module in ``label_decoders`` with a subclass of ``LabelDecoder`` is enough to register a decoder.
+The same holds for decision rules in ``decisions``.
 """
 
 from mmpretrain.registry import MODELS
@@ -20,7 +20,7 @@ from .losses import MaskedStepwiseBCELoss, masked_stepwise_bce
 from .necks import ChannelLastPooling, TokenPooling
 from .tta import AverageScoresTTA
 
-for _part in (*find_decoders(), *find_decisions()):  # they know nothing of the registry
+for _part in (*find_decoders(), *find_decisions()):  # their modules do not import the registry
     MODELS.register_module(module=_part)
 
 __all__ = [

@@ -1,7 +1,7 @@
-"""What a backbone's feature is, and the neck that pools it to the (N, D) that a head takes.
+"""Identifies a backbone's feature, and the neck that pools it to the (N, D) that a head takes.
 
-N images, D features, L tokens, H x W places. Pooling over the wrong axes gives a vector as well,
-and a model that trains on nonsense; so the shape is named before anything is advised.
+N images, D features, L tokens, H x W places. Pooling over the wrong axes also yields a vector, and
+a model that trains on nonsense. So the shape is identified before any advice.
 """
 
 from math import isqrt
@@ -25,7 +25,7 @@ def find_width(backbone: nn.Module) -> int | None:
 
 
 def describe_unpooled(feature: Any, width: int | None = None) -> str:
-    """Tell what a feature is that a head cannot take, and what to do.
+    """Describe a feature that a head cannot take, and what to do about it.
 
     Args:
         feature: The last stage that backbone and neck give, not (N, D).
@@ -120,7 +120,7 @@ def _describe_map(shape: tuple[int, ...], width: int | None) -> str:
 
 
 def _has_channels_last(shape: tuple[int, ...], width: int | None) -> bool:
-    """Tell whether a map is (N, H, W, D): by its width, else by the pictures' usual square."""
+    """Return whether a map is (N, H, W, D): by its width, else by the pictures' usual square."""
     _, first, second, last = shape
     if width in (first, last):
         return width != first

@@ -1,4 +1,4 @@
-"""How deep a layer lies, for learning rates that fall from the head to the first layer."""
+"""The depth of each layer, for learning rates that fall from the head to the first layer."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def list_timm_depths(timm_model: Any) -> dict[str, int]:
 
 
 def explain_missing_depths(backbone: nn.Module) -> str:
-    """Say what to do about a backbone whose layers cannot be numbered."""
+    """Explain what to do about a backbone whose layers cannot be numbered."""
     return (
         f'{CONSTRUCTOR} needs to know how deep each layer of {type(backbone).__name__} lies, which '
         'this backbone cannot tell (of MMPretrain, ResNet-50 and deeper, ConvNeXt, Swin, ViT and '

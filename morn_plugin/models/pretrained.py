@@ -25,11 +25,11 @@ DERIVED = (
     'num_batches_tracked',
     'relative_position_index',
     'attn_mask',
-)  # buffers that weights need not bring
+)  # buffers that weights need not contain
 
 
 def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
-    """Take the ``Pretrained`` entries out of the ``init_cfg`` of a backbone, and give them."""
+    """Remove the ``Pretrained`` entries from the ``init_cfg`` of a backbone, and return them."""
     init_cfg = getattr(backbone, 'init_cfg', None) or []
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg)
     taken = [dict(entry) for entry in entries if entry.get('type') == 'Pretrained']
@@ -51,7 +51,7 @@ def load_pretrained(
         map_location: Where the tensors are loaded to.
 
     Raises:
-        ValueError: If the weights cannot be had, or leave a parameter of the backbone unset; names
+        ValueError: If the weights cannot be loaded, or a backbone parameter stays unset; names
             checkpoint and option.
     """
     state = read_state_dict(checkpoint, map_location)
@@ -82,7 +82,7 @@ def load_pretrained(
 
 
 def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Tensor]:
-    """Read or download a checkpoint and give its state dict.
+    """Read or download a checkpoint and return its state dict.
 
     Raises:
         ValueError: If that fails; names the checkpoint and the option that takes a local file.

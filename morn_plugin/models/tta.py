@@ -15,7 +15,7 @@ from .decisions import select_labels
 
 @MODELS.register_module()
 class AverageScoresTTA(BaseTTAModel):
-    """Averages every kind of score over the augmented views, and decides the labels anew.
+    """Averages every kind of score over the augmented views, then decides the labels again.
 
     A decoder without a threshold that sees nothing but the CNN's probabilities decides once more,
     from their average. Any other decoder without a threshold, and a decision rule that looks at the

@@ -8,7 +8,7 @@ from .layout import find_config_file
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every run of a config takes, named as MMPretrain names them."""
-    from mmengine.config import DictAction  # not there where exported models alone are run
+    from mmengine.config import DictAction  # missing where only exported models are run
 
     parser.add_argument(
         'config',
@@ -26,7 +26,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--no-persistent-workers',
         action='store_true',
-        help='start data loader workers anew each epoch',
+        help='restart the data loader workers each epoch',
     )
     parser.add_argument(
         '--cfg-options',

@@ -1,4 +1,4 @@
-"""Checks of arguments, each with the message a user needs."""
+"""Checks of arguments, with messages for users."""
 
 import argparse
 import os
@@ -39,7 +39,7 @@ def plain_numbers(value: Any) -> Any:
 
 
 def at_least(least: int) -> Callable[[str], int]:
-    """Give the ``type`` of a command line argument that is a whole number, ``least`` or more.
+    """Return the ``type`` of a command line argument that is a whole number, ``least`` or more.
 
     Examples:
         >>> at_least(1)('0')
@@ -130,7 +130,7 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
 
 
 def describe_missing(path: str | os.PathLike) -> str:
-    """Say that a file does not exist, and which folder was looked in where the path leaves it open.
+    """Return that a file does not exist and, for a relative path, in which folder it was sought.
 
     Examples:
         >>> describe_missing('/data/train.json')

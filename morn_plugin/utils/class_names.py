@@ -1,6 +1,6 @@
-"""What a list of class names must be, wherever it comes from.
+"""Checks lists of class names from any source.
 
-A file is read by its bytes, a person reads what is shown: two names that look the same are one.
+Programs compare bytes, people compare what they see: two names that look the same count as one.
 """
 
 import unicodedata

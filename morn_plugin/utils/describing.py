@@ -1,4 +1,4 @@
-"""What an error says of a value that may be anything: short, and found in bounded time.
+"""Describes any value for an error: short, and in bounded time.
 
 ``repr`` of a list that holds one list ten times, which holds another ten times, and so on, has no
 end; of an integer with a million digits it raises.
@@ -58,7 +58,7 @@ def describe(value: object) -> str:
 
 
 def list_problems(problems: Sequence[str], shown: int = 10) -> str:
-    """Return one mistake a line, as many as a reader wants to see."""
+    """Return one mistake a line, up to a readable number."""
     more = len(problems) - shown
     lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
     return '\n'.join(lines)

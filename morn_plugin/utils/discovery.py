@@ -1,4 +1,4 @@
-"""Classes that are found by being there."""
+"""Finds classes by the folder that their modules are in."""
 
 import importlib
 import inspect

@@ -1,7 +1,7 @@
-"""The fields that the prediction for an image can have, and what each is called where.
+"""The fields of a prediction, and their names in each representation.
 
-The one place that maps them: a data sample (and a decoder's ``predict``), the records that
-``predict`` writes and an exported model returns, and the arrays of a prediction set.
+These are a data sample (and a decoder's ``predict``), the records that ``predict`` writes and an
+exported model returns, and the arrays of a prediction set.
 """
 
 from typing import NamedTuple

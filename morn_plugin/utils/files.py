@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and named by their content."""
+"""Writes files completely or not at all, and hashes them."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ PathLike = str | os.PathLike
 
 @contextmanager
 def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
-    """Open a file for writing that appears under its name only when whole.
+    """Open a file for writing that appears under its name only when complete.
 
     The bytes go to a temporary neighbour, are flushed to disk and renamed. After an error the
     previous file is as it was and the neighbour is gone.

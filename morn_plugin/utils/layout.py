@@ -1,4 +1,4 @@
-"""Where the files beside the package are, and whether one of its own tools is running.
+"""Finds the files beside the package, and whether one of its own tools is running.
 
 Needs the standard library alone: it is imported before anything else.
 """
@@ -38,8 +38,8 @@ def find_config_file(name: str) -> str:
 def runs_own_tool(root: Path | None = None) -> bool:
     """Return whether the main program of this process is the ``morn`` command or a file of tools/.
 
-    These import what is slow after they have parsed their arguments, so that ``--help`` and a
-    mistyped argument are answered at once.
+    They import slow modules only after parsing their arguments, so ``--help`` and a mistyped
+    argument are answered at once.
 
     Args:
         root: Folder that holds ``tools``. Defaults to that of this package.

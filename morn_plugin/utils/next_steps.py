@@ -1,4 +1,4 @@
-"""The last line of a tool: what one would do next, as one would type it here."""
+"""The last line of a tool: the next command, ready to type."""
 
 import shlex
 import sys
@@ -9,7 +9,7 @@ GROUPS = {'dataset_converters': 'convert', 'model_converters': 'convert'}
 
 
 def next_step(tool: str, *arguments: object, to: str) -> str:
-    """Say what to do next with what a tool has made.
+    """Return a line that says what to do next with what a tool has made.
 
     Args:
         tool: File of the next tool below ``tools/``, without its ending: ``'analysis/report'``.

@@ -1,4 +1,4 @@
-"""Models in half precision: inputs follow the weights, what comes out is float32."""
+"""Models in half precision: inputs get the weights' type, outputs are float32."""
 
 from typing import Any
 
@@ -28,7 +28,7 @@ def cast(value: Any, dtype: torch.dtype) -> Any:
 
 
 def as_single(value: Any) -> Any:
-    """Convert what is in half precision to float32; anything else stays, float64 too."""
+    """Convert half precision to float32; other types stay, including float64."""
     if isinstance(value, tuple | list):
         return type(value)(as_single(part) for part in value)
     is_half = isinstance(value, Tensor) and value.dtype in (torch.float16, torch.bfloat16)

@@ -7,8 +7,8 @@ FORMULA_STARTS = ('=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '�
 def safe_cell(text: str) -> str:
     """Put an apostrophe in front of a text that a spreadsheet would compute.
 
-    A label or a file name may come from a stranger, and ``=HYPERLINK(...)`` in a cell sends what
-    stands beside it to anyone. The apostrophe is what spreadsheets themselves mark text by.
+    A label or a file name may come from a stranger, and ``=HYPERLINK(...)`` in a cell sends its
+    neighbours to anyone. Spreadsheets themselves mark text by the apostrophe.
 
     Examples:
         >>> safe_cell('=1+1'), safe_cell('cat')

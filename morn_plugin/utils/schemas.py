@@ -1,7 +1,7 @@
-"""What is taken out of files that others made, and what each field must be.
+"""Schemas of what is read from files that others made.
 
-One reader for all of them: a checkpoint, the metadata of an exported model, a thresholds file, the
-header of a score file. A value of a wrong kind is named by file and field; nothing is converted.
+These are a checkpoint, the metadata of an exported model, a thresholds file, the header of a score
+file. A value of a wrong kind is named by file and field; nothing is converted.
 """
 
 from collections.abc import Sequence

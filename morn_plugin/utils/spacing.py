@@ -1,4 +1,4 @@
-"""Choosing a few of many, evenly."""
+"""Chooses evenly spaced items."""
 
 from collections.abc import Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ Item = TypeVar('Item')
 
 
 def evenly_spaced(items: Sequence[Item], number: int) -> list[Item]:
-    """Give ``number`` of the items, evenly spaced, the first and the last among them.
+    """Return ``number`` of the items, evenly spaced, including the first and the last.
 
     All where there are fewer.
 

@@ -1,6 +1,6 @@
 """JSON as the standard has it: no ``NaN``, no key twice, no half of a character, no endless nest.
 
-Python's own reader and writer allow all of these, and another program then reads something else, or
+Python's own reader and writer allow all of these, and other programs then read something else, or
 nothing.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from .describing import shorten
 
-# An escaped half of a character beyond U+FFFF; two that belong together are none.
+# Half of a character above U+FFFF, escaped; a pair that belongs together does not match.
 HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
 
 
@@ -68,7 +68,7 @@ def parse_json(
             f'{where}: expected JSON, but it holds half of a character '
             f'({problem.object[problem.start]!r}, a lone surrogate).'
         ) from problem
-    except ValueError as problem:  # a number that is none, or of more digits than Python reads
+    except ValueError as problem:  # NaN, infinity, or more digits than Python reads
         raise error(f'{where}: expected JSON, but {problem}.') from problem
     return content
 

@@ -1,4 +1,4 @@
-"""Text that can be printed, logged and drawn."""
+"""Makes text printable."""
 
 
 def escape_surrogates(text: str) -> str:

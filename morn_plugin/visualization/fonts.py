@@ -24,7 +24,7 @@ _font_of: dict[str, str | None] = {}
 
 @dataclass(frozen=True)
 class Fonts:
-    """Fonts that show some texts together.
+    """Fonts that together can show some texts.
 
     Attributes:
         families: For ``fontfamily`` of matplotlib, which looks for each character in one after the
@@ -121,7 +121,7 @@ def _code(character: str) -> str:
 
 
 def _is_invisible(character: str) -> bool:
-    """Tell joiners and variation selectors, which choose among glyphs."""
+    """Return whether a character is a joiner or variation selector, which chooses among glyphs."""
     return unicodedata.category(character) == 'Cf' or '\ufe00' <= character <= '\ufe0f'
 
 
@@ -151,8 +151,8 @@ def _package_of(character: str) -> str:
 def _installed_fonts() -> Iterator[str]:
     """Yield the font files of this machine, plain ones of Noto first.
 
-    They are looked for anew: matplotlib's own list is a file that knows nothing of fonts installed
-    since it was written.
+    The fonts are listed each time: matplotlib's own list is a file that lacks fonts installed after
+    it was written.
     """
     yield from sorted(font_manager.findSystemFonts(), key=_preference)
 

@@ -1,7 +1,7 @@
 """Pictures of predictions: image, labels, and the steps as in the paper's Fig. 3.
 
-Colours are of the Okabe-Ito set, which colour-blind readers tell apart; shape and words say the
-same once more.
+Colours are from the Okabe-Ito set, which colour-blind readers can distinguish; shapes and words
+repeat them.
 """
 
 from collections.abc import Sequence
@@ -264,7 +264,7 @@ def _write_path(
 
 
 def shrink(image: np.ndarray, side: int = MAX_SIDE) -> np.ndarray:
-    """Shrink an image (H, W, 3) to at most ``side`` pixels each way, in its own proportions."""
+    """Shrink an image (H, W, 3) to at most ``side`` pixels each way, and keep its proportions."""
     picture = Image.fromarray(image)
     picture.thumbnail((side, side))
     return np.asarray(picture)

@@ -1,4 +1,4 @@
-"""One self-contained HTML page about a tested model: no request leaves it, everything is inside."""
+"""Builds one self-contained HTML page about a tested model, which makes no requests."""
 
 import base64
 import io

@@ -78,7 +78,7 @@ def main() -> None:
     target = timm.create_model(f'tf_efficientnet_{args.variant}', pretrained=False).state_dict()
     renamed = rename(source, target)
 
-    # A backbone has no classifier.
+    # The backbone has no classifier.
     state = {
         f'timm_model.{name}': tensor
         for name, tensor in renamed.items()

@@ -1,4 +1,4 @@
-"""Put a decoder that was trained on cached scores behind the CNN that gave them."""
+"""Put a decoder that was trained on cached scores behind the CNN that they came from."""
 
 import argparse
 import os

@@ -1,4 +1,4 @@
-"""The configs of a training on one's own images, as they are written for it."""
+"""The configs that are written for training on the user's own images."""
 
 import tempfile
 from pathlib import Path
@@ -16,7 +16,7 @@ STATE_NORM = dict(eps=1e-3, momentum=0.05)
 DECODER_RATE = 3e-3
 CNN_RATE = 4e-3  # the best of 2e-3, 4e-3 and 8e-3 on Open Clip Art's validation side
 SIDES = ('train', 'val', 'test')
-# A model is chosen while it trains by what no threshold changes: thresholds come afterwards.
+# While training, the best model is chosen by a figure without a threshold; thresholds follow.
 CNN_BEST = 'cnn/multi-label/mAP'
 DECODER_BEST = 'multi-label/mAP'
 

@@ -1,7 +1,7 @@
-"""One's own images from table to model: the package's tools, one after the other.
+"""From a user's table of images to a model: the package's tools, one after the other.
 
-Nothing is done here that they cannot do alone; the configs that are written train and test by
-``tools/train.py`` and ``tools/test.py`` as well.
+Each step can also be done by its tool alone: ``tools/train.py`` and ``tools/test.py`` take the
+written configs.
 """
 
 import hashlib
@@ -64,8 +64,8 @@ def annotate(request: Request) -> Path:
     """Train, choose, test and report.
 
     Args:
-        request: What is wanted. With the same one, what is finished is not done again, and what
-            was interrupted goes on.
+        request: What is wanted. The same request skips finished steps and continues an interrupted
+            one.
 
     Returns:
         The model file.
@@ -206,7 +206,7 @@ class _Run:
         self.steps.run(
             name,
             title,
-            dict(config=sha256(config)),  # one that was edited is trained anew
+            dict(config=sha256(config)),  # an edited one is trained again
             lambda: any(folder.glob('best_*.pth')),
             work,
             lambda: shutil.rmtree(folder, ignore_errors=True),

@@ -1,4 +1,4 @@
-"""How large and how long: the settings of a training by the data and the hardware."""
+"""Chooses image size, batch size and epochs by the data and the hardware."""
 
 import os
 import time
@@ -68,8 +68,8 @@ def make_plan(
 ) -> Plan:
     """Choose the settings.
 
-    A stage is given a number of optimiser steps, which few images make many epochs of, and images
-    are not enlarged beyond what they hold.
+    A stage gets a number of optimiser steps, so fewer images mean more epochs. Images are not
+    enlarged.
 
     Args:
         num_train: Training images.
@@ -134,7 +134,7 @@ def typical_edge(root: Path, files: list[str]) -> int:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The time that is expected, in seconds.
+    """Expected times, in seconds.
 
     Attributes:
         cnn: Of fine-tuning the CNN.

@@ -1,7 +1,7 @@
-"""Steps that are done once: which are finished, and what to go on from.
+"""Runs each step once, and remembers which are finished.
 
-A file keeps for each step the hash of its settings. A step is passed over if it is finished, its
-settings are the same and what it made is still there.
+A file keeps for each step the hash of its settings. A step is skipped if it is finished, its
+settings are unchanged and its output still exists.
 """
 
 import hashlib
@@ -63,9 +63,9 @@ class Steps:
             name: Key in the file.
             title: For people.
             settings: What the result depends on, besides the steps before.
-            outputs: Tells whether what the step makes is there.
-            work: The step; goes on where it was interrupted.
-            clear: Removes what was begun with other settings.
+            outputs: Returns whether the step's output exists.
+            work: Runs the step; continues where it was interrupted.
+            clear: Removes unfinished output of other settings.
         """
         self.place += 1
         text = dump_json(dict(settings), sort_keys=True, default=str)
@@ -115,7 +115,7 @@ class Steps:
         try:
             content = parse_json(path.read_text(encoding='utf-8'), str(path))
         except ValueError:
-            return {}  # without it every step is done again, which is right if slow
+            return {}  # without the file every step is repeated: slow, but correct
         return content if isinstance(content, dict) else {}
 
     def _note(self, name: str, finished: bool) -> None:
@@ -125,7 +125,7 @@ class Steps:
 
 
 def _follow(command: Sequence[str], log: Any) -> int:
-    """Run a command, write what it prints to a log, and show now and then where it is."""
+    """Run a command, write its output to a log, and show its progress now and then."""
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
     environment = os.environ | dict(PYTHONPATH=os.pathsep.join(paths), PYTHONUNBUFFERED='1')
     process = subprocess.Popen(
@@ -158,12 +158,12 @@ def _follow(command: Sequence[str], log: Any) -> int:
 
 
 def _shorten(line: str) -> str:
-    """Return where a run is and what it expects, without the date and the losses."""
+    """Return the progress and remaining time of a run, without the date and the losses."""
     text = ' '.join(line[line.index('Epoch(') :].split())
     return text[:100]
 
 
 def read_tail(path: Path) -> str:
-    """Return the last lines of a log, and where it is."""
+    """Return the last lines of a log, and its path."""
     lines = path.read_text(encoding='utf-8', errors='replace').splitlines()[-TAIL:]
     return '\n'.join([*(f'    {line}' for line in lines), f'The whole log: {path}'])

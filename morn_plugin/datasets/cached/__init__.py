@@ -1,4 +1,4 @@
-"""What a CNN gives for a data set, cached: the file, its writer and the data set that reads it."""
+"""Cached outputs of a CNN for a data set: the file, its writer and the data set that reads it."""
 
 from .dataset import ScoreDataset, take_whole_batch
 from .file import ScoreFile, ScoreFileError, check_origin, load_scores, read_origin, save_scores

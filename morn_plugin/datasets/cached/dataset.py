@@ -158,7 +158,7 @@ class ScoreDataset(Dataset):
 
 @FUNCTIONS.register_module()
 def take_whole_batch(batch: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
-    """Collate what is a batch already.
+    """Collate samples that are batches already.
 
     Args:
         batch: A batch or, where the data set is in a wrapper, which asks for one image at a time,
@@ -168,7 +168,7 @@ def take_whole_batch(batch: dict[str, Any] | list[dict[str, Any]]) -> dict[str, 
 
 
 def _join(parts: Sequence[Any]) -> Any:
-    """Join parts of batches: tensors and lists end to end, in whatever holds them."""
+    """Concatenate parts of batches: tensors and lists, also inside containers."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
@@ -185,7 +185,7 @@ def _take_rows(value: Any, rows: Any) -> Any:
 
 
 def _as_tensors(value: np.ndarray | tuple[np.ndarray, ...]) -> Tensor | tuple[Tensor, ...]:
-    """Turn mapped arrays into tensors: copied into memory where they are small enough."""
+    """Turn mapped arrays into tensors, copied into memory if they are small enough."""
     if isinstance(value, tuple):
         return tuple(_as_tensors(part) for part in value)  # type: ignore[misc]
 

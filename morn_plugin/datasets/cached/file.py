@@ -1,4 +1,4 @@
-"""Cached files: what a CNN gives for every image of a data set.
+"""Cached files: the outputs of a CNN for every image of a data set.
 
 One safetensors file holds scores, labels, image paths, class names and where they came from, and
 where wanted logits, features and feature maps. safetensors, because it is a plain header and plain

@@ -1,7 +1,7 @@
 """The header of a cached file: which arrays it has, of which kind and where, before any is read.
 
-safetensors has looked whether the arrays fill the file. Here is looked whether they are what a
-cached file has: a kind that NumPy lacks, or an array without dimensions, is no part of one.
+safetensors has checked that the arrays fill the file. This module checks that they are those of a
+cached file: a type that NumPy lacks, or an array without dimensions, is refused.
 """
 
 from typing import Annotated, Any

@@ -75,7 +75,7 @@ class CachedFileWriter:
         self._written[rows] = True
 
     def finish(self, rows: np.ndarray | None = None) -> None:
-        """Give the file its name.
+        """Finish the file: rename it to its final name.
 
         Args:
             rows: The places that all processes together have written. Defaults to None, those that
@@ -98,7 +98,7 @@ class CachedFileWriter:
         publish(self.partial, self.path)
 
     def discard(self) -> None:
-        """Remove what was written of a file that is not finished."""
+        """Remove an unfinished file."""
         self._arrays.clear()
         self.partial.unlink(missing_ok=True)
 
@@ -121,7 +121,7 @@ class CachedFileWriter:
             self.discard()
 
     def _open(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Lay the file out for the shapes of the first batch; the first process does it for all."""
+        """Allocate the file for the shapes of the first batch, in the first process."""
         if is_main_process():
             self._create(arrays)
         barrier()
@@ -186,7 +186,7 @@ def _pack_annotations(annotations: Annotations, source: str) -> dict[str, np.nda
     if broken:
         raise ScoreFileError(f'{source}: an image path has a line feed: {broken[0]!r}.')
 
-    # A file name need not be text: what Python made of other bytes becomes them again.
+    # A file name need not be text: other bytes are restored as they were.
     text = '\n'.join([*names, '']).encode(errors='surrogateescape')
     arrays = {'img_paths': np.frombuffer(text, dtype=np.uint8)}
     for key, field in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):

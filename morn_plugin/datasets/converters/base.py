@@ -69,8 +69,8 @@ class Parsed:
     Attributes:
         splits: Name of the annotation file, such as ``train``, to its side.
         notes: Lines that the report should say besides the counts.
-        part_of: Name of a side that is cut from another one, to the name of that one: the parts
-            of a training side share its images out.
+        part_of: Name of a side that is cut from another one, to the name of that one: the parts of
+            a training side divide its images among them.
         files: Name of a further file to write to its text, '' to remove it.
     """
 

@@ -40,7 +40,7 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
 
 
 def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
-    """Read, check, report and write; no annotation file is touched if anything is wrong.
+    """Read, check, report and write; after an error no annotation file has changed.
 
     Args:
         converter: The data set.
@@ -50,9 +50,8 @@ def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
         What was written, and the notes.
 
     Raises:
-        AnnotationError: If the input cannot be used, images are missing
-            without ``--allow-missing``, or another result is there without
-            ``--overwrite``.
+        AnnotationError: If the input cannot be used, images are missing without
+            ``--allow-missing``, or another result is there without ``--overwrite``.
         OSError: If a file cannot be read or written.
     """
     if not args.root.is_dir():
@@ -175,12 +174,12 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
     parser.add_argument(
         '--allow-missing',
         action='store_true',
-        help='go on without the images that are not on disk, rather than stop',
+        help='continue without the images that are not on disk, instead of stopping',
     )
     parser.add_argument(
         '--allow-repeats',
         action='store_true',
-        help='go on when an image is listed twice with equal labels, rather than stop',
+        help='continue if an image is listed twice with equal labels, instead of stopping',
     )
     parser.add_argument(
         '--follow-links',
@@ -190,7 +189,7 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace another result in the folder, rather than stop',
+        help='replace another result in the folder, instead of stopping',
     )
     parser.add_argument(
         '--workers', type=at_least(1), default=8, help='threads that look for images (default: 8)'

@@ -53,7 +53,7 @@ YEARS = {
 }
 PUBLISHED = YEARS['2014']  # of the authors' lists
 ROBOFLOW = {'train': 'train', 'val': 'valid', 'test': 'test'}
-LOOKED_UP = 20  # images that tell whether a folder is theirs
+LOOKED_UP = 20  # images looked up to tell whether a folder is theirs
 
 # An image as a file lists it: its name, its labels, and where it is listed.
 Listed = tuple[str, tuple[int, ...], str]
@@ -238,7 +238,7 @@ def read_categories_and_images(
 
 
 def _find_heading(content: Any, used: set[int]) -> int | None:
-    """Find the category that Roboflow adds as the heading of all others, which no object has."""
+    """Find the category without objects that Roboflow adds as the heading of all others."""
     categories = content['categories']
     names = [category['name'] for category in categories]
     above = {category.get('supercategory') for category in categories}

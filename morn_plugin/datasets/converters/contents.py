@@ -19,7 +19,7 @@ from morn_plugin.deploy.images import ImageError, decode_image
 
 from .images import parallel_map
 
-FLAT_BITS = 16  # of 512; with fewer, two pictures of a few strokes each pass for the same
+FLAT_BITS = 16  # of 512; with fewer bits, two pictures of a few strokes each count as the same
 HASHED_SIDE = 1024  # pixels; larger pictures are shrunk by a whole number first, for speed
 
 
@@ -92,9 +92,9 @@ def find_copies(contents: Sequence[Content]) -> np.ndarray:
 
 
 def find_near_copies(contents: Sequence[Content], distance: float = NEAR_DISTANCE) -> np.ndarray:
-    """Find the pairs of pictures that look nearly the same and are no copies.
+    """Find the pairs of pictures that look nearly the same and are not copies.
 
-    Pictures that are too flat to compare are in none.
+    Pictures that are too flat to compare are in no pair.
 
     Args:
         contents: Of N images.

@@ -157,7 +157,7 @@ def _relabel(images: Sequence[Image], words: list[str], kept: Sequence[int], sid
 
 
 def _cut(root: Path, train: Split, val_share: float, workers: int) -> tuple[Split, Split]:
-    """Share out the training side by content."""
+    """Divide the training side by content."""
     contents = read_contents(root, [image.img_path for image in train.images], workers)
     groups = group_contents(contents).tolist()
     in_val = assign_sides([content.digest for content in contents], groups, VAL_DRAW, val_share)

@@ -62,7 +62,7 @@ class _Finder:
         self.root = root
         self.real_root = root.resolve()
         self.follow_links = follow_links
-        # One look at a folder serves all the images in it.
+        # Each folder is listed once for all the images in it.
         self.resolve_folder = lru_cache(maxsize=None)(Path.resolve)
         self.spellings = lru_cache(maxsize=None)(_spellings)
 
@@ -108,7 +108,7 @@ def _spellings(folder: Path) -> dict[str, list[str]]:
 
 
 def fold(name: str) -> str:
-    r"""Make one of spellings that differ in case, or in how accents are composed.
+    r"""Unify spellings that differ in case, or in how accents are composed.
 
     macOS decomposes accents in file names; spreadsheets compose them.
 

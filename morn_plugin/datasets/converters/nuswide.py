@@ -74,7 +74,7 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
     lines = read_lines(list_path)
     truth = np.zeros((len(lines), len(classes)), dtype=bool)
     for index, concept in enumerate(classes):
-        relative_path(concept, f'{concepts}:{index + 1}')  # a name becomes part of a path
+        relative_path(concept, f'{concepts}:{index + 1}')  # the name becomes part of a path
         path = root / 'Groundtruth' / 'TrainTestLabels' / f'Labels_{concept}_{SIDES[side]}.txt'
         flags = _read_flags(path)
         check_row_count(path, len(flags), len(lines), list_path)

@@ -30,7 +30,7 @@ class Checked:
     respelled: int
 
     def kept(self, drop_unlabelled: bool) -> Split:
-        """Give what goes to the annotation file."""
+        """Return the content of the annotation file."""
         missing = {image.img_path for image in self.missing}
         images = [
             image

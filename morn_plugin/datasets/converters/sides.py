@@ -1,4 +1,4 @@
-"""On which side of the split each image of one's own data falls."""
+"""Chooses the side of the split for each image of a user's data."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -17,7 +17,7 @@ from .tables.layouts import Tagged
 
 TEST_FRACTION = 0.3
 VAL_FRACTION = 0.15  # of what is not test
-LARGE_GROUP = 0.2  # of all images; a larger group of near-copies makes the split lumpy
+LARGE_GROUP = 0.2  # of all images; a larger group of near-copies makes the split uneven
 
 
 @dataclass(frozen=True)
@@ -74,11 +74,12 @@ def choose_sides(
         root: What their paths are relative to.
         plan: How to choose.
         workers: Threads that read them.
-        allow_copies: Go on where the table parts copies.
+        allow_copies: Continue if the table puts copies on different sides.
         notes: Gets a line for copies, for near-copies and for images that cannot be decoded.
 
     Raises:
-        AnnotationError: If the table parts copies, or all images fall on one side.
+        AnnotationError: If the table puts copies on different sides, or all images fall on one
+            side.
     """
     paths = [image.img_path for image in images]
     contents = read_contents(root, paths, workers, perceptual=plan.near_distance > 0)
@@ -206,7 +207,7 @@ def _complete_sides(
     plan: Plan,
     notes: list[str],
 ) -> list[Tagged]:
-    """Draw the sides that are asked for and that the table does not have."""
+    """Draw the requested sides that the table does not have."""
     sided = list(images)
     there = {image.side for image in images}
     for side, share, salt in (
@@ -218,8 +219,8 @@ def _complete_sides(
         if side in there:
             raise AnnotationError(
                 f'{images[0].where}: the column {plan.split_column!r} says which images are '
-                f'{side}, so expected no --{side}-fraction. Name another --split-column to split '
-                'anew.'
+                f'{side}, so expected no --{side}-fraction. Name another --split-column to '
+                'split again.'
             )
         sided = _cut(sided, contents, copies, side, salt, share)
     if 'val' not in {image.side for image in sided}:
@@ -231,7 +232,7 @@ def _complete_sides(
 
 
 def _check_copies(images: Sequence[Tagged], copies: Copies, allow: bool, notes: list[str]) -> None:
-    """Refuse copies on both sides of the table's own split; tell of near-copies."""
+    """Refuse copies on both sides of the table's own split, and note near-copies."""
     parted = [
         _say_parted(images[first], images[second], 'is a copy of')
         for first, second in copies.exact.tolist()

@@ -1,4 +1,4 @@
-"""People's tags: cleaned, renamed by aliases, made one where they look the same, counted."""
+"""Cleans people's tags, renames them by aliases, unifies those that look the same, counts them."""
 
 import re
 from collections import Counter, defaultdict
@@ -103,7 +103,7 @@ def clean_tag(tag: str, keep_case: bool = False) -> str:
 def clean_rows(
     rows: Sequence[Tagged], aliases: dict[str, str], keep_case: bool, notes: list[str]
 ) -> list[Tagged]:
-    """Clean and rename the tags of all rows, and make one of those that look the same.
+    """Clean and rename the tags of all rows, and unify those that look the same.
 
     Composed and decomposed accents look the same, and so do tags that differ in invisible
     characters alone. The most frequent spelling stands for all.

@@ -153,7 +153,7 @@ def _check_paths(rows: Sequence[Tagged]) -> list[Tagged]:
 
 
 def _plain_name(text: str) -> str:
-    """Return a name below the image folder for an image that is not there."""
+    """Return a name below the image folder for a missing image."""
     try:
         return relative_path(text, '')
     except AnnotationError:
@@ -161,7 +161,7 @@ def _plain_name(text: str) -> str:
 
 
 def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> str:
-    """Say that no image is there, what is, and which option would find them."""
+    """Explain that no image was found, what is there instead, and which option would find them."""
     first, number = rows[0], len(index.files)
     holds = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
     message = (
@@ -181,7 +181,7 @@ def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> st
 
 
 def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[Tagged]:
-    """Take copies of a picture in several folders for one image, the first."""
+    """Treat copies of a picture in several folders as one image, the first."""
     first: dict[tuple[str, bytes], str] = {}
     united = []
     for row in rows:
@@ -194,7 +194,7 @@ def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[
 
 
 def _unite(rows: Sequence[Tagged], allow: bool) -> list[Tagged]:
-    """Put the rows of each image together, in the order of the first."""
+    """Merge the rows of each image, in the order of the first."""
     images: dict[str, Tagged] = {}
     problems = []
     for row in rows:

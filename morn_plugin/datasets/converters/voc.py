@@ -184,7 +184,7 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
             )
         path = kit / 'Annotations' / f'{line}.xml'
         file_name, clear, difficult = read_objects(path, where, known)
-        # Other tools put other kinds of images there; only the ending is taken from the XML.
+        # Other tools use other kinds of images; only the ending is taken from the XML.
         suffix = Path(file_name).suffix if Path(file_name).stem == line else '.jpg'
         images.append(Objects(f'{prefix}/{line}{suffix}', where, clear, difficult))
     return images
@@ -247,7 +247,7 @@ def read_objects(
             f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.'
         )
 
-    # The parser does not keep lines, and without them an error is hard to find among many objects.
+    # The parser drops line numbers, without which an error is hard to find among many objects.
     lines = [text.count('\n', 0, match.start()) + 1 for match in re.finditer(r'<object\b', text)]
     objects = annotation.findall('object')
     if len(objects) != len(lines):

@@ -1,8 +1,8 @@
-"""A sampler from which training goes on exactly where it was interrupted.
+"""A sampler that lets training continue exactly where it was interrupted.
 
 Nothing has to be saved for it. The order of a pass over the data is a function of (seed, pass), the
-randomness of a sample's transforms one of (seed, pass, index). So it makes no difference in which
-process a sample is loaded, when, and what was loaded there before.
+randomness of a sample's transforms one of (seed, pass, index). So it does not matter which process
+loads a sample, when, or what it loaded before.
 """
 
 import itertools
@@ -20,8 +20,8 @@ from torch.utils.data import Dataset
 def seed_all(*key: int) -> None:
     """Seed Python, NumPy and torch, on CPU and CUDA, with a hash of non-negative integers.
 
-    ``torch.manual_seed`` would take half a millisecond: it notes a stack trace for every device
-    that is not in use.
+    ``torch.manual_seed`` would take half a millisecond: it records a stack trace for every unused
+    device.
     """
     words = np.random.SeedSequence(key).generate_state(4)
     random.seed(int(words[0]))
@@ -33,7 +33,7 @@ def seed_all(*key: int) -> None:
 
 
 class Visit(int):
-    """The index of a sample, which also knows the seed of this visit to it.
+    """The index of a sample, with the seed of this visit to it.
 
     It is an ``int`` so that every data set takes it.
     """
@@ -75,7 +75,7 @@ class _SeededFetch:
 
 @DATA_SAMPLERS.register_module()
 class SeededSampler(DefaultSampler):
-    """``DefaultSampler`` in the same order, that can start anywhere and seeds every sample.
+    """``DefaultSampler`` with the same order, which can start anywhere and seeds every sample.
 
     Args:
         dataset: The data set. Loading from it is seeded from here on.
@@ -94,14 +94,12 @@ class SeededSampler(DefaultSampler):
             dataset.__getitems__ = _SeededFetch(dataset)  # type: ignore[attr-defined]
 
     def start_at(self, position: int, infinite: bool = False) -> None:
-        """Let the next iteration begin so many samples (of this process) later.
-
-        Those after it do not.
+        """Start the next iteration this many samples (of this process) later, once.
 
         Args:
             position: Number of samples to leave out.
-            infinite: Whether to go on with the next pass by itself, for ``IterBasedTrainLoop``. The
-                position then counts from the first pass.
+            infinite: Whether to continue with the next pass by itself, for ``IterBasedTrainLoop``.
+                The position then counts from the first pass.
         """
         self.start, self.infinite = position, infinite
 

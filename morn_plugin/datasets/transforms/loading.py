@@ -1,4 +1,4 @@
-"""Reading images: any mode to 8-bit BGR, and never a broken one without an error."""
+"""Reads images of any mode as 8-bit BGR; a broken one is always an error."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ __all__ = ['ImageError', 'LoadCheckedImage', 'decode_image', 'read_content']
 class LoadCheckedImage(BaseTransform):
     """Load an image with Pillow; any mode and depth become 8-bit BGR, transparency the background.
 
-    OpenCV decodes the intact half of a truncated file without a word; Pillow refuses it.
+    OpenCV silently decodes the intact half of a truncated file; Pillow refuses it.
 
     Required key: ``img_path``; or ``img``, as MMPretrain's own inferencers load it themselves.
     Added keys: ``img`` (H, W, 3) uint8 BGR, ``img_shape``, ``ori_shape``.
@@ -80,7 +80,8 @@ def read_content(
         path: A file or URL.
         max_pixels: Refuse files that are larger than so many pixels can be.
         backend_args: Those of MMEngine's file backends. Defaults to None: by the beginning of the
-            path; this machine's files and ``http(s)`` are read without them, which know no bound.
+            path; this machine's files and ``http(s)`` are read without them, which have no size
+            limit.
 
     Raises:
         FileNotFoundError: If there is no such file.

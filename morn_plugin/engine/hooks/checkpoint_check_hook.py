@@ -1,4 +1,4 @@
-"""What is loaded must be what the run needs: its classes, its tensors, its state."""
+"""Checks that a loaded checkpoint has the classes, tensors and state that the run needs."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -17,7 +17,7 @@ from ..weights import bare_model, load_weights, summarize
 
 @HOOKS.register_module()
 class CheckpointCheckHook(Hook):
-    """Checks what was loaded, before any of it is used.
+    """Checks a loaded checkpoint before it is used.
 
     - The class list of a checkpoint must be that of the data set, in names and in order.
     - A test, or the extraction of scores, needs every tensor of the model, and a model that has the
@@ -84,7 +84,7 @@ def require_weights(
         runner: The run, which does not resume.
         checkpoint: What was loaded from ``runner._load_from``.
         is_training: Whether the run trains; a test needs every tensor.
-        log: Whether to say what does not fit, and is not needed.
+        log: Whether to log what does not fit but is not needed.
 
     Raises:
         ValueError: If a tensor is missing that the run needs.
@@ -134,7 +134,7 @@ def dataset_classes(runner: Runner) -> list[str] | None:
 
 
 def _random_parts(runner: Runner) -> Iterator[str]:
-    """Name the frozen parts that have weights from nowhere."""
+    """Name the frozen parts whose weights come from nowhere."""
     model = bare_model(runner.model)
     modules = dict(model.named_modules())
     settings = runner.cfg.get('model', {}) if hasattr(runner, 'cfg') else {}
@@ -145,7 +145,7 @@ def _random_parts(runner: Runner) -> Iterator[str]:
 
 
 def _is_pretrained(setting: Any) -> bool:
-    """Tell whether the setting of a part names weights to start from."""
+    """Return whether the setting of a part names weights to start from."""
     if isinstance(setting, Mapping):
         is_named = setting.get('pretrained') or str(setting.get('type')).endswith('Pretrained')
         return bool(is_named) or any(map(_is_pretrained, setting.values()))

@@ -1,4 +1,4 @@
-"""What is wrong with the data sets of a run, said at its beginning and at its end."""
+"""Checks the data sets of a run, and reports at its beginning and end."""
 
 import functools
 import os.path as osp
@@ -37,7 +37,7 @@ class ListedImage:
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Refuses data sets that do not go with each other, or with the model.
+    """Refuses data sets that do not fit each other, or the model.
 
     - The model has as many classes as the data.
     - An epoch has at least one batch.
@@ -50,7 +50,7 @@ class DataCheckHook(Hook):
     Args:
         overlap: What to do when an image file is in the training set and in the validation or test
             set too: ``'error'``, ``'warn'`` or ``'ignore'``. Files are compared by their real
-            paths; copies and near-duplicates under other names are the converters' matter.
+            paths; the converters look for copies and near-duplicates under other names.
 
     Raises:
         ValueError: If there is such a mistake; names it.
@@ -143,7 +143,7 @@ def _real_folder(folder: str) -> str:
 
 
 def _find_dataset(runner: Runner, name: str) -> Any:
-    """Return the built data set of a loader, built now if training does not need it otherwise."""
+    """Return the built data set of a loader; build it if training has not."""
     loop = getattr(runner, LOOPS[name])
     loader = getattr(loop, 'dataloader', None)
     if loader is not None:
@@ -166,7 +166,7 @@ def _find_dataset(runner: Runner, name: str) -> Any:
 
 
 def _without_images(settings: Any) -> Any:
-    """Return the settings of a data set of which the annotations alone are read."""
+    """Return a data set's settings for reading its annotations only."""
     if isinstance(settings, Mapping):
         kept = {
             key: _without_images(value)

@@ -1,4 +1,4 @@
-"""Randomness that depends on where training stands, and on nothing before."""
+"""Makes randomness depend only on the current position of training."""
 
 import itertools
 from typing import Any
@@ -15,14 +15,14 @@ from ..position import KEY, Layout, Position, read_position
 
 @HOOKS.register_module()
 class ExactResumeHook(Hook):
-    """Makes a resumed run end with the very weights of one that was never interrupted.
+    """Makes a resumed run end with exactly the weights of an uninterrupted one.
 
     Before every iteration all generators are seeded from (seed, iteration, rank), so that no state
-    of theirs has to be saved or restored; :class:`SeededSampler` does the same for the data, and is
-    put at the right position here, also in the middle of an epoch. The position is in the
-    checkpoint, with all that it depends on (:mod:`morn_plugin.engine.position`). All else that a
-    checkpoint holds is what MMEngine saves: weights, optimizer, schedulers, averages, message hub.
-    Goes with :class:`ResumableCheckpointHook`.
+    of theirs has to be saved or restored; :class:`SeededSampler` does the same for the data, and
+    this hook sets its position, also in the middle of an epoch. The position is in the checkpoint,
+    with all that it depends on (:mod:`morn_plugin.engine.position`). The rest of a checkpoint is
+    what MMEngine saves: weights, optimizer, schedulers, averages, message hub. Use it together with
+    :class:`ResumableCheckpointHook`.
 
     Raises:
         ValueError: If the checkpoint is from inside an epoch, and the epochs of this run are
@@ -45,8 +45,8 @@ class ExactResumeHook(Hook):
 
     def before_train(self, runner: Runner) -> None:
         """Put the sampler at the position of the run."""
-        # A run without a seed in its config draws one; resumed, it goes on with that of the
-        # checkpoint, which MMEngine reads only after it has built the sampler.
+        # A run without a seed in its config draws one. A resumed run takes the checkpoint's, which
+        # MMEngine reads only after it has built the sampler.
         seeds = [runner.seed]
         broadcast_object_list(seeds)
         self.seed = seeds[0]
@@ -157,5 +157,5 @@ class ExactResumeHook(Hook):
             f'the beginning of epoch {position.passes + 1 + is_over}. The learning rate and '
             'schedules that count iterations stay as they were planned.'
         )
-        # All that is left of an epoch that is over is its end, with what hooks do there.
+        # Of a finished epoch only its end is left, with what hooks do there.
         return position.passes, self._sampler.num_samples if is_over else 0

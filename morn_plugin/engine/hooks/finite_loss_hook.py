@@ -1,4 +1,4 @@
-"""A loss that is NaN or infinite ends the run, before it reaches a checkpoint."""
+"""Ends the run at a NaN or infinite loss, before it reaches a checkpoint."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,9 +20,9 @@ class FiniteLossHook(Hook):
     It costs nothing on a GPU: MMEngine's log reads every loss in every iteration anyway.
 
     Args:
-        detect_anomaly: Whether to let autograd name the operation whose gradient is the first NaN.
-            Training gets much slower; switch it on to look for the cause, with
-            ``--cfg-options default_hooks.finite_loss.detect_anomaly=True``.
+        detect_anomaly: Whether to let autograd name the operation with the first NaN gradient. This
+            makes training much slower; switch it on to find the cause, with ``--cfg-options
+            default_hooks.finite_loss.detect_anomaly=True``.
 
     Raises:
         LossError: After an iteration with such a loss.

@@ -19,7 +19,7 @@ COLUMNS = {
     'F1_I': 'per-image/f1-score',
     'top-1': 'one-step/top-1',
 }
-# What a reader of other papers looks for. By our conventions CP, CR and CF1 are P_L, R_L and F1_L.
+# Columns of other papers. By our conventions CP, CR and CF1 equal P_L, R_L and F1_L.
 FIELD_COLUMNS = {
     'mAP': 'multi-label/mAP',
     'CP': 'per-label/precision',
@@ -42,8 +42,8 @@ class PaperTableHook(Hook):
     """Prints the figures of a test in percent: as the paper's Tables 1 and 4, then as others do.
 
     Args:
-        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. A row of which
-            nothing was computed is left out. Defaults to None: the best constant answer, the CNN,
+        rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. Rows without a
+            computed figure are left out. Defaults to None: the best constant answer, the CNN,
             the CNN at a threshold that was chosen in validation (see :class:`CalibratedF1`), and
             the model under the name of its method.
     """
@@ -99,7 +99,7 @@ def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
 def format_table(
     rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str] = COLUMNS
 ) -> str:
-    """Lay out the table as text; a figure that was not computed, or is no number, shows as a dash.
+    """Format the table as text; a figure that is missing or not a number shows as a dash.
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys.
@@ -135,7 +135,7 @@ def _format_figure(name: str, value: float | None) -> str:
 def _rows_with_figures(
     rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str]
 ) -> dict[str, str]:
-    """Keep the rows of which anything was computed."""
+    """Keep the rows that have a computed figure."""
     return {
         title: prefix
         for title, prefix in rows.items()

@@ -1,4 +1,4 @@
-"""Hands a label decoder, and a loss, what they see of the data: cached inputs, the training set."""
+"""Gives a label decoder, and a loss, their part of the data: cached inputs, the training set."""
 
 from typing import Any
 
@@ -20,13 +20,12 @@ class PrepareDecoderHook(Hook):
 
     ``prepare`` is called before training, where the decoder asks for it, and of the classifier's
     loss, where it has one: a loss may weigh labels by how frequent they are. What they take is
-    computed anew in every run, and equal where the annotations are. A checkpoint that says
-    otherwise (fine-tuning on other data, or the annotations of a resumed run changed) is named in
-    the log.
+    computed in every run; equal annotations give equal values. A checkpoint that says otherwise
+    (fine-tuning on other data, or the annotations of a resumed run changed) is named in the log.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Let the batches of cached data sets hold what the head sees."""
+        """Tell cached data sets which inputs the head sees."""
         inputs = getattr(getattr(unwrap(runner.model), 'head', None), 'inputs', ())
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)
@@ -62,7 +61,7 @@ class PrepareDecoderHook(Hook):
 
 
 def asks_for_training_labels(part: Any) -> bool:
-    """Tell whether a decoder or a loss (or None) is prepared from the training set."""
+    """Return whether a decoder or a loss (or None) is prepared from the training set."""
     return bool(getattr(part, 'needs_training_labels', hasattr(part, 'prepare')))
 
 

@@ -1,4 +1,4 @@
-"""Checkpoints that survive: a kill at any moment, a full disk, a copied folder."""
+"""Checkpoints that survive a kill at any moment, a full disk, and copying the folder."""
 
 import os.path as osp
 from collections import deque
@@ -36,8 +36,7 @@ class ResumableCheckpointHook(CheckpointHook):
     - Files are written under another name, flushed to disk and renamed; what they replace is
     removed after that.
     - Paths in them and in ``last_checkpoint`` are relative to the folder, so that it can be moved
-    and copied; nothing that is read from either leads out of the folder, to be read, written or
-    removed.
+    and copied; no path read from either can leave the folder.
     - Resuming takes the newest intact checkpoint, and says which it skipped and why. The first
     process chooses for all.
     - A checkpoint from before a validation is followed by that validation when resumed, so that the
@@ -101,7 +100,7 @@ class ResumableCheckpointHook(CheckpointHook):
             runner.logger.info(f'Nothing to resume in {folder}: training starts at the beginning.')
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take over what names files, checked, before the message hub gets it."""
+        """Check and take over file names before the message hub gets them."""
         if not runner._resume:
             return
         hub = checkpoint.get('message_hub')
@@ -122,7 +121,7 @@ class ResumableCheckpointHook(CheckpointHook):
         if self.save_best and forget_best(info, self._judged_by()):
             runner.logger.warning(
                 f'The best checkpoint is chosen by {self.save_best} here, and was by something '
-                'else before: it is chosen anew. The file of the best one before stays.'
+                'else before: it is chosen again. The file of the previous best one stays.'
             )
         self._is_inside_epoch = inside_epoch(runner, checkpoint['meta'])
 
@@ -150,7 +149,7 @@ class ResumableCheckpointHook(CheckpointHook):
             runner.logger.info(
                 'Validating first: the checkpoint is from before the validation that was due.'
             )
-            # As they stand in a run that went through: those of the last iteration.
+            # As in an uninterrupted run: those of the last iteration.
             last_epoch = runner.epoch - isinstance(runner.train_loop, EpochBasedTrainLoop)
             runner.message_hub.update_info_dict(dict(epoch=last_epoch, iter=runner.iter - 1))
             runner.val_loop.run()
@@ -172,7 +171,7 @@ class ResumableCheckpointHook(CheckpointHook):
             states[:] = map(without_methods, states)
 
     def _folder(self, runner: Runner) -> str:
-        """Give the folder of the checkpoints as MMEngine will set it in ``before_train``."""
+        """Return the folder of the checkpoints as MMEngine will set it in ``before_train``."""
         if self.out_dir is None:
             return runner.work_dir
         return osp.join(self.out_dir, osp.basename(runner.work_dir.rstrip(osp.sep)))
@@ -216,8 +215,7 @@ class ResumableCheckpointHook(CheckpointHook):
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         _share_buffers(runner)
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
-            # One more than is kept, until the new one is safe. A kill in between is made good when
-            # it is resumed.
+            # One more than is kept, until the new one is safe. Resuming repairs a kill in between.
             self.keep_ckpt_ids = deque([*self.keep_ckpt_ids, step], self.max_keep_ckpts + 1)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
         name = self.filename_tmpl.format(step)
@@ -246,7 +244,7 @@ class ResumableCheckpointHook(CheckpointHook):
     def _save_best_checkpoint(self, runner: Runner, metrics: dict[str, float]) -> None:
         """Save the best checkpoint.
 
-        The one before is removed afterwards, where MMEngine does it first.
+        The previous one is removed afterwards; MMEngine removes it first.
         """
         if not self.save_best:
             return
@@ -296,9 +294,9 @@ def _require_visible(path: str | None) -> None:
 
 
 def _share_buffers(runner: Runner) -> None:
-    """Give every process the buffers (BatchNorm's statistics) that the checkpoint gets.
+    """Broadcast the buffers (BatchNorm's statistics) that the checkpoint gets.
 
-    Those of the first.
+    Every process gets those of the first.
     """
     averaged = (hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
     for model in (runner.model, *averaged):

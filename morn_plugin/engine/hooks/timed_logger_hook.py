@@ -1,4 +1,4 @@
-"""The log of a run, with a first line soon, and no long silence."""
+"""The log of a run: the first line comes soon, and there are no long gaps."""
 
 import time
 from collections.abc import Mapping
@@ -26,10 +26,10 @@ OWN, CNN = '', 'cnn/'  # prefixes of metrics
 class TimedLoggerHook(LoggerHook):
     """MMEngine's ``LoggerHook``, which also logs by the clock.
 
-    A line with the time that is left comes after the first iteration, then whenever there was none
-    for ``seconds``, and after the first minute for a minute; beside those of every ``interval``-th
-    iteration. Lines by the clock are for the reader: TensorBoard and the JSON file get those of the
-    iterations alone, so that they are the same on any machine.
+    Besides every ``interval``-th iteration, a line with the remaining time follows the first
+    iteration, then any gap of ``seconds``, and after the first minute any gap of a minute. Lines by
+    the clock are for the reader: TensorBoard and the JSON file get those of the iterations alone,
+    so they are the same on any machine.
 
     Args:
         interval: Iterations between lines.
@@ -79,7 +79,7 @@ class TimedLoggerHook(LoggerHook):
         self._log_by_clock(runner, batch_idx, 'test', len(runner.test_dataloader))
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Log the figures, the few that one follows on the screen."""
+        """Log the figures; the screen shows the main ones."""
         shown = summarise(metrics or {})
         with kept_from_screen(runner.logger, shown is not None):
             super().after_val_epoch(runner, metrics)
@@ -106,7 +106,7 @@ class TimedLoggerHook(LoggerHook):
 
 
 def summarise(metrics: Mapping[str, float]) -> str | None:
-    """Put the figures that one follows into a line.
+    """Put the main figures into a line.
 
     Args:
         metrics: What an evaluator computed, in percent.
@@ -132,7 +132,7 @@ def summarise(metrics: Mapping[str, float]) -> str | None:
 
 
 def _count(runner: Runner) -> str:
-    """Say after which epoch or iteration a validation comes."""
+    """Return after which epoch or iteration a validation comes, in words."""
     if runner._train_loop is None or isinstance(runner._train_loop, dict):
         return 'alone'
     if isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -1,4 +1,4 @@
-"""Draws images with their labels and steps, while training and in tests."""
+"""Draws images with their labels and steps, during training and in tests."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -22,12 +22,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class PredictionVisualizationHook(Hook):
-    """Draws one picture of a handful of images, and on demand one an image.
+    """Draws one picture of a few images, and on demand one of each image.
 
-    The handful lies evenly spaced among the images with at least two true labels: nobody picked
-    them. In a test it becomes ``overview.png``; in training it is handed to the run's visualizer
-    after each validation, and so to all of its backends, TensorBoard too
-    (``visualizer.vis_backends``).
+    The images are evenly spaced among those with at least two true labels; nobody picked them. In a
+    test it becomes ``overview.png``; in training it is handed to the run's visualizer after each
+    validation, and thus to all of its backends, such as TensorBoard (``visualizer.vis_backends``).
 
     As ``default_hooks.visualization`` it is what ``test.py --show-dir`` turns on, MMPretrain's too.
 
@@ -74,12 +73,12 @@ class PredictionVisualizationHook(Hook):
         self._load = LoadCheckedImage()
 
     def before_test_epoch(self, runner: Runner) -> None:
-        """Choose the handful."""
+        """Choose the images of the overview."""
         self.out_dir = self.out_dir or osp.join(runner.log_dir, 'predictions')
         self._choose(runner.test_dataloader.dataset)
 
     def before_val_epoch(self, runner: Runner) -> None:
-        """Choose the handful, if this validation is drawn."""
+        """Choose the images, if this validation is drawn."""
         self._validations += 1
         wanted = self.val_interval and self._validations % self.val_interval == 0
         self._choose(runner.val_dataloader.dataset if wanted else ())
@@ -91,7 +90,7 @@ class PredictionVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DataSample] | None = None,
     ) -> None:
-        """Draw or keep what is wanted of a batch."""
+        """Draw or keep the wanted images of a batch."""
         for sample in outputs or ():
             index = self._place(sample)
             if self.enable and self.interval and index % self.interval == 0:
@@ -109,7 +108,7 @@ class PredictionVisualizationHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[DataSample] | None = None,
     ) -> None:
-        """Keep what is wanted of a batch."""
+        """Keep the wanted images of a batch."""
         self._keep(outputs)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
@@ -135,14 +134,14 @@ class PredictionVisualizationHook(Hook):
             runner.visualizer.add_image('predictions', image, step=runner.epoch)
 
     def _choose(self, dataset: Any) -> None:
-        """Choose the handful, once for each data set."""
+        """Choose the images, once for each data set."""
         self._drawn = {}
         if dataset is self._dataset:
             return
         self._dataset = dataset
         self._load = find_loader(dataset)
 
-        # Wrapped data sets number their images anew in each part: there, paths tell them apart.
+        # Wrapped data sets number the images of each part from 0, so paths tell them apart.
         self._places = {}
         if next(innermost_built(dataset)) is not dataset:
             for index in range(len(dataset)):
@@ -172,9 +171,9 @@ class PredictionVisualizationHook(Hook):
 
 
 def find_loader(dataset: Any) -> LoadCheckedImage:
-    """Return what loads the images of a data set, inside whatever wraps it, else our own loader.
+    """Return the loader of a data set's images, also inside wrappers, else our own.
 
-    So that whoever raised its limits is not stopped by those of the pictures.
+    Its limits then hold for the pictures as well.
     """
     innermost = next(innermost_built(dataset))
     steps = getattr(getattr(innermost, 'pipeline', None), 'transforms', None) or [None]

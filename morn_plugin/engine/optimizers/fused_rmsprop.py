@@ -84,10 +84,10 @@ class FusedRMSprop(Adam):
         return super().step(closure)
 
     def _prepare(self, parameter: Tensor, has_decay: bool) -> None:
-        """Make sure that the kernel, which goes by memory alone, finds numbers side by side.
+        """Set up the statistics, and raise unless they lie in memory as the kernel expects.
 
-        What it would read of the first moment it multiplies by 0, and what it writes there is the
-        gradient, plus the decay of the weights where there is one.
+        The kernel multiplies what it reads of the first moment by 0, and writes the gradient there,
+        plus the weight decay if there is one.
         """
         state = self.state[parameter]
         if not state:

@@ -1,8 +1,8 @@
 """Check the state of an optimizer before it is loaded.
 
 torch compares the number of parameters with those of a saved state, and nothing else. A state of
-another shape then reaches a kernel that does not look at shapes either: the fused ones read and
-write past the end of it.
+another shape then reaches a kernel that does not check shapes either: fused kernels read and write
+past its end.
 """
 
 import logging
@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ...utils.describing import shorten
 
-# What these keep of a parameter is a single number or has the parameter's shape.
+# These keep single numbers, or tensors of the parameter's shape.
 ELEMENTWISE = {
     optim.SGD,
     optim.Adam,
@@ -30,11 +30,11 @@ ELEMENTWISE = {
     optim.Adadelta,
     optim.ASGD,
 }
-# Of these a parameter has one number; everything else is a tensor of its shape.
+# These are one number for each parameter; everything else is a tensor of its shape.
 SCALARS = ('step', 'mu_product', 'eta', 'mu')
-# How a step is computed, not what: these stay as they are in this run.
+# Options of how a step is computed, not of its result: this run keeps its own.
 IMPLEMENTATION = ('fused', 'foreach', 'capturable', 'differentiable')
-# Schedulers change `lr` from step to step; what they start from is compared.
+# Schedulers change `lr` from step to step; the starting value is compared.
 RATES = ('lr', 'initial_lr')
 FLOATS = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -48,7 +48,7 @@ def check_state(
     """Check a saved state against the parameters of an optimizer.
 
     Args:
-        optimizer: What is going to load the state.
+        optimizer: The optimizer that will load the state.
         state_dict: What ``optimizer.state_dict()`` gave once, perhaps from an unknown file.
         names: What is kept of a parameter: exactly these. Defaults to None: anything; then shapes
             are compared where the optimizer is one of torch's elementwise ones, or a fused one.
@@ -75,7 +75,7 @@ def check_state(
 
 
 def is_elementwise(optimizer: Optimizer) -> bool:
-    """Tell whether what the optimizer keeps of a parameter has the parameter's shape."""
+    """Return whether what the optimizer keeps of a parameter has the parameter's shape."""
     is_fused = any(group.get('fused') for group in optimizer.param_groups)
     return type(optimizer) in ELEMENTWISE or is_fused
 
@@ -112,7 +112,7 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
 
 
 def is_alike(saved: Any, own: Any) -> bool:
-    """Tell whether an option can be taken from a file: a finite number for a number, else equal.
+    """Return whether an option can be taken from a file: a finite number for a number, else equal.
 
     Examples:
         >>> is_alike(3, 0.1), is_alike((0.9, 0.99), (0.0, 0.5)), is_alike(float('nan'), 0.1)
@@ -147,7 +147,7 @@ def _is_single(value: Tensor) -> bool:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Tell whether it holds real numbers in the usual types, one after the other."""
+    """Return whether it holds real numbers in the usual types, one after the other."""
     is_usual = value.dtype in FLOATS or value.dtype in INTEGERS
     return is_usual and value.layout == torch.strided
 
@@ -197,7 +197,7 @@ def _describe(value: Any) -> str:
 
 
 def _say_what_is_kept(optimizer: Optimizer, groups: list[dict[str, Any]]) -> None:
-    """Name the options in which the config says something else than the state."""
+    """Name the options that differ between the config and the state."""
     differ: dict[str, str] = {}
     for saved, own in zip(groups, optimizer.param_groups, strict=True):
         for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION, *RATES}:
@@ -224,7 +224,7 @@ def _equal(saved: Any, own: Any) -> bool:
 def _arrange(
     optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Copy the state, so that no two tensors share memory and each lies as its parameter does.
+    """Copy the state, so that no tensors share memory and each has its parameter's layout.
 
     A tensor of the right shape may still be a few numbers, repeated by a stride of 0.
     """

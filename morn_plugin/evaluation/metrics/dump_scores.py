@@ -1,4 +1,4 @@
-"""Writes what a CNN gives for a data set into a cached file."""
+"""Writes a CNN's outputs for a data set into a cached file."""
 
 import os.path as osp
 from collections.abc import Sequence
@@ -73,7 +73,7 @@ class DumpScores(BaseMetric):
         self.results += places
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Give the file its name, now that every process has written its rows."""
+        """Rename the file, now that every process has written its rows."""
         assert self.writer is not None
         self.writer.finish(np.array(results))
         return dict(images=float(len(results)))

@@ -1,4 +1,4 @@
-"""What all metrics share: one entry an image, and scores that are checked."""
+"""The base of all metrics: one entry for each image, and checked scores."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ OPTIONAL_ITEMS = ('cnn_score',)
 class ImageMetric(BaseMetric):
     """A metric with one entry an image, so that any number of processes collects the same entries.
 
-    A subclass says what it keeps of an image (:meth:`entries`) and what it makes of all of them
-    (:meth:`figures`). ``cnn_score`` is a field that a model may lack: in no image, there are no
-    figures; in some of them alone, that is an error.
+    A subclass defines the entry of an image (:meth:`entries`) and the figures of all entries
+    (:meth:`figures`). ``cnn_score`` is a field that a model may lack: if all images lack it, there
+    are no figures; if only some do, that is an error.
 
     Args:
         item: Which scores of the prediction: ``'pred_score'``, or ``'cnn_score'`` for the CNN
@@ -88,7 +88,7 @@ class ImageMetric(BaseMetric):
         Args:
             scores: (N, C) float32, 0-1.
             targets: (N, C); positive true, 0 false, negative ignored.
-            data_samples: The predictions, for whatever else is wanted of them.
+            data_samples: The predictions, for other fields.
         """
 
     @abstractmethod

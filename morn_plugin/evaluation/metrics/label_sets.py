@@ -221,9 +221,7 @@ class OverallF1(_PrecisionRecallF1Metric):
 
 @METRICS.register_module()
 class ConstantAnswer(LabelSetMetric):
-    """The best that one can do without looking.
-
-    The k labels most frequent in training, for every image.
+    """The best constant answer: the k labels most frequent in training, for every image.
 
     k is the one with the best per-image F1 on the very images tested, which favours this answer.
     Keys as those of :class:`PerLabelF1` and :class:`PerImageF1` under ``constant/``, with
@@ -242,7 +240,7 @@ class ConstantAnswer(LabelSetMetric):
         self.order = np.argsort(-load_annotations(ann_file).label_counts(), kind='stable')
 
     def predicted_labels(self, scores: np.ndarray, data_samples: Sequence[dict]) -> np.ndarray:
-        """Mark every label, so that what is kept as predicted is what is not ignored."""
+        """Mark every label; the entries then hold those that are not ignored."""
         return np.ones(scores.shape, dtype=bool)
 
     def figures(self, results: list[bytes]) -> dict[str, float]:

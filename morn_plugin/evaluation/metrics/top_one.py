@@ -15,7 +15,7 @@ class TopOneAccuracy(ImageMetric):
     """Percentage of images whose best label after ONE step of the decoder is a true one.
 
     Key: ``one-step/top-1``. An image without true labels counts as wrong; an ignored label (-1) is
-    passed over.
+        skipped.
 
     Args:
         item: ``'step_scores'`` (T, C), of which the first step counts, or scores (C,) such as
@@ -42,7 +42,7 @@ class TopOneAccuracy(ImageMetric):
     def entries(
         self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
     ) -> Sequence[bool]:
-        """Keep right or wrong for every image."""
+        """Keep whether each image is right."""
         return best_is_true(scores, targets).tolist()
 
     def figures(self, results: list[bool]) -> dict[str, float]:

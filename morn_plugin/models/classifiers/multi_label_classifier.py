@@ -1,4 +1,4 @@
-"""An image classifier of which parts can be frozen, and that can lay its images out for a CPU."""
+"""An image classifier with frozen parts and a choice of memory layout."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -23,15 +23,15 @@ class MultiLabelClassifier(ImageClassifier):
     """MMPretrain's ``ImageClassifier``, with frozen parts and a choice of memory layout.
 
     A frozen part keeps its weights and its running statistics, and stays in evaluation mode while
-    the rest trains. That is set when the model is built, before anything wraps it for distributed
-    training, so that no parameter is expected to have a gradient and has none.
+    the rest trains. This happens when the model is built, before it is wrapped for distributed
+    training, so that no frozen parameter is expected to have a gradient.
 
     Args:
         *args: Those of ``ImageClassifier``.
         frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's
             second stage.
-        channels_last: Lay images and weights out as NHWC. The same network, to rounding; depthwise
-            convolutions are faster so on a CPU. Defaults to False.
+        channels_last: Lay images and weights out as NHWC. The results are the same up to rounding;
+            depthwise convolutions are faster on a CPU. Defaults to False.
         **kwargs: Those of ``ImageClassifier``.
 
     Raises:
@@ -59,7 +59,7 @@ class MultiLabelClassifier(ImageClassifier):
             part.requires_grad_(False)
 
     def keep_inputs(self, names: Sequence[str]) -> None:
-        """Let predictions carry along what a label decoder would see, to extract it.
+        """Keep a label decoder's inputs in the predictions, to extract them.
 
         Args:
             names: Such as ``'logits'``, ``'features'``, ``'feature_map'``, ``'stage_maps'``.
@@ -76,7 +76,7 @@ class MultiLabelClassifier(ImageClassifier):
         self._let_the_head_pool()
 
     def _let_the_head_pool(self) -> None:
-        """Take an average pooling away from before a head that wants the map that it would pool."""
+        """Remove an average pooling in front of a head that needs the map before pooling."""
         neck = getattr(self, 'neck', None)
         wants_maps = self.looks_at_maps or getattr(self.head, 'wants_maps', False)
         if isinstance(neck, GlobalAveragePooling) and wants_maps:
@@ -104,8 +104,8 @@ class MultiLabelClassifier(ImageClassifier):
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
         """Extract features, without keeping a graph while a frozen extractor trains a decoder.
 
-        In evaluation, with gradients on, the graph is kept: class activation maps want a score's
-        gradient at a layer, whether or not the layer's weights are frozen.
+        In evaluation, with gradients on, the graph is kept: class activation maps need a score's
+        gradient at a layer, even if the layer is frozen.
         """
         dtype = find_dtype(self.backbone)
         inputs = cast(inputs, dtype)
@@ -117,7 +117,7 @@ class MultiLabelClassifier(ImageClassifier):
         if is_frozen and wants_graph:
             inputs = inputs.detach().requires_grad_()
 
-        # Backbones may put float32 beside weights in half precision, as Swin does with its masks.
+        # Backbones may mix float32 with weights in half precision, as Swin does with its masks.
         is_half = dtype in (torch.float16, torch.bfloat16)
         half = torch.autocast(inputs.device.type, dtype) if is_half else nullcontext()
         with torch.set_grad_enabled(wants_graph), half:
@@ -127,13 +127,13 @@ class MultiLabelClassifier(ImageClassifier):
         """Return how deep a parameter lies, for ``LearningRateDecayOptimWrapperConstructor``.
 
         Args:
-            param_name: Its name in this model. Neck and head lie deepest, the decoder too.
+            param_name: Its name in this model. Neck and head, with the decoder, are the deepest.
 
         Returns:
             Its depth, 0 for the stem, and the number of layers.
 
         Raises:
-            NotImplementedError: If the backbone does not tell; says what to do.
+            NotImplementedError: If the backbone does not know; says what to do.
         """
         if hasattr(self.backbone, 'timm_model'):
             depths = self._timm_depths

@@ -1,4 +1,4 @@
-"""A decoder without its CNN."""
+"""A decoder that is trained without its CNN."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,8 +1,7 @@
-"""What every decision rule sees and returns, and nothing of MMPretrain.
+"""The base of all decision rules, independent of MMPretrain.
 
-A decision rule says which labels an image has, from their scores, whichever method scored them.
-What it knows (thresholds, weights, a fitted map) lies in its parameters and buffers, so that it is
-saved with the model.
+A decision rule chooses the labels of an image from their scores, for any method. Its state
+(thresholds, weights, a fitted map) is in parameters and buffers, and so is saved with the model.
 
 N images, C labels, D features.
 """
@@ -67,13 +66,13 @@ class DecisionRule(nn.Module, ABC):
         return False
 
     def map_scores(self, scores: Tensor) -> Tensor:
-        """Return the scores (N, C) that are shown and measured; a rule may put them on a scale."""
+        """Return the scores (N, C) that are shown and measured; a rule may rescale them."""
         return scores
 
     def as_plain(self) -> dict[str, Any] | None:
         """Return the rule as ``thr`` or ``topk`` of the scores that are shown.
 
-        That is what an exported model and averaged scores are decided by.
+        Exported models and averaged scores are decided by these.
 
         Returns:
             Arguments of :func:`select_labels`, or None for a rule that looks at the image.

@@ -1,4 +1,4 @@
-"""Rules that are given: a threshold, or the best few."""
+"""Fixed rules: a threshold, or the best few."""
 
 from collections.abc import Sequence
 from typing import Any

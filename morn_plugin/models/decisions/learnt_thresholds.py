@@ -19,7 +19,7 @@ from .quantity import mlp
 
 
 class LearntThresholds(DecisionRule):
-    """Labels whose logit is above the threshold that the features say.
+    """Labels whose logit is above the threshold predicted from the features.
 
     A score s has the logit log(s / (1 - s)), which is what the CNN's classifier gave where the
     scores are its sigmoid.

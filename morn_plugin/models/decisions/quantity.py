@@ -1,4 +1,4 @@
-"""How many labels an image has, learnt from its features: the best that many are predicted.
+"""Predicts the number of labels of an image from its features, then that many best labels.
 
 Two ways to learn the number: by regression, the label quantity prediction of Niu, Lu, Wen, Xiang,
 Chang, "Multi-Modal Multi-Scale Deep Learning for Large-Scale Image Annotation", TIP 2019; and as
@@ -57,7 +57,7 @@ class LabelQuantity(DecisionRule):
         return self.regressor(features)[:, 0]
 
     def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
-        """Mark the best labels of each image; halves are rounded up, and none may be right."""
+        """Mark the best labels of each image; halves are rounded up, and zero is possible."""
         self.check_scores(scores)
         numbers = (self.quantity(inputs['features']) + 0.5).floor()
         return best_labels(scores, numbers)

@@ -1,4 +1,4 @@
-"""A scale for scores that have none, and then a threshold.
+"""Rescales scores to probabilities, then applies a threshold.
 
 N images, C labels.
 """

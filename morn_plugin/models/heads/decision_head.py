@@ -1,4 +1,4 @@
-"""A head that decides which labels an image has, from inputs that are given.
+"""A head that predicts an image's labels from given inputs.
 
 N images, D features, C labels, T steps.
 """
@@ -24,9 +24,9 @@ Samples = Sequence[DataSample | None] | None
 
 @MODELS.register_module()
 class DecisionHead(BaseModule):
-    """A label decoder, and the decision which of its labels are predicted.
+    """A label decoder, and the decision which labels are predicted.
 
-    It has no classifier: what the decoder sees is given, from a cache or by a subclass.
+    It has no classifier: a cache or a subclass provides the decoder's inputs.
 
     Args:
         num_classes: Number of labels C.
@@ -230,7 +230,7 @@ class DecisionHead(BaseModule):
 
 
 def build_part(config: Mapping[str, Any]) -> Any:
-    """Build a decoder or a decision, and before it what it is given as a config, such as a loss."""
+    """Build a decoder or a decision, after the parts that its config names, such as a loss."""
     parts = {
         name: MODELS.build(value) if isinstance(value, dict) and 'type' in value else value
         for name, value in config.items()
@@ -239,7 +239,7 @@ def build_part(config: Mapping[str, Any]) -> Any:
 
 
 def how_to_get(missing: Sequence[str]) -> str:
-    """Say how missing inputs get into a cached file."""
+    """Explain how missing inputs get into a cached file."""
     flags = dict.fromkeys(
         '--feature-map' if name in MAP_INPUTS else '--features'
         for name in missing
@@ -251,7 +251,7 @@ def how_to_get(missing: Sequence[str]) -> str:
 def fill_samples(
     predictions: Mapping[str, Any], chosen: Tensor, data_samples: Samples = None
 ) -> list[DataSample]:
-    """Lay the predictions of a batch into one data sample an image.
+    """Write the predictions of a batch into one data sample for each image.
 
     Args:
         predictions: Tensors (N, ...), or tuples of such, by the name of the field.
@@ -265,7 +265,7 @@ def fill_samples(
     if not samples:
         return []
 
-    # One wait for the device for the whole batch, not one an image.
+    # Wait for the device once for the batch, not once for each image.
     pred_labels = chosen.nonzero()[:, 1].split(chosen.sum(1).tolist())
     for index, (sample, labels) in enumerate(zip(samples, pred_labels, strict=True)):
         sample.set_pred_label(labels)

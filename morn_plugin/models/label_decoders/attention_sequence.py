@@ -115,7 +115,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
             paper), or ``'scores'``, the CNN's label probabilities (Order-free RNN).
         max_labels: Longest sequence predicted. Defaults to None, the largest number of labels of a
             training image.
-        repeats: Whether a label may be said twice in prediction; see :class:`LabelSequenceLSTM`.
+        repeats: Whether a label may be named twice in prediction; see :class:`LabelSequenceLSTM`.
         average: As of :class:`LabelSequenceLSTM`. Defaults to ``'steps'``, PLA's.
         temperature: As of :class:`LabelSequenceLSTM`.
         embed_dims: Width of the label embedding M.
@@ -167,7 +167,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
         )
 
     def forward(self, **inputs: Any) -> tuple[Tensor, Tensor]:
-        """Say the labels of each image.
+        """Name the labels of each image.
 
         Returns:
             step_logits (N, T, C + 1) and the symbols chosen, step_labels (N, T), END (C) from the

@@ -1,4 +1,4 @@
-"""What every label decoder sees and returns, and nothing of MMPretrain.
+"""The base of all label decoders, independent of MMPretrain.
 
 Shapes in this folder:
     N  images in a batch
@@ -21,7 +21,7 @@ from ...utils.checks import check_positive
 
 #: What a decoder can ask to see of an image.
 INPUTS = ('scores', 'logits', 'features', 'feature_map', 'stage_maps')
-#: Those of them that keep the image's places.
+#: Inputs that keep the image's spatial places.
 MAP_INPUTS = ('feature_map', 'stage_maps')
 
 
@@ -30,7 +30,7 @@ class LabelDecoder(nn.Module, ABC):
 
     A new method is one module with a subclass of this class; ``LabelDecoderHead`` puts it behind
     any backbone, ``ScoreClassifier`` trains it on cached inputs. The class attributes say what the
-    method sees and what it can do, so that no consumer has to know it.
+    method sees and can do, so consumers need not know the method.
 
     Args:
         num_classes: Number of labels C.
@@ -79,7 +79,7 @@ class LabelDecoder(nn.Module, ABC):
         Args:
             *args: For decoders of scores alone, which may be called by position: scores, target.
             **inputs: What the class's ``inputs`` names, and ``target``: true labels (N, C); 1 true,
-                0 false, -1 to be ignored.
+                0 false, -1 ignored.
 
         Returns:
             Scalars to be summed, each under a name that starts with ``loss_``.
@@ -96,16 +96,16 @@ class LabelDecoder(nn.Module, ABC):
         Returns:
             ``pred_score`` (N, C), and optionally ``pred_label`` (N, C), a mask, where the method
             decides itself; ``step_scores`` (N, T, C) and ``step_labels`` (N, T), the label picked
-            at each step, -1 after the end; and whatever else belongs into the prediction, one row
-            an image.
+            at each step, -1 after the end; and any further field of the prediction, one row for
+            each image.
         """
 
     def prepare(self, *args: Any, **arrays: Any) -> None:
-        """Take from the training set what the method needs of it, before training starts.
+        """Take what the method needs from the training set, before training starts.
 
         It is called as ``prepare(class_names, targets, **arrays)``.
 
-        What is kept belongs into buffers, so that checkpoints hold it; a buffer may have any size.
+        Keep it in buffers, so that checkpoints hold it; a buffer may have any size.
         :class:`PrepareDecoderHook` calls this where ``needs_training_labels`` is set.
 
         Args:

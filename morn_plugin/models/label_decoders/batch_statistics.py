@@ -1,4 +1,4 @@
-"""Mean and variance of a batch that is shared out over processes.
+"""Mean and variance of a batch that is divided among processes.
 
 N images in this process, C channels.
 """
@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def is_shared_out() -> bool:
-    """Tell whether the batch of a training step lies in several processes."""
+    """Return whether the batch of a training step lies in several processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -1,4 +1,4 @@
-"""CMA and MS-CMA: labels attend to the places that look like them.
+"""CMA and MS-CMA: labels attend to the places that resemble them.
 
 You, Guo, Cui, Long, Bao, Wen, "Cross-Modality Attention with Semantic Graph Embedding for
 Multi-Label Classification", AAAI 2020. Details as recalled. The paper's label embeddings come from
@@ -118,7 +118,7 @@ class MultiScaleCMA(LabelDecoder):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._is_prepared = bool(self.embeddings.any())  # once, so that no batch waits for it
+        self._is_prepared = bool(self.embeddings.any())  # once, so no batch waits for it
 
     def loss(self, *, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_cma``: sigmoid cross-entropy, summed over the stages."""

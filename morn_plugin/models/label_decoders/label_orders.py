@@ -1,7 +1,7 @@
 """Orders of the labels: which one a sequence names first (Sec. 4.4 of the paper).
 
 Equally frequent labels follow each other by name, so that the order of the class list decides
-nothing. An order that a decoder finds itself while it learns starts from that of the class list.
+nothing. An order that a decoder finds while it learns starts from that of the class list.
 """
 
 from collections import Counter

@@ -42,7 +42,7 @@ NAMES = {
 
 
 class SequenceDecoder(LabelDecoder):
-    """What decoders of label sequences share, whatever they see of an image.
+    """The base of decoders of label sequences, for any input.
 
     A subclass calls :meth:`set_objective`, and has a function that runs its steps: (num_steps,
     pick) to step_logits (N, T, C + 1) and step_labels (N, T).
@@ -70,7 +70,8 @@ class SequenceDecoder(LabelDecoder):
             order: See :class:`LabelSequenceLSTM`.
             objective: What the order means for learning.
             max_labels: Longest sequence predicted, or None.
-            repeats: Whether a label may be said twice in prediction; None: as the objective has it.
+            repeats: Whether a label may be named twice in prediction; None: as the objective has
+                it.
         """
         check_order(order)
         if max_labels is not None:
@@ -115,7 +116,7 @@ class SequenceDecoder(LabelDecoder):
     def sequence_loss(self, run_steps: RunSteps, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_sequence``, by what ``order`` says.
 
-        A label to be ignored (-1) is in no sequence, and no step is punished for naming it.
+        An ignored label (-1) is in no sequence, and no step is penalised for naming it.
 
         Args:
             run_steps: Runs the steps on the batch.
@@ -180,9 +181,9 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
     """An LSTM that names the labels of an image one after the other, until END.
 
     In a fixed order it learns by teacher forcing: softmax cross-entropy of START, the true labels
-    in that order, END. In the other orders it is fed with what it says itself. An image without
-    labels trains on END alone. The decoder decides itself which labels an image has, so that there
-    is no threshold.
+    in that order, END. In the other orders it is fed its own predictions. An image without labels
+    trains on END alone. The decoder itself chooses the labels of an image, so there is no
+    threshold.
 
     For metrics that rank labels, the score of a label is its highest probability over the steps of
     the predicted sequence, the one that says END included, given the labels before. Labels that are
@@ -198,12 +199,12 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
         beam_size: Sequences that the search keeps. Defaults to 1, greedy.
         max_labels: Longest sequence predicted. Defaults to None, the largest number of labels of a
             training image.
-        repeats: Whether a label may be said twice in prediction; it counts once. Defaults to None:
+        repeats: Whether a label may be named twice in prediction; it counts once. Defaults to None:
             for the alignments it may, as their authors have it, else not.
         average: ``'images'`` (default): the loss is summed over the steps of an image and averaged
             over images; ``'steps'``: averaged over all steps of the batch.
-        temperature: Of optimal completion: 0 (default) takes only the labels that are left for
-            right, more gives every symbol a share.
+        temperature: Of optimal completion: 0 (default) counts only the remaining labels as right;
+            above 0 every symbol gets a share.
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``,
@@ -211,8 +212,7 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
 
     Raises:
         ValueError: If an option is not one of those named, a size is not positive, or a beam search
-            is asked for that could not be made: with ``repeats``, or for ``'pool'``, whose scores
-            are no softmax.
+            is impossible: with ``repeats``, or for ``'pool'``, whose scores are not a softmax.
     """
 
     def __init__(

@@ -1,6 +1,6 @@
 """A linear classifier on the CNN's features, learnt by any multi-label loss.
 
-The CNN's own classifier, apart from the CNN: what a loss brings can be tried on cached features in
+This is the CNN's own classifier without the CNN, so a loss can be tried on cached features in
 seconds. With batch normalisation before it, it is the form in which the Multi-order RNN's first
 author ran WARP and LSEP.
 

@@ -1,4 +1,4 @@
-"""What decoders share that score each label by one logit, learnt by a loss of the labels.
+"""The base of decoders that score each label by one logit, learnt by a loss of the labels.
 
 N images, C labels.
 """
@@ -15,8 +15,8 @@ from .base import LabelDecoder
 class LogitDecoder(LabelDecoder):
     """A decoder whose scores are the sigmoid of logits.
 
-    Whether a score is a probability (``has_probability``) is for the loss to say: one that only
-    ranks labels has ``has_probability = False``.
+    The loss says whether a score is a probability: one that only ranks labels has
+    ``has_probability = False``.
 
     Args:
         num_classes: Number of labels C.

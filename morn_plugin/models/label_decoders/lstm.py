@@ -1,4 +1,4 @@
-"""The core that the recurrent label decoders share.
+"""The core of the recurrent label decoders.
 
 An LSTM that starts from the CNN's label probabilities.
 """
@@ -21,7 +21,7 @@ OUTPUT_LAYERS = ('linear', 'mlp')
 class LSTMDecoder(LabelDecoder):
     """Initial state, label embedding, LSTM cell and output layer.
 
-    What to feed and to learn is the subclass's.
+    Subclasses define what is fed and learnt.
 
     Args:
         num_classes: Number of labels C.
@@ -111,7 +111,7 @@ class LSTMDecoder(LabelDecoder):
             return unroll_labels(state, weights, num_steps, pick, self.sparse_embedding)
 
     def start(self, scores: Tensor) -> tuple[tuple[Tensor, Tensor], LSTMWeights]:
-        """Give the state before the first step, h_0 and c_0, (N, H) each.
+        """Compute the state before the first step, h_0 and c_0, (N, H) each.
 
         And the weights of the steps.
         """

@@ -113,7 +113,7 @@ class MultiOrderLSTM(LSTMDecoder):
         return self._pool(self(scores)[0])
 
     def _pool(self, step_logits: Tensor) -> Tensor:
-        """Make one score of the steps': (N, T, C) to (N, C)."""
+        """Pool the scores of the steps: (N, T, C) to (N, C)."""
         if self.pooling == 'max':
             return step_logits.amax(dim=1)
         if self.pooling == 'mean':

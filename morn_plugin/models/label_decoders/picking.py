@@ -1,8 +1,7 @@
-"""Which label a recurrent decoder is fed with next: every rule there is.
+"""The rules that choose the next label that a recurrent decoder is fed.
 
-A rule maps the logits of a step and what was picked at the steps before to what is picked now. No
-gradient passes through it. Beam search, which keeps several sequences at a time, is in
-``beam_search.py``.
+A rule maps the logits of a step and the earlier picks to the current pick. No gradient passes
+through it. Beam search, which keeps several sequences at a time, is in ``beam_search.py``.
 
 N images, C labels, S symbols: the C labels, and END (C) where the decoder has one.
 """

@@ -1,7 +1,7 @@
-"""What a decoder of label sequences learns, and what it is fed with while it does.
+"""What a decoder of label sequences learns from, and what it is fed meanwhile.
 
-A fixed order is taught by feeding the true labels (teacher forcing). All others are learnt from
-what the decoder says itself: the order that fits best (MLA, PLA), the best candidate of the labels
+A fixed order is taught by feeding the true labels (teacher forcing). All others are learnt from the
+decoder's own predictions: the order that fits best (MLA, PLA), the best candidate of the labels
 that are left (pool), or whatever it draws (optimal completion, OCD).
 
 N images, C labels, T steps. Symbol C is END.
@@ -114,7 +114,7 @@ class AlignedOrder(SequenceObjective):
 
 
 class CandidatePool(SequenceObjective):
-    """The best of the labels that are left is picked, fed, and leaves the pool.
+    """Picks and feeds the best of the remaining labels, which then leaves the pool.
 
     Args:
         average: ``'images'`` or ``'steps'``.
@@ -139,7 +139,7 @@ class CandidatePool(SequenceObjective):
 
 
 class OptimalCompletion(SequenceObjective):
-    """The decoder draws its symbols, and learns the best way to go on from each.
+    """Draws symbols from the decoder, and learns the best continuation of each.
 
     Args:
         average: ``'images'`` or ``'steps'``.

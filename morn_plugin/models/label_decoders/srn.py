@@ -25,7 +25,7 @@ class SRN(LabelDecoder):
 
     Each label has an attention over the places of an earlier stage, which sums to 1, and a
     confidence at each place. The attention weighted by the confidence of all labels passes
-    convolutions that see how labels lie to each other; what they say is averaged with the CNN's
+    convolutions that see how labels lie to each other; their output is averaged with the CNN's
     logits.
 
     Args:
@@ -33,8 +33,8 @@ class SRN(LabelDecoder):
         stage_channels: Channels of the backbone's stages; the first is the one looked at (stage 3
             of a ResNet: ``out_indices=(2, 3)``).
         map_size: S. The last convolution covers the whole map, so that S is a part of the network;
-            a map of another size is pooled or enlarged to it. Defaults to 14, of 224 px at
-            stride 16.
+            a map of another size is pooled or enlarged to it. Defaults to 14, of 224 px at stride
+            16.
         embed_dims: Channels of the convolutions. Defaults to 512.
         num_filters: Filters of the last convolution for each of its channels. Defaults to 4.
         train: What learns: ``'attention'`` (the paper's second stage), ``'regularization'`` (the
@@ -129,7 +129,7 @@ class SRN(LabelDecoder):
         return 0.5 * logits + 0.5 * self.regularization(weighted), attended
 
     def _freeze(self) -> None:
-        """Let only the part learn that is asked for."""
+        """Let only the requested part learn."""
         if self.learns == 'attention':
             self.regularization.requires_grad_(False)
         if self.learns == 'regularization':

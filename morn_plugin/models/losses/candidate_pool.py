@@ -1,10 +1,10 @@
-"""Learning from labels picked out of the pool of those that are left.
+"""Learning from labels that are picked from the pool of remaining ones.
 
 Chen, Wang, Yeh, Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
 2018. The pool of candidates starts as the true labels of an image; each step picks its best label
-within the pool, which leaves it and is fed back. Which loss the paper takes cannot be told from
-what is public, so that there are both: the likelihood of the label picked, and sigmoid
-cross-entropy against all that are left.
+within the pool, which leaves it and is fed back. The public sources do not say which loss the paper
+takes, so both are here: the likelihood of the label picked, and sigmoid cross-entropy against all
+that are left.
 
 N images, C labels, T steps. Symbol C is END, the only candidate once the pool is empty.
 """
@@ -32,7 +32,7 @@ def candidate_pool_loss(
     Args:
         step_logits: (N, T, C + 1).
         step_labels: (N, T), the candidate picked at each step, END after the last.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is punished for naming it, and an image
+        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it, and an image
             with no other label teaches nothing.
         form: ``'likelihood'``: the negative log-likelihood of the candidate picked, by a softmax
             over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, positive

@@ -1,8 +1,8 @@
-"""Sigmoid cross-entropy in which the rarer side of each label weighs more.
+"""Sigmoid cross-entropy in which the rarer value of each label weighs more.
 
 From Guo, Zheng, Fan, Yu, Wang, "Visual Attention Consistency under Image Transforms for Multi-Label
-Image Classification", CVPR 2019: a label that a share r of the training images has weighs
-exp(1 - r) where it is true and exp(r) where it is false.
+Image Classification", CVPR 2019: a label that a share r of the training images has weighs exp(1 -
+r) where it is true and exp(r) where it is false.
 
 N images, C labels.
 """

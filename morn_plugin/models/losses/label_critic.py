@@ -1,4 +1,4 @@
-"""A critic that tells true label sets from made ones, and the losses of both sides.
+"""A critic that distinguishes true label sets from generated ones, and both sides' losses.
 
 Tsai, Lee, "Adversarial Learning of Label Dependency: A Novel Framework for Multi-class
 Classification", ICASSP 2019. A classifier's probabilities for an image are a label set that it has

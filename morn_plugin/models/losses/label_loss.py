@@ -5,16 +5,16 @@ ignored; values between 0 and 1 are soft labels of mixed images.
 
 Three kinds of losses are known:
 
-- A loss that knows -1 itself has the class attribute ``takes_ignored = True`` and maps logits
-  (N, C) and target (N, C) to a scalar. The losses of this package that look at the labels of an
-  image together are of this kind; so may be one of your own.
+- A loss that knows -1 itself has the class attribute ``takes_ignored = True`` and maps logits (N,
+  C) and target (N, C) to a scalar. The losses of this package that look at the labels of an image
+  together are of this kind; so may be one of your own.
 - A loss with one value an entry, such as those of MMPretrain (``reduction_override='none'``) and
   the elementwise ones of timm and PyTorch (``reduction='none'``). The values of ignored labels are
   left out; the others are summed over labels and averaged over images.
 - Any other loss serves as long as no label is ignored.
 
-A loss that only ranks the labels of an image, so that 0 is no border between true and false, says
-so by the class attribute ``has_probability = False``.
+A loss that only ranks the labels of an image, so 0 does not separate true from false, says so by
+the class attribute ``has_probability = False``.
 """
 
 import copy
@@ -82,7 +82,7 @@ def check_logits_and_target(logits: Tensor, target: Tensor) -> None:
 
 
 def _unreduced(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the loss without its own reduction, where it can do without: mostly (N, C)."""
+    """Compute the loss without its reduction where possible: mostly (N, C)."""
     if 'reduction_override' in inspect.signature(module.forward).parameters:  # MMPretrain
         return module(logits, target, reduction_override='none')
 

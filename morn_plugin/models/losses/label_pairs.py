@@ -1,4 +1,4 @@
-"""Which labels of an image can be compared: the true ones with the false ones.
+"""Pairs of labels of an image that can be compared: a true one with a false one.
 
 N images, C labels. Losses that rank labels see pairs of a true and a false label of the same image;
 a label that is ignored is in no pair.

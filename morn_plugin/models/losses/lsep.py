@@ -2,7 +2,7 @@
 
 Li, Song, Luo, "Improving Pairwise Ranking for Multi-label Image Classification", CVPR 2017. The
 paper draws pairs of labels. Without drawing, the sum over pairs is a product of two sums, one over
-the true and one over the false labels, so that all pairs cost no more than the labels themselves.
+the true and one over the false labels, so all pairs cost no more than the labels themselves.
 
 N images, C labels.
 """
@@ -42,7 +42,7 @@ def lsep_loss(logits: Tensor, target: Tensor) -> Tensor:
 class LSEPLoss(nn.Module):
     """Registered form of :func:`lsep_loss`.
 
-    The logits that it trains are ranks: 0 is no border between true and false.
+    The trained logits are ranks: 0 does not separate true from false.
 
     Args:
         loss_weight: Factor of the result. Defaults to 1.

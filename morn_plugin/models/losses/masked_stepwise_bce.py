@@ -175,7 +175,7 @@ def _masked_slope(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tenso
 
 
 def _term_weights(target: Tensor, pos_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Give p y and p y + (1 - y), 0 where ignored.
+    """Compute p y and p y + (1 - y), 0 where ignored.
 
     The loss is the second times softplus(z) less the first times z.
     """

@@ -2,8 +2,8 @@
 
 Sabour, Chan, Norouzi, "Optimal Completion Distillation for Sequence Learning", ICLR 2019; for sets
 of labels: Tsai, Lee, "Order-free Learning Alleviating Exposure Bias in Multi-label Classification",
-AAAI 2020. The RNN is fed with what it says itself, right or wrong, and each step learns the best
-way to go on from there.
+AAAI 2020. The RNN is fed its own predictions, right or wrong, and each step learns the best
+continuation.
 
 N images, C labels, T steps. Symbol C is END.
 """
@@ -22,7 +22,7 @@ def optimal_completion_loss(
     temperature: float = 0.0,
     average: str = 'images',
 ) -> Tensor:
-    """Compute the divergence of each step from the best way to go on.
+    """Compute the divergence of each step from the best continuation.
 
     KL(q || softmax(step_logits)), q uniform over the true labels that were not said before the
     step, or all on END where none is left. Steps after the first END do not count.
@@ -30,7 +30,7 @@ def optimal_completion_loss(
     Args:
         step_logits: (N, T, C + 1).
         step_labels: (N, T), the symbols that were said and fed back.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is punished for saying it.
+        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it.
         temperature: 0 (default): q as above. Above 0: q = softmax(right / temperature), right being
             1 for those symbols and 0 for all others, which then get a share as well.
         average: ``'images'`` or ``'steps'``, as in

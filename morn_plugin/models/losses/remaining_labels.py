@@ -1,4 +1,4 @@
-"""What is right to say next: any true label that was not said before, and END after the last.
+"""The right next symbols: any true label that was not named before, and END after the last.
 
 N images, C labels, T steps. Symbol C is END.
 """

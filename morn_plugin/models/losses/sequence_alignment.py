@@ -1,9 +1,8 @@
-"""The order of the true labels that fits best what an RNN says by itself.
+"""The order of the true labels that best fits an RNN's own predictions.
 
 Yazici, Gonzalez-Garcia, Ramisa, Twardowski, van de Weijer, "Orderless Recurrent Models for
 Multi-Label Classification", CVPR 2020. An RNN that is fed its own labels learns from a sequence
-whose order is chosen anew for every image and step of training. No gradient passes through the
-choice.
+whose order is chosen for every image in every training step. No gradient passes through the choice.
 
 N images, C labels, T steps, L places of a sequence, n labels of an image. Symbol C is END.
 """
@@ -22,12 +21,12 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
 
     Args:
         step_logits: (N, T, C + 1), T at least as long as the longest sequence.
-        sequences: (N, L): the n labels of an image in any order, END, and whatever fills the row.
+        sequences: (N, L): the n labels of an image in any order, END, and padding.
         lengths: (N,): n + 1.
         how: ``'mla'``, minimal loss alignment: the order with the least cross-entropy over the n
             steps. ``'pla'``, predicted label alignment, as the paper defines it: a true label that
-            is the best symbol of one of the n steps stands at the first such step; the others
-            get the steps that are left, with the least cross-entropy. ``'pla_release'``, as the
+            is the best symbol of one of the n steps stands at the first such step; the others get
+            the steps that are left, with the least cross-entropy. ``'pla_release'``, as the
             authors' code does it: predicted labels are swapped to their steps; only labels that are
             the best symbol of none of all T steps are then matched, so that one which is predicted
             after step n stays where the swaps have left it, and the order given matters.
@@ -49,7 +48,7 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
     place = torch.arange(num_places, device=lengths.device)
     labelled = place < (lengths - 1)[:, None]  # (N, L)
 
-    labels = torch.where(labelled, sequences, 0)  # what else fills a row may be no symbol
+    labels = torch.where(labelled, sequences, 0)  # padding may not be a symbol
     exact = torch.promote_types(step_logits.dtype, torch.float32)
     losses = -step_logits.detach()[:, :num_places].to(exact).log_softmax(dim=2)
     costs = losses.gather(2, labels[:, None].expand(-1, num_places, -1))  # (N, step, place)
@@ -138,7 +137,7 @@ def _swap_to_predicted_steps(
 
 
 def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Assign the labels at the free places (N, L) of each sequence anew, at the least cost.
+    """Reassign the labels at the free places (N, L) of each sequence, at the least cost.
 
     Changes ``origins`` (N, L) in place and returns it.
     """

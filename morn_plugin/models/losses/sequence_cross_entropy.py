@@ -24,9 +24,9 @@ def sequence_cross_entropy(
 
     Args:
         step_logits: (N, T, C + 1).
-        sequences: (N, L), L at most T; the labels, END, and whatever fills the row.
+        sequences: (N, L), L at most T; the labels, END, and padding.
         lengths: (N,), places that count; END included.
-        ignored: Boolean (N, C), labels that no step is punished for. Defaults to None, none.
+        ignored: Boolean (N, C), labels that no step is penalised for. Defaults to None, none.
         average: ``'images'``: summed over the steps of an image, averaged over images. ``'steps'``:
             averaged over all steps of all images, so that an image counts by its length.
 

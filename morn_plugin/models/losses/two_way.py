@@ -21,7 +21,7 @@ class TwoWayLoss(nn.Module):
     """timm's ``TwoWayLoss`` with ignored labels left out, in float32.
 
     Averaged over the images with a true label, and over the labels with a true image, of the batch.
-    The logits that it trains are ranks: 0 is no border between true and false.
+    The trained logits are ranks: 0 does not separate true from false.
 
     Args:
         positive_temperature: Of the soft minimum over true entries. Defaults to 4, the paper's.

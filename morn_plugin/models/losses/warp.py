@@ -25,7 +25,7 @@ def warp_loss(logits: Tensor, target: Tensor, margin: float = 1.0, rank: str = '
     Args:
         logits: (N, C).
         target: (N, C); 1 true, 0 false, -1 left out of pairs and ranks.
-        margin: How far above a false label a true one shall be.
+        margin: Required distance of a true label above a false one.
         rank: ``'exact'``: the rank of each true label among all labels that count, by the logits as
             they are (no gradient), and every pair counts. ``'sampled'``: of each true label one
             pair counts, with the first false label drawn (with replacement) that comes within the
@@ -107,10 +107,10 @@ def _rank_weights(logits: Tensor) -> Tensor:
 class WARPLoss(nn.Module):
     """Registered form of :func:`warp_loss`.
 
-    The logits that it trains are ranks: 0 is no border between true and false.
+    The trained logits are ranks: 0 does not separate true from false.
 
     Args:
-        margin: How far above a false label a true one shall be. Defaults to 1.
+        margin: Required distance of a true label above a false one. Defaults to 1.
         rank: ``'exact'`` (default) or ``'sampled'``.
         loss_weight: Factor of the result. Defaults to 1.
 

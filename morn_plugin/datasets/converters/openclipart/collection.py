@@ -111,11 +111,10 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
 
 
 def merge_copies(pictures: Iterable[Picture]) -> list[Picture]:
-    """Make one picture of those with the same bytes.
+    """Merge pictures with the same bytes.
 
-    A picture often lies in several folders, mostly as a symbolic link, each
-    time with a part of its keywords. The first name stays, with the keywords
-    of all.
+    A picture often lies in several folders, mostly as a symbolic link, each time with a part of its
+    keywords. The first name stays, with the keywords of all.
     """
     merged: dict[str, Picture] = {}
     for picture in pictures:

@@ -43,9 +43,9 @@ PROBLEMS: dict[type[Exception], str] = {
 
 TRAIN_SHARE = 0.7
 VAL_SHARE = 0.15  # of the training side
-# Large groups make the draw lumpy. Of all pairs of draws 0-299 that leave every label in every part
-# of the full set and of the slice, this one leaves them closest to their expected shares; label
-# counts alone decided.
+# Large groups make the draw uneven. Of all pairs of draws 0-299 that leave every label in every
+# part of the full set and of the slice, this one leaves them closest to their expected shares;
+# label counts alone decided.
 TRAIN_DRAW = 'train284'
 VAL_DRAW = 'val295'
 

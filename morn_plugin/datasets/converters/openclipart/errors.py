@@ -10,7 +10,7 @@ class MalformedSvgError(OpenClipartError):
 
 
 class UnsafeSvgError(OpenClipartError):
-    """An SVG that asks for more than a picture's source has any need for."""
+    """An SVG with features that no picture needs."""
 
 
 class TooManyPixelsError(OpenClipartError):

@@ -1,4 +1,4 @@
-"""The human keywords in an SVG, read without trusting it."""
+"""Reads the keywords in an SVG, without trusting it."""
 
 import gzip
 import zlib

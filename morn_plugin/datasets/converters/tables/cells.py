@@ -1,4 +1,4 @@
-"""What is in a cell: tags, a list in some notation, a yes or a no."""
+"""Reads a cell: tags, a list in some notation, a yes or a no."""
 
 import ast
 import json
@@ -63,7 +63,7 @@ def find_flag(value: Any) -> int | None:
 
 
 def is_structured(text: str) -> bool:
-    """Tell whether a text looks like a list, a tuple, a set or an object in some notation."""
+    """Return whether a text looks like a list, a tuple, a set or an object in some notation."""
     text = text.strip()
     return len(text) > 1 and text[0] in OPENING and text[-1] == CLOSING[OPENING.index(text[0])]
 
@@ -124,7 +124,7 @@ def _parse(text: str, where: str, column: str) -> Any:
 
 def _read_literal(text: str) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', SyntaxWarning)  # of code that is no literal anyway
+        warnings.simplefilter('ignore', SyntaxWarning)  # of code that is not a literal anyway
         return ast.literal_eval(text)
 
 
@@ -171,7 +171,7 @@ def _read_item(item: Any, numbers: bool) -> list[str] | None:
         return [item]
     if isinstance(item, dict):
         return _read_region(item)
-    if item is None or item != item:  # not a number, as pandas writes what is missing
+    if item is None or item != item:  # NaN, as pandas writes a missing value
         return []
     if numbers and isinstance(item, int) and not isinstance(item, bool):
         return [str(item)]

@@ -1,4 +1,4 @@
-"""What annotation tools export as JSON or XML, read as a table with the columns image and tags."""
+"""Reads the JSON or XML of annotation tools as a table with the columns image and tags."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Guessing how a table is laid out, and saying what was guessed.
+"""Guesses how a table is laid out, and says what was guessed.
 
 Every guess is a sentence that a person can check, with the option that overrules it.
 """
@@ -88,7 +88,8 @@ def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) ->
         given: What the user said.
 
     Raises:
-        AnnotationError: If nothing speaks for one reading: names the columns and the options.
+        AnnotationError: If no reading is likelier than the others; names the columns and the
+            options.
     """
     given = given or Given()
     _check_given(table, given)
@@ -113,7 +114,7 @@ def _check_given(table: Table, given: Given) -> None:
 
 
 def _sample(table: Table) -> Sequence[Record]:
-    """Take rows evenly spaced: the first ones are often of one kind."""
+    """Take evenly spaced rows: the first ones are often alike."""
     step = max(1, len(table.records) // SAMPLED)
     return table.records[::step]
 
@@ -190,7 +191,7 @@ def _as_flags(table: Table, layout: Layout, flags: Sequence[str]) -> Layout:
 
 
 def _says_flags(table: Table, column: str) -> bool:
-    """Tell whether a column says yes or no of all images, or no alone: a tag that none has."""
+    """Return whether a column says yes or no of all images, or no alone: a tag that none has."""
     if is_flags(table.records, column):
         return True
     cells = {str(record.get(column)).strip().lower() for record, _ in table.records}
@@ -227,7 +228,7 @@ def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> 
 
 
 def _is_text(table: Table, column: str) -> bool:
-    """Tell whether a column holds words: of what is filled, most is no number."""
+    """Return whether a column holds words: of what is filled, most is no number."""
     values = [record.get(column) for record, _ in _sample(table)]
     filled = [value for value in values if value is not None and str(value).strip() not in EMPTY]
     words = sum(isinstance(value, list | dict) or not _is_number(str(value)) for value in filled)
@@ -243,7 +244,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_pairs(table: Table, image: str, column: str, given: Given) -> bool:
-    """Tell whether images come again, with one tag a row."""
+    """Return whether images come again, with one tag a row."""
     if given.separator:
         return False
     values = [record.get(column) for record, _ in table.records]
@@ -328,7 +329,7 @@ def count_held(texts: Sequence[str], sign: str) -> int:
 
 
 def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
-    """Say why a separator cannot be the right one, or ''.
+    """Return why a separator cannot be the right one, or ''.
 
     It cannot where another sign is in half of the cells, and it is in less than half as many; or
     where it is a space and leaves that sign at the end of most tags. A handful of cells proves

@@ -1,4 +1,4 @@
-"""Finding the files that a table means, when it does not name them as the disk does."""
+"""Finds the files that a table means if it does not name them as the disk does."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""How a table says which tags an image has, and reading it so."""
+"""Layouts of tables: which columns hold the tags of an image, and how to read them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,7 +92,7 @@ def read_rows(table: Table, layout: Layout, min_confidence: float | None = None)
     return rows
 
 
-Tags = tuple[Sequence[str], Sequence[str]]  # those that are there, those that are unsure
+Tags = tuple[Sequence[str], Sequence[str]]  # tags that are there, tags that are unsure
 RowReader = Callable[[dict[str, Any], str], Tags]
 
 
@@ -219,6 +219,6 @@ def _read_side(record: dict[str, Any], column: str, expected: bool, where: str) 
 
 
 def is_flags(records: Sequence[Record], column: str) -> bool:
-    """Tell whether a column says yes or no of all images, and yes of one at least."""
+    """Return whether a column says yes or no of all images, and yes of one at least."""
     flags = [find_flag(record.get(column)) for record, _ in records]
     return None not in flags and 1 in flags

@@ -128,7 +128,7 @@ def find_delimiter(text: str, usual: str = ',', wanted: Collection[str] = ()) ->
 
     Args:
         text: The table.
-        usual: What to take where nothing speaks for another.
+        usual: The default if no other is likelier.
         wanted: Columns that the header should have.
 
     Examples:
@@ -169,7 +169,7 @@ def _evenness(rows: Sequence[list[str]]) -> float:
 
 
 def _without_sep_line(text: str) -> tuple[str, int]:
-    """Leave out the line ``sep=;`` that Excel understands; return the number of the next line."""
+    """Skip the line ``sep=;`` that Excel understands; return the number of the next line."""
     first, _, rest = text.partition('\n')
     if first.strip().lower()[:4] == 'sep=' and len(first.strip()) <= 5:
         return rest, 2

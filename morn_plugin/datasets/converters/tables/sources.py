@@ -34,7 +34,7 @@ DEFAULTS = Given(image='image', tags='tags', tag='tag', split='split')
 
 @dataclass(frozen=True)
 class Reading:
-    """How a table is read, as far as the user says so.
+    """What the user said about how to read a table.
 
     Attributes:
         given: Columns, separator and names of images.
@@ -123,7 +123,7 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
 
 
 def names_image(table: Table, index: ImageIndex) -> bool:
-    """Tell whether the header of a table is a row: one of its columns is called as an image is."""
+    """Return whether the header of a table is a row, since one of its columns names an image."""
     files = [column for column in table.columns if Path(column).suffix.lower() in SUFFIXES]
     return bool(table.delimiter) and index.count(files, 'name') > 0
 
@@ -187,7 +187,7 @@ def _quote(text: str) -> str:
 
 
 def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
-    """Refuse the default separator where another one is meant, and a given one that must be wrong.
+    """Refuse the default separator if another one is meant, and a given one that must be wrong.
 
     Raises:
         AnnotationError: Says which one is likelier, and why.
@@ -205,7 +205,7 @@ def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
 
 
 def _refuse_default_separator(table: Table, layout: Layout) -> None:
-    """Refuse to guess when the default separator is nowhere and another one is."""
+    """Refuse the default separator if no cell has it but another one appears."""
     cells = [
         (text, record[1])
         for column in layout.columns

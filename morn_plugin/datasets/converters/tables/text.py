@@ -119,7 +119,7 @@ def _wrong_encoding(
 
 
 def _is_western(content: bytes) -> bool:
-    """Tell whether bytes above 127 stand alone, as accented letters do."""
+    """Return whether bytes above 127 stand alone, as accented letters do."""
     try:
         content.decode(WESTERN)
     except UnicodeDecodeError:

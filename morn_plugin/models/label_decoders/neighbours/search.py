@@ -15,8 +15,8 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Find the nearest images of a memory by Euclidean distance.
 
-    Candidates are ranked by one matrix product a block; the distances that are returned are
-    computed anew from the differences, since a product loses the digits of small ones.
+    Candidates are ranked by one matrix product a block; the returned distances are computed from
+    the differences, since a product loses the digits of small ones.
 
     Args:
         queries: (Q, D).

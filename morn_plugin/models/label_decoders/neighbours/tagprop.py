@@ -87,8 +87,7 @@ class TagProp(NeighbourDecoder):
     """Weighted nearest neighbours, with a sigmoid a label that makes rare labels reachable.
 
     ``prepare`` keeps the training set and fits all parameters by L-BFGS, each image left out of its
-    own neighbours; there is nothing left for a training loop to do
-    (``train_cfg=dict(type='PrepareLoop')``).
+    own neighbours; a training loop has nothing left to do (``train_cfg=dict(type='PrepareLoop')``).
 
     Args:
         num_classes: Number of labels C.
@@ -124,7 +123,7 @@ class TagProp(NeighbourDecoder):
         check_choice('weights', weights, WEIGHTS)
         self.weights, self.sigmoids, self.max_iterations = weights, sigmoids, max_iterations
 
-        # Parameters, so that they can be trained on by a loop; `prepare` puts them at the optimum.
+        # Parameters, so that a loop can train them further; `prepare` fits them.
         shape = () if weights == 'distance' else (num_neighbours,)
         self.decay = torch.nn.Parameter(torch.zeros(shape))
         if sigmoids:
@@ -210,7 +209,7 @@ class TagProp(NeighbourDecoder):
     def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_tagprop``, the weighted negative log-likelihood of a batch.
 
-        A training image is in the memory itself; it is left out where it stands at distance 0.
+        A training image is in the memory itself; neighbours at distance 0 are left out.
         """
         self.check_target(target, len(features))
         queries = self.read_queries(features)

@@ -63,7 +63,7 @@ class TwoPassKNN(NeighbourDecoder):
         check_choice('normalize_labels', normalize_labels, NORMALIZE)
         self.normalize_labels = normalize_labels
 
-        # A parameter, so that a loop can train it on; it starts where it is put.
+        # A parameter, so that a loop can train it further; it starts at the given value.
         self.bandwidth = torch.nn.Parameter(torch.tensor(float(bandwidth)))
         self.register_buffer('label_maxima', torch.ones(num_classes))
 
@@ -106,7 +106,7 @@ class TwoPassKNN(NeighbourDecoder):
 
         Returns:
             ``pred_score`` (Q, C), 0-1; without the division of each label the rows sum to 1. A
-            score is no probability: calibrate a threshold, or take the best few.
+            score is not a probability: calibrate a threshold, or take the best few.
         """
         scores = self._score(self.read_queries(features))
         if self.normalize_labels == 'training':
