@@ -237,7 +237,7 @@ TEXTS = {
 }
 # Lines that ask for too much.
 GROWTH = {
-    'channels': (backbone(base_channels=9_000_000), 'grows beyond'),
+    'channels': (backbone(base_channels=9_000_000), 'of its weights, but it is larger'),
     'more channels': (backbone(base_channels=10**12), 'base_channels'),
     'layers': (
         model(
@@ -246,9 +246,9 @@ GROWTH = {
                 arch=dict(embed_dims=1, num_layers=9_000_000, num_heads=1, feedforward_channels=1),
             )
         ),
-        'grows beyond|cannot be built',
+        'of its weights, but it is larger|cannot be built',
     ),
-    'classes': (model(head=HEAD | dict(num_classes=9_000_000)), 'grows beyond'),
+    'classes': (model(head=HEAD | dict(num_classes=9_000_000)), 'of its weights, but it is larger'),
     'picture': (pipeline(dict(type='Resize', scale=(10**6, 10**6))), 'scale'),
     'pixels': (data(pipeline=[LOAD | dict(max_pixels=10**15)]), 'max_pixels'),
     'workers': ('test_dataloader = dict(num_workers=100_000)', 'num_workers'),

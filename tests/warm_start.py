@@ -1,4 +1,4 @@
-"""Processes for the tools that need not import torch and MMPretrain anew.
+"""Processes for the tools that need not import torch and MMPretrain again.
 
 A tool takes a second and its imports four, on an idle machine. So one process imports them once, has
 computed nothing, and forks for each tool: the fork has its own folder, environment, output, end and

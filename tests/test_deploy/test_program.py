@@ -37,7 +37,7 @@ def test_what_was_written_is_read(tmp_path):
         ({}, 'has 0'),
         ({'m/model.json': '{}'}, 'has 0'),
         ({NAME: '{}', 'n/extra/morn_plugin.json': '{}'}, 'has 2'),
-        ({NAME: b'\xff'}, 'no UTF-8'),
+        ({NAME: b'\xff'}, 'not UTF-8'),
         ({NAME: '{'}, 'expected JSON'),
         ({NAME: '[' * 100_000}, 'nested too deeply'),
         ({NAME: '{"thr": NaN}'}, 'holds NaN'),

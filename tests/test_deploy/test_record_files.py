@@ -125,7 +125,7 @@ def test_a_torn_record_is_written_anew(kind, tmp_path, capsys):
         assert again
         assert again == PATHS[len(PATHS) - len(again) :]
         assert out.read_bytes() == whole
-    assert 'the last record was not whole' in capsys.readouterr().err
+    assert 'the last record was incomplete' in capsys.readouterr().err
 
 
 def test_zeros_that_a_power_cut_leaves_are_a_torn_record(tmp_path):

@@ -425,7 +425,7 @@ def test_the_best_checkpoint_is_chosen_anew_by_another_metric(folder: Path, tmp_
     options = ['train_cfg.max_epochs=2', 'default_hooks.checkpoint.save_best=per-label/recall']
     done = train(folder / 'tiny.py', run, '--cfg-options', *options)
     done.succeed()
-    assert 'is chosen anew' in done.log.read_text()
+    assert 'is chosen again' in done.log.read_text()
     names = sorted(path.name for path in run.glob('best_*.pth'))
     assert 'best_per-label_recall_epoch_2.pth' in names
     assert any(name.startswith('best_per-image_f1-score') for name in names)
