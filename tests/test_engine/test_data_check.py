@@ -18,6 +18,8 @@ from morn_plugin.datasets.cached import ScoreFile, save_scores
 from morn_plugin.engine.hooks import DataCheckHook
 from morn_plugin.engine.hooks.data_check_hook import list_images
 
+pytestmark = pytest.mark.slow  # builds many data sets
+
 CLASSES = ['a', 'b']
 
 
