@@ -32,8 +32,8 @@ def candidate_pool_loss(
     Args:
         step_logits: (N, T, C + 1).
         step_labels: (N, T), the candidate picked at each step, END after the last.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it, and an image
-            with no other label teaches nothing.
+        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it, and an
+            image with no other label teaches nothing.
         form: ``'likelihood'``: the negative log-likelihood of the candidate picked, by a softmax
             over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, positive
             being what the pool holds at that step, summed over symbols.
