@@ -11,6 +11,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from morn_plugin.utils.checks import at_least
@@ -25,7 +27,10 @@ TITLES = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('commit', help='what to compare with: a commit, a branch or a tag')
+    parser.add_argument(
+        'commit',
+        help='what to compare with: a commit, a branch or a tag, or the folder of a checkout',
+    )
     parser.add_argument(
         '--rounds',
         type=at_least(1),
@@ -34,6 +39,23 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--threads', type=at_least(1), default=1, help='of torch (default: 1)')
     return parser.parse_args()
+
+
+@contextmanager
+def check_out(commit: str) -> Iterator[Path]:
+    """Yield the folder of a commit, which is gone afterwards; a folder is taken as it is."""
+    if Path(commit).is_dir():
+        yield Path(commit).resolve()
+        return
+
+    with tempfile.TemporaryDirectory() as folder:
+        other = Path(folder) / 'other'
+        git = ['git', '-C', str(ROOT), 'worktree']
+        subprocess.run([*git, 'add', '--quiet', '--detach', str(other), commit], check=True)
+        try:
+            yield other
+        finally:
+            subprocess.run([*git, 'remove', '--force', str(other)], check=True)
 
 
 def measure(checkout: Path, threads: int) -> dict[str, float]:
@@ -73,17 +95,11 @@ def print_ratios(here: list[dict[str, float]], there: list[dict[str, float]], co
 def main() -> None:
     args = parse_args()
     here, there = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        other = Path(folder) / 'other'
-        git = ['git', '-C', str(ROOT), 'worktree']
-        subprocess.run([*git, 'add', '--quiet', '--detach', str(other), args.commit], check=True)
-        try:
-            for number in range(args.rounds):
-                print(f'Round {number + 1} of {args.rounds} ...', file=sys.stderr, flush=True)
-                there.append(measure(other, args.threads))
-                here.append(measure(ROOT, args.threads))
-        finally:
-            subprocess.run([*git, 'remove', '--force', str(other)], check=True)
+    with check_out(args.commit) as other:
+        for number in range(args.rounds):
+            print(f'Round {number + 1} of {args.rounds} ...', file=sys.stderr, flush=True)
+            there.append(measure(other, args.threads))
+            here.append(measure(ROOT, args.threads))
     print_ratios(here, there, args.commit)
 
 
