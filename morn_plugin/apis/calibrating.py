@@ -9,11 +9,15 @@ import numpy as np
 
 from ..deploy.labels import Thresholds, mark_labels
 from ..evaluation.calibration import choose_scope, choose_thresholds
-from ..evaluation.functional import count_sets, overall_precision_recall_f1, paper_figures
+from ..evaluation.functional import (
+    PAPER_COLUMNS,
+    count_sets,
+    overall_precision_recall_f1,
+    paper_figures,
+)
 from ..evaluation.platt import fit_score_map
 from .collecting import PredictionSet
 
-PAPER_COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I')
 DECISION_COLUMNS = ('precision', 'recall', 'predicted', 'an image')
 
 

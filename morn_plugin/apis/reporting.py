@@ -12,7 +12,7 @@ from ..datasets.near_duplicates import fingerprint, near_duplicates
 from ..deploy.labels import Thr
 from ..engine.hooks.paper_table_hook import method_title
 from ..evaluation.analysis import LabelFigures, confused_labels, image_f1, label_figures
-from ..evaluation.functional import paper_figures, top_one
+from ..evaluation.functional import PAPER_COLUMNS, paper_figures, top_one
 from ..utils.strict_json import parse_json
 from ..visualization.cards import LEGEND, make_card
 from ..visualization.panels import Prediction, shrink
@@ -119,7 +119,7 @@ def paper_table(
             rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
     rows.append([name, *_paper_row(predicted, data.first_scores, data)])
     return make_table(
-        ('', 'P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1'),
+        ('', *PAPER_COLUMNS, 'top-1'),
         rows,
         note='Percent. L: means over labels, I: over images, F1 their harmonic mean; '
         'an undefined ratio counts as 0. top-1: the best label after one step is a true one.',

@@ -17,6 +17,8 @@ import numpy as np
 
 from ..utils.checks import check_choice
 
+#: The columns of the paper's Table 1, as :func:`paper_figures` returns them.
+PAPER_COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I')
 UNDEFINED = ('zero', 'one', 'skip')
 F1_FORMS = ('of-means', 'mean')
 TIES = ('together', 'apart')
@@ -185,7 +187,7 @@ def overall_precision_recall_f1(
 
 
 def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
-    """Compute P_L, R_L, F1_L, P_I, R_I and F1_I of label sets, by the authors' conventions.
+    """Compute the figures of ``PAPER_COLUMNS`` of label sets, by the authors' conventions.
 
     Args:
         predicted: Boolean (N, C).

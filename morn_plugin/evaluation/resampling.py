@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .functional import count_sets
+from .functional import PAPER_COLUMNS, count_sets
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -85,8 +85,8 @@ class LabelSets:
             ),
         }
         names = {
-            'L': ('P_L', 'R_L', 'F1_L'),
-            'I': ('P_I', 'R_I', 'F1_I'),
+            'L': PAPER_COLUMNS[:3],
+            'I': PAPER_COLUMNS[3:],
             'O': ('OP', 'OR', 'OF1'),
         }
         found: dict[str, np.ndarray] = {}

@@ -20,7 +20,7 @@ from morn_plugin.engine.hooks.checkpoint_check_hook import CheckpointCheckHook
 
 pytestmark = pytest.mark.slow  # starts processes
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SECOND_STAGE = ROOT / 'configs/morn/morn_resnet18_1xb32-50e_coco-448px.py'
 DATA = ROOT / 'tests/data/openclipart_mini'
 AUGMENTATION = [
