@@ -13,6 +13,7 @@ from morn_plugin.models.label_decoders.attention_sequence import AttentionSequen
 from morn_plugin.models.label_decoders.base import MAP_INPUTS
 from morn_plugin.models.label_decoders.cma import CMA, MultiScaleCMA
 from morn_plugin.models.label_decoders.csra import CSRA
+from morn_plugin.models.label_decoders.distilled_classifier import DistilledClassifier
 from morn_plugin.models.label_decoders.label_orders import LEARNT_ORDERS
 from morn_plugin.models.label_decoders.label_sequence import LabelSequenceLSTM
 from morn_plugin.models.label_decoders.label_set_embedding import LabelSetEmbedding
@@ -24,6 +25,7 @@ from morn_plugin.models.label_decoders.neighbours import TagProp, TwoPassKNN
 from morn_plugin.models.label_decoders.query2label import Query2Label
 from morn_plugin.models.label_decoders.recurrent_attention import RecurrentAttention
 from morn_plugin.models.label_decoders.srn import SRN
+from morn_plugin.models.label_decoders.window_detector import WindowDetector
 from morn_plugin.models.losses import LSEPLoss, TwoWayLoss, WARPLoss, ZLPRLoss
 
 C, D = 4, 8
@@ -54,6 +56,13 @@ BUILDERS = {
             C, D, kind, embed_dims=8, hidden_dims=8
         )
         for kind in ('transformer', 'sampled')
+    },
+    'WindowDetector': lambda: WindowDetector(C, D, embed_dims=8),
+    **{
+        f'DistilledClassifier, {train}': lambda train=train: DistilledClassifier(
+            C, D, train=train, teacher=dict(embed_dims=8)
+        )
+        for train in ('both', 'teacher')
     },
     'TagProp': lambda: TagProp(C, num_neighbours=3),
     'TwoPassKNN': lambda: TwoPassKNN(C, num_neighbours=2, normalize_labels='training'),

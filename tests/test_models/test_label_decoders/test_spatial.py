@@ -13,11 +13,13 @@ from morn_plugin.models.label_decoders.cma import (
     label_affinity,
 )
 from morn_plugin.models.label_decoders.csra import CSRA
+from morn_plugin.models.label_decoders.distilled_classifier import DistilledClassifier
 from morn_plugin.models.label_decoders.ml_decoder import MLDecoder
 from morn_plugin.models.label_decoders.multi_scale_fusion import MultiScaleFusion
 from morn_plugin.models.label_decoders.query2label import Query2Label, sine_positions
 from morn_plugin.models.label_decoders.recurrent_attention import RecurrentAttention
 from morn_plugin.models.label_decoders.srn import SRN
+from morn_plugin.models.label_decoders.window_detector import WindowDetector
 
 C, D = 4, 8
 TARGETS = np.array([[1, 1, 0, 0], [1, 0, 0, 1], [0, 1, 1, 0], [1, 0, 0, 0]], dtype=np.int8)
@@ -41,6 +43,8 @@ BUILDERS = dict(
     query2label=lambda: Query2Label(C, D, embed_dims=16, dropout=0.0),
     glimpses=lambda: RecurrentAttention(C, D, embed_dims=16, hidden_dims=32),
     glimpses_sampled=lambda: RecurrentAttention(C, D, 'sampled', embed_dims=16, hidden_dims=32),
+    windows=lambda: WindowDetector(C, D, embed_dims=16),
+    distilled=lambda: DistilledClassifier(C, D, teacher=dict(embed_dims=16)),
     ms_cnn=lambda: MultiScaleFusion(C, (D, D), embed_dims=16, quantity=False),
 )
 
@@ -48,7 +52,10 @@ BUILDERS = dict(
 def see(decoder, maps):
     """Name the inputs of a decoder, drawn from maps (N, D, 4, 4)."""
     offered = dict(
-        feature_map=maps, stage_maps=(maps, maps[..., ::2, ::2]), logits=maps.mean((2, 3))[:, :C]
+        feature_map=maps,
+        stage_maps=(maps, maps[..., ::2, ::2]),
+        logits=maps.mean((2, 3))[:, :C],
+        features=maps.mean((2, 3)),
     )
     return {name: offered[name] for name in decoder.inputs}
 
@@ -74,8 +81,8 @@ def test_ignored_labels_have_no_gradient(name):
 
 
 #: Shares of right decisions; a constant answer has 0.6. CMA's attention is spread over all places
-#: that look alike, which dilutes a single bright one.
-REACHED = dict.fromkeys(BUILDERS, 0.95) | dict(cma=0.75)
+#: that look alike, which dilutes a single bright one; the distilled student sees the average alone.
+REACHED = dict.fromkeys(BUILDERS, 0.95) | dict(cma=0.75, distilled=0.75)
 
 
 @pytest.mark.parametrize('name', BUILDERS)
