@@ -93,7 +93,7 @@ class DistilledClassifier(LabelDecoder):
         return self.classifier(inputs['features'])
 
     def loss(self, *, feature_map: Tensor, target: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        """Compute the teacher's ``loss_detector``, the student's ``loss_labels``, ``loss_teacher``."""
+        """Compute ``loss_detector`` of the teacher, ``loss_labels`` and ``loss_teacher``."""
         losses: dict[str, Tensor] = {}
         if self.learns != 'student':
             losses |= self.teacher.loss(feature_map=feature_map, target=target)
