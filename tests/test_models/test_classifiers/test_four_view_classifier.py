@@ -1,4 +1,7 @@
-"""Four views of a batch: what is averaged, and what consistency compares."""
+"""Four views of a batch: what is averaged, and what consistency compares.
+
+There is no toy grammar: it is a way to train a CNN, whose own classifier learns the grammar in test_grammar.py.
+"""
 
 import pytest
 import torch

@@ -13,6 +13,7 @@ from morn_plugin.models import (
     masked_stepwise_bce,
 )
 from morn_plugin.models.label_decoders.label_orders import LEARNT_ORDERS
+from morn_plugin.models.label_decoders.neighbours import TagProp, TwoPassKNN
 
 NUM_CLASSES = 7
 SCENES = [
@@ -135,6 +136,25 @@ def test_a_decoder_of_features_learns_the_grammar(name):
     with torch.no_grad():
         inputs = dict(features=features)
         predicted = head.decide(head.run_decoder(inputs)['pred_score'], inputs)
+    assert (predicted == target.bool()).all(dim=1).float().mean() > 0.98
+
+
+@pytest.mark.parametrize(
+    ('decoder', 'threshold'),
+    [(TagProp(NUM_CLASSES, num_neighbours=20), 0.5), (TwoPassKNN(NUM_CLASSES, bandwidth=9), 0.15)],
+    ids=['tagprop', '2pknn'],
+)
+def test_neighbours_know_the_grammar(decoder, threshold):
+    """Scenes are found again. 2PKNN looks at images of each label alone, so it has no answer to an image without one."""
+    generator = torch.Generator().manual_seed(1)
+    features, target = make_toy(500, generator)
+    names = [f'label {k}' for k in range(NUM_CLASSES)]
+    decoder.prepare(names, target.numpy().astype(np.int8), features=features.numpy())
+    features, target = make_toy(200, generator)
+    if isinstance(decoder, TwoPassKNN):
+        features, target = (part[target.any(dim=1)] for part in (features, target))
+    with torch.no_grad():
+        predicted = decoder.predict(features)['pred_score'] > threshold
     assert (predicted == target.bool()).all(dim=1).float().mean() > 0.98
 
 
