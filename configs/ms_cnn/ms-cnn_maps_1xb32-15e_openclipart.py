@@ -14,3 +14,4 @@ model = dict(
         decoder=dict(type='MultiScaleFusion', stage_channels=(112, 1280), quantity=True),
     )
 )
+benchmark = dict(title='MS-CNN+LQP')

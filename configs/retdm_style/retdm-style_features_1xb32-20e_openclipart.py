@@ -8,3 +8,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='LabelSetEmbedding', in_channels=1280)))
+benchmark = dict(title='RETDM-style')

@@ -5,3 +5,4 @@ model = dict(head=dict(decoder=dict(adversarial_weight=0)))
 default_hooks = dict(
     paper_table=dict(rows=dict(_delete_=True, **{'CNN': 'cnn/', 'WGAN-gp without its critic': ''}))
 )
+benchmark = dict(title='WGAN-gp without its critic')

@@ -11,3 +11,4 @@ model = dict(
     head=dict(num_classes=72, decoder=dict(type='AdversarialClassifier', in_channels=1280))
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=10))
+benchmark = dict(title='WGAN-gp')

@@ -111,7 +111,9 @@ def select_group(rows: Mapping[str, Row], group: Group) -> dict[str, Row]:
             f'Expected the reference of {group.name!r} to be one of {", ".join(rows)}, but got '
             f'{group.reference!r}.'
         )
-    members = {name: row for name, row in rows.items() if row.group == group.name}
+    members = {
+        name: row for name, row in rows.items() if row.group == group.name or name in group.members
+    }
     if group.reference in members:
         return members
     return {group.reference: rows[group.reference], **members}

@@ -120,11 +120,13 @@ class Group:
         name: As ``RunResult.group``.
         title: Its heading.
         reference: The method that the others are compared with, by its name.
+        members: Methods of other groups that are in this table as well.
     """
 
     name: str
     title: str
     reference: str
+    members: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True)

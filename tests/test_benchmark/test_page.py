@@ -159,6 +159,8 @@ def test_exactly_k_stands_beside_its_bound(written, results):
 def test_the_reference_of_a_group_comes_first_and_by_name(written):
     _, rows = written
     assert list(select_group(rows, Group('ablation', '', 'better'))) == ['better', 'other']
+    with_more = Group('ablation', '', 'better', members=['same', 'not there'])
+    assert list(select_group(rows, with_more)) == ['better', 'same', 'other']
     with pytest.raises(ValueError, match=r"reference of 'ablation' to be one of cnn, .*'bett'"):
         select_group(rows, Group('ablation', '', 'bett'))
 

@@ -131,8 +131,9 @@ def make_bench(args: argparse.Namespace) -> 'Bench':
 
 
 def describe_command(argv: Sequence[str]) -> str:
-    """Return the command line as it can be typed again."""
-    return 'python tools/benchmark/benchmark.py ' + shlex.join(argv[1:])
+    """Return the command line that makes all of it, as it can be typed again."""
+    arguments = [word for word in argv[1:] if word != '--page-only']
+    return 'python tools/benchmark/benchmark.py ' + shlex.join(arguments)
 
 
 def main() -> None:

@@ -6,6 +6,8 @@
 - ``probing``: how long an iteration takes.
 - ``cnn``: the CNN of each seed, and the files that it leaves for the methods.
 - ``cell``: one run of one method.
+- ``search``: which settings are tried, and which are best.
+- ``stages``: runs side by side, until time is up.
 - ``records``: what is done already, and with which settings.
 - ``bench``: all of it, in order.
 

@@ -4,8 +4,8 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from mmpretrain.registry import MODELS
 
 from ...apis.finding import read_own_config
 from ...datasets.cached import load_scores
+from ...utils.files import sha256
 from ..page import PAGE, write_page
 from ..results import BenchmarkInfo, Group, RunResult, Side, load_result, save_info, save_result
-from .cell import Cell, linear_logits, run_cell
+from .cell import WEIGHTS, Cell, linear_logits, run_cell
 from .cnn import (
     FINETUNED,
     FROZEN,
@@ -34,10 +35,13 @@ from .methods import LEARNING_RATE, LINEAR, MAX_OWN, Method, find_methods
 from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_plan
 from .probing import SeenImage, probe_cnn, probe_method
 from .records import RECORD, describe_code, read_record
+from .search import Search, describe_settings, is_done, name_settings, shorten_keys
 from .source import SIDES, Source
 from .stages import OutOfTimeError, Stages, Task
 
 CNN = 'cnn'
+#: What sequences of labels are compared with as well.
+MULTI_ORDER = 'morn'
 CNN_RATES = (2e-3, 4e-3, 8e-3)
 #: A training step of a network costs about three times its forward pass.
 TRAINING = 3
@@ -59,7 +63,6 @@ class Options:
         command: Which the page names.
         page: Folder of the page. None: ``page`` in ``out``.
         resamples: Of the bootstrap over test images.
-        method_options: Changes of every method's config, for trials on small data.
     """
 
     out: Path
@@ -72,7 +75,6 @@ class Options:
     command: str = ''
     page: Path | None = None
     resamples: int = 1000
-    method_options: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Bench:
@@ -214,14 +216,14 @@ class Bench:
 
     def _run_all(self, plan: Plan, costs: Costs, stages: Stages) -> None:
         first = [method for method in plan.methods if self.is_frozen and method.name == LINEAR]
-        self._prepare_inputs(stages)
+        self._prepare_inputs()
         self._run_methods(plan, first, costs, stages)
         self._replace_scores(plan, first)
         others = [method for method in plan.methods if method not in first]
         others.sort(key=lambda method: costs.runs[method.name])  # when time is up, these are done
         self._run_methods(plan, others, costs, stages)
 
-    def _prepare_inputs(self, stages: Stages) -> None:
+    def _prepare_inputs(self) -> None:
         """Make the cached files: of the frozen CNN, or of the CNN of every seed."""
         with DefaultScope.overwrite_default_scope('mmpretrain'):
             if self.is_frozen:
@@ -270,13 +272,15 @@ class Bench:
     def _replace_scores(self, plan: Plan, linear: Sequence[Method]) -> None:
         """Put the scores of the linear classifiers into files of each seed."""
         for method in linear:
-            for seed in range(plan.most_seeds):
-                best, folder = self._best_trial(plan, method), self._inputs(seed)
-                cell = self._final_cell(plan, method, seed) if seed else best
-                origin = f'{read_record(self._inputs(FROZEN))["cnn_sha256"]}-linear-{seed}'
-                if is_done(cell) and not (folder / RECORD).is_file():
-                    logits = linear_logits(cell)
-                    replace_scores(self._inputs(FROZEN), logits, folder, origin)
+            first = self._search(plan, method).best()
+            others = [self._final_cell(plan, method, seed) for seed in range(1, plan.most_seeds)]
+            for cell in filter(is_done, [first, *others]):
+                replace_scores(
+                    self._inputs(FROZEN),
+                    partial(linear_logits, cell),
+                    self._inputs(cell.seed),
+                    sha256(cell.folder / WEIGHTS),
+                )
 
     def _run_methods(
         self, plan: Plan, methods: Sequence[Method], costs: Costs, stages: Stages
@@ -284,14 +288,15 @@ class Bench:
         """Search every method on the first seed, then run the others."""
         try:
             for depth in range(1 + MAX_OWN):
-                searched = [method for method in methods if depth < count_depths(plan, method)]
-                cells = [cell for one in searched for cell in self._trials(plan, one, depth)]
+                searches = [self._search(plan, method) for method in methods]
+                deep = [search for search in searches if depth < search.depth]
+                cells = [cell for search in deep for cell in search.trials(depth)]
                 stages.do([self._task(cell, costs) for cell in cells])
         finally:
             for method in methods:
                 self._keep_best(plan, method)
 
-        searched = [method for method in methods if self._done_trials(plan, method)]
+        searched = [method for method in methods if self._search(plan, method).done()]
         cells = [
             self._final_cell(plan, method, seed)
             for seed in range(1, plan.most_seeds)
@@ -316,61 +321,30 @@ class Bench:
             self._inputs(FROZEN if is_linear else seed),
             topk=self.topk,
             max_epochs=self.options.max_epochs,
-            options=self.options.method_options,
             keep_weights=is_linear,
         )
 
-    def _trials(self, plan: Plan, method: Method, depth: int) -> list[Cell]:
-        """Return the trials of the setting that is searched at a depth; earlier ones are done."""
-        searches = plan.searches(method)
-        if not searches:
-            return [self._trial(method, {})]
-        settings = self._best_settings(plan, method, depth)
-        key, values = searches[depth]
-        return [self._trial(method, {**settings, key: value}) for value in values]
-
-    def _trial(self, method: Method, settings: Mapping[str, Any]) -> Cell:
-        name = '_'.join(describe_settings(settings)).replace(' ', '_') or 'as_configured'
-        folder = self.out / 'search' / method.name / name
-        return self._cell(method, 0, settings, folder)
-
-    def _best_settings(self, plan: Plan, method: Method, depth: int) -> dict[str, Any]:
-        """Return the best settings after the first searches, by F1_I on validation."""
-        settings: dict[str, Any] = {}
-        for earlier, (key, _) in enumerate(plan.searches(method)[:depth]):
-            done = [cell for cell in self._trials(plan, method, earlier) if is_done(cell)]
-            if done:
-                settings[key] = max(done, key=found_f1).settings[key]
-        return settings
-
-    def _best_trial(self, plan: Plan, method: Method) -> Cell:
-        """Return the trial whose settings all seeds get: the best of the last search."""
-        trials = self._done_trials(plan, method)
-        if not trials:
-            raise ValueError(f'{method.name}: no run of its search came to its end; see runs.log.')
-        num_settings = max(len(cell.settings) for cell in trials)
-        last = [cell for cell in trials if len(cell.settings) == num_settings]
-        return max(last, key=found_f1)
-
-    def _done_trials(self, plan: Plan, method: Method) -> list[Cell]:
-        """Return the runs of a method's search that are done."""
-        depths = range(count_depths(plan, method))
-        cells = [cell for depth in depths for cell in self._trials(plan, method, depth)]
-        return [cell for cell in cells if is_done(cell)]
+    def _search(self, plan: Plan, method: Method) -> Search:
+        """Return the search of a method, on the first seed."""
+        folder = self.out / 'search' / method.name
+        make = lambda settings: self._cell(method, 0, settings, name_settings(settings, folder))
+        return Search(method.name, plan.searches(method), make)
 
     def _keep_best(self, plan: Plan, method: Method) -> None:
         """Make the best trial the run of the first seed, with all that was tried beside it."""
-        done = self._done_trials(plan, method)
-        if not done:
+        search = self._search(plan, method)
+        if not search.done():
             return
-        trials = [dict(shorten_keys(cell.settings), F1_I=found_f1(cell)) for cell in done]
-        best = self._best_trial(plan, method)
-        settings = shorten_keys(best.settings)
-        result = replace(load_result(best.folder), settings=settings, trials=trials)
+        best = search.best()
+        result = replace(
+            load_result(best.folder),
+            settings=shorten_keys(best.settings),
+            trials=search.describe(),
+        )
         save_result(self.out / 'runs' / method.name / 'seed_0', result)
 
     def _final_cell(self, plan: Plan, method: Method, seed: int) -> Cell:
-        settings = self._best_trial(plan, method).settings
+        settings = self._search(plan, method).best().settings
         folder = self.out / 'runs' / method.name / f'seed_{seed}'
         return self._cell(method, seed, settings, folder)
 
@@ -402,39 +376,18 @@ class Bench:
             classes=self.source.classes,
             training_counts=train.label_counts().tolist(),
             num_training=len(train),
-            groups=[Group('methods', 'The methods', self.reference)],
+            groups=self._list_groups(),
             topk=self.topk,
             order=[self.reference, *(method.name for method in self.methods)],
             command=self.options.command,
             minutes=json.loads(clock.read_text()) / 60 if clock.is_file() else 0.0,
         )
 
-
-def count_depths(plan: Plan, method: Method) -> int:
-    """Count the searches of a method, one after the other; without any there is one trial."""
-    return max(1, len(plan.searches(method)))
-
-
-def describe_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Write settings out, such as ``'lr 0.001'``."""
-    return [f'{name} {value}' for name, value in shorten_keys(settings).items()]
-
-
-def shorten_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Name settings by the last part of their keys.
-
-    Examples:
-        >>> shorten_keys({'optim_wrapper.optimizer.lr': 0.001})
-        {'lr': 0.001}
-    """
-    return {key.rpartition('.')[2]: value for key, value in settings.items()}
-
-
-def is_done(cell: Cell) -> bool:
-    """Tell whether a run is done."""
-    return (cell.folder / RECORD).is_file()
-
-
-def found_f1(cell: Cell) -> float:
-    """Return F1_I on validation of a run that is done, percent."""
-    return float(read_record(cell.folder)['f1_image'])
+    def _list_groups(self) -> list[Group]:
+        """List the tables: all methods, and sequences beside the Multi-order RNN."""
+        groups = [Group('methods', 'The methods', self.reference)]
+        sequences = [method.name for method in self.methods if 'sequences' in method.groups]
+        if sequences and (self.out / 'runs' / MULTI_ORDER).is_dir():
+            title = 'Sequences, against the Multi-order RNN'
+            groups.append(Group('sequences', title, MULTI_ORDER, sequences))
+        return groups

@@ -4,7 +4,7 @@ import os
 import shutil
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +68,6 @@ class Cell:
         inputs: Folder of the seed's cached files.
         topk: k of methods that name exactly k labels.
         max_epochs: Most epochs of any method.
-        options: More changes of its config.
         keep_weights: Whether the weights stay beside the predictions.
     """
 
@@ -79,7 +78,6 @@ class Cell:
     inputs: Path
     topk: int = 3
     max_epochs: int = 15
-    options: Mapping[str, Any] = field(default_factory=dict)
     keep_weights: bool = False
 
 
@@ -111,7 +109,7 @@ def make_config(cell: Cell) -> Config:
     fit_config(cfg, shapes, cell.topk)
 
     cfg.train_cfg.max_epochs = min(cfg.train_cfg.max_epochs, cell.max_epochs)
-    cfg.merge_from_dict({**cell.options, **cell.settings, 'randomness.seed': cell.seed})
+    cfg.merge_from_dict({**cell.settings, 'randomness.seed': cell.seed})
     if cfg.train_cfg.get('type') is None:
         cfg.train_cfg.val_interval = max(1, cfg.train_cfg.max_epochs // LOOKS)
     return cfg

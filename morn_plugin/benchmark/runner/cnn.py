@@ -10,7 +10,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -163,22 +163,24 @@ def _find_flags(folder: Path, wanted: set[str]) -> list[str]:
     return sorted(before if before > wanted else wanted)
 
 
-def replace_scores(frozen: Path, scores: Mapping[str, Any], folder: Path, origin: str) -> None:
+def replace_scores(
+    frozen: Path, make_logits: Callable[[], Mapping[str, Any]], folder: Path, origin: str
+) -> None:
     """Write the files of a seed whose scores are those of a linear classifier on a frozen CNN.
 
     Args:
         frozen: Folder of the frozen CNN's files.
-        scores: Side to logits (N, C) of the linear classifier, float32.
+        make_logits: Returns the logits (N, C) of the linear classifier by side, float32.
         folder: Folder of the seed.
         origin: SHA-256 of the linear classifier, under which files name the CNN.
     """
     if not begin(folder, dict(cnn_sha256=origin)):
         return
-    start = time.monotonic()
+    start, found = time.monotonic(), make_logits()
     for side in SIDES:
         file = load_scores(frozen / f'scores_{side}.safetensors')
-        logits = torch.from_numpy(scores[side])
-        kept = {**file.inputs, 'logits': scores[side]}
+        logits = torch.from_numpy(found[side])
+        kept = {**file.inputs, 'logits': found[side]}
         provenance = dict(file.provenance, checkpoint_sha256=origin)
         content = ScoreFile(logits.sigmoid().numpy(), file.annotations, provenance, kept)
         save_scores(folder / f'scores_{side}.safetensors', content)

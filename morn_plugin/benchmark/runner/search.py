@@ -1,0 +1,96 @@
+"""The search of a method's settings on the first seed: one setting after the other."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .cell import Cell
+from .records import RECORD, read_record
+
+
+@dataclass(frozen=True)
+class Search:
+    """What is tried of one method.
+
+    Attributes:
+        name: Of the method.
+        searches: Settings and their values, in the order in which they are searched.
+        make_cell: Makes the run of some settings.
+    """
+
+    name: str
+    searches: Sequence[tuple[str, tuple[Any, ...]]]
+    make_cell: Callable[[Mapping[str, Any]], Cell]
+
+    @property
+    def depth(self) -> int:
+        """How many searches follow each other; without any there is one trial."""
+        return max(1, len(self.searches))
+
+    def trials(self, place: int) -> list[Cell]:
+        """Return the trials of a setting, at the best values of those before it.
+
+        Args:
+            place: Of the setting; those before it are searched.
+        """
+        if not self.searches:
+            return [self.make_cell({})]
+        settings: dict[str, Any] = {}
+        for earlier, (key, _) in enumerate(self.searches[:place]):
+            done = [cell for cell in self.trials(earlier) if is_done(cell)]
+            if done:
+                settings[key] = max(done, key=found_f1).settings[key]
+        key, values = self.searches[place]
+        return [self.make_cell({**settings, key: value}) for value in values]
+
+    def done(self) -> list[Cell]:
+        """Return the trials that are done."""
+        cells = [cell for place in range(self.depth) for cell in self.trials(place)]
+        return [cell for cell in cells if is_done(cell)]
+
+    def best(self) -> Cell:
+        """Return the trial whose settings all seeds get: the best of the last search.
+
+        Raises:
+            ValueError: If no trial is done.
+        """
+        done = self.done()
+        if not done:
+            raise ValueError(f'{self.name}: no run of its search came to its end; see runs.log.')
+        most = max(len(cell.settings) for cell in done)
+        return max((cell for cell in done if len(cell.settings) == most), key=found_f1)
+
+    def describe(self) -> list[dict[str, Any]]:
+        """Return what was tried: settings, and F1_I on validation."""
+        return [dict(shorten_keys(cell.settings), F1_I=found_f1(cell)) for cell in self.done()]
+
+
+def is_done(cell: Cell) -> bool:
+    """Tell whether a run is done."""
+    return (cell.folder / RECORD).is_file()
+
+
+def found_f1(cell: Cell) -> float:
+    """Return F1_I on validation of a run that is done, percent."""
+    return float(read_record(cell.folder)['f1_image'])
+
+
+def name_settings(settings: Mapping[str, Any], folder: Path) -> Path:
+    """Return the folder of a trial, such as ``lr_0.001``."""
+    return folder / ('_'.join(describe_settings(settings)).replace(' ', '_') or 'as_configured')
+
+
+def describe_settings(settings: Mapping[str, Any]) -> list[str]:
+    """Write settings out, such as ``'lr 0.001'``."""
+    return [f'{name} {value}' for name, value in shorten_keys(settings).items()]
+
+
+def shorten_keys(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Name settings by the last part of their keys.
+
+    Examples:
+        >>> shorten_keys({'optim_wrapper.optimizer.lr': 0.001})
+        {'lr': 0.001}
+    """
+    return {key.rpartition('.')[2]: value for key, value in settings.items()}
