@@ -10,4 +10,9 @@ _base_ = [
 model = dict(
     head=dict(num_classes=72, decoder=dict(type='CSRA', in_channels=1280, num_heads=1, lam=0.1))
 )
-benchmark = dict(title='CSRA', groups=['attention'])
+# A linear classifier at every place: its rates are those of linear classifiers.
+benchmark = dict(
+    title='CSRA',
+    groups=['attention'],
+    search={'optim_wrapper.optimizer.lr': [1e-3, 3e-3, 1e-2]},
+)

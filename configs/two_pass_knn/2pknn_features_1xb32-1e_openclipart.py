@@ -18,8 +18,5 @@ model = dict(
 benchmark = dict(
     title='2PKNN',
     groups=['neighbours'],
-    search={
-        'model.head.decoder.num_neighbours': [2, 4, 8],
-        'model.head.decoder.bandwidth': [0.3, 1.0, 3.0],
-    },
+    search={'model.head.decoder.num_neighbours': [2, 4, 8]},
 )

@@ -297,13 +297,28 @@ class Bench:
                 self._keep_best(plan, method)
 
         searched = [method for method in methods if self._search(plan, method).done()]
+        repeated = [method for method in searched if self._draws_nothing(method)]
+        for method in repeated:
+            self.repeat(plan, method)
         cells = [
             self._final_cell(plan, method, seed)
             for seed in range(1, plan.most_seeds)
             for method in searched
-            if seed < plan.seeds[method.name]
+            if method not in repeated and seed < plan.seeds[method.name]
         ]
         stages.do([self._task(cell, costs) for cell in cells])
+
+    def _draws_nothing(self, method: Method) -> bool:
+        """Tell whether a method gives the same for every seed: fitted as a whole, no CNN of a seed."""
+        is_fitted = read_own_config(str(method.config), None).train_cfg.get('type') is not None
+        return self.is_frozen and is_fitted and 'scores' not in self._inputs_of(method)
+
+    def repeat(self, plan: Plan, method: Method) -> None:
+        """Keep the run of the first seed as that of the others, which would be the same."""
+        folder = self.out / 'runs' / method.name
+        first = load_result(folder / 'seed_0')
+        for seed in range(1, plan.seeds[method.name]):
+            save_result(folder / f'seed_{seed}', replace(first, seed=seed, trials=[]))
 
     def _task(self, cell: Cell, costs: Costs) -> Task:
         title = ', '.join(
