@@ -309,7 +309,7 @@ class Bench:
         stages.do([self._task(cell, costs) for cell in cells])
 
     def _draws_nothing(self, method: Method) -> bool:
-        """Tell whether a method gives the same for every seed: fitted as a whole, no CNN of a seed."""
+        """Tell whether a method gives the same for every seed: fitted at once, on a frozen CNN."""
         is_fitted = read_own_config(str(method.config), None).train_cfg.get('type') is not None
         return self.is_frozen and is_fitted and 'scores' not in self._inputs_of(method)
 
