@@ -86,6 +86,12 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, help='folder of all runs (default: work_dirs/benchmark/<data set>)'
     )
     parser.add_argument('--page', type=Path, help='folder of the page (default: page, in --out)')
+    parser.add_argument(
+        '--resamples',
+        type=at_least(20),
+        default=1000,
+        help='how many times test images are drawn for the intervals (default: 1000)',
+    )
     parser.add_argument('--title', help='of the data, on the page (default: their name)')
     parser.add_argument(
         '--workers', type=at_least(1), help='runs at a time (default: the number of cores)'
@@ -125,6 +131,7 @@ def make_bench(args: argparse.Namespace) -> 'Bench':
         topk=args.topk,
         command=describe_command(sys.argv),
         page=args.page,
+        resamples=args.resamples,
     )
     methods = choose_methods(find_methods(), args.methods)
     return Bench(read_source(args.dataset, args.title), methods, options)
