@@ -27,8 +27,8 @@ class Calibration:
 
     Attributes:
         thresholds: To be saved, and applied to other images.
-        reason: Why one threshold or one a label, a sentence; empty where the user chose.
-        floor: The precision that was asked for, 0-1; None unless it was what counts.
+        reason: Why one threshold or one for each label, a sentence; empty if the user chose.
+        floor: The requested precision, 0-1; None for other measures.
     """
 
     thresholds: Thresholds

@@ -34,8 +34,8 @@ def read_checkpoint_config(text: str, source: str, trust: bool = False) -> Confi
     Args:
         text: What MMEngine wrote there.
         source: Where it came from, for the error.
-        trust: Use it as a config of one's own: import what it names, and run it as Python if it is
-            more than values. Only on the word of the user.
+        trust: Use it like the user's own config: import what it names, and run it as Python if it
+            is more than values. Only with the user's consent.
 
     Raises:
         ValueError: If it is no config; or, without ``trust``, if it is larger, or names or does

@@ -204,7 +204,7 @@ def _section(key: Any, within: str | None = None) -> str:
 
 
 def _is_target_of_lora(path: str, pattern: Any) -> bool:
-    """Return whether a ``type`` is LoRA's pattern of the layers that it adapts, and no class."""
+    """Return whether a ``type`` is LoRA's pattern of the layers that it adapts, not a class."""
     is_target = re.search(r'\.targets\[\d+\]$', path) is not None
     return is_target and isinstance(pattern, str) and len(pattern) <= MAX_PATTERN
 

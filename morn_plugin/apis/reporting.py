@@ -28,7 +28,7 @@ from .collecting import PredictionSet
 from .inferencer import MultiLabelInferencer
 
 TOP = 15  # lines of the lists of errors
-MAX_COPIES = 200  # near-copies that are passed over in search of another image
+MAX_COPIES = 200  # near-copies that are skipped in search of another image
 Read = Callable[[str], np.ndarray]
 
 
@@ -173,8 +173,8 @@ def image_sections(
 ) -> list[tuple[str, str]]:
     """Show the images with the best and the worst F1.
 
-    Of equal ones, those with the clearest scores or the most labels; near-copies of one that is
-    shown already are passed over.
+    Of equal ones, those with the clearest scores or the most labels; near-copies of a shown image
+    are skipped.
     """
     if not number:
         return []
@@ -190,7 +190,7 @@ def image_sections(
         cards = [
             make_card(_make_prediction(data, predicted, *pair), data.classes) for pair in chosen
         ]
-        passed = f' {copies} near-copies of these were passed over.' if copies else ''
+        passed = f' {copies} near-copies of these were skipped.' if copies else ''
         sections.append((f'{name} images', make_note(LEGEND + passed) + ''.join(cards)))
     return sections
 
@@ -207,7 +207,7 @@ def choose_different(
         number: How many to take.
 
     Returns:
-        Place and image, shrunk, of each; and how many near-copies were passed over.
+        Place and image, shrunk, of each; and how many near-copies were skipped.
     """
     chosen: list[tuple[int, np.ndarray]] = []
     hashes: list[np.ndarray] = []

@@ -186,7 +186,7 @@ def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_train
 
     Raises:
         ValueError: If tensors are missing that the run needs.
-        TrainingStateError: If the run resumes, and cannot go on from it.
+        TrainingStateError: If the run resumes, and cannot continue from it.
     """
     for hook in runner.hooks if is_training else ():
         if isinstance(hook, ResumableCheckpointHook):

@@ -39,7 +39,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
     """Let the model and every metric of its final scores decide by the thresholds of a file.
 
     Raises:
-        ValueError: If there is one a label, and the head or a metric takes one number alone.
+        ValueError: If there is one for each label, but the head or a metric takes a single number.
     """
     thr = load_thresholds(path).thr
     evaluators = (

@@ -53,7 +53,7 @@ class Shown:
 
 
 class Shelf:
-    """What visitors look at, each by a key that nobody guesses: bounded in sum and in time.
+    """What visitors look at, under keys that cannot be guessed: bounded in size and time.
 
     Args:
         limits: The bounds.
@@ -112,7 +112,7 @@ class Uploads:
 
     Args:
         folder: An empty one of its own.
-        lifetime: Seconds after which a file goes that nobody has asked to be predicted.
+        lifetime: Seconds after which a file is deleted if it was not predicted.
     """
 
     def __init__(self, folder: Path, lifetime: float) -> None:
@@ -199,7 +199,7 @@ class Visits:
         """Lay out what is kept under a key, at a threshold.
 
         Args:
-            thr: One for all labels, or one a label; None for the model's own labels.
+            thr: One for all labels, or one for each; None for the model's own labels.
             key: As :meth:`upload` gave it; None before the first upload.
 
         Returns:

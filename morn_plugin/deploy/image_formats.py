@@ -315,7 +315,7 @@ def _check_tiff(content: bytes, max_pixels: int) -> None:
     check_directories(content)
     tags = _TiffFile(io.BytesIO(content)).tag_v2
 
-    # A small picture may lie in a large tile, which is unpacked as a whole.
+    # A small picture may be in a large tile, which is unpacked as a whole.
     width, height = (int(tags.get(tag, 0)) for tag in (_TILE_WIDTH, _TILE_LENGTH))
     check_size(width, height, max_pixels, name='TIFF')
 

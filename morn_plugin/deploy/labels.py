@@ -19,12 +19,12 @@ class Thresholds:
     """What ``tools/analysis/calibrate.py`` chose.
 
     Attributes:
-        thr: One for all labels, or one a label; 0-1, to be exceeded strictly.
+        thr: One for all labels, or one for each; 0-1. A score must exceed it.
         classes: Names of the C labels.
         measure: What was made best.
         chosen_on: The annotation file of the images it was chosen on.
-        score_map: Turns the scores into probabilities; None where they are some, or nobody fitted
-            it. ``thr`` is of the scores as the model gives them, before the map.
+        score_map: Turns the scores into probabilities; None if they are probabilities already, or
+            no map was fitted. ``thr`` is of the scores as the model gives them, before the map.
     """
 
     thr: float | list[float]

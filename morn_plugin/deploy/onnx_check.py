@@ -85,7 +85,7 @@ def _find_problem(onnx: Any, model: Any) -> str | None:
             if attribute.HasField('g') or attribute.graphs:
                 return (
                     f'expected a model without loops and conditions, but it has the operation '
-                    f'{node.op_type!r}, which can go on for ever'
+                    f'{node.op_type!r}, which may never end'
                 )
             weights += [attribute.t] if attribute.HasField('t') else []
             weights += attribute.tensors

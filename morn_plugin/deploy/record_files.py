@@ -38,7 +38,7 @@ class Written(NamedTuple):
 
 
 class RecordFile(ABC):
-    """A file of records, one an image.
+    """A file of records, one for each image.
 
     Call :meth:`start`, or :meth:`go_on` once all of :meth:`records` has been looked at; then
     :meth:`write`, and :meth:`close` in the end.
@@ -222,7 +222,7 @@ class CsvRecords(_TextRecords):
         row = b''
         for line in file:
             row += line
-            if row.count(b'"') % 2 == 0:  # otherwise a cell goes on behind the line end
+            if row.count(b'"') % 2 == 0:  # otherwise a cell continues after the line end
                 yield row
                 row = b''
         if row:

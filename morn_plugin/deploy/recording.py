@@ -160,7 +160,7 @@ def _remove(path: Path) -> None:
 
 
 def load_finished(paths: list[Path]) -> list[RunNote]:
-    """Load what lies beside shards, all of which must be finished, and made alike.
+    """Load the notes beside shards, all of which must be finished, and made in the same way.
 
     Raises:
         FileNotFoundError: If it is missing.

@@ -72,7 +72,7 @@ def note_path(result: str | Path) -> Path:
 
 
 def load_note(result: str | Path) -> RunNote:
-    """Read what lies beside a result.
+    """Read the note beside a result.
 
     Raises:
         FileNotFoundError: If nothing does.

@@ -109,7 +109,7 @@ def show_progress(
 
     Args:
         items: What is passed on.
-        total: How many there are, those done before included; None if nobody knows.
+        total: How many there are, including those done before; None if unknown.
         unit: What they are called.
         done: How many were done before.
     """

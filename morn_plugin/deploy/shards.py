@@ -72,7 +72,7 @@ def parse_shard(text: str, environment: Mapping[str, str] = os.environ) -> Shard
     """Read a shard: ``'3/8'``, or ``'auto'``, what torchrun or Slurm say.
 
     Raises:
-        ValueError: If it is neither, or nobody started several processes.
+        ValueError: If it is neither, or only one process was started.
 
     Examples:
         >>> parse_shard('3/8')

@@ -33,7 +33,7 @@ EPOCH_OR_ITER = ('epoch', 'iter')
 
 
 class TrainingStateError(ValueError):
-    """A checkpoint that training cannot go on from; the message names every reason."""
+    """A checkpoint that training cannot continue from; the message names every reason."""
 
 
 def take_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
@@ -60,7 +60,7 @@ def require_own_weights(runner: Runner, checkpoint: dict[str, Any]) -> None:
     """Check those parts of a checkpoint that need no data.
 
     Raises:
-        TrainingStateError: If it is not one of this model, or nothing that training can go on from.
+        TrainingStateError: If it is of another model, or training cannot continue from it.
     """
     _refuse(list(_find_unfit_parts(runner, checkpoint)), runner)
 
@@ -69,7 +69,7 @@ def _refuse(problems: Sequence[str], runner: Runner) -> None:
     if problems:
         lines = ''.join(f'\n- {problem}' for problem in problems)
         raise TrainingStateError(
-            f'Training cannot go on from {runner._load_from or "this checkpoint"}:{lines}\n'
+            f'Training cannot continue from {runner._load_from or "this checkpoint"}:{lines}\n'
             'To start a new run from its weights: --cfg-options load_from=FILE, without --resume.'
         )
 
@@ -304,7 +304,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
         ]
     if changed:
         runner.logger.warning(
-            'The schedulers go on as the checkpoint has planned them, not as the config says: '
+            'The schedulers follow the plan of the checkpoint, not that of the config: '
             f'{", ".join(changed)}.'
         )
 

@@ -134,7 +134,7 @@ def label_thresholds(
 def choose_thresholds(
     scores: np.ndarray, targets: np.ndarray, measure: str, scope: str, floor: float = 0.9
 ) -> float | list[float]:
-    """Choose one threshold (:func:`global_threshold`) or one a label (:func:`label_thresholds`).
+    """Choose one threshold by :func:`global_threshold` or C by :func:`label_thresholds`.
 
     Args:
         scores: (N, C).
@@ -191,7 +191,7 @@ def predict_held_out(
 
 
 class ScopeChoice(NamedTuple):
-    """Whether one threshold or one a label, and why.
+    """The choice between one threshold and one for each label.
 
     Attributes:
         scope: ``'global'`` or ``'label'``.
@@ -208,13 +208,13 @@ class ScopeChoice(NamedTuple):
 def choose_scope(
     scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9, folds: int = 5
 ) -> ScopeChoice:
-    """Choose between one threshold and one a label by cross-validation.
+    """Choose between one threshold and one for each label by cross-validation.
 
-    A threshold a label fits few images each, and what it gains where it was chosen may be lost
-    elsewhere. So it is taken only where images that it was chosen without are better by more than
-    the standard error of that gain (a bootstrap over images). For ``'precision'``: of the scopes
-    whose precision on such images reaches the floor, the one with more right labels; if none does,
-    the one that comes closer. One threshold where there are fewer images than folds.
+    A threshold for each label is fitted to few images, so its gain may not carry over. It is taken
+    only if held-out images improve by more than the standard error of that gain (a bootstrap over
+    images). For ``'precision'``: of the scopes whose precision on such images reaches the floor,
+    the one with more right labels; if none does, the one that comes closer. One threshold where
+    there are fewer images than folds.
 
     Args:
         scores: (N, C).
@@ -350,7 +350,7 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     """Return each entry's gain in the rows' mean precision and recall, given those above it.
 
     Args:
-        scores: (R, K), a row an image, or a row a label.
+        scores: (R, K), one row for each image or each label.
         targets: (R, K).
 
     Returns:

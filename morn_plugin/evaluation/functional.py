@@ -1,7 +1,7 @@
 """Computes the figures of papers from counts and scores, in percent. No MMEngine here.
 
-N images, C labels. ``Counts`` hold, one entry a label or one an image, how often it is true (a1,
-b1), predicted (a2, b2) and both (a3, b3). Targets are (N, C) in {0, 1, -1}; -1 is left out of every
+N images, C labels. ``Counts`` hold, for each label or each image, how often it is true (a1, b1),
+predicted (a2, b2) and both (a3, b3). Targets are (N, C) in {0, 1, -1}; -1 is left out of every
 count.
 
 Undefined ratios: a label that is never predicted has no precision and one without an image no

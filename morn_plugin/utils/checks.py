@@ -142,6 +142,6 @@ def describe_missing(path: str | os.PathLike) -> str:
     folder = os.path.dirname(os.path.abspath(path))
     state = 'which has no such file' if os.path.isdir(folder) else 'which does not exist either'
     return (
-        f'{text} A relative path counts from the folder that one stands in ({os.getcwd()}): looked '
+        f'{text} A relative path counts from the current folder ({os.getcwd()}): looked '
         f'in {folder}, {state}.'
     )

@@ -62,7 +62,7 @@ def _find_wrong_names(classes: Sequence[Any], field: str) -> Iterator[str]:
         else:
             yield (
                 f'{where}, {name!a}, differs from `{field}[{before}]`, {classes[before]!a}, by '
-                'characters that nobody sees'
+                'invisible characters'
             )
 
 

@@ -35,7 +35,7 @@ def _check_class_names(classes: Any) -> list[str]:
 
 def _check_thr(thr: Any) -> Any:
     if thr is None:
-        raise ValueError('expected numbers in `thr`, one or one a label, but got None')
+        raise ValueError('expected numbers in `thr`, one or one for each label, but got None')
     check_thr_topk(thr, None)
     return thr
 
@@ -50,7 +50,7 @@ Text = Annotated[str, Field(max_length=100_000)]
 
 
 class Schema(BaseModel):
-    """Base of all: values are not converted, and fields that nobody reads are left alone."""
+    """Base of all schemas: values are not converted, unknown fields are ignored."""
 
     model_config = ConfigDict(strict=True, extra='ignore', frozen=True, hide_input_in_errors=True)
 
@@ -188,7 +188,7 @@ class ExportMetadata(Schema):
 
 
 class RunContent(Schema):
-    """What lies beside a result, see :class:`morn_plugin.deploy.run_notes.RunNote`."""
+    """The note beside a result, see :class:`morn_plugin.deploy.run_notes.RunNote`."""
 
     settings: dict[str, Any]
     shard: Text

@@ -222,7 +222,7 @@ LIES = {
     'half a character': (set_metadata(classes='["a", "\\ud800", "b"]'), 'lone surrogate'),
     'classes that look the same': (
         set_metadata(classes='["cat", "ca\\u200bt", "dog"]'),
-        'nobody sees',
+        'invisible characters',
     ),
     'two classes for three scores': (set_metadata(classes='["cat", "dog"]'), r'0\.\.1|\(3, 2\)'),
     'no classes': (lambda header: header['__metadata__'].pop('classes'), 'JSON list'),

@@ -106,9 +106,9 @@ def with_two_descriptions():
 
 
 GRAPHS = {
-    'an endless loop': (lambda: subgraph('Loop'), "'Loop', which can go on for ever"),
-    'a condition': (lambda: subgraph('If'), "'If', which can go on for ever"),
-    'a scan': (lambda: subgraph('Scan'), "'Scan', which can go on for ever"),
+    'an endless loop': (lambda: subgraph('Loop'), "'Loop', which may never end"),
+    'a condition': (lambda: subgraph('If'), "'If', which may never end"),
+    'a scan': (lambda: subgraph('Scan'), "'Scan', which may never end"),
     'a function': (with_function, 'functions'),
     'an operation of others': (
         lambda: make_model([node('Evil', ['scores'], ['e'], domain='evil')]),
@@ -163,7 +163,10 @@ DESCRIPTIONS = {
     'a list': ([1], 'expected named fields'),
     'no classes': ({k: v for k, v in METADATA.items() if k != 'classes'}, '`classes`'),
     'classes of a wrong kind': (METADATA | dict(classes='ab'), 'classes'),
-    'classes that look the same': (METADATA | dict(classes=['a', 'a\u200b']), 'nobody sees'),
+    'classes that look the same': (
+        METADATA | dict(classes=['a', 'a\u200b']),
+        'invisible characters',
+    ),
     'a deviation of 0': (
         METADATA | dict(preprocessing=PREPROCESSING | dict(std=[0.0, 1.0, 1.0])),
         '`std` to be above 0',

@@ -45,7 +45,9 @@ UNSEEN = {
 @pytest.mark.parametrize('name', TWINS)
 def test_two_names_that_look_the_same_are_one(name):
     first, second = TWINS[name]
-    with pytest.raises(AnnotationError, match=r'^a\.json: .*classes\[2\].*nobody sees') as caught:
+    with pytest.raises(
+        AnnotationError, match=r'^a\.json: .*classes\[2\].*invisible characters'
+    ) as caught:
         check_classes([first, 'dog', second], 'a.json')
     assert ascii(second) in str(caught.value)
 

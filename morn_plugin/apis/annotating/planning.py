@@ -120,7 +120,7 @@ def typical_edge(root: Path, files: list[str]) -> int:
 
     Args:
         root: The image folder.
-        files: Image files relative to it; those that cannot be opened are passed over.
+        files: Image files relative to it; those that cannot be opened are skipped.
     """
     edges = []
     for name in evenly_spaced(files, SAMPLE):

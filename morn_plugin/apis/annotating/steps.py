@@ -76,7 +76,7 @@ class Steps:
             self._say(f'{title}: done before')
             return
 
-        self._say(f'{title} ...' if not is_same else f'{title} (goes on) ...')
+        self._say(f'{title} ...' if not is_same else f'{title} (continues) ...')
         if not is_same:
             clear()
         begin = time.monotonic()

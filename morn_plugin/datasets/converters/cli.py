@@ -110,8 +110,8 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
         )
     if lists and not allow:
         raise AnnotationError(
-            f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to go on '
-            'without them.'
+            f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to '
+            'continue without them.'
         )
 
 

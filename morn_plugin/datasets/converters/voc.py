@@ -111,7 +111,7 @@ def find_kit(root: Path, year: str | None) -> Path | None:
         year: The year. Defaults to None: the one that is there.
 
     Returns:
-        The folder, or None where XML files lie beside images, a folder for each side.
+        The folder, or None if XML files are beside images, in a folder for each side.
 
     Raises:
         FileNotFoundError: If there is neither.
@@ -191,7 +191,7 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
 
 
 def _read_folders(root: Path, known: list[str] | None) -> dict[str, list[Objects]]:
-    """Read XML files that lie beside their images, a folder for each side."""
+    """Read XML files that are beside their images, in a folder for each side."""
     sides = {}
     for side, folder in ROBOFLOW.items():
         paths = sorted((root / folder).glob('*.xml'))

@@ -22,8 +22,8 @@ class CheckpointCheckHook(Hook):
     - The class list of a checkpoint must be that of the data set, in names and in order.
     - A test, or the extraction of scores, needs every tensor of the model, and a model that has the
       decision of the checkpoint.
-    - A run that is resumed needs all of the state that it goes on from, and none of another run's:
-      see :mod:`morn_plugin.engine.training_state`.
+    - A resumed run needs all of the state that it continues from, and none of another run's: see
+      :mod:`morn_plugin.engine.training_state`.
     - A run that starts from weights (``load_from``) needs every tensor of its frozen parts; what
       else is left as it was initialised is named in the log. A frozen part without weights from
       anywhere is an error.

@@ -98,7 +98,7 @@ class DataCheckHook(Hook):
         message = (
             f'{len(shared)} images of train_dataloader are in {name} too, which makes its '
             f'figures worthless: {_first(shared)}. '
-            "(default_hooks.data_check.overlap is 'error'; 'warn' goes on.)"
+            "(default_hooks.data_check.overlap is 'error'; 'warn' continues.)"
         )
         if self.overlap == 'error':
             raise ValueError(message)

@@ -153,9 +153,9 @@ class ExactResumeHook(Hook):
             )
 
         runner.logger.warning(
-            f'The training data are divided otherwise than before: {changes}. Training goes on at '
-            f'the beginning of epoch {position.passes + 1 + is_over}. The learning rate and '
-            'schedules that count iterations stay as they were planned.'
+            f'The training data are divided in another way than before: {changes}. Training '
+            f'continues at the beginning of epoch {position.passes + 1 + is_over}. The learning '
+            'rate and schedules that count iterations stay as they were planned.'
         )
         # Of a finished epoch only its end is left, with what hooks do there.
         return position.passes, self._sampler.num_samples if is_over else 0

@@ -67,7 +67,7 @@ def check_state(
         lines = ''.join(f'\n- {problem}' for problem in problems[:SHOWN])
         raise ValueError(
             f'The optimizer state does not fit the {type(optimizer).__name__} of this run, so that '
-            f'training cannot go on from it:{lines}{more}'
+            f'training cannot continue from it:{lines}{more}'
         )
 
     _say_what_is_kept(optimizer, state_dict['param_groups'])
@@ -208,8 +208,8 @@ def _say_what_is_kept(optimizer: Optimizer, groups: list[dict[str, Any]]) -> Non
             differ['lr'] = f'lr = {first:g} (now {now:g})'
     if differ:
         print_log(
-            'The optimizer goes on with the options of the checkpoint, not with those of the '
-            f'config: {", ".join(differ.values())}.',
+            'The optimizer keeps the options of the checkpoint, not those of the config: '
+            f'{", ".join(differ.values())}.',
             'current',
             level=logging.WARNING,
         )

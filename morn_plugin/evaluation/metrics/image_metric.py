@@ -16,7 +16,7 @@ OPTIONAL_ITEMS = ('cnn_score',)
 
 
 class ImageMetric(BaseMetric):
-    """A metric with one entry an image, so that any number of processes collects the same entries.
+    """A metric with one entry for each image, so any number of processes collects the same entries.
 
     A subclass defines the entry of an image (:meth:`entries`) and the figures of all entries
     (:meth:`figures`). ``cnn_score`` is a field that a model may lack: if all images lack it, there

@@ -85,7 +85,7 @@ class ScoreMap(DecisionRule):
         return self.map_scores(scores) > self.thr.to(scores.dtype)
 
     def as_plain(self) -> dict[str, Any]:
-        """Return the thresholds of the probabilities: one, or one a label where they differ."""
+        """Return the thresholds of the probabilities: one, or one for each label if they differ."""
         thr = self.thr.tolist()
         return dict(thr=thr[0] if len(set(thr)) == 1 else thr)
 

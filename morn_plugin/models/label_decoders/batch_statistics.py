@@ -11,7 +11,7 @@ from torch import Tensor
 
 
 def is_shared_out() -> bool:
-    """Return whether the batch of a training step lies in several processes."""
+    """Return whether the batch of a training step is divided among processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 

@@ -16,8 +16,8 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     The highest sum of the steps' log-probabilities, without length normalisation.
 
     The last symbol that a step scores is END. A sequence that has ended keeps its sum; one that
-    reaches ``num_steps`` without END counts as it is. A label that stands in a sequence already is
-    left out, and the probabilities of the others are not scaled up for it.
+    reaches ``num_steps`` without END counts as it is. A label that is already in a sequence is left
+    out, and the probabilities of the others are not scaled up for it.
 
     Args:
         step: Maps the last symbols (R,), or None at START, and the state of R rows to logits (R, C
@@ -37,7 +37,7 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     sums, symbols = logits.log_softmax(1).topk(kept, dim=1)  # (N, B)
     paths = symbols[..., None]  # (N, B, t)
     images = torch.arange(num_images, device=logits.device)[:, None]
-    rows = images.expand(-1, kept)  # the row of `state` that a beam goes on from
+    rows = images.expand(-1, kept)  # the row of `state` that a beam continues
     after_end = logits.new_full((num_symbols,), float('-inf'))
     after_end[end] = 0
     for _ in range(num_steps - 1):

@@ -92,7 +92,7 @@ def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
 
 
 def _overlaps(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut a side into stretches that lie in one place of each of two divisions.
+    """Cut a side into stretches, each within one place of both divisions.
 
     Returns:
         For each stretch the place in the first division, that in the second, and its share of the

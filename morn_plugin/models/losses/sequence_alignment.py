@@ -86,7 +86,7 @@ def _choose_origins(
 
     Args:
         how: See :func:`align_sequences`.
-        costs: (N, L, L), the cross-entropy at a step of the label that stands at a place.
+        costs: (N, L, L), the cross-entropy at a step of the label at a place.
         picks: (N, T), the best symbol of each step.
         sequences: (N, L).
         labelled: (N, L), the places of labels.

@@ -71,7 +71,7 @@ def find_collection(folder: Path) -> Path:
 
 
 def excluded_folder(name: str) -> str | None:
-    """Return the excluded folder that a relative path lies in, if any."""
+    """Return the excluded folder of a relative path, if any."""
     return next((folder for folder in EXCLUDED_FOLDERS if name.startswith(f'{folder}/')), None)
 
 
@@ -113,7 +113,7 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
 def merge_copies(pictures: Iterable[Picture]) -> list[Picture]:
     """Merge pictures with the same bytes.
 
-    A picture often lies in several folders, mostly as a symbolic link, each time with a part of its
+    A picture is often in several folders, mostly as a symbolic link, each time with a part of its
     keywords. The first name stays, with the keywords of all.
     """
     merged: dict[str, Picture] = {}

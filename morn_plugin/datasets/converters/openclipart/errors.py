@@ -26,4 +26,4 @@ class BrokenPictureError(OpenClipartError):
 
 
 class BlankPictureError(OpenClipartError):
-    """A PNG that shows a single colour once it lies on white."""
+    """A PNG that shows a single colour on white."""

@@ -15,7 +15,7 @@ Export = tuple[str, list[Record]]
 
 SIDE_TAGS = ('train', 'training', 'val', 'valid', 'validation', 'test', 'testing')
 HELP = (
-    'JSON is read as a list of objects, one an image, as {"a.jpg": ["cat"]}, as COCO, or as '
+    'JSON is read as a list of objects, one for each image, as {"a.jpg": ["cat"]}, as COCO, or as '
     'Label Studio and FiftyOne export it'
 )
 

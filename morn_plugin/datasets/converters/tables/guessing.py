@@ -295,9 +295,9 @@ def plain_texts(records: Sequence[Record], column: str) -> list[str]:
 
 
 def guess_separator(texts: Sequence[str]) -> str:
-    """Guess what separates the tags in cells: the sign that stands in most of them, or a space.
+    """Guess what separates the tags in cells: the sign that most of them contain, or a space.
 
-    A sign must stand in a tenth of the cells. Tags of two words have spaces too: a space must make
+    A tenth of the cells must contain the sign. Tags of two words have spaces too: a space must make
     at most half as many distinct tags as there are distinct cells.
 
     Args:
@@ -324,7 +324,7 @@ def guess_separator(texts: Sequence[str]) -> str:
 
 
 def count_held(texts: Sequence[str], sign: str) -> int:
-    """Count the cells that a sign stands in, but for their ends."""
+    """Count the cells that contain a sign, ignoring their ends."""
     return sum(sign in text.strip() for text in texts)
 
 

@@ -271,17 +271,17 @@ def _below(prefix: str, text: str, index: ImageIndex) -> str:
 
 
 def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
-    """Read the tags of images that lie in a folder for each tag, or for each side and tag.
+    """Read the tags of images in a folder for each tag, or for each side and tag.
 
-    An image in a folder of a folder has the tags of both, and a picture that lies in several
-    folders those of all.
+    An image in a folder of a folder has the tags of both, and a picture in several folders those of
+    all.
 
     Args:
         folder: Holds the folders of the tags; the image folder, or below it.
         index: The images.
 
     Raises:
-        AnnotationError: If there are no such folders, or other images lie beside them.
+        AnnotationError: If there are no such folders, or other images are beside them.
     """
     if not folder.resolve().is_relative_to(index.root.resolve()):
         raise AnnotationError(
@@ -297,7 +297,7 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
     depth = 2 if has_sides else 1
     loose = [str(path) for path, names in parts.items() if len(names) <= depth]
     if loose or not parts:
-        found = f'{len(loose):,} images lie beside them, such as {loose[0]}' if loose else 'none'
+        found = f'{len(loose):,} images are beside them, such as {loose[0]}' if loose else 'none'
         raise AnnotationError(
             f'{folder}: expected a table, or images in a folder for each tag, but got {found}.'
         )

@@ -22,8 +22,8 @@ MAX_BYTES = 2**30
 class NeighbourDecoder(LabelDecoder):
     """A method that answers from training images near the query.
 
-    Features and labels of the training set lie in buffers, so that a checkpoint holds them. From
-    1 GiB on they are named by file and hash instead: ``memory_file``.
+    Features and labels of the training set are in buffers, so checkpoints hold them. From 1 GiB on
+    a file and its hash name them instead: ``memory_file``.
 
     Args:
         num_classes: Number of labels C.

@@ -138,7 +138,7 @@ def test_a_folder_for_each_side_and_tag(tmp_path, put):
 def test_folders_that_are_none_of_tags(tmp_path, put, images):
     with pytest.raises(AnnotationError, match=r'it is a folder\. Pass --guess'):
         read_source(images, ImageIndex(images), Reading())
-    with pytest.raises(AnnotationError, match=r'3 images lie beside them, such as a\.jpg'):
+    with pytest.raises(AnnotationError, match=r'3 images are beside them, such as a\.jpg'):
         read_source(images, ImageIndex(images), GUESS)
     with pytest.raises(AnnotationError, match='below the image folder'):
         read_source(tmp_path, ImageIndex(images), GUESS)
