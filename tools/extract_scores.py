@@ -1,12 +1,16 @@
 """Run the CNN once over a data set and cache its outputs, to train decoders without it.
 
 The file holds the label probabilities; with --features and --feature-map also the inputs of methods
-that see more of an image.
+that see more of an image. The images are those of a data set of the config, or with --images and
+--list any others, which have no labels in the file.
 """
 
 import argparse
+import sys
+from typing import Any
 
-from morn_plugin.utils.arguments import add_common_arguments
+from morn_plugin.utils.arguments import add_common_arguments, add_stream_arguments
+from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.limits import MAX_GB
 
 
@@ -42,7 +46,24 @@ def parse_args() -> argparse.Namespace:
         default=MAX_GB,
         help='refuse to write a file larger than this (default: %(default)g)',
     )
-    return parser.parse_args()
+    parser.add_argument(
+        '--images',
+        nargs='+',
+        default=[],
+        metavar='IMAGE',
+        help='in place of a data set: files, folders, patterns, URLs, .tar files',
+    )
+    add_stream_arguments(parser)
+    parser.add_argument(
+        '--batch-size', type=at_least(1), default=32, help='of --images and --list (default: 32)'
+    )
+    args = parser.parse_args()
+    if (args.images or args.list) and (args.cfg_options or args.launcher != 'none'):
+        parser.error(
+            '--images and --list take the config as it is, and one process: give no '
+            '--cfg-options, and divide the images by --shard'
+        )
+    return args
 
 
 def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
@@ -57,22 +78,25 @@ def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
     return inputs
 
 
-def main() -> None:
-    args = parse_args()
-    from morn_plugin.apis import load_config
+def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
+    """Extract a data set of the config."""
     from morn_plugin.apis.agreement import TESTING
-    from morn_plugin.apis.extracting import extract, image_folder, provenance, use_split
+    from morn_plugin.apis.extracting import (
+        extract,
+        image_folder,
+        note_shard,
+        provenance,
+        use_split,
+    )
     from morn_plugin.apis.starting import build_runner, tidy_start
     from morn_plugin.utils.next_steps import next_step
 
-    cfg = load_config(args)
-    dataset = use_split(cfg, args.split)
+    dataset = use_split(cfg, args.split, args.shard)
     inputs = chosen_inputs(args)
-
     cfg.load_from, cfg.resume = args.checkpoint, False
     cfg.test_evaluator = dict(
         type='DumpScores',
-        out=args.out,
+        out=out,
         img_prefix=image_folder(dataset),
         provenance={},
         inputs=inputs,
@@ -84,11 +108,48 @@ def main() -> None:
         runner = build_runner(cfg, args.config, watch, TESTING)
         origin = provenance(cfg, args.config, args.split, args.checkpoint, dataset)
         images = extract(runner, inputs, origin)
+    note_shard(args.shard, out, origin, images)
     held = ', '.join(['scores', *inputs])
-    runner.logger.info(f'Wrote {held} of {images:.0f} images to {args.out}.')
-    runner.logger.info(
-        next_step('train', 'CONFIG', to='train a decoder on such files of each side')
-    )
+    runner.logger.info(f'Wrote {held} of {images:.0f} images to {out}.')
+    step = next_step('train', 'CONFIG', to='train a decoder on such files of each side')
+    if args.shard.total > 1:
+        step = next_step('merge_shards', args.out, to='put all shards together, once all are there')
+    runner.logger.info(step)
+
+
+def extract_others(args: argparse.Namespace, cfg: Any, out: str) -> None:
+    """Extract images that no data set lists."""
+    from morn_plugin.apis.extracting import provenance
+    from morn_plugin.apis.extracting_images import extract_images, report
+    from morn_plugin.apis.inferencer import MultiLabelInferencer, find_dataset, list_remote
+    from morn_plugin.deploy.image_streams import ImageStream
+
+    try:
+        stream = ImageStream(
+            args.images, args.list, args.shard, args.trust_lists, args.allow_private
+        )
+        stream.expand = list_remote
+        inferencer = MultiLabelInferencer(args.checkpoint, args.config)
+        origin = provenance(cfg, args.config, 'images', args.checkpoint, find_dataset(cfg))
+        origin['ann_file'] = ''
+        outcome = extract_images(
+            inferencer, stream, out, chosen_inputs(args), origin, args.batch_size, args.max_gb
+        )
+    except (OSError, ValueError) as error:
+        sys.exit(str(error))
+    report(outcome)
+    read = outcome.images - outcome.failed
+    print(f'Wrote {", ".join(["scores", *chosen_inputs(args)])} of {read} images to {out}.')
+    if outcome.failed:
+        sys.exit(f'{outcome.failed} of {outcome.images} images could not be read.')
+
+
+def main() -> None:
+    args = parse_args()
+    from morn_plugin.apis import load_config
+
+    run = extract_others if args.images or args.list else extract_dataset
+    run(args, load_config(args), str(args.shard.path(args.out)))
 
 
 if __name__ == '__main__':

@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from morn_plugin.deploy.recording import merge_records
+from morn_plugin.deploy.recording import Outcome, merge_records
 
 
 def parse_args() -> argparse.Namespace:
@@ -26,13 +26,25 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def merge(out: str) -> Outcome:
+    if not out.endswith('.safetensors'):
+        return merge_records(out)
+
+    from morn_plugin.apis.extracting_images import merge_scores  # this one needs torch
+
+    return merge_scores(out)
+
+
 def main() -> None:
     args = parse_args()
     try:
-        outcome = merge_records(args.out)
+        outcome = merge(args.out)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
-    print(f'Wrote {outcome.images} records to {args.out}; {outcome.failed} with `error`.')
+    print(
+        f'Wrote what {outcome.images} images gave to {args.out}; {outcome.failed} of them could '
+        'not be read.'
+    )
 
 
 if __name__ == '__main__':

@@ -1,12 +1,16 @@
 """What ``tools/extract_scores.py`` changes in a config, and how it fills the file."""
 
 import os.path as osp
+from dataclasses import astuple
 from typing import Any
 
 from mmengine.config import Config, ConfigDict
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from ..datasets.wrapping import innermost, with_pipeline
+from ..deploy.run_notes import RunNote
+from ..deploy.shards import Shard
 from ..engine.distributed import unwrap
 from ..utils.files import sha256
 from ..utils.strict_json import dump_json
@@ -14,8 +18,13 @@ from ..version import __version__
 from .faster import find_faster
 
 
-def use_split(cfg: Config, split: str) -> ConfigDict:
+def use_split(cfg: Config, split: str, shard: Shard | None = None) -> ConfigDict:
     """Test on the data of a split, seen through the test pipeline: no augmentation, in order.
+
+    Args:
+        cfg: The config, which is changed.
+        split: ``'train'``, ``'val'`` or ``'test'``.
+        shard: Which share of the images. Defaults to all.
 
     Returns:
         The config of its innermost data set; of several, of the first.
@@ -28,7 +37,9 @@ def use_split(cfg: Config, split: str) -> ConfigDict:
         )
     pipeline = next(innermost(cfg.test_dataloader.dataset)).pipeline
     dataset = with_pipeline(loader.dataset, pipeline, test_mode=True)
-    cfg.test_dataloader.dataset = ConfigDict(type='NumberedDataset', dataset=dataset)
+    cfg.test_dataloader.dataset = ConfigDict(
+        type='NumberedDataset', dataset=dataset, shard=astuple(shard or Shard())
+    )
     return next(innermost(dataset))
 
 
@@ -62,6 +73,12 @@ def image_folder(dataset: ConfigDict) -> str:
     prefix: Any = dataset.get('data_prefix', '')
     prefix = prefix if isinstance(prefix, str) else prefix.get('img_path', '')
     return osp.join(dataset.get('data_root', ''), prefix)
+
+
+def note_shard(shard: Shard, out: str, origin: dict[str, str], images: float) -> None:
+    """Note beside the file of a share of the images how it was made; nothing beside one of all."""
+    if shard.total > 1 and is_main_process():
+        RunNote(origin, str(shard), int(images)).save(out)
 
 
 def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:

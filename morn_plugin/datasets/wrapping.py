@@ -11,6 +11,8 @@ from typing import Any
 from mmpretrain.registry import DATASETS
 from torch.utils.data import Dataset, Subset
 
+from ..deploy.shards import Shard
+
 REPEATING = ('RepeatDataset', 'ClassBalancedDataset')
 
 
@@ -91,25 +93,28 @@ class NumberedDataset(Dataset):
 
     Args:
         dataset: The data set, or its config.
+        shard: Which share of its images to take, ``(1, 1)`` for all; see
+            :class:`~morn_plugin.deploy.shards.Shard`.
     """
 
-    def __init__(self, dataset: Any) -> None:
+    def __init__(self, dataset: Any, shard: Sequence[int] = (1, 1)) -> None:
         is_config = isinstance(dataset, Mapping)
         self.dataset = DATASETS.build(dict(dataset)) if is_config else dataset
         self.metainfo = self.dataset.metainfo
+        self.shard = Shard(*shard)
 
     def __len__(self) -> int:
-        return len(self.dataset)
+        return self.shard.count(len(self.dataset))
 
     def __getitem__(self, index: int) -> Any:
         """Return the sample, its ``sample_idx`` being ``index``."""
-        data = self.dataset[index]
+        data = self.dataset[self.shard.place(index)]
         data['data_samples'].set_field(index, 'sample_idx', field_type='metainfo', dtype=int)
         return data
 
     def get_data_info(self, index: int) -> dict[str, Any]:
         """Return what the annotations say of an image."""
-        return self.dataset.get_data_info(index)
+        return self.dataset.get_data_info(self.shard.place(index))
 
     def full_init(self) -> None:
         """Load the annotations if that was deferred."""

@@ -52,6 +52,15 @@ class Shard:
         """
         return len(range(self.number - 1, number, self.total))
 
+    def place(self, index: int) -> int:
+        """Return the place in the whole of an item of this shard.
+
+        Examples:
+            >>> [Shard(2, 3).place(index) for index in range(3)]
+            [1, 4, 7]
+        """
+        return self.number - 1 + index * self.total
+
     def path(self, out: str | Path) -> Path:
         """Return the file of this shard; that of the only one has no number.
 

@@ -294,7 +294,8 @@ def _read_annotations(
                 f'{source}: `{key}_start` does not divide {len(arrays[key])} labels among '
                 f'{len(names)} images.'
             )
-        for item, labels in zip(data_list, np.split(arrays[key], start[1:-1]), strict=True):
+        parts = np.split(arrays[key], start[1:-1]) if names else []
+        for item, labels in zip(data_list, parts, strict=True):
             if target == 'gt_label' or len(labels):
                 item[target] = labels.tolist()
 

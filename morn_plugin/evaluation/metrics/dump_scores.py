@@ -66,7 +66,7 @@ class DumpScores(BaseMetric):
             raise RuntimeError('DumpScores: call read_dataset before the test.')
         arrays = dict(scores=stack_scores(data_samples, self.item).numpy())
         for name in self.inputs:
-            arrays |= flatten_inputs({name: _stack(data_samples, name)})
+            arrays |= flatten_inputs({name: stack_input(data_samples, name)})
 
         places = [sample['sample_idx'] for sample in data_samples]
         self.writer.write(np.array(places), arrays)
@@ -88,7 +88,7 @@ class DumpScores(BaseMetric):
         return item
 
 
-def _stack(samples: Sequence[dict], name: str) -> Any:
+def stack_input(samples: Sequence[dict], name: str) -> Any:
     """Stack one input of a batch: an array (B, ...), or a tuple of them for stages."""
     values = [sample[name] for sample in samples]
     if isinstance(values[0], tuple):
