@@ -87,6 +87,7 @@ EXTRAS = {
     ],
 }
 EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
+EXTRAS['ray'] = ['ray[data]>=2.51', 'pyarrow>=18']  # not in all of them: it is large
 
 setup(
     name='morn-plugin',

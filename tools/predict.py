@@ -5,6 +5,7 @@ By a trained model or an exported one (.onnx, which needs neither torch nor MMPr
 
 import argparse
 import io
+import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import redirect_stdout
@@ -111,6 +112,17 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
+def choose_device(args: argparse.Namespace) -> str | None:
+    """Return where to run: of several processes of torchrun each has the GPU of its number."""
+    rank = os.environ.get('LOCAL_RANK')
+    if args.device or rank is None or args.shard.total == 1:
+        return args.device
+
+    import torch
+
+    return f'cuda:{int(rank) % torch.cuda.device_count()}' if torch.cuda.is_available() else None
+
+
 def load_model(args: argparse.Namespace) -> Any:
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
@@ -126,7 +138,7 @@ def load_model(args: argparse.Namespace) -> Any:
         return MultiLabelInferencer(
             args.model,
             args.config,
-            args.device,
+            choose_device(args),
             args.num_workers,
             trust_config=args.trust_config,
             max_pixels=args.max_pixels,

@@ -1,0 +1,117 @@
+"""Prediction from files by a checkpoint beside the file exported from it, in alternating rounds."""
+
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long one way of predicting takes.
+
+    Attributes:
+        name: What it is called.
+        seconds: For all images, one number a round.
+    """
+
+    name: str
+    seconds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The median of the rounds."""
+        return statistics.median(self.seconds)
+
+    def ratio(self, other: 'Timing') -> float:
+        """Return how many times as long as another it takes: the median over pairs of rounds."""
+        pairs = zip(self.seconds, other.seconds, strict=True)
+        return statistics.median(mine / theirs for mine, theirs in pairs)
+
+
+def time_in_turn(ways: dict[str, Callable[[], Any]], rounds: int) -> list[Timing]:
+    """Time several ways in alternating rounds, after one of each that does not count.
+
+    Args:
+        ways: What to run, by name.
+        rounds: How often.
+    """
+    for run in ways.values():
+        run()
+    seconds: dict[str, list[float]] = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, run in ways.items():
+            start = time.perf_counter()
+            run()
+            seconds[name].append(time.perf_counter() - start)
+    return [Timing(name, values) for name, values in seconds.items()]
+
+
+def compare_prediction(
+    inferencer: Any, exported: Any, paths: Sequence[str], batch_size: int, rounds: int
+) -> list[Timing]:
+    """Time a checkpoint as it runs, as it would run unfolded, and the exported file.
+
+    Args:
+        inferencer: A :class:`~morn_plugin.apis.MultiLabelInferencer` on a CPU.
+        exported: The :class:`~morn_plugin.deploy.onnx_model.OnnxModel` of the same model.
+        paths: Images.
+        batch_size: Images at once.
+        rounds: How often.
+
+    Returns:
+        Prediction from files by the checkpoint and by the exported file, then the network alone on
+        the same images in memory: folded, as it is, and exported.
+    """
+    batches = list(inferencer.preprocess(paths, batch_size))
+    list(inferencer.predict(paths[:1]))
+    folded, plain = inferencer._find_network(batches[0]), inferencer.model
+    arrays = [plain.data_preprocessor(batch, False)['inputs'].numpy() for batch in batches]
+
+    @torch.inference_mode()
+    def run(network: Any) -> None:
+        for batch in batches:
+            network.test_step(batch)
+
+    return time_in_turn(
+        {
+            'from files, checkpoint': lambda: list(inferencer.predict(paths, batch_size)),
+            'from files, exported': lambda: list(exported.predict(paths, batch_size)),
+            'network, folded': lambda: run(folded),
+            'network, as it is': lambda: run(plain),
+            'network, exported': lambda: [exported.run(array) for array in arrays],
+        },
+        rounds,
+    )
+
+
+def time_start(tool: Path, arguments: Sequence[str], rounds: int) -> list[float]:
+    """Return the seconds from the shell to the end of a prediction, one number a round.
+
+    Args:
+        tool: ``tools/predict.py``.
+        arguments: Those for one image.
+        rounds: How often.
+
+    Raises:
+        subprocess.CalledProcessError: If it fails.
+    """
+    seconds = []
+    for _ in range(rounds):
+        start = time.perf_counter()
+        subprocess.run(
+            [sys.executable, str(tool), *arguments],
+            env=dict(os.environ),
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        seconds.append(time.perf_counter() - start)
+    return seconds

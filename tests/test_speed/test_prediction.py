@@ -1,0 +1,41 @@
+"""Ways of predicting are timed in alternating rounds, and compared within each."""
+
+import time
+from types import SimpleNamespace
+
+from tools_helpers import SLICE
+
+from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.deploy.images import list_images
+from morn_plugin.speed import prediction
+from morn_plugin.speed.prediction import Timing, compare_prediction, time_in_turn
+
+
+def test_ways_take_turns_after_one_that_does_not_count(monkeypatch):
+    clock, runs = iter(range(100)), []
+    monkeypatch.setattr(prediction.time, 'perf_counter', lambda: next(clock))
+    ways = {name: lambda name=name: runs.append(name) for name in 'ab'}
+    timings = time_in_turn(ways, 2)
+    assert ''.join(runs) == 'ababab'
+    assert timings == [Timing('a', [1, 1]), Timing('b', [1, 1])]
+
+
+def test_a_ratio_is_the_median_over_pairs():
+    assert Timing('a', [2.0, 9.0, 4.0]).ratio(Timing('b', [1.0, 3.0, 4.0])) == 2
+    assert Timing('a', [2.0, 9.0, 4.0]).median == 4
+
+
+def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, tmp_path):
+    inferencer = MultiLabelInferencer(work_dir, device='cpu')
+    paths = list_images(SLICE / 'images')[:3]
+    shapes = []
+    exported = SimpleNamespace(
+        predict=lambda images, batch_size: inferencer.predict(images, batch_size),
+        run=lambda images: shapes.append(images.shape),
+    )
+    start = time.perf_counter()
+    timings = compare_prediction(inferencer, exported, paths, 2, 1)
+    assert shapes == 2 * [(2, 3, 32, 32), (1, 3, 32, 32)]
+    assert len(timings) == 5
+    assert all(timing.median > 0 for timing in timings)
+    assert sum(timing.median for timing in timings) < time.perf_counter() - start

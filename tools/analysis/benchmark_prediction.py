@@ -1,0 +1,75 @@
+"""Measure prediction on a CPU: a checkpoint beside the .onnx file exported from it.
+
+With the same images and threads, in alternating rounds, start-up left out; and the start of
+tools/predict.py from the shell to the first image. Prints the processor, the threads and the load,
+then Markdown tables. On a machine that is busy it prints no table, unless it is told to by --busy.
+"""
+
+import argparse
+import statistics
+import sys
+from pathlib import Path
+
+from morn_plugin.utils.arguments import add_config_arguments
+from morn_plugin.utils.checks import at_least
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('model', help='work folder or checkpoint')
+    parser.add_argument('exported', help='the .onnx file that tools/export.py made of it')
+    parser.add_argument('images', nargs='+', help='files, folders or patterns')
+    add_config_arguments(parser)
+    parser.add_argument('--batch-size', type=at_least(1), default=32)
+    parser.add_argument(
+        '--threads', type=at_least(1), default=2, help='of torch and onnxruntime (default: 2)'
+    )
+    parser.add_argument(
+        '--rounds', type=at_least(1), default=7, help='rounds of each way (default: 7)'
+    )
+    parser.add_argument(
+        '--busy', action='store_true', help='measure although the machine has something else to do'
+    )
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    import torch
+
+    from morn_plugin.apis import MultiLabelInferencer
+    from morn_plugin.deploy.images import list_images
+    from morn_plugin.deploy.onnx_model import OnnxModel
+    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.prediction import compare_prediction, time_start
+
+    torch.set_num_threads(args.threads)
+    print(f'{describe_machine()} Medians of {args.rounds} rounds.\n', flush=True)
+    try:
+        refuse_if_busy(args.busy)
+        paths = list_images(args.images)
+        inferencer = MultiLabelInferencer(
+            args.model, args.config, 'cpu', trust_config=args.trust_config
+        )
+        exported = OnnxModel(args.exported, num_threads=args.threads)
+    except (OSError, ValueError, ImportError) as error:
+        sys.exit(str(error))
+
+    timings = compare_prediction(inferencer, exported, paths, args.batch_size, args.rounds)
+    print(f'| {len(paths)} images | images/s | time / exported |\n|---|--:|--:|')
+    for timing in timings:
+        other = timings[1] if timing.name.startswith('from files') else timings[-1]
+        rate = len(paths) / timing.median
+        print(f'| {timing.name} | {rate:.1f} | {timing.ratio(other):.2f} |')
+
+    tool = Path(__file__).resolve().parents[1] / 'predict.py'
+    print('\n| from the shell to the first image | seconds |\n|---|--:|')
+    for model in (args.model, args.exported):
+        seconds = time_start(tool, [model, paths[0]], args.rounds)
+        print(f'| {Path(model).name} | {statistics.median(seconds):.2f} |', flush=True)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,89 @@
+"""Show that the memory of prediction does not grow with the number of images.
+
+A list of so many entries goes through all of tools/predict.py but the model: listing, reading
+ahead, records, writing, going on with a file. Prints the peak of what Python holds, and of the
+process.
+"""
+
+import argparse
+import resource
+import sys
+import tempfile
+import tracemalloc
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from morn_plugin.deploy.image_streams import ImageStream
+from morn_plugin.deploy.labels import make_record
+from morn_plugin.deploy.record_files import KINDS, record_file
+from morn_plugin.deploy.recording import begin, write_records
+from morn_plugin.deploy.run_notes import RunNote
+from morn_plugin.deploy.running import read_ahead, run_batches
+from morn_plugin.utils.checks import at_least
+
+NUM_CLASSES = 80
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--images',
+        type=at_least(2),
+        nargs='+',
+        default=[10_000, 100_000, 1_000_000],
+        metavar='N',
+        help='numbers of images (default: ten thousand to a million)',
+    )
+    parser.add_argument(
+        '--kind', choices=list(KINDS), default='.jsonl', help='of the result (default: .jsonl)'
+    )
+    return parser.parse_args()
+
+
+def predict_without_model(stream: ImageStream, out: Path) -> int:
+    """Write a record for each image that the file does not have; return how many it has then."""
+    classes = [f'label {number}' for number in range(NUM_CLASSES)]
+    scores, labels = np.linspace(0, 1, NUM_CLASSES), np.array([79, 78, 77])
+
+    def predict(batch: list[str]) -> list[dict[str, Any]]:
+        return [make_record(path, classes, scores, labels) for path in batch]
+
+    file, sources = record_file(out), iter(stream)
+    outcome = begin(file, RunNote({}), out.exists(), sources)
+    with file:
+        loaded = read_ahead(lambda path: path, sources, 0, 64)
+        write_records(run_batches(predict, loaded, 32), file.write, outcome, all_scores=False)
+    return outcome.images
+
+
+def measure(number: int, kind: str, folder: Path) -> int:
+    """Return the peak of the bytes that Python holds, for a run and one that goes on with it."""
+    paths, out = folder / f'{number}.txt', folder / f'{number}{kind}'
+    with open(paths, 'w', encoding='utf-8') as file:
+        file.writelines(f'{place % 1000:03d}/{place:012d}.jpg\n' for place in range(number))
+    tracemalloc.start()
+    for _ in range(2):
+        stream = ImageStream(lists=[paths])
+        if predict_without_model(stream, out) != number:
+            sys.exit(f'{out}: expected {number} records.')
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    return peak
+
+
+def main() -> None:
+    args = parse_args()
+    print('| images | Python holds at most, MB | the process held at most, MB |\n|--:|--:|--:|')
+    with tempfile.TemporaryDirectory() as folder:
+        for number in args.images:
+            peak = measure(number, args.kind, Path(folder)) / 1e6
+            resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+            print(f'| {number:,} | {peak:.2f} | {resident:.0f} |', flush=True)
+
+
+if __name__ == '__main__':
+    main()
