@@ -1,35 +1,43 @@
 """Measure the search for nearest training images against the matrix product that it cannot avoid.
 
 By default the sizes of MS-COCO: 40,504 images among 82,783, 2,048 features, exact, 200 neighbours.
-Prints the time of both as a ratio from one run, and the peak of the process's memory.
+Both in turn, some queries at a time; prints the seconds of both, their ratio and how far it varies,
+and the peak of the process's memory. Fewer queries give the same ratio sooner.
 """
 
 import argparse
-import os
 import resource
+import statistics
+import sys
 import time
 from typing import TYPE_CHECKING
+
+from morn_plugin.utils.checks import at_least
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+BLOCKS = 8  # of queries in a turn, so that what a call does once weighs little
+
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--queries', type=int, default=40_504, help='default: %(default)s')
-    parser.add_argument('--memory', type=int, default=82_783, help='default: %(default)s')
-    parser.add_argument('--features', type=int, default=2_048, help='default: %(default)s')
-    parser.add_argument('--neighbours', type=int, default=200, help='default: %(default)s')
+    positive = at_least(1)
+    parser.add_argument('--queries', type=positive, default=40_504, help='default: %(default)s')
+    parser.add_argument('--memory', type=positive, default=82_783, help='default: %(default)s')
+    parser.add_argument('--features', type=positive, default=2_048, help='default: %(default)s')
+    parser.add_argument('--neighbours', type=positive, default=200, help='default: %(default)s')
+    parser.add_argument('--threads', type=positive, help='of torch (default: all cores)')
+    parser.add_argument(
+        '--busy', action='store_true', help='measure although the machine has something else to do'
+    )
     return parser.parse_args()
 
 
-def time_product(queries: 'Tensor', memory: 'Tensor') -> float:
-    """Multiply all queries with the memory, block by block, and return the seconds."""
+def time_product(queries: 'Tensor', memory: 'Tensor', size: int) -> float:
+    """Multiply queries with the memory, ``size`` at a time, and return the seconds."""
     import torch
 
-    from morn_plugin.models.label_decoders.neighbours.search import BLOCK
-
-    size = max(1, BLOCK // len(memory))
     block = queries.new_empty(size, len(memory))
 
     start = time.perf_counter()
@@ -38,33 +46,48 @@ def time_product(queries: 'Tensor', memory: 'Tensor') -> float:
     return time.perf_counter() - start
 
 
+def time_search(queries: 'Tensor', memory: 'Tensor', num_neighbours: int) -> float:
+    """Find the nearest, and return the seconds."""
+    from morn_plugin.models.label_decoders.neighbours import nearest
+
+    start = time.perf_counter()
+    nearest(queries, memory, num_neighbours)
+    return time.perf_counter() - start
+
+
 def main() -> None:
     args = parse_args()
     import torch
 
-    from morn_plugin.models.label_decoders.neighbours import nearest
+    from morn_plugin.models.label_decoders.neighbours.search import BLOCK
+    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+
+    torch.set_num_threads(args.threads or torch.get_num_threads())
+    print(describe_machine(), flush=True)
+    try:
+        refuse_if_busy(args.busy)
+    except ValueError as error:
+        sys.exit(str(error))
 
     torch.manual_seed(0)
     memory = torch.nn.functional.normalize(torch.randn(args.memory, args.features), dim=1)
     queries = torch.nn.functional.normalize(torch.randn(args.queries, args.features), dim=1)
-    print(
-        f'{torch.get_num_threads()} threads, load {os.getloadavg()[0]:.1f}, torch '
-        f'{torch.__version__}'
-    )
+    size = max(1, BLOCK // args.memory)
 
+    products, searches = [], []
     with torch.inference_mode():
-        time_product(queries[:64], memory)  # warm up
-        product = time_product(queries, memory)
+        time_product(queries[:64], memory, size)  # warm up
+        for part in queries.split(BLOCKS * size):
+            products.append(time_product(part, memory, size))
+            searches.append(time_search(part, memory, args.neighbours))
 
-        start = time.perf_counter()
-        nearest(queries, memory, args.neighbours)
-        search = time.perf_counter() - start
-
+    ratios = [search / product for search, product in zip(searches, products, strict=True)]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(
         f'{args.queries} queries among {args.memory} images of {args.features} features, '
-        f'{args.neighbours} neighbours: product {product:.1f} s, search {search:.1f} s, ratio '
-        f'{search / product:.2f}, peak memory {peak:.2f} GiB'
+        f'{args.neighbours} neighbours: product {sum(products):.1f} s, search {sum(searches):.1f} '
+        f's, ratio {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f} in '
+        f'{len(ratios)} turns), peak memory {peak:.2f} GiB'
     )
 
 

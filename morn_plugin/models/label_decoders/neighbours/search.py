@@ -8,6 +8,8 @@ from torch import Tensor
 
 #: Elements of the block of distances that is held at once: 128 MiB of float32.
 BLOCK = 2**25
+#: Elements of the differences that are held at once: 4 MiB of float32, which caches hold.
+CACHED = 2**20
 
 
 def nearest(
@@ -27,7 +29,7 @@ def nearest(
     Returns:
         Distances (Q, K), ascending, and rows of the memory (Q, K).
     """
-    squares = memory.square().sum(1)
+    squares = _sum_squares(memory)
     size = max(1, BLOCK // max(len(memory), 1))
     distances, rows = [], []
     for start in range(0, len(queries), size):
@@ -52,6 +54,17 @@ def nearest(
 
 def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     """Compute the distances of queries (B, D) to the rows (B, K) of a memory (N, D): (B, K)."""
-    # One neighbour at a time: (B, K, D) would be larger than the memory.
-    columns = [(queries - memory[column]).norm(dim=1) for column in rows.unbind(1)]
-    return torch.stack(columns, dim=1)
+    # A few queries at a time: what was gathered is subtracted and summed while a cache holds it,
+    # and the differences of all, (B, K, D), would be larger than the memory.
+    size = max(1, CACHED // max(rows.shape[1] * memory.shape[1], 1))
+    parts = [
+        (memory[theirs] - some.unsqueeze(1)).norm(dim=2)
+        for some, theirs in zip(queries.split(size), rows.split(size), strict=True)
+    ]
+    return torch.cat(parts)
+
+
+def _sum_squares(memory: Tensor) -> Tensor:
+    """Compute the squared length of each row (N, D), without a copy of the memory: (N,)."""
+    size = max(1, CACHED // max(memory.shape[1], 1))
+    return torch.cat([part.square().sum(1) for part in memory.split(size)])
