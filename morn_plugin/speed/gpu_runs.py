@@ -14,17 +14,14 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch import Tensor
 
-from .. import registration  # noqa: F401  registers everything
 from ..apis.starting import resume_safely
-from ..datasets.annotations import Annotations
-from ..datasets.cached import ScoreFile, save_scores
 from ..engine.checkpoints import load_checkpoint
 from ..utils.layout import find_root
 from .checks import Found, Settings
-from .steps import Sizes, make_batch
+from .score_runs import make_score_config, train_only, write_scores
+from .steps import Sizes
 from .timing import Table
 
-SCORES = 'configs/morn/morn_scores_1xb32-50e_openclipart.py'
 IMAGES = 'configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py'
 EPOCHS, LENGTH, SAVE_EVERY = 2, 12, 5  # the last two are iterations
 
@@ -122,19 +119,11 @@ def run(cfg: Config, stop: StopHook | None = None) -> None:
 
 def make_scores_config(folder: Path, name: str, settings: Settings) -> Config:
     """Write a file of drawn scores, and return a config that trains on it."""
+    sizes = Sizes(settings.images, cells=settings.cells, width=settings.width)
     path = folder / 'scores.safetensors'
     if not path.exists():
-        scores, target = make_batch(Sizes(images=LENGTH * settings.images))
-        labels = [row.nonzero()[:, 0].tolist() for row in target]
-        data = [dict(img_path=f'{k}.jpg', gt_label=row) for k, row in enumerate(labels)]
-        classes = [f'class {k}' for k in range(Sizes().labels)]
-        save_scores(path, ScoreFile(scores.numpy(), Annotations(classes, data)))
-
-    cfg = Config.fromfile(find_root() / SCORES)
-    head = dict(num_classes=80, embed_dims=settings.width, hidden_dims=settings.cells)
-    dataset = dict(data_root='', ann_file=str(path))
-    cfg.merge_from_dict(dict(model=dict(head=head), train_dataloader=dict(dataset=dataset)))
-    return _shorten(cfg, folder / name, settings)
+        write_scores(path, LENGTH * settings.images, sizes.labels)
+    return _save_inside(make_score_config(path, folder / name, sizes, EPOCHS))
 
 
 def make_images_config(folder: Path, name: str, settings: Settings) -> Config:
@@ -154,23 +143,17 @@ def make_images_config(folder: Path, name: str, settings: Settings) -> Config:
             detach_scores=False,
         ),
     )
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
+    cfg.train_dataloader.update(batch_size=settings.images, num_workers=0, persistent_workers=False)
     cfg.train_dataloader.dataset.indices = LENGTH * settings.images
-    return _shorten(cfg, folder / name, settings)
+    train_only(cfg, folder / name, EPOCHS)
+    return _save_inside(cfg)
 
 
-def _shorten(cfg: Config, work_dir: Path, settings: Settings) -> Config:
-    """Leave validation out, train for two epochs, and save inside of them."""
-    for side in ('val', 'test'):
-        for part in ('cfg', 'dataloader', 'evaluator'):
-            cfg[f'{side}_{part}'] = None
-    cfg.train_dataloader.batch_size = settings.images
-    cfg.train_cfg = dict(by_epoch=True, max_epochs=EPOCHS)
+def _save_inside(cfg: Config) -> Config:
+    """Save inside of epochs too."""
     cfg.default_hooks.checkpoint = dict(
         type='ResumableCheckpointHook', interval=SAVE_EVERY, by_epoch=False, max_keep_ckpts=-1
     )
-    cfg.work_dir, cfg.log_level = str(work_dir), 'ERROR'
-    cfg.experiment_name = f'{work_dir.parent.name}-{work_dir.name}'
     return cfg
 
 

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from mmengine.hooks import LoggerHook
+from mmengine.logging import HistoryBuffer
 from mmpretrain.registry import HOOKS
 
+from morn_plugin.engine.hooks import timed_logger_hook
 from morn_plugin.engine.hooks.paper_table_hook import PaperTableHook
 from morn_plugin.engine.hooks.timed_logger_hook import TimedLoggerHook, summarise
 
@@ -63,6 +65,7 @@ def make_runner(length: int, **more: Any) -> Any:
         val_dataloader=loader,
         test_dataloader=loader,
         hooks=[],
+        message_hub=SimpleNamespace(log_scalars={'train/loss': HistoryBuffer([0.0], [1])}),
         **more,
     )
 
@@ -118,6 +121,15 @@ def test_every_iteration_once() -> None:
 def test_a_short_epoch_has_its_last_line_once() -> None:
     runner = iterate(build(interval=50), 'train', [20.0] * 3)
     assert lines(runner) == ['train 1', 'train 2', 'train 3']
+
+
+def test_a_long_run_keeps_the_last_numbers_alone(monkeypatch) -> None:
+    monkeypatch.setattr(timed_logger_hook, 'KEPT_NUMBERS', 3)
+    history = iterate(build(), 'train', [0.1] * 2).message_hub.log_scalars['train/loss']
+    for number in range(1, 6):
+        history.update(float(number))
+    assert history.data[0].tolist() == [3.0, 4.0, 5.0]
+    assert history.mean(2) == 4.5
 
 
 @pytest.mark.parametrize('mode', ['val', 'test'])

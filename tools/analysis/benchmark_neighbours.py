@@ -70,8 +70,9 @@ def main() -> None:
         sys.exit(str(error))
 
     torch.manual_seed(0)
-    memory = torch.nn.functional.normalize(torch.randn(args.memory, args.features), dim=1)
-    queries = torch.nn.functional.normalize(torch.randn(args.queries, args.features), dim=1)
+    memory, queries = (torch.randn(number, args.features) for number in (args.memory, args.queries))
+    for features in (memory, queries):
+        features /= features.norm(dim=1, keepdim=True)
     size = max(1, BLOCK // args.memory)
 
     products, searches = [], []

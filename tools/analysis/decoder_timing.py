@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
-from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmpretrain.evaluation import MultiLabelMetric
 from mmpretrain.registry import MODELS
@@ -21,10 +20,9 @@ from mmpretrain.structures import DataSample
 from torch import Tensor
 
 from morn_plugin import registration  # noqa: F401  registers everything
-from morn_plugin.datasets.annotations import Annotations
-from morn_plugin.datasets.cached import ScoreFile, save_scores
 from morn_plugin.evaluation import PerImageF1, PerLabelF1
 from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+from morn_plugin.speed.score_runs import ClockHook, make_score_config, write_scores
 from morn_plugin.speed.steps import Run, Sizes, make_batch, make_ours, make_plain, make_products
 from morn_plugin.speed.timing import Table, medians, ratio_range, time_in_turn
 from morn_plugin.utils.layout import find_root
@@ -86,60 +84,23 @@ def step_table(rounds: int, sizes: Sizes) -> Table:
     )
 
 
-class _Clock(Hook):
-    """Notes when each training iteration has ended, what it is made of aside."""
-
-    priority = 'LOWEST'
-
-    def __init__(self) -> None:
-        self.ends: list[float] = []
-
-    def after_train_iter(self, *_: object, **__: object) -> None:
-        self.ends.append(time.perf_counter())
-
-
 def loop_tables(rounds: int, num_images: int = 3200) -> list[Table]:
-    """Compare an epoch by ``Runner.train`` on a score file with the bare step."""
-    scores, target = make_batch(Sizes(images=num_images))
-    data = [
-        dict(img_path=f'{i}.jpg', gt_label=row.nonzero()[:, 0].tolist())
-        for i, row in enumerate(target)
-    ]
+    """Compare epochs by ``Runner.train`` on a score file with the bare step, before and after."""
+    sizes = Sizes()
+    bare = make_ours(sizes).step
+    clock = ClockHook()
     with tempfile.TemporaryDirectory() as folder:
-        path = f'{folder}/scores.safetensors'
-        save_scores(
-            path, ScoreFile(scores.numpy(), Annotations([f'class {k}' for k in range(C)], data))
-        )
-        cfg = Config.fromfile(
-            find_root() / 'configs' / 'morn' / 'morn_scores_1xb32-50e_openclipart.py'
-        )
-        cfg.merge_from_dict(
-            dict(
-                model=dict(head=dict(num_classes=C)),
-                work_dir=folder,
-                log_level='WARNING',
-                val_cfg=None,
-                val_dataloader=None,
-                val_evaluator=None,
-                test_cfg=None,
-                test_dataloader=None,
-                test_evaluator=None,
-                train_dataloader=dict(dataset=dict(data_root='', ann_file=path)),
-                train_cfg=dict(max_epochs=rounds),
-                experiment_name='benchmark',
-            )
-        )
-        cfg.default_hooks.checkpoint = None
-        clock = _Clock()
-        runner = Runner.from_cfg(cfg)
+        path = Path(folder, 'scores.safetensors')
+        write_scores(path, num_images, sizes.labels)
+        runner = Runner.from_cfg(make_score_config(path, Path(folder, 'run'), sizes, rounds))
         runner.register_hook(clock)
-        bare = make_ours(Sizes()).step
         before = medians(rounds, bare=bare)['bare']
         runner.train()
         after = medians(rounds, bare=bare)['bare']
-    epochs = np.array(clock.ends).reshape(rounds, -1)
-    whole = 1e3 * float(np.median((epochs[:, -1] - epochs[:, 0]) / (epochs.shape[1] - 1)))
-    step = (before + after) / 2
+
+    epochs = np.array(clock.ends).reshape(rounds, -1)  # (epochs, iterations)
+    lengths = (epochs[:, -1] - epochs[:, 0]) / (epochs.shape[1] - 1)
+    whole, step = 1e3 * float(np.median(lengths)), (before + after) / 2
     rows = [
         ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
         ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],

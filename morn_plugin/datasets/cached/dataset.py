@@ -44,6 +44,8 @@ class ScoreDataset(Dataset):
         AnnotationError: If its classes or labels cannot.
     """
 
+    is_random = False  # what it hands out depends on the index alone
+
     def __init__(
         self,
         ann_file: str,

@@ -53,18 +53,20 @@ class Visit(int):
 class _SeededFetch:
     """What a DataLoader calls in place of ``dataset[index]``.
 
-    In its workers or in the main process.
+    In its workers or in the main process. A data set that draws nothing says so by ``is_random =
+    False``, and is not seeded.
     """
 
     def __init__(self, dataset: Dataset) -> None:
         self.dataset = dataset
-        self.whole_batch = getattr(
-            dataset, '__getitems__', None
-        )  # of a data set that loads batches at once
+        self.is_random = getattr(dataset, 'is_random', True)
+        # of a data set that loads batches at once
+        self.whole_batch = getattr(dataset, '__getitems__', None)
 
     def __call__(self, visits: Sequence[Visit]) -> Any:
         if self.whole_batch is not None:
-            seed_all(*visits[0].key, int(visits[0]))
+            if self.is_random:
+                seed_all(*visits[0].key, int(visits[0]))
             return self.whole_batch([int(visit) for visit in visits])
         return [self._fetch(visit) for visit in visits]
 

@@ -12,6 +12,9 @@ from ..screen import SCREEN_ONLY, kept_from_screen
 from .paper_table_hook import PaperTableHook
 
 MINUTE = 60.0  # seconds
+#: Numbers that the log keeps of each quantity of a training run, for its means. MMEngine keeps a
+#: million, and copies all of them for each that comes: a millisecond an iteration after 100,000.
+KEPT_NUMBERS = 10_000
 # What the screen shows of a validation, of the model and of its CNN; the log file has all.
 SHOWN = {
     'F1_L': 'per-label/f1-score',
@@ -66,6 +69,9 @@ class TimedLoggerHook(LoggerHook):
         """Log the iteration, if it is its turn."""
         super().after_train_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'train', len(runner.train_dataloader))
+        if self._is_first:
+            for history in runner.message_hub.log_scalars.values():
+                history.max_length = min(history.max_length, KEPT_NUMBERS)
         self._is_first = False
 
     def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import BatchSampler, DataLoader, Dataset
 
+from morn_plugin.datasets.cached import ScoreDataset
 from morn_plugin.datasets.samplers import SeededSampler, Visit, seed_all
 
 
@@ -96,6 +97,17 @@ def test_whole_batches_are_seeded_by_their_first_visit():
     first = whole[0][0][0]
     seed_all(5, 0, first)
     assert whole[0][0] == (first, *draw())
+
+
+def test_a_data_set_that_draws_nothing_is_not_seeded():
+    dataset = WholeBatches()
+    dataset.is_random = False
+    seed_all(1)
+    before = draw()
+    seed_all(1)
+    (batch,) = load(dataset, batch=10)
+    assert batch[0][1:3] == before[:2]  # the loader itself draws from torch's generator
+    assert not ScoreDataset.is_random
 
 
 def test_sampling_goes_on_through_passes_by_itself():
