@@ -8,6 +8,7 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ from .urls import is_web_url
 
 MAX_LINE = 10_000  # bytes; no file system takes longer paths
 MAX_HEADER = 1_000_000  # bytes, of a name or of a member's attributes in a tar file
+MAX_FOLDERS = 1000  # of a list that are remembered
 MAX_ATTRIBUTES = 1000  # that hold for all members of a tar file
 
 
@@ -169,12 +171,13 @@ class ImageStream:
 
     def _of_list(self, path: str) -> Iterator[str | LazyImage]:
         folder = os.path.dirname(path)
+        guard = _Guard(folder or os.curdir)
         for line in _read_lines(path):
             if is_web_url(line):
                 yield ListedUrl(line, self.allow_private)
                 continue
             image = os.path.join(folder, line)
-            if self.trust_lists or _is_really_inside(image, folder or os.curdir):
+            if self.trust_lists or guard.is_inside(image):
                 yield image
             else:
                 yield BrokenImage(image, 'is a link that leads out of the folder of its list')
@@ -252,9 +255,26 @@ def _is_inside(path: str, folder: str) -> bool:
     return path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _is_really_inside(path: str, folder: str) -> bool:
-    """Return whether a path stays in a folder when links are followed."""
-    return _is_inside(os.path.realpath(path), os.path.realpath(folder))
+class _Guard:
+    """Tells which files stay in a folder when links are followed; a folder below is asked once.
+
+    Args:
+        folder: The folder.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self._folder = os.path.realpath(folder)
+        self._is_folder_inside = lru_cache(MAX_FOLDERS)(self._look)
+
+    def is_inside(self, path: str) -> bool:
+        """Tell whether a file is one."""
+        if os.path.islink(path):
+            return _is_inside(os.path.realpath(path), self._folder)
+        return self._is_folder_inside(os.path.dirname(path))
+
+    def _look(self, folder: str) -> bool:
+        found = os.path.realpath(folder or os.curdir)
+        return found == self._folder or _is_inside(found, self._folder)
 
 
 def is_archive(source: str) -> bool:

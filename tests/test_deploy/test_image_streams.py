@@ -125,11 +125,18 @@ def test_a_list_leads_nowhere_else_unless_it_is_trusted(tree):
     assert len(names(ImageStream(lists=[path], trust_lists=True))) == 2
 
     (tree / 'a' / 'link.png').symlink_to(tree / 'b.png')
-    path.write_text('link.png\n1.png\n')
-    broken, good = ImageStream(lists=[path])
-    with pytest.raises(ImageError, match='a link that leads out of the folder of its list'):
-        broken.read()
-    assert good == str(tree / 'a' / '1.png')
+    (tree / 'a' / 'up').symlink_to(tree)
+    (tree / 'a' / 'same').symlink_to(tree / 'a' / 'deep')
+    path.write_text('link.png\nup/b.png\n1.png\nsame/0.png\nup/a/1.png\n')
+    *broken, first, second, third = ImageStream(lists=[path])
+    assert len(broken) == 2
+    for image in broken:
+        with pytest.raises(ImageError, match='a link that leads out of the folder of its list'):
+            image.read()
+    folder = f'{tree / "a"}/'
+    assert [first, second, third] == [
+        f'{folder}{name}' for name in ('1.png', 'same/0.png', 'up/a/1.png')
+    ]
 
 
 def test_a_list_of_another_kind_is_named(tmp_path):
