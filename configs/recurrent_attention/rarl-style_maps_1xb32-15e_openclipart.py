@@ -14,3 +14,4 @@ model = dict(
         decoder=dict(type='RecurrentAttention', in_channels=1280, glimpses='sampled'),
     )
 )
+benchmark = dict(title='Recurrent attention, sampled', groups=['attention'])

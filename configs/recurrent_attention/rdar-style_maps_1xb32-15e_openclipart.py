@@ -9,3 +9,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='RecurrentAttention', in_channels=1280)))
+benchmark = dict(title='Recurrent attention, by gradient', groups=['attention'])

@@ -9,3 +9,4 @@ _base_ = [
 ]
 
 model = dict(head=dict(num_classes=72, decoder=dict(type='DistilledClassifier', in_channels=1280)))
+benchmark = dict(title='S-Cls, window teacher')

@@ -13,3 +13,4 @@ model = dict(
         num_classes=72, decoder=dict(type='DistilledClassifier', in_channels=1280, train='teacher')
     )
 )
+benchmark = dict(title='Window teacher')

@@ -180,7 +180,7 @@ class RecurrentAttention(LabelDecoder):
         """
         self.check_feature_map(feature_map, self.in_channels)
         projected = self.project(feature_map).relu()
-        middle = projected.new_zeros(len(projected), 1, 2)
+        middle = projected.new_zeros(projected.shape[0], 1, 2)
         whole = self._embed(projected, middle, torch.ones_like(middle))
         h, c = self.lstm(whole[:, 0])
 
@@ -238,14 +238,15 @@ class RecurrentAttention(LabelDecoder):
     def _place(self, h: Tensor, draws: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the next place: centre (N, 1, 2), halves (N, R, 2), log probability (N,)."""
         found = self.locate(h)
+        number = found.shape[0]  # not len(), which an exported model would take for a constant
         if self.glimpses == 'transformer':
             halves = 0.1 + 0.9 * found[:, None, 2:].sigmoid()  # no point, and no more than the map
-            return found[:, None, :2].tanh(), halves, found.new_zeros(len(found))
+            return found[:, None, :2].tanh(), halves, found.new_zeros(number)
 
         mean = found.tanh()
-        halves = self.regions.to(found.dtype).expand(len(found), -1, -1)
+        halves = self.regions.to(found.dtype).expand(number, -1, -1)
         if not draws:
-            return mean[:, None], halves, found.new_zeros(len(found))
+            return mean[:, None], halves, found.new_zeros(number)
         normal = torch.distributions.Normal(mean, self.deviation)
         drawn = normal.sample()
         return drawn.clamp(-1, 1)[:, None], halves, normal.log_prob(drawn).sum(dim=1)

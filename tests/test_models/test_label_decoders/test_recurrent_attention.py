@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torch import nn
 
 from morn_plugin.models.label_decoders.recurrent_attention import (
     RecurrentAttention,
@@ -134,6 +135,17 @@ def test_reinforce_by_hand(batch):
     found = torch.autograd.grad(losses['loss_policy'], weights, retain_graph=True)
     for ours, theirs in zip(found, torch.autograd.grad(3 * policy, weights), strict=True):
         torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize('glimpses', ['transformer', 'sampled'])
+def test_it_is_exported_for_any_batch(glimpses):
+    decoder = build(glimpses).eval()
+    model = nn.Module()
+    model.decoder, model.forward = decoder, lambda maps: decoder.logits(maps)
+    batch = {0: torch.export.Dim('batch', min=1)}
+    exported = torch.export.export(model, (torch.rand(2, D, 4, 4),), dynamic_shapes=(batch,))
+    maps = torch.rand(5, D, 4, 4)
+    torch.testing.assert_close(exported.module()(maps), decoder.logits(maps))
 
 
 def test_wrong_options_are_refused():
