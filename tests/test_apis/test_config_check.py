@@ -145,6 +145,7 @@ BROKEN = {
 NOT_INSTALLED = "pip install 'mmpretrain[multimodal]'"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('family', FAMILIES)
 def test_no_config_of_mmpretrain_is_refused(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # MMEngine writes every file of the chain to a temporary one.

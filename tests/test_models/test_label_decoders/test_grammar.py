@@ -15,6 +15,8 @@ from morn_plugin.models import (
 from morn_plugin.models.label_decoders.label_orders import LEARNT_ORDERS
 from morn_plugin.models.label_decoders.neighbours import TagProp, TwoPassKNN
 
+pytestmark = pytest.mark.slow  # trains every method
+
 NUM_CLASSES = 7
 SCENES = [
     [0],
