@@ -91,7 +91,7 @@ class Query2Label(LogitDecoder):
         places = places + sine_positions(places)
         memory = self.encoder(places.flatten(2).transpose(1, 2))  # (N, L, M)
 
-        queries = self.queries.weight.expand(len(memory), -1, -1)  # (N, C, M)
+        queries = self.queries.weight.expand(memory.shape[0], -1, -1)  # (N, C, M)
         answers = self.decoder(queries, memory)  # (N, C, M)
         return (answers * self.weight).sum(2) + self.bias
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import nn
 
 from morn_plugin.models.label_decoders.cma import (
     CMA,
@@ -243,6 +244,16 @@ def test_csra_is_the_average_and_the_best_places():
 def test_sine_positions_are_distinct():
     positions = sine_positions(torch.zeros(1, 16, 3, 5)).flatten(1).t()
     assert len(torch.unique(positions, dim=0)) == 15
+
+
+def test_query2label_is_exported_for_any_batch():
+    decoder = BUILDERS['query2label']().eval()
+    model = nn.Module()
+    model.decoder, model.forward = decoder, lambda maps: decoder.logits(maps)
+    batch = {0: torch.export.Dim('batch', min=1)}
+    exported = torch.export.export(model, (torch.rand(2, D, 4, 4),), dynamic_shapes=(batch,))
+    maps = torch.rand(5, D, 4, 4)
+    torch.testing.assert_close(exported.module()(maps), decoder.logits(maps))
 
 
 def test_nothing_is_known_before_cma_is_prepared():
