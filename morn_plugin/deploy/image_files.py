@@ -38,7 +38,7 @@ def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
 
     Raises:
         FileNotFoundError: If a folder holds no image, or a pattern matches none.
-        TypeError: If an input is no path.
+        TypeError: If an input is not a path.
     """
     found: dict[str, None] = {}
     for item in [inputs] if isinstance(inputs, (str, PathLike)) else inputs:
@@ -142,7 +142,7 @@ def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ImageError: If it is no regular file, or too large.
+        ImageError: If it is not a regular file, or too large.
     """
     try:
         status = os.stat(path)

@@ -36,7 +36,7 @@ def read_image(
 
     Raises:
         OSError: If it cannot be read.
-        ImageError: If it is no image.
+        ImageError: If it is not an image.
     """
     path = os.fsdecode(path)
     fetch = fetch_url if path.startswith(('http://', 'https://')) else read_file

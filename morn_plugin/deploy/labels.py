@@ -34,7 +34,7 @@ class Thresholds:
     score_map: PlattMap | None = None
 
     def save(self, path: str | Path) -> None:
-        """Write a JSON file; without ``score_map`` where there is none."""
+        """Write a JSON file; without ``score_map`` if there is none."""
         content = asdict(self)
         content.pop('score_map')
         if self.score_map is not None:
@@ -91,12 +91,12 @@ def mark_labels(
 ) -> np.ndarray:
     """Mark the predicted labels of images: score strictly greater than ``thr``, or the best few.
 
-    The same labels as ``select_labels`` marks in tensors, with the conventions of other groups'
-    evaluation code beside.
+    The same labels as ``select_labels`` marks in tensors, plus the conventions of other groups'
+    evaluation code.
 
     Args:
         scores: (N, C), 0-1.
-        thr: 0-1, one for all labels or C of them, or None for 0.5. Not looked at beside ``topk``.
+        thr: 0-1, one for all labels or C of them, or None for 0.5. Ignored if ``topk`` is given.
         topk: Take this many best labels instead. Of equal scores the lower class index is the
             better.
         floor: Of the ``topk`` best, only those with a score strictly greater than this: at most

@@ -30,7 +30,7 @@ def read_onnx(content: bytes, source: str) -> tuple[Any, ExportMetadata]:
         The model as ``onnx`` has it, and the checked metadata.
 
     Raises:
-        ValueError: If it is no model that ``tools/export.py`` writes; says why.
+        ValueError: If it is not a model as ``tools/export.py`` writes it; says why.
         ImportError: If ``onnx`` is missing; gives the pip command.
     """
     onnx = require_extra('onnx', 'export')

@@ -43,7 +43,7 @@ class OnnxModel:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be loaded, or is no model as ``tools/export.py`` writes.
+        ValueError: If it cannot be loaded, or is not a model that ``tools/export.py`` wrote.
         ImportError: If onnx or onnxruntime is missing; gives the pip command.
     """
 

@@ -24,7 +24,7 @@ def read_program_metadata(path: str | os.PathLike) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is no program with valid metadata; names file and field.
+        ValueError: If it is not a program with valid metadata; names file and field.
     """
     try:
         with zipfile.ZipFile(path) as archive:

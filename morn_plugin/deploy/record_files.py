@@ -56,7 +56,7 @@ class RecordFile(ABC):
         """Yield the whole records that are there, as the file has them.
 
         Raises:
-            ValueError: If it is no such file; names it.
+            ValueError: If it is not such a file; names it.
         """
 
     @abstractmethod
@@ -98,7 +98,7 @@ def record_file(path: str | os.PathLike) -> RecordFile:
     """Return the file of the kind that a name ends in.
 
     Raises:
-        ValueError: If that is none of the kinds there are.
+        ValueError: If there is no such kind.
         ImportError: If pyarrow is missing for Parquet; gives the pip command.
     """
     suffix = Path(path).suffix
@@ -241,7 +241,7 @@ class CsvRecords(_TextRecords):
 
 
 def _cell(value: Any) -> str:
-    """Return the text of a cell; each value on its own is no formula, whatever splits them."""
+    """Return the text of a cell; none of its values can be a formula, even after splitting."""
     if value is None:
         return ''
     values = value if isinstance(value, list) else [value]

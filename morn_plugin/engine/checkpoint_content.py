@@ -32,7 +32,7 @@ def read_model_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
     Raises:
         FileNotFoundError: If there is no such file.
         CheckpointError: If it is damaged, or holds what is not allowed.
-        ValueError: If what it holds is no model; names file and field.
+        ValueError: If its content is not a model; names file and field.
     """
     content = load_checkpoint(path)
     if not isinstance(content, dict):
@@ -60,10 +60,10 @@ def _copy_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_state_dict(state: Any, source: str) -> None:
-    """Require tensors by name, each of them stored whole.
+    """Require tensors by name, each stored completely.
 
     Raises:
-        ValueError: Names what is none.
+        ValueError: Names the entries at fault.
     """
     if not isinstance(state, dict):
         raise ValueError(f'{source}: expected tensors by name, but got {describe(state)}.')

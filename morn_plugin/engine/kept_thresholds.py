@@ -9,7 +9,7 @@ CNN = 'cnn-calibrated'  # of the CNN alone; also the prefix of its metrics
 
 
 def read_thresholds(checkpoint: Mapping[str, Any]) -> dict[str, float]:
-    """Return the thresholds that a checkpoint keeps, by metric; what is no threshold is left out.
+    """Return the thresholds that a checkpoint keeps, by metric; other values are left out.
 
     Args:
         checkpoint: Its content, from anywhere.

@@ -82,7 +82,7 @@ def read_position(meta: Mapping[str, Any]) -> Position | None:
         The position, or None where the checkpoint has none.
 
     Raises:
-        ValueError: If what is there is no position.
+        ValueError: If the stored value is not a position.
     """
     values = meta.get(KEY)
     if values is None:

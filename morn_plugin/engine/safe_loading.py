@@ -54,7 +54,7 @@ def guarded_scalar(dtype: np.dtype, *content: bytes) -> Any:
     """Stand in for NumPy's function that makes a number from its bytes.
 
     Raises:
-        TypeError: If it is no number, or the bytes are not there.
+        TypeError: If it is not a number, or bytes are missing.
     """
     if not isinstance(dtype, np.dtype) or dtype.kind not in 'biufc' or len(content) != 1:
         raise TypeError(f'A checkpoint asked for a number of {shorten(dtype)}. Do not trust it.')

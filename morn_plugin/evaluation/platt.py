@@ -39,8 +39,8 @@ class PlattMap(NamedTuple):
 def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit') -> PlattMap:
     """Fit one sigmoid for all labels on validation (Platt 1999).
 
-    For scores that are no probabilities: after the map, 0.5 means that a label is as likely true as
-    false.
+    For scores that are not probabilities: after the map, 0.5 means that a label is as likely true
+    as false.
 
     Args:
         scores: Any shape, 0-1 where ``space`` is ``'logit'``.

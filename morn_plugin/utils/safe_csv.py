@@ -1,4 +1,4 @@
-"""Cells of CSV files that no spreadsheet takes for a formula."""
+"""Cells of CSV files that no spreadsheet mistakes for a formula."""
 
 #: What Excel, LibreOffice and others begin a formula with; tab and line end are cut off before.
 FORMULA_STARTS = ('=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠')  # noqa: RUF001

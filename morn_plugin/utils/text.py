@@ -2,9 +2,9 @@
 
 
 def escape_surrogates(text: str) -> str:
-    r"""Escape bytes of a file name that are no text, and other halves of characters.
+    r"""Escape bytes of a file name that are not text, and other halves of characters.
 
-    No log file and no font takes them.
+    Neither log files nor fonts accept them.
 
     Examples:
         >>> print(escape_surrogates('a\udcff \ud800'))

@@ -1,4 +1,4 @@
-"""Predictions as HTML: image, labels and steps, which a narrow screen shows one below the other."""
+"""Predictions as HTML: image, labels and steps, stacked on a narrow screen."""
 
 import base64
 import io
@@ -24,7 +24,7 @@ from .panels import (
 
 SIDE = 360  # pixels of an image in a page
 
-# Text cells wrap anywhere, so that a table is never wider than a phone.
+# Text cells wrap anywhere, so a table is never wider than a phone.
 CARD_STYLE = f"""
 .card {{ display: flex; flex-wrap: wrap; gap: 12px 24px; padding: 12px 0;
   border-bottom: 1px solid #8885; }}

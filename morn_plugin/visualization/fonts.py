@@ -1,4 +1,4 @@
-"""Text in pictures: fonts for every script, and what to draw of names that no font can show."""
+"""Text in pictures: fonts for every script, and substitutes for names that no font can show."""
 
 import unicodedata
 import warnings
@@ -14,7 +14,7 @@ from matplotlib.textpath import text_to_path
 from ..utils.text import escape_surrogates
 
 CJK = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'IDEOGRAPHIC', 'BOPOMOFO', 'FULLWIDTH', 'KANGXI')
-# Debian's packages. matplotlib draws outlines alone, so that a font of coloured emoji is no help.
+# Debian's packages. matplotlib draws outlines alone, so a font of coloured emoji does not help.
 CJK_PACKAGE, SYMBOL_PACKAGE, OTHER_PACKAGE = 'fonts-noto-cjk', 'fonts-symbola', 'fonts-noto-core'
 BOLD = 600  # the least weight that is bold
 _said: set[str] = set()  # packages that were named already
@@ -101,7 +101,7 @@ def _look_up(characters: set[str]) -> None:
 
 
 def make_readable(text: str) -> str:
-    r"""Replace line feeds and what else has no glyph, and bytes of file names that are no text.
+    r"""Replace characters without a glyph, and bytes of file names that are not text.
 
     Examples:
         >>> print(make_readable('a\nb\udcff'))

@@ -91,8 +91,7 @@ def load_scores(
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ScoreFileError: If it is truncated, of another format, or holds anything that is not as it
-            should be.
+        ScoreFileError: If it is truncated, of another format, or holds anything invalid.
         AnnotationError: If its classes are not those expected, or its labels not valid.
     """
     if not os.path.isfile(path):
@@ -125,7 +124,7 @@ def read_origin(path: PathLike) -> tuple[list[str], dict[str, str]]:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ScoreFileError: If it is truncated, or its header is not as it should be.
+        ScoreFileError: If it is truncated, or its header is invalid.
         AnnotationError: If its class names are not valid.
     """
     if not os.path.isfile(path):

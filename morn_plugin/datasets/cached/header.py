@@ -54,7 +54,7 @@ def read_header(path: PathLike, error: type[ValueError]) -> tuple[dict[str, Arra
         The arrays by name, and the offset in bytes that theirs are counted from.
 
     Raises:
-        ValueError: If the header is no strict JSON, or an entry is not as it should be.
+        ValueError: If the header is not strict JSON, or an entry is invalid.
     """
     with open(path, 'rb') as file:
         length = int.from_bytes(file.read(8), 'little')

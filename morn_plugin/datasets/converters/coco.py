@@ -173,7 +173,7 @@ def read_side(root: Path, path: Path, folder: Path | None, notes: list[str]) -> 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If it is not of this format; names file and field.
+        AnnotationError: If it has another format; names file and field.
     """
     classes, listed = read_categories_and_images(read_json(path), path, notes)
     names = [relative_path(name, where) for name, _, where in listed]
@@ -212,7 +212,7 @@ def read_categories_and_images(
         Class names in the order of the category ids, and the images in the order of the file.
 
     Raises:
-        AnnotationError: If it is not of this format; names file and field.
+        AnnotationError: If it has another format; names file and field.
     """
     names = _read_ids(content, 'categories', 'name', path)
     files = _read_ids(content, 'images', 'file_name', path)
@@ -301,7 +301,7 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
 
     Raises:
         FileNotFoundError: If there is no such file, or several.
-        AnnotationError: If a line is not as it should be; names file and line.
+        AnnotationError: If a line is invalid; names file and line.
     """
     list_path = folder / f'coco_{side}_list.txt'
     rows_path = only_file(folder, f'coco*{side}*_annot.txt')

@@ -62,7 +62,7 @@ def read_side(root: Path, side: str, num_words: int, notes: list[str]) -> list[I
 
     Raises:
         FileNotFoundError: If there is no such list.
-        AnnotationError: If a line is not as it should be; names file and line.
+        AnnotationError: If a line is invalid; names file and line.
     """
     path = root / 'labels' / LISTS[side]
     images: dict[str, Image] = {}

@@ -66,7 +66,7 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
 
     Raises:
         FileNotFoundError: If a file is not there.
-        AnnotationError: If a line is not as it should be; names file and line.
+        AnnotationError: If a line is invalid; names file and line.
     """
     concepts = root / 'ConceptsList' / 'Concepts81.txt'
     classes = read_classes(concepts)

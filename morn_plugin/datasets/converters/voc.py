@@ -171,7 +171,7 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
 
     Raises:
         FileNotFoundError: If a list or an XML file is not there.
-        AnnotationError: If one is not as it should be; names file and line.
+        AnnotationError: If one is invalid; names file and line.
     """
     list_path = kit / 'ImageSets' / 'Main' / f'{name}.txt'
     prefix = (kit / 'JPEGImages').relative_to(root).as_posix()

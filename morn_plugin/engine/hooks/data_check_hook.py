@@ -108,7 +108,7 @@ class DataCheckHook(Hook):
 def list_images(dataset: Any) -> Iterator[ListedImage]:
     """Yield the images of a built data set, by their real paths.
 
-    Images that are no files, such as arrays in memory, are left out.
+    Images that are not files, such as arrays in memory, are left out.
     """
     for part in innermost_built(dataset):
         for info in _list_infos(part):

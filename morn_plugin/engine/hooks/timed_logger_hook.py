@@ -118,7 +118,7 @@ def summarise(metrics: Mapping[str, float]) -> str | None:
         metrics: What an evaluator computed, in percent.
 
     Returns:
-        The line; None if there is none of them.
+        The line; None without any of them.
 
     Examples:
         >>> summarise({'per-image/f1-score': 64.912, 'cnn/per-image/f1-score': 60.0})

@@ -84,7 +84,7 @@ class DecisionRule(nn.Module, ABC):
         return self.decide(scores, **{name: inputs[name] for name in self.inputs})
 
     def check_scores(self, scores: Tensor) -> None:
-        """Raise if ``scores`` is not (N, C); looks at the shape alone.
+        """Raise if ``scores`` is not (N, C); checks the shape alone.
 
         Raises:
             ValueError: Says both shapes.

@@ -123,7 +123,7 @@ class LabelDecoder(nn.Module, ABC):
         return torch.logit(self.predict(*args, **inputs)['pred_score'], eps=1e-7)
 
     def check_target(self, target: Tensor, num_images: int) -> None:
-        """Raise if ``target`` is not (N, C); looks at the shape alone."""
+        """Raise if ``target`` is not (N, C); checks the shape alone."""
         if target.shape != (num_images, self.num_classes):
             raise ValueError(
                 f'{type(self).__name__} expected a target of shape ({num_images}, '
@@ -133,7 +133,7 @@ class LabelDecoder(nn.Module, ABC):
     def check_scores(self, scores: Tensor) -> None:
         """Raise if ``scores`` is not (N, C).
 
-        Looks at the shape alone, so that nothing waits for the device.
+        Checks the shape alone, so nothing waits for the device.
         """
         if scores.dim() != 2 or scores.shape[1] != self.num_classes:
             raise ValueError(
@@ -142,7 +142,7 @@ class LabelDecoder(nn.Module, ABC):
             )
 
     def check_features(self, features: Tensor, in_channels: int) -> None:
-        """Raise if ``features`` is not (N, D); looks at the shape alone."""
+        """Raise if ``features`` is not (N, D); checks the shape alone."""
         if features.dim() != 2 or features.shape[1] != in_channels:
             raise ValueError(
                 f'{type(self).__name__} expected features of shape (N, {in_channels}), but got '
@@ -150,7 +150,7 @@ class LabelDecoder(nn.Module, ABC):
             )
 
     def check_feature_map(self, feature_map: Tensor, in_channels: int) -> None:
-        """Raise if ``feature_map`` is not (N, D, H, W); looks at the shape alone."""
+        """Raise if ``feature_map`` is not (N, D, H, W); checks the shape alone."""
         if feature_map.dim() != 4 or feature_map.shape[1] != in_channels:
             raise ValueError(
                 f'{type(self).__name__} expected a feature map of shape (N, {in_channels}, H, W), '

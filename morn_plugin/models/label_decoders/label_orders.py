@@ -23,7 +23,7 @@ LEARNT_ORDERS = ('mla', 'pla', 'pla_release', 'pool', 'pool_likelihood', 'ocd')
 
 
 def check_order(order: str | Sequence[str]) -> None:
-    """Raise if ``order`` is no strategy and no list of names.
+    """Raise unless ``order`` is a strategy or a list of names.
 
     Raises:
         ValueError: Names the strategies.
@@ -55,8 +55,8 @@ def order_labels(
         The C class indices, first one first.
 
     Raises:
-        ValueError: If ``order`` is no strategy, or a list that does not hold every class once;
-            names those at fault.
+        ValueError: If ``order`` is not a strategy, or a list without every class once; names those
+            at fault.
 
     Examples:
         >>> order_labels('frequent_first', ['sky', 'cat', 'dog'], [5, 9, 5])

@@ -64,7 +64,7 @@ def label_loss(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
 def check_logits_and_target(logits: Tensor, target: Tensor) -> None:
     """Raise unless logits and target are (N, C) each, with neither N nor C zero.
 
-    Looks at the shapes alone, so that nothing waits for the device.
+    Checks the shapes alone, so nothing waits for the device.
 
     Raises:
         ValueError: Says both shapes.

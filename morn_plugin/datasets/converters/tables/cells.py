@@ -36,7 +36,7 @@ def read_flag(value: Any, where: str, column: str) -> int:
         1 for yes, 0 for no, -1 for a tag that is neither right nor wrong.
 
     Raises:
-        AnnotationError: If it is none of these.
+        AnnotationError: If it is anything else.
 
     Examples:
         >>> [read_flag(text, 't.csv:2', 'cat') for text in ('1.0', 'FALSE', '-1', '')]
@@ -129,7 +129,7 @@ def _read_literal(text: str) -> Any:
 
 
 def _flatten(value: Any, split: Split, numbers: bool) -> list[str] | None:
-    """Return the tags of a decoded value, or None if it is of no known form.
+    """Return the tags of a decoded value, or None if its form is unknown.
 
     Args:
         value: What was decoded.
@@ -166,7 +166,7 @@ def _flatten_object(value: dict[Any, Any], split: Split, numbers: bool) -> list[
 
 
 def _read_item(item: Any, numbers: bool) -> list[str] | None:
-    """Read one item of a list, mostly one tag; None if it is of no known form."""
+    """Read one item of a list, mostly one tag; None if its form is unknown."""
     if isinstance(item, str):
         return [item]
     if isinstance(item, dict):

@@ -41,7 +41,7 @@ def read_json_export(content: Any, path: Path, notes: list[str]) -> Export:
         What it is, in words, and its records.
 
     Raises:
-        AnnotationError: If it is of no known form; names the form where it can.
+        AnnotationError: If its form is unknown; names the form if possible.
     """
     if isinstance(content, list):
         return _read_list(content, path, notes)

@@ -192,7 +192,7 @@ def read_text(record: dict[str, Any], column: str, where: str) -> str:
     """Return a text of a record, without the white space around it.
 
     Raises:
-        AnnotationError: If it is no text, or empty.
+        AnnotationError: If it is not text, or empty.
     """
     value = read_field(record, column, where)
     if isinstance(value, int) and not isinstance(value, bool):

@@ -57,7 +57,7 @@ def read_table_text(path: Path, encoding: str | None = None, guess: bool = False
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If it is no text, or not of this encoding; names the line.
+        AnnotationError: If it is not text, or not in this encoding; names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist.')
