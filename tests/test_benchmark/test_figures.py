@@ -195,3 +195,12 @@ def test_a_label_that_is_right_once_counts_for_n_plus():
     labels = np.array([[True, False], [False, False], [False, False]])
     figures = dict(zip(COLUMNS, compute_figures(labels, targets, Ranking(0.0, 0.0)), strict=True))
     assert figures['N+'] == 1
+
+
+def test_a_row_has_the_habits_of_every_seed(results, info):
+    rows = make_rows(results, info)
+    assert rows
+    for row in rows.values():
+        runs = [run for run in results if run.method == row.method]
+        expected = [describe_habits(run.test)['labels'] for run in runs]
+        np.testing.assert_allclose(np.sort(row.habits['labels']), np.sort(expected))

@@ -175,9 +175,9 @@ def test_the_scan_sees_what_hangs_python():
     seconds = []
     for levels in (18, 21):
         stream = PROTO + b'}' + shared_tuples(levels) + b'K\x01s' + STOP
-        start = time.perf_counter()
+        start = time.process_time()
         (key,) = pickle.loads(stream)  # noqa: S301
-        seconds.append(time.perf_counter() - start)
+        seconds.append(time.process_time() - start)
         assert len(key) == 2
         assert (find_unbounded(io.BytesIO(stream)) is None) == (levels == 18)
     assert seconds[1] > 2 * seconds[0]

@@ -107,6 +107,23 @@ def test_per_image_climb_ends_where_no_single_label_helps(seed, levels):
             )
 
 
+def test_per_image_climb_goes_over_the_labels_again():
+    """Here a second pass over the labels still helps; after it no single label does."""
+    rng = np.random.default_rng(0)
+    targets = (rng.random((30, 4)) < 0.4).astype(np.int8)
+    scores = (rng.random(targets.shape) * 0.7 + 0.3 * targets * rng.random(targets.shape)).astype(
+        np.float32
+    )
+    found = label_thresholds(scores, targets, 'per-image-f1')
+    value = naive(scores, targets, found, 'per-image-f1', 0)
+    others = [
+        naive(scores, targets, [*found[:c], cut, *found[c + 1 :]], 'per-image-f1', 0)
+        for c in range(4)
+        for cut in every_threshold(scores)
+    ]
+    assert max(others) <= value + 1e-9
+
+
 def test_scores_of_zero_exceed_no_threshold():
     scores, targets = np.zeros((3, 2), dtype=np.float32), np.ones((3, 2), dtype=np.int8)
     for measure in MEASURES:

@@ -4,6 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from morn_plugin.models.decisions import find_decisions
 from morn_plugin.models.decisions.base import DecisionRule
 from morn_plugin.models.decisions.fixed import FixedThreshold, TopLabels, best_labels
 from morn_plugin.models.decisions.learnt_thresholds import LearntThresholds
@@ -218,3 +219,10 @@ def test_wrong_options_are_refused():
         LabelQuantity(C, D, hidden_dims=(0,))
     with pytest.raises(TypeError, match='abstract'):
         DecisionRule(C)
+
+
+def test_rules_are_found_by_being_there():
+    names = {rule.__name__ for rule in find_decisions()}
+    assert {'FixedThreshold', 'TopLabels', 'LabelQuantity'} <= names
+    assert 'DecisionRule' not in names
+    assert all(issubclass(rule, DecisionRule) for rule in find_decisions())

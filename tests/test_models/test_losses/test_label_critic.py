@@ -159,3 +159,11 @@ def test_the_critic_learns_how_far_true_is_from_made():
 def test_an_unknown_penalty_is_refused(batch):
     with pytest.raises(ValueError, match="`penalty` to be one of 'generated', 'release'"):
         critic_loss(LabelCritic(3, 2), *batch, penalty='none')
+
+
+def test_a_single_image_has_no_other_labels_to_tell_apart(batch):
+    features, target, scores = (part[:1] for part in batch)
+    critic = Linear([0.5, -1.0], [1.0, 2.0, 0.5])
+    found = critic_loss(critic, features, scores, target, penalty_weight=0.0)
+    expected = critic(features, scores).mean() / 2 - critic(features, target.float()).mean()
+    torch.testing.assert_close(found, expected)
