@@ -19,7 +19,7 @@ from torch import Tensor, nn
 Run = Callable[[nn.Module], Any]
 
 IMAGES_AT_ONCE = 8
-MAX_SHAPES = 4  # for which weights are kept as oneDNN wants them
+MAX_SHAPES = 4  # of images that are remembered, with weights as oneDNN wants them
 
 
 def fold_batch_norm(model: nn.Module, run: Run) -> nn.Module | None:
@@ -169,7 +169,7 @@ class FoldedConv(nn.Module):
         self.stride, self.dilation = list(conv.stride), list(conv.dilation)
         self.padding, self.groups = conv.padding, conv.groups
         self.pads_by_size = pads_by_size
-        self._kept: dict[torch.Size, tuple[Tensor, list[int]]] = {}
+        self._kept: dict[torch.Size, tuple[Tensor, list[int]] | None] = {}
 
         self.attribute, self.scalars = 'none', []
         if behind and _as_attribute(behind[0]) is not None:
@@ -195,16 +195,25 @@ class FoldedConv(nn.Module):
         return self.behind(result)
 
     def _packed(self, shape: torch.Size) -> tuple[Tensor, list[int]]:
-        """Return the weights as oneDNN wants them for images of a shape, and the padding."""
-        if shape not in self._kept:
-            if len(self._kept) == MAX_SHAPES:
-                self._kept.clear()
-            weight, padding = self._pad(shape)
+        """Return the weights, as oneDNN wants them for images of a shape, and the padding.
+
+        They are laid out so when a shape comes again: images of sizes of their own gain nothing.
+        """
+        known = self._kept.get(shape)
+        if known is not None:
+            return known
+
+        weight, padding = self._pad(shape)
+        if shape in self._kept:
             weight = torch.ops.mkldnn._reorder_convolution_weight(
                 weight, padding, self.stride, self.dilation, self.groups, list(shape)
             )
             self._kept[shape] = weight, padding
-        return self._kept[shape]
+        else:
+            if len(self._kept) >= MAX_SHAPES:
+                self._kept.clear()
+            self._kept[shape] = None
+        return weight, padding
 
     def _pad(self, shape: torch.Size) -> tuple[Tensor, list[int]]:
         if not self.pads_by_size:
