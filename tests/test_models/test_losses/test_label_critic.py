@@ -164,6 +164,6 @@ def test_an_unknown_penalty_is_refused(batch):
 def test_a_single_image_has_no_other_labels_to_tell_apart(batch):
     features, target, scores = (part[:1] for part in batch)
     critic = Linear([0.5, -1.0], [1.0, 2.0, 0.5])
-    found = critic_loss(critic, features, scores, target, penalty_weight=0.0)
+    found = critic_loss(critic, features, target, scores, penalty_weight=0.0)
     expected = critic(features, scores).mean() / 2 - critic(features, target.float()).mean()
     torch.testing.assert_close(found, expected)
