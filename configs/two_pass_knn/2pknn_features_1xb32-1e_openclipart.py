@@ -18,5 +18,8 @@ model = dict(
 benchmark = dict(
     title='2PKNN',
     groups=['neighbours'],
-    search={'model.head.decoder.num_neighbours': [2, 4, 8]},
+    search={
+        'model.head.decoder.num_neighbours': [2, 4, 8],
+        'model.head.decoder.bandwidth': [3.0, 10.0, 30.0],
+    },
 )

@@ -167,7 +167,6 @@ def _say_what_k_labels_allow(info: BenchmarkInfo, facts: Facts, rows: Mapping[st
 def _say_what_it_costs(info: BenchmarkInfo, rows: Mapping[str, Row]) -> str:
     costs = {row.title: row.seconds / 60 for row in rows.values()}
     most, least = (choose(costs, key=lambda title: costs[title]) for choose in (max, min))
-    return (
-        f'**Cost**: {costs[least]:.1f} ({least}) to {costs[most]:.1f} minutes ({most}) a run; '
-        f'{info.minutes:.0f} minutes for all, searches included.'
-    )
+    whole = f'; {info.minutes:.0f} minutes for all, searches included' if info.minutes else ''
+    runs = f'{costs[least]:.1f} ({least}) to {costs[most]:.1f} minutes ({most}) a run'
+    return f'**Cost**: {runs}{whole}.'
