@@ -217,13 +217,12 @@ def write_page(
     comparisons = compare_all(info, runs, rows, num_resamples)
 
     folder.mkdir(parents=True, exist_ok=True)
-    facts = collect_facts(info, runs)
     save_info(folder, info)
-    save_facts(folder, facts)
+    save_facts(folder, collect_facts(info, runs))
     write_results(folder / RESULTS, rows)
     write_comparisons(folder / COMPARISONS, comparisons)
     draw_all(info, runs, rows, folder)
-    for name, content in compose(info, facts, rows, comparisons).items():
+    for name, content in read_sections(folder).items():  # as rounded as the files are
         text = replace_section(text, name, content)
     with atomic_write(page) as file:
         file.write(text.encode())

@@ -8,7 +8,9 @@ import pytest
 import yaml
 from mmengine.config import Config
 
-from morn_plugin.benchmark.page import PAGE, read_sections, replace_section
+from morn_plugin.benchmark.csv_files import read_results
+from morn_plugin.benchmark.figures import CALIBRATED, NATIVE
+from morn_plugin.benchmark.page import PAGE, RESULTS, read_sections, replace_section
 
 ROOT = Path(__file__).parents[2]
 PAPER = ROOT / 'configs' / 'benchmark'
@@ -43,6 +45,18 @@ def test_a_page_follows_from_the_files_beside_it(folder):
     page = (folder / PAGE).read_text(encoding='utf-8')
     for name, content in read_sections(folder).items():
         assert replace_section(page, name, content) == page, name
+
+
+@pytest.mark.parametrize('folder', PAGES, ids=lambda path: path.name)
+def test_the_page_that_reads_both_has_their_figures(folder):
+    text = (ROOT / 'docs' / 'which_method.md').read_text(encoding='utf-8')
+    for row in read_results(folder / RESULTS).values():
+        cells = [row.title, str(len(row.seeds))]
+        for decision in (NATIVE, CALIBRATED):
+            means = [row.column(decision, name).mean() for name in ('F1_L', 'F1_I')]
+            cells.append(' / '.join(f'{value:.1f}' for value in means))
+        cells += [f'{row.column(NATIVE, name).mean():.1f}' for name in ('mAP', 'top-1')]
+        assert f'| {" | ".join(cells)} |' in text
 
 
 def test_the_papers_comparison_has_its_seeds():
