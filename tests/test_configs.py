@@ -36,7 +36,14 @@ ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
 WIDTH = 16  # of the features that are drawn for a decoder of any width
 MEMORY = 250  # images of the training set that is drawn for a decoder that keeps one
-NUM_CLASSES = {'coco': 80, 'nuswide': 81, 'voc': 20, 'openclipart': 72, 'openclipart-mini': 41}
+NUM_CLASSES = {
+    'coco': 80,
+    'corel5k': 374,
+    'nuswide': 81,
+    'voc': 20,
+    'openclipart': 72,
+    'openclipart-mini': 41,
+}
 
 
 def ids(paths):

@@ -11,6 +11,8 @@ from training_runs import BY_EPOCH, make_data, train, write_config
 
 from morn_plugin.engine.hooks import FiniteLossHook, LossError
 
+pytestmark = pytest.mark.slow  # starts processes
+
 
 @pytest.fixture(scope='module')
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:

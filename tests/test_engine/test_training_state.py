@@ -31,6 +31,8 @@ from morn_plugin.engine.training_state import (
     take_paths,
 )
 
+pytestmark = pytest.mark.slow  # starts processes
+
 ONE_EPOCH = BY_EPOCH + 'train_cfg["max_epochs"] = 1\n'
 
 
