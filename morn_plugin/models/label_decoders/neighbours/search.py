@@ -57,14 +57,20 @@ def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     # A few queries at a time: what was gathered is subtracted and summed while a cache holds it,
     # and the differences of all, (B, K, D), would be larger than the memory.
     size = max(1, CACHED // max(rows.shape[1] * memory.shape[1], 1))
-    parts = [
-        (memory[theirs] - some.unsqueeze(1)).norm(dim=2)
-        for some, theirs in zip(queries.split(size), rows.split(size), strict=True)
-    ]
-    return torch.cat(parts)
+    distances = queries.new_empty(rows.shape)
+    for start in range(0, len(queries), size):
+        some = slice(start, start + size)
+        distances[some] = (memory[rows[some]] - queries[some].unsqueeze(1)).norm(dim=2)
+    return distances
 
 
 def _sum_squares(memory: Tensor) -> Tensor:
     """Compute the squared length of each row (N, D), without a copy of the memory: (N,)."""
+    # Results are written into one tensor. Kept in many small ones, these would lie between the
+    # freed parts, whose memory could not be used again.
     size = max(1, CACHED // max(memory.shape[1], 1))
-    return torch.cat([part.square().sum(1) for part in memory.split(size)])
+    squares = memory.new_empty(len(memory))
+    for start in range(0, len(memory), size):
+        some = slice(start, start + size)
+        squares[some] = memory[some].square().sum(1)
+    return squares
