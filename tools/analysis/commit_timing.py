@@ -1,6 +1,6 @@
 """Times step and loop of the checkout that it is started in; any commit since the first release.
 
-Started by compare_commits.py. Its last line is JSON, in milliseconds.
+compare_commits.py calls its ``main``, whose last line is JSON, in milliseconds.
 """
 
 import importlib
@@ -114,7 +114,3 @@ def main() -> None:
     torch.manual_seed(0)
     with tempfile.TemporaryDirectory() as folder:
         print(json.dumps(dict(step=time_step(), loop=time_loop(Path(folder)))))
-
-
-if __name__ == '__main__':
-    main()

@@ -18,7 +18,7 @@ from pathlib import Path
 from morn_plugin.utils.checks import at_least
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMING = Path(__file__).with_name('commit_timing.py')
+CODE = 'from commit_timing import main; main()'
 TITLES = {
     'step': 'training step with optimiser',
     'loop': 'iteration of Runner.train from cached scores',
@@ -64,10 +64,11 @@ def measure(checkout: Path, threads: int) -> dict[str, float]:
     Raises:
         SystemExit: If the process fails; with the end of what it printed.
     """
-    environment = os.environ | dict(PYTHONPATH=str(checkout), OMP_NUM_THREADS=str(threads))
+    paths = os.pathsep.join([str(checkout), str(Path(__file__).parent)])
+    environment = os.environ | dict(PYTHONPATH=paths, OMP_NUM_THREADS=str(threads))
     environment['CUDA_VISIBLE_DEVICES'] = ''  # the Runner would take a GPU
     done = subprocess.run(
-        [sys.executable, str(TIMING)],
+        [sys.executable, '-c', CODE],
         cwd=checkout,
         env=environment,
         capture_output=True,
