@@ -234,13 +234,22 @@ def test_precision_prefers_the_scope_that_reaches_the_floor():
 
 
 def test_of_two_scopes_that_reach_the_floor_the_one_with_more_right_labels_is_taken():
-    targets = np.tile([[1, 1], [1, 0], [0, 1], [0, 0]], (10, 1))
-    # The second label's scores are on another scale, so that one threshold loses it or errs.
-    scores = np.where(targets > 0, 0.9, 0.6) * np.array([1.0, 0.5])
-    choice = choose_scope(scores, targets, 'precision', 0.6)
-    assert choice.scope == 'label'
-    assert choice.reason.startswith('A threshold for each label: ')
-    assert min(choice.held_out.values()) >= 60
+    """Although the other one is the more precise."""
+    rng = np.random.default_rng(8)
+    targets = (rng.random((40, 2)) < 0.4).astype(np.int8)
+    scores = (rng.random(targets.shape) * 0.7 + 0.3 * targets * rng.random(targets.shape)).astype(
+        np.float32
+    )
+    predicted = {
+        scope: predict_held_out(scores, targets, 'precision', scope, 0.5) for scope in SCOPES
+    }
+    right = {scope: int((found & (targets > 0)).sum()) for scope, found in predicted.items()}
+    choice = choose_scope(scores, targets, 'precision', 0.5)
+    assert min(choice.held_out.values()) >= 50
+    assert choice.held_out['label'] > choice.held_out['global']
+    assert right['global'] > right['label']
+    assert choice.scope == 'global'
+    assert choice.reason.startswith('One threshold for all labels: ')
 
 
 def test_the_reason_names_what_is_taken():
