@@ -221,3 +221,27 @@ def test_a_step_leaves_the_gradient_and_shares_it_where_nothing_is_added(weight_
         assert grad.tolist() == [1.0, -2.0, 0.0]
     is_shared = optimizer.state[parameter]['exp_avg'].data_ptr() == grad.data_ptr()
     assert is_shared == (weight_decay == 0)
+
+
+def test_a_gradient_that_overflowed_does_not_end_up_in_the_state():
+    """In mixed precision such a step is left out, and a checkpoint may be saved right after it."""
+    parameter = torch.nn.Parameter(torch.ones(4))
+    optimizer = FusedRMSprop([parameter], lr=0.1)
+    parameter.grad = torch.full((4,), float('inf'))
+    optimizer.grad_scale, optimizer.found_inf = torch.ones(()), torch.ones(())  # as GradScaler does
+    optimizer.step()
+    assert (parameter == 1).all()
+
+    state = copy.deepcopy(optimizer.state_dict())
+    assert all(torch.isfinite(value).all() for value in state['state'][0].values())
+    FusedRMSprop([parameter], lr=0.1).load_state_dict(state)
+
+
+def test_the_state_holds_no_part_of_a_larger_buffer():
+    """Gradients may be views of one, as in distributed training."""
+    parameter, buffer = torch.nn.Parameter(torch.ones(4)), torch.ones(100)
+    optimizer = FusedRMSprop([parameter], lr=0.1)
+    parameter.grad = buffer[:4]
+    optimizer.step()
+    for value in optimizer.state_dict()['state'][0].values():
+        assert value.untyped_storage().nbytes() == value.nbytes

@@ -67,6 +67,19 @@ class FusedRMSprop(Adam):
             )
         return checked
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, with zeros for the first moment.
+
+        That is the last gradient, which no later step reads: in mixed precision perhaps an infinite
+        one, whose step was left out, or a part of a larger buffer.
+        """
+        found = super().state_dict()
+        found['state'] = {
+            key: entry | dict(exp_avg=torch.zeros_like(entry['exp_avg']))
+            for key, entry in found['state'].items()
+        }
+        return found
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Load a state, once it is checked, see :meth:`check_state`."""
         super().load_state_dict(self.check_state(state_dict))
