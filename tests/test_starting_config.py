@@ -76,5 +76,5 @@ def test_it_trains(config: Path) -> None:
     (log,) = (config.parent / 'out').glob('*/*.log')
     for text in ('System environment:', 'Config:', 'Hooks will be executed'):
         assert text in log.read_text()
-    assert re.search(r'Next, to test it: python .*tools/test.py .*mine.py .*best_', shown[-1])
+    assert re.search(r'Next, to test it: python .*tools/test\.py.* .*mine\.py.* .*best_', shown[-1])
     assert list((config.parent / 'out').glob('best_*.pth'))

@@ -1,6 +1,7 @@
 """A fitted map saved into a checkpoint, for a loss that only ranks labels; every reader honours it."""
 
 import json
+import shlex
 from types import SimpleNamespace
 
 import numpy as np
@@ -127,7 +128,8 @@ def test_the_tool_saves_a_model_that_is_tested_by_its_own_config(
     thresholds, mapped = tmp_path / 'thresholds.json', tmp_path / 'mapped.pth'
     files = ['--out', thresholds, '--save-model', mapped]
     printed = run('analysis/calibrate.py', *model, '--scope', 'global', *files)
-    assert f'test.py {mapped.with_suffix(".py")} {mapped}' in printed
+    words = [shlex.split(line) for line in printed.splitlines() if 'test.py' in line]
+    assert [str(mapped.with_suffix('.py')), str(mapped)] in [found[-2:] for found in words]
 
     chosen = load_thresholds(thresholds, CLASSES)
     copy = MultiLabelInferencer(mapped, device='cpu')

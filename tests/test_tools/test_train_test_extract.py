@@ -64,6 +64,7 @@ def test_test_prints_the_table_from_any_folder(trained, folder):
     table = output[output.index('Results on the test set') :].splitlines()
     assert table[1].split() == ['P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'top-1']
     assert [line.split()[0] for line in table[2:4]] == ['CNN', 'Multi-order']
+    assert table[4].startswith(' CNN, calibrated ')
     assert '-' not in table[2].split() + table[3].split()
     assert (
         len(list((folder / 'pictures').glob('*.png'))) == 1 + 2

@@ -43,9 +43,9 @@ class PaperTableHook(Hook):
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. Rows without a
-            computed figure are left out. Defaults to None: the best constant answer, the CNN,
-            the CNN at a threshold that was chosen in validation (see :class:`CalibratedF1`), and
-            the model under the name of its method.
+            computed figure are left out. Defaults to None: the best constant answer, the CNN, the
+            model under the name of its method, and the CNN at a threshold that was chosen in
+            validation (see :class:`CalibratedF1`).
     """
 
     priority = 'LOW'
@@ -62,8 +62,8 @@ class PaperTableHook(Hook):
             rows = {
                 'Best constant answer': 'constant/',
                 'CNN': 'cnn/',
-                'CNN, calibrated': 'cnn-calibrated/',
                 method: '',
+                'CNN, calibrated': 'cnn-calibrated/',
             }
 
         tables = [
