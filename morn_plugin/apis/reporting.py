@@ -111,13 +111,12 @@ def paper_table(
         name: Of the model.
         cnn_thr: The threshold that validation chose for the CNN alone, 0-1, if it did.
     """
-    rows: list[list] = []
+    rows: list[list] = [[name, *_paper_row(predicted, data.first_scores, data)]]
     cnn = data.cnn_scores
     if cnn is not None and not np.array_equal(cnn, data.scores):
-        rows.append(['CNN', *_paper_row(cnn > 0.5, cnn, data)])
-    rows.append([name, *_paper_row(predicted, data.first_scores, data)])
-    if cnn_thr is not None and len(rows) > 1:
-        rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
+        rows.insert(0, ['CNN', *_paper_row(cnn > 0.5, cnn, data)])
+        if cnn_thr is not None:
+            rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
     return make_table(
         ('', *PAPER_COLUMNS, 'top-1'),
         rows,
