@@ -10,7 +10,7 @@ import numpy as np
 
 from ..deploy.labels import mark_labels
 from ..utils.checks import check_choice, check_positive, check_probability
-from .functional import count_sets, overall_precision_recall_f1
+from .functional import count_sets, overall_precision_recall_f1, paper_figures
 from .resampling import LabelSets, bootstrap_images
 
 MEASURES = ('per-label-f1', 'per-image-f1', 'precision')
@@ -188,6 +188,30 @@ def predict_held_out(
         thr = choose_thresholds(scores[chosen_on], targets[chosen_on], measure, scope, floor)
         predicted[held_out] = mark_labels(scores[held_out], thr)
     return predicted
+
+
+def calibrate_globally(
+    scores: np.ndarray, targets: np.ndarray, measure: str, folds: int = 5
+) -> tuple[float, list[float]]:
+    """Choose one threshold on all images, and judge each image by one that was chosen without it.
+
+    Args:
+        scores: (N, C).
+        targets: (N, C).
+        measure: See :func:`global_threshold`.
+        folds: Parts of the cross-validation, N at most. A single image is judged by its own
+            threshold.
+
+    Returns:
+        The threshold, and P_L, R_L, F1_L, P_I, R_I and F1_I in percent.
+    """
+    thr = global_threshold(scores, targets, measure)
+    folds = min(folds, len(scores))
+    if folds < 2:
+        predicted = mark_labels(scores, thr)
+    else:
+        predicted = predict_held_out(scores, targets, measure, 'global', folds=folds)
+    return thr, paper_figures(predicted, targets)
 
 
 class ScopeChoice(NamedTuple):

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ...evaluation.calibration import global_threshold, predict_held_out
-from ...evaluation.functional import paper_figures
+from ...evaluation.calibration import calibrate_globally
 
 MEASURE = 'per-image-f1'
 FOLDS = 5
@@ -96,7 +95,5 @@ def choose_model(cnn: np.ndarray, decoder: np.ndarray, targets: np.ndarray) -> C
 
 
 def _judge(scores: np.ndarray, targets: np.ndarray) -> Candidate:
-    folds = min(FOLDS, len(targets))
-    held_out = predict_held_out(scores, targets, MEASURE, 'global', folds=folds)
-    _, _, f1_l, _, _, f1_i = paper_figures(held_out, targets)
-    return Candidate(global_threshold(scores, targets, MEASURE), float(f1_l), float(f1_i))
+    thr, (_, _, f1_l, _, _, f1_i) = calibrate_globally(scores, targets, MEASURE, FOLDS)
+    return Candidate(thr, float(f1_l), float(f1_i))

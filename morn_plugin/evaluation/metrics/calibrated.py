@@ -4,7 +4,7 @@ from mmpretrain.registry import METRICS
 
 from ...deploy.labels import mark_labels
 from ...utils.checks import check_choice
-from ..calibration import FIGURES, global_threshold, predict_held_out
+from ..calibration import FIGURES, calibrate_globally
 from ..functional import paper_figures
 from .image_metric import ScoreMetric
 
@@ -69,15 +69,9 @@ class CalibratedF1(ScoreMetric):
         """Choose a threshold or take the one that was given, and compute the figures."""
         scores, targets = self.unpack(results)
         if self.chooses:
-            self.thr = global_threshold(scores, targets, self.measure)
-        if self.thr is None:
-            return {}
-
-        folds = min(self.folds, len(scores))
-        if self.chooses and folds >= 2:
-            predicted = predict_held_out(scores, targets, self.measure, 'global', folds=folds)
+            self.thr, values = calibrate_globally(scores, targets, self.measure, self.folds)
+        elif self.thr is not None:
+            values = paper_figures(mark_labels(scores, self.thr), targets)
         else:
-            predicted = mark_labels(scores, self.thr)
-
-        values = paper_figures(predicted, targets)
+            return {}
         return dict(zip(KEYS, map(float, values), strict=True)) | dict(thr=self.thr)
