@@ -5,6 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from mmengine.logging import HistoryBuffer, MessageHub
 
+from ..engine.kept_thresholds import CNN
+
 FIGURES = ('per-label/f1-score', 'per-image/f1-score')
 STILL_FALLING = 0.01  # of the loss, from the last quarter but one of its values to the last
 
@@ -28,7 +30,7 @@ def compare_with_cnn(hub: MessageHub) -> str | None:
     if decoder is None or cnn is None or any(a >= b for a, b in zip(decoder, cnn, strict=True)):
         return None
 
-    calibrated = _last_pair(scalars, 'val/cnn-calibrated/')
+    calibrated = _last_pair(scalars, f'val/{CNN}/')
     more = f', {_format(calibrated)} with a calibrated threshold' if calibrated else ''
     cure = (
         'Its loss is still falling: train it for more epochs or at a higher learning rate'

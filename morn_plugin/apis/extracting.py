@@ -81,6 +81,11 @@ def note_shard(shard: Shard, out: str, origin: dict[str, str], images: float) ->
         RunNote(origin, str(shard), int(images)).save(out)
 
 
+def score_item(model: Any) -> str:
+    """Return which scores of a model's predictions are the CNN's."""
+    return 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
+
+
 def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:
     """Write the file, and return the number of images in it."""
     model = unwrap(runner.model)
@@ -88,7 +93,7 @@ def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> 
         model.keep_inputs(inputs)
     (metric,) = runner.test_evaluator.metrics
     metric.provenance = origin
-    metric.item = 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
+    metric.item = score_item(model)
     loader = runner.test_dataloader
     metric.read_dataset(loader.dataset)
     if len(loader.dataset):

@@ -21,6 +21,7 @@ from ..deploy.sources import name_source
 from ..evaluation.metrics.dump_scores import stack_input
 from ..evaluation.metrics.image_metric import stack_scores
 from ..utils.limits import MAX_GB
+from .extracting import score_item
 from .inferencer import MultiLabelInferencer
 
 ROWS_AT_ONCE = 256  # copied from one file to another
@@ -88,7 +89,7 @@ def _run(
     spool: '_Spool',
 ) -> Iterator[tuple[Any, Exception | None]]:
     """Yield each image, and why it could not be read; what the CNN gives goes into the spool."""
-    item = 'cnn_score' if getattr(inferencer.model.head, 'has_cnn', False) else 'pred_score'
+    item = score_item(inferencer.model)
     loaded = read_ahead(_prepare(inferencer), stream, inferencer.num_workers, 2 * batch_size)
     with closing(loaded):
         for batch in batched(loaded, batch_size):

@@ -43,6 +43,26 @@ def read_load() -> float:
     return os.getloadavg()[0]
 
 
+def start_measuring(is_allowed: bool, threads: int | None = None, more: str = '') -> None:
+    """Set the threads, print what is measured on, and end the program if the machine is busy.
+
+    Args:
+        is_allowed: Measure all the same.
+        threads: Of torch. Defaults to None, as many as it has.
+        more: Printed behind the machine.
+
+    Raises:
+        SystemExit: If it is busy; see :func:`refuse_if_busy`.
+    """
+    if threads is not None:
+        torch.set_num_threads(threads)
+    print(f'{describe_machine()}{more}\n', flush=True)
+    try:
+        refuse_if_busy(is_allowed)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
+
+
 def refuse_if_busy(is_allowed: bool, load: float | None = None) -> None:
     """Stop before anything is measured on a machine that has something else to do.
 

@@ -1,17 +1,21 @@
-"""Training runs on a file of drawn scores, to measure the loop around the step."""
+"""Training runs on cached files that are drawn, to measure the loop around the step."""
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from mmengine.config import Config
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 from .. import registration  # noqa: F401  registers everything
 from ..datasets.annotations import Annotations
 from ..datasets.cached import ScoreFile, save_scores
 from ..utils.layout import find_root
 from .steps import Sizes, make_batch
+from .timing import Table, medians
 
 CONFIG = 'configs/morn/morn_scores_1xb32-50e_openclipart.py'
 
@@ -73,3 +77,31 @@ class ClockHook(Hook):
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
         """Note the time."""
         self.ends.append(time.perf_counter())
+
+    def iteration(self, epochs: int) -> float:
+        """Return the milliseconds of an iteration, the median over epochs."""
+        ends = np.array(self.ends).reshape(epochs, -1)  # (epochs, iterations)
+        return 1e3 * float(np.median((ends[:, -1] - ends[:, 0]) / (ends.shape[1] - 1)))
+
+
+def compare_loop(runner: Runner, bare: Callable[[], object], rounds: int, title: str) -> Table:
+    """Compare an iteration of a run with the bare step, which is timed before it and after.
+
+    Args:
+        runner: A run of ``rounds`` epochs.
+        bare: The step.
+        rounds: Of the step, each time.
+        title: Of the table.
+    """
+    clock = ClockHook()
+    runner.register_hook(clock)
+    before = medians(rounds, bare=bare)['bare']
+    runner.train()
+    after = medians(rounds, bare=bare)['bare']
+
+    whole, step = clock.iteration(rounds), (before + after) / 2
+    rows = [
+        ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
+        ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],
+    ]
+    return Table(title, ['', 'ms an iteration', 'rate against the bare step'], rows)

@@ -68,6 +68,13 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_busy_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the flag of measurements that are only taken on an idle machine."""
+    parser.add_argument(
+        '--busy', action='store_true', help='measure although the machine has something else to do'
+    )
+
+
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that say which images are meant, and which share of them."""
     parser.add_argument(

@@ -4,7 +4,8 @@ import pytest
 from tools_helpers import ROOT
 
 from morn_plugin.datasets.cached import ScoreDataset
-from morn_plugin.speed.cached_loop import Clock, loop_table, write_features
+from morn_plugin.speed.cached_loop import loop_table, write_features
+from morn_plugin.speed.score_runs import ClockHook
 
 CONFIG = ROOT / 'configs/cnn/cnn-linear_features_1xb32-20e_openclipart.py'
 
@@ -27,6 +28,6 @@ def test_a_row_for_the_step_and_one_for_the_loop():
 
 
 def test_an_iteration_is_the_mean_within_an_epoch():
-    clock = Clock()
+    clock = ClockHook()
     clock.ends = [0.0, 0.1, 0.2, 9.0, 9.3, 9.6]
     assert clock.iteration(2) == pytest.approx(200)  # 100 ms and 300 ms

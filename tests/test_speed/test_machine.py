@@ -1,6 +1,7 @@
 """A busy machine is not measured on."""
 
 import pytest
+import torch
 
 from morn_plugin.speed import machine
 
@@ -21,3 +22,11 @@ def test_the_machine_is_described(monkeypatch):
     assert machine.cpu_name() in text
     assert 'load 0.25' in text
     assert 'wait policy passive' in text
+
+
+def test_a_busy_machine_ends_the_program_after_it_was_named(monkeypatch, capsys):
+    monkeypatch.setattr(machine, 'read_load', lambda: 3.0)
+    with pytest.raises(SystemExit, match=r'load below 0.5, but got 3\.00'):
+        machine.start_measuring(False, more=' Medians.')
+    assert capsys.readouterr().out.endswith('. Medians.\n\n')
+    machine.start_measuring(True, threads=torch.get_num_threads())

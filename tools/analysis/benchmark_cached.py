@@ -6,9 +6,9 @@ prints none, unless it is told to by --busy.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.layout import find_config_file
 
@@ -28,26 +28,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--images', type=at_least(64), default=6400, help='of an epoch')
     parser.add_argument('--rounds', type=at_least(1), default=5, help='epochs (default: 5)')
     parser.add_argument('--threads', type=at_least(1), default=1, help='of torch (default: 1)')
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     os.environ['CUDA_VISIBLE_DEVICES'] = ''  # the Runner would take a GPU
-    import torch
-
     from morn_plugin.speed.cached_loop import loop_table
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
 
-    torch.set_num_threads(args.threads)
-    print(f'{describe_machine()} Medians of {args.rounds} rounds.\n', flush=True)
-    try:
-        refuse_if_busy(args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    start_measuring(args.busy, args.threads, f' Medians of {args.rounds} rounds.')
     print(loop_table(Path(args.config), args.rounds, args.images).to_markdown())
 
 

@@ -8,8 +8,8 @@ prints no table, unless it is told to by --busy.
 
 import argparse
 import os
-import sys
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 
 SECTIONS = ('step', 'loop', 'metrics', 'head', 'growth')
@@ -31,9 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--only', nargs='+', choices=SECTIONS, metavar='TABLE', help=', '.join(SECTIONS)
     )
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
@@ -42,10 +40,7 @@ def main() -> None:
     os.environ['CUDA_VISIBLE_DEVICES'] = ''  # the Runner would take a GPU
     from decoder_timing import print_tables
 
-    try:
-        print_tables(args.threads, args.rounds, args.only or SECTIONS, args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    print_tables(args.threads, args.rounds, args.only or SECTIONS, args.busy)
 
 
 if __name__ == '__main__':

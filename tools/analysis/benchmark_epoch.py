@@ -7,11 +7,11 @@ tools/extract_scores.py, then tools/train.py with configs/morn/morn_scores_1xb32
 """
 
 import argparse
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 
 
@@ -26,27 +26,19 @@ def parse_args() -> argparse.Namespace:
         '--first', type=at_least(2), default=300, help='iterations of the rate (default: 300)'
     )
     parser.add_argument('--threads', type=positive, help='of torch (default: all cores)')
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    import torch
     from mmengine.runner import Runner
 
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
     from morn_plugin.speed.score_runs import ClockHook, make_score_config, write_scores
     from morn_plugin.speed.steps import Sizes
 
-    torch.set_num_threads(args.threads or torch.get_num_threads())
-    print(describe_machine(), flush=True)
-    try:
-        refuse_if_busy(args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    start_measuring(args.busy, args.threads)
 
     clock = ClockHook()
     with tempfile.TemporaryDirectory() as folder:

@@ -8,6 +8,7 @@ load, then Markdown tables. On a machine that is busy it prints no table, unless
 import argparse
 import sys
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 
 
@@ -30,31 +31,22 @@ def parse_args() -> argparse.Namespace:
         metavar='FOLDER',
         help='folders of configs/, such as warp srn (default: all)',
     )
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    import torch
-
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
     from morn_plugin.speed.methods import list_configs, matching_table, method_table
 
-    torch.set_num_threads(args.threads)
-    print(f'{describe_machine()} Medians of {args.rounds} rounds.\n', flush=True)
     paths = list_configs()
     folders = sorted({path.parent.name for path in paths})
     unknown = sorted(set(args.only or []) - set(folders))
     if unknown:
         sys.exit(f'--only: expected folders out of {", ".join(folders)}, but got {unknown}.')
 
-    try:
-        refuse_if_busy(args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    start_measuring(args.busy, args.threads, f' Medians of {args.rounds} rounds.')
     chosen = [path for path in paths if args.only is None or path.parent.name in args.only]
     print(method_table(chosen, args.rounds).to_markdown(), flush=True)
     print(matching_table(args.rounds).to_markdown(), flush=True)

@@ -8,10 +8,10 @@ and the peak of the process's memory. Fewer queries give the same ratio sooner.
 import argparse
 import resource
 import statistics
-import sys
 import time
 from typing import TYPE_CHECKING
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 
 if TYPE_CHECKING:
@@ -28,9 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--features', type=positive, default=2_048, help='default: %(default)s')
     parser.add_argument('--neighbours', type=positive, default=200, help='default: %(default)s')
     parser.add_argument('--threads', type=positive, help='of torch (default: all cores)')
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
@@ -60,14 +58,9 @@ def main() -> None:
     import torch
 
     from morn_plugin.models.label_decoders.neighbours.search import BLOCK
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
 
-    torch.set_num_threads(args.threads or torch.get_num_threads())
-    print(describe_machine(), flush=True)
-    try:
-        refuse_if_busy(args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    start_measuring(args.busy, args.threads)
 
     torch.manual_seed(0)
     memory, queries = (torch.randn(number, args.features) for number in (args.memory, args.queries))

@@ -10,7 +10,7 @@ import statistics
 import sys
 from pathlib import Path
 
-from morn_plugin.utils.arguments import add_config_arguments
+from morn_plugin.utils.arguments import add_busy_argument, add_config_arguments
 from morn_plugin.utils.checks import at_least
 
 
@@ -29,26 +29,20 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--rounds', type=at_least(1), default=7, help='rounds of each way (default: 7)'
     )
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    import torch
-
     from morn_plugin.apis import MultiLabelInferencer
     from morn_plugin.deploy.images import list_images
     from morn_plugin.deploy.onnx_model import OnnxModel
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
     from morn_plugin.speed.prediction import compare_prediction, time_start
 
-    torch.set_num_threads(args.threads)
-    print(f'{describe_machine()} Medians of {args.rounds} rounds.\n', flush=True)
+    start_measuring(args.busy, args.threads, f' Medians of {args.rounds} rounds.')
     try:
-        refuse_if_busy(args.busy)
         paths = list_images(args.images)
         inferencer = MultiLabelInferencer(
             args.model, args.config, 'cpu', trust_config=args.trust_config

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from morn_plugin.utils.arguments import add_busy_argument
 from morn_plugin.utils.checks import at_least
 
 POLICIES = ('active', 'passive')
@@ -32,9 +33,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--others', type=positive, default=2, help='busy processes (default: 2)')
     parser.add_argument('--rounds', type=positive, default=5, help='default: 5')
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    add_busy_argument(parser)
     return parser.parse_args()
 
 
@@ -62,14 +61,10 @@ def busy_processes(number: int) -> Iterator[None]:
 
 def main() -> None:
     args = parse_args()
-    from morn_plugin.speed.machine import describe_machine, refuse_if_busy
+    from morn_plugin.speed.machine import start_measuring
     from morn_plugin.speed.timing import Table
 
-    print(describe_machine(), flush=True)
-    try:
-        refuse_if_busy(args.busy)
-    except ValueError as error:
-        sys.exit(str(error))
+    start_measuring(args.busy)
 
     settings = [(1, 'passive'), *((args.threads, policy) for policy in POLICIES)]
     columns = []

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.evaluation import PerImageF1, PerLabelF1
-from morn_plugin.speed.machine import describe_machine, refuse_if_busy
-from morn_plugin.speed.score_runs import ClockHook, make_score_config, write_scores
+from morn_plugin.speed.machine import start_measuring
+from morn_plugin.speed.score_runs import compare_loop, make_score_config, write_scores
 from morn_plugin.speed.steps import Run, Sizes, make_batch, make_ours, make_plain, make_products
 from morn_plugin.speed.timing import Table, medians, ratio_range, time_in_turn
 from morn_plugin.utils.layout import find_root
@@ -42,12 +42,10 @@ def print_tables(threads: int, rounds: int, sections: Sequence[str], is_busy: bo
         is_busy: Measure although the machine is.
 
     Raises:
-        ValueError: If it is busy.
+        SystemExit: If it is busy.
     """
-    torch.set_num_threads(threads)
+    start_measuring(is_busy, threads, f' Medians of {rounds} rounds.')
     torch.manual_seed(0)
-    print(f'{describe_machine()} Medians of {rounds} rounds.\n', flush=True)
-    refuse_if_busy(is_busy)
 
     for name in sections:
         for table in SECTIONS[name](rounds):
@@ -87,26 +85,12 @@ def step_table(rounds: int, sizes: Sizes) -> Table:
 def loop_tables(rounds: int, num_images: int = 3200) -> list[Table]:
     """Compare epochs by ``Runner.train`` on a score file with the bare step, before and after."""
     sizes = Sizes()
-    bare = make_ours(sizes).step
-    clock = ClockHook()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'scores.safetensors')
         write_scores(path, num_images, sizes.labels)
         runner = Runner.from_cfg(make_score_config(path, Path(folder, 'run'), sizes, rounds))
-        runner.register_hook(clock)
-        before = medians(rounds, bare=bare)['bare']
-        runner.train()
-        after = medians(rounds, bare=bare)['bare']
-
-    epochs = np.array(clock.ends).reshape(rounds, -1)  # (epochs, iterations)
-    lengths = (epochs[:, -1] - epochs[:, 0]) / (epochs.shape[1] - 1)
-    whole, step = 1e3 * float(np.median(lengths)), (before + after) / 2
-    rows = [
-        ['bare step (mean of before and after)', f'{step:.2f}', '100 %'],
-        ['Runner.train with our default hooks', f'{whole:.2f}', f'{100 * step / whole:.0f} %'],
-    ]
-    head = ['', 'ms an iteration', 'rate against the bare step']
-    return [Table('Training from a score file, batch 32', head, rows)]
+        title = 'Training from a score file, batch 32'
+        return [compare_loop(runner, make_ours(sizes).step, rounds, title)]
 
 
 def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:

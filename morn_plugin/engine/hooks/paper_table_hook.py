@@ -10,6 +10,8 @@ from mmpretrain.registry import HOOKS
 from rich.console import Console
 from rich.table import Table
 
+from ..kept_thresholds import CNN
+
 COLUMNS = {
     'P_L': 'per-label/precision',
     'R_L': 'per-label/recall',
@@ -63,7 +65,7 @@ class PaperTableHook(Hook):
                 'Best constant answer': 'constant/',
                 'CNN': 'cnn/',
                 method: '',
-                'CNN, calibrated': 'cnn-calibrated/',
+                'CNN, calibrated': f'{CNN}/',
             }
 
         tables = [
