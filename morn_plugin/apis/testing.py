@@ -10,8 +10,7 @@ from ..deploy.labels import load_thresholds
 from ..engine.hooks import PredictionVisualizationHook
 from ..evaluation.metrics.label_sets import LabelSetMetric
 from ..models.heads.label_decoder_head import LabelDecoderHead
-from ..utils.files import atomic_write
-from ..utils.strict_json import dump_json
+from ..utils.strict_json import write_json
 from .agreement import find_class, is_type
 from .config_check import find_parameters
 
@@ -85,5 +84,4 @@ def write_figures(metrics: dict[str, float], path: str) -> None:
         mmengine.dump(metrics, path, indent=2)
         return
     figures = {name: value if np.isfinite(value) else None for name, value in metrics.items()}
-    with atomic_write(path) as file:  # makes the folder, too
-        file.write((dump_json(figures, indent=2, default=float) + '\n').encode())
+    write_json(path, figures, indent=2, default=float)

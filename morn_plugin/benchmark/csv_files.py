@@ -1,13 +1,13 @@
 """Figures and comparisons as CSV, from which the tables can be made anew."""
 
 import csv
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from ..utils.files import atomic_path
+from ..utils.strict_json import dump_json, parse_json
 from .figures import CALIBRATED, COLUMNS, NATIVE, Row
 from .statistics import Comparison, SeedTest
 from .tables import HABITS
@@ -41,7 +41,7 @@ def write_results(path: str | Path, rows: Mapping[str, Row]) -> None:
                 row.tier,
                 row.views,
                 row.has_probability,
-                json.dumps(row.settings),
+                dump_json(row.settings),
                 f'{row.seconds:.1f}',
             ]
             for decision, figures in row.figures.items():
@@ -93,7 +93,7 @@ def read_results(path: str | Path) -> dict[str, Row]:
                 [float(line['threshold']) for line in by_decision.get(CALIBRATED, [])]
             ),
             habits={key: np.array([float(line[key]) for line in native]) for key in HABITS},
-            settings=json.loads(first['settings']),
+            settings=parse_json(first['settings'], 'settings'),
             seconds=float(first['seconds']),
         )
     return rows

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..utils.checks import check_choice
 from ..utils.files import atomic_write
-from ..utils.strict_json import dump_json, parse_json
+from ..utils.strict_json import parse_json, write_json
 
 RESULT, PREDICTIONS = 'result.json', 'predictions.npz'
 BENCHMARK, FACTS = 'benchmark.json', 'facts.json'
@@ -308,8 +308,7 @@ def load_facts(folder: str | Path) -> Facts:
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(dump_json(dict(format=FORMAT, **content), indent=1).encode() + b'\n')
+    write_json(path, dict(format=FORMAT, **content), indent=1)
 
 
 def _read_json(path: Path, kind: type, without: tuple[str, ...] = ()) -> dict[str, Any]:

@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..utils.files import atomic_write
 from ..utils.schemas import RunContent, check_schema
-from ..utils.strict_json import dump_json, parse_json
+from ..utils.strict_json import parse_json, write_json
 
 SUFFIX = '.run.json'
 MAX_BYTES = 64_000_000
@@ -38,8 +37,7 @@ class RunNote:
         content = dict(
             settings=self.settings, shard=self.shard, images=self.images, failed=self.failed
         )
-        with atomic_write(note_path(result)) as file:
-            file.write((dump_json(content, indent=1) + '\n').encode())
+        write_json(note_path(result), content, indent=1)
 
     def require_same(self, other: 'RunNote', source: str | Path, advice: str) -> None:
         """Raise unless another result was made alike.

@@ -8,9 +8,11 @@ import json
 import math
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 from .describing import shorten
+from .files import PathLike, atomic_write
 
 # Half of a character above U+FFFF, escaped; a pair that belongs together does not match.
 HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
@@ -84,6 +86,32 @@ def dump_json(value: Any, **options: Any) -> str:
         ValueError: If a number is not finite: JSON has none for it.
     """
     return json.dumps(value, ensure_ascii=False, allow_nan=False, **options)
+
+
+def write_json(path: PathLike, value: Any, **options: Any) -> None:
+    """Write a value to a file, which is whole or as it was before.
+
+    Args:
+        path: The file; its folder is made.
+        value: Plain values.
+        **options: As of ``json.dumps``.
+
+    Raises:
+        ValueError: If a number is not finite.
+    """
+    text = dump_json(value, **options)
+    with atomic_write(path) as file:
+        file.write((text + '\n').encode())
+
+
+def read_json(path: PathLike) -> Any:
+    """Read a file.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If it is not strict JSON; names the file.
+    """
+    return parse_json(Path(path).read_text(encoding='utf-8'), str(path))
 
 
 class _RepeatedKeyError(ValueError):

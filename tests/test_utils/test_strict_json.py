@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from morn_plugin.utils.strict_json import dump_json, parse_json
+from morn_plugin.utils.strict_json import dump_json, parse_json, read_json, write_json
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,17 @@ def test_what_was_written_is_read_back(value):
 def test_what_json_has_no_number_for_is_not_written(value):
     with pytest.raises(ValueError, match='not JSON compliant'):
         dump_json(value)
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / 'new' / 'a.json'
+    write_json(path, {'ä': [1, 2.5]}, indent=1)
+    assert path.read_bytes() == '{\n "ä": [\n  1,\n  2.5\n ]\n}\n'.encode()
+    assert read_json(path) == {'ä': [1, 2.5]}
+    with pytest.raises(ValueError, match='not JSON compliant'):
+        write_json(path, float('nan'))
+    assert read_json(path) == {'ä': [1, 2.5]}
+
+    path.write_text('{')
+    with pytest.raises(ValueError, match=r'a\.json: expected JSON'):
+        read_json(path)

@@ -25,7 +25,7 @@ from ...datasets.converters.tags import convert_own_data
 from ...engine.checkpoint_content import read_model_checkpoint
 from ...engine.weights import load_weights
 from ...utils.files import atomic_write, sha256
-from ...utils.strict_json import dump_json, parse_json
+from ...utils.strict_json import read_json, write_json
 from ..finding import find_checkpoint, read_own_config
 from .choosing import Choice, choose_model
 from .configs import SIDES, make_cnn_config, make_decoder_config, make_image_config
@@ -249,8 +249,7 @@ class _Run:
             image = make_image_config(cnn, both, choice.thr, choice.cnn.thr, plan.backbone)
             image.dump(self.image_config)
             self._write_model(choice, image, checkpoint)
-            with atomic_write(self.choice_file) as file:
-                file.write((dump_json(choice.as_plain(), indent=2) + '\n').encode())
+            write_json(self.choice_file, choice.as_plain(), indent=2)
             print(f'      {choice.describe()}', flush=True)
 
         made = [self.choice_file, self.model, self.image_config]
@@ -261,8 +260,7 @@ class _Run:
             lambda: _are_there(made),
             work,
         )
-        content = parse_json(self.choice_file.read_text(encoding='utf-8'), str(self.choice_file))
-        return Choice.from_plain(content)
+        return Choice.from_plain(read_json(self.choice_file))
 
     def _write_model(self, choice: Choice, image: Config, decoder: str) -> None:
         """Write one file that has weights, classes, thresholds and config."""
@@ -331,7 +329,7 @@ class _Run:
         self.steps.run('report', 'Write the report', {}, lambda: _are_there([self.report]), work)
 
     def _say_result(self, choice: Choice) -> None:
-        figures = parse_json(self.metrics.read_text(encoding='utf-8'), str(self.metrics))
+        figures = read_json(self.metrics)
         alone = _pair(figures, 'cnn/')
         if choice.kept == 'decoder':
             chosen = (

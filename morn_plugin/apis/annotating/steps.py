@@ -14,9 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...utils.files import atomic_write
 from ...utils.layout import PACKAGE, find_root
-from ...utils.strict_json import dump_json, parse_json
+from ...utils.strict_json import dump_json, read_json, write_json
 from .planning import format_time
 
 STATE = 'state.json'
@@ -113,15 +112,14 @@ class Steps:
         if not path.is_file():
             return {}
         try:
-            content = parse_json(path.read_text(encoding='utf-8'), str(path))
+            content = read_json(path)
         except ValueError:
             return {}  # without the file every step is repeated: slow, but correct
         return content if isinstance(content, dict) else {}
 
     def _note(self, name: str, finished: bool) -> None:
         self._state[name] = dict(settings=self._chain, finished=finished)
-        with atomic_write(self.folder / STATE) as file:
-            file.write((dump_json(self._state, indent=2) + '\n').encode())
+        write_json(self.folder / STATE, self._state, indent=2)
 
 
 def _follow(command: Sequence[str], log: Any) -> int:

@@ -1,6 +1,5 @@
 """The whole of a benchmark: plan, CNN, searches, seeds, page. What is done is left alone."""
 
-import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from mmpretrain.registry import MODELS
 from ...apis.finding import read_own_config
 from ...datasets.cached import load_scores
 from ...utils.files import sha256
+from ...utils.strict_json import read_json, write_json
 from ..page import PAGE, write_page
 from ..results import BenchmarkInfo, Group, RunResult, Side, load_result, save_info, save_result
 from .cell import WEIGHTS, Cell, linear_logits, run_cell
@@ -367,11 +367,11 @@ class Bench:
     def _clock(self) -> Iterator[None]:
         """Count the seconds of all attempts."""
         path, start = self.out / CLOCK, time.monotonic()
-        before = json.loads(path.read_text()) if path.is_file() else 0.0
+        before = read_json(path) if path.is_file() else 0.0
         try:
             yield
         finally:
-            path.write_text(json.dumps(before + time.monotonic() - start))
+            write_json(path, before + time.monotonic() - start)
 
     # --- the page ---
 
@@ -395,7 +395,7 @@ class Bench:
             topk=self.topk,
             order=[self.reference, *(method.name for method in self.methods)],
             command=self.options.command,
-            minutes=json.loads(clock.read_text()) / 60 if clock.is_file() else 0.0,
+            minutes=read_json(clock) / 60 if clock.is_file() else 0.0,
         )
 
     def _list_groups(self) -> list[Group]:

@@ -6,7 +6,6 @@ is trained for each seed in its place.
 """
 
 import copy
-import json
 import subprocess
 import sys
 import time
@@ -24,6 +23,7 @@ from ...datasets.cached import ScoreFile, load_scores, save_scores
 from ...datasets.wrapping import innermost
 from ...utils.files import sha256
 from ...utils.layout import find_root
+from ...utils.strict_json import read_json
 from .records import SETTINGS, begin, finish, hash_config, read_record
 from .source import SIDES, Source
 
@@ -159,7 +159,7 @@ def cache_inputs(
 def _find_flags(folder: Path, wanted: set[str]) -> list[str]:
     """Return the flags of the extraction; those of files that hold more than is wanted stay."""
     path = folder / SETTINGS
-    before = set(json.loads(path.read_text()).get('flags', ())) if path.is_file() else set()
+    before = set(read_json(path).get('flags', ())) if path.is_file() else set()
     return sorted(before if before > wanted else wanted)
 
 

@@ -5,7 +5,6 @@ Settings are all that decides the outcome but the code.
 """
 
 import hashlib
-import json
 import platform
 import subprocess
 from collections.abc import Mapping
@@ -15,8 +14,8 @@ from typing import Any
 import torch
 from mmengine.config import Config
 
-from ...utils.files import atomic_write
 from ...utils.layout import find_root
+from ...utils.strict_json import dump_json, parse_json, read_json, write_json
 from ...version import __version__
 
 SETTINGS, RECORD = 'settings.json', 'record.json'
@@ -29,9 +28,9 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
         ValueError: If it was begun with other settings, or with none that are known.
     """
     path = folder / SETTINGS
-    expected = json.loads(json.dumps(settings))
+    expected = parse_json(dump_json(settings), str(path))  # as it is read back
     if path.is_file():
-        _compare(path, json.loads(path.read_text(encoding='utf-8')), expected)
+        _compare(path, read_json(path), expected)
         return not (folder / RECORD).is_file()
 
     if folder.is_dir() and any(folder.iterdir()):
@@ -39,7 +38,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
             f'{folder}: holds files but no {SETTINGS}, so that nobody knows how they were made. '
             'Remove the folder to make it anew.'
         )
-    _write(path, expected)
+    write_json(path, expected, indent=1)
     return True
 
 
@@ -61,7 +60,8 @@ def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) 
 
 def finish(folder: Path, seconds: float, **more: Any) -> None:
     """Write the record of a step, which says that it is done."""
-    _write(folder / RECORD, dict(seconds=round(seconds, 1), **describe_code(), **more))
+    record = dict(seconds=round(seconds, 1), **describe_code(), **more)
+    write_json(folder / RECORD, record, indent=1)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -73,7 +73,7 @@ def read_record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     if not path.is_file():
         raise FileNotFoundError(f'{folder}: expected {RECORD}, but this step is not done.')
-    return json.loads(path.read_text(encoding='utf-8'))
+    return read_json(path)
 
 
 def describe_code() -> dict[str, str]:
@@ -102,8 +102,3 @@ def hash_config(cfg: Config) -> str:
     settings = {key: value for key, value in cfg.to_dict().items() if key != 'benchmark'}
     text = Config(settings).dump().replace(str(find_root()), '')
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _write(path: Path, content: Mapping[str, Any]) -> None:
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1).encode() + b'\n')

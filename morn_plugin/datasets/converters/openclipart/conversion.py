@@ -10,7 +10,7 @@ from tqdm import tqdm
 
 from morn_plugin.datasets.annotations import Annotations, save_annotations
 from morn_plugin.utils.files import atomic_write
-from morn_plugin.utils.strict_json import dump_json
+from morn_plugin.utils.strict_json import write_json
 
 from .collection import Collected, Picture, collect, find_collection, list_pngs, merge_copies
 from .entries import Entry, choose, render_all, split
@@ -126,8 +126,7 @@ def write(
         save_annotations(out / f'{side}.json', annotations)
         report['splits'][side] = count_side(annotations)
 
-    with atomic_write(out / 'report.json') as file:
-        file.write((dump_json(report, indent=1) + '\n').encode())
+    write_json(out / 'report.json', report, indent=1)
     with atomic_write(out / 'README.md') as file:
         file.write(describe(report).encode())
 
