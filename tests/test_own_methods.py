@@ -9,11 +9,12 @@ import pytest
 import torch
 from tools_helpers import ROOT, SLICE, run_in_process
 
-from morn_plugin.benchmark.figures import COLUMNS, Ranking, compute_figures
+from morn_plugin.benchmark.figures import Ranking, compute_figures
 from morn_plugin.benchmark.results import load_result
 from morn_plugin.benchmark.runner.cell import Cell, run_cell
 from morn_plugin.benchmark.runner.methods import Method
 from morn_plugin.benchmark.runner.records import finish
+from morn_plugin.evaluation.columns import ALL_COLUMNS
 
 pytestmark = pytest.mark.slow  # trains, tests and exports
 
@@ -177,7 +178,7 @@ def check_cell_of_benchmark(name, config, cached, folder, expected):
     run_cell(Cell(method, seed=0, settings={}, folder=folder, inputs=cached))
     result = load_result(folder)
     decided = compute_figures(result.test.labels, result.test.targets, Ranking.of(result.test))
-    figures = dict(zip(COLUMNS, decided, strict=True))
+    figures = dict(zip(ALL_COLUMNS, decided, strict=True))
     assert figures['F1_I'] == pytest.approx(expected['per-image/f1-score'], abs=1e-3)
     assert figures['F1_L'] == pytest.approx(expected['per-label/f1-score'], abs=1e-3)
 

@@ -9,12 +9,8 @@ import numpy as np
 
 from ..deploy.labels import Thresholds, mark_labels
 from ..evaluation.calibration import choose_scope, choose_thresholds
-from ..evaluation.functional import (
-    PAPER_COLUMNS,
-    count_sets,
-    overall_precision_recall_f1,
-    paper_figures,
-)
+from ..evaluation.columns import PAPER_COLUMNS
+from ..evaluation.functional import count_sets, overall_precision_recall_f1, paper_figures
 from ..evaluation.platt import fit_score_map
 from .collecting import PredictionSet
 

@@ -12,7 +12,8 @@ from ..datasets.near_duplicates import fingerprint, near_duplicates
 from ..deploy.labels import Thr
 from ..engine.hooks.paper_table_hook import method_title
 from ..evaluation.analysis import LabelFigures, confused_labels, image_f1, label_figures
-from ..evaluation.functional import PAPER_COLUMNS, paper_figures, top_one
+from ..evaluation.columns import PAPER_COLUMNS
+from ..evaluation.functional import paper_figures, top_one
 from ..utils.strict_json import parse_json
 from ..visualization.cards import LEGEND, make_card
 from ..visualization.panels import Prediction, shrink

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
+from ..evaluation.columns import ALL_COLUMNS
 from ..utils.files import atomic_path
 from ..utils.strict_json import dump_json, parse_json
-from .figures import CALIBRATED, COLUMNS, NATIVE, Row
+from .figures import CALIBRATED, NATIVE, Row
 from .statistics import Comparison, SeedTest
 from .tables import HABITS
 
@@ -32,7 +33,7 @@ def write_results(path: str | Path, rows: Mapping[str, Row]) -> None:
     habits = list(HABITS)
     with atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
-        writer.writerow([*RESULT_COLUMNS, *COLUMNS, *habits])
+        writer.writerow([*RESULT_COLUMNS, *ALL_COLUMNS, *habits])
         for row in rows.values():
             start = [
                 row.group,
@@ -60,7 +61,7 @@ def read_results(path: str | Path) -> dict[str, Row]:
     """
     with open(path, encoding='utf-8', newline='') as file:
         reader = csv.DictReader(file)
-        expected = {*RESULT_COLUMNS, *COLUMNS, *HABITS}
+        expected = {*RESULT_COLUMNS, *ALL_COLUMNS, *HABITS}
         missing = sorted(expected - set(reader.fieldnames or ()))
         if missing:
             raise ValueError(
@@ -86,7 +87,7 @@ def read_results(path: str | Path) -> dict[str, Row]:
             has_probability=first['has_probability'] == 'True',
             seeds=tuple(int(line['seed']) for line in native),
             figures={
-                decision: np.array([[float(line[key]) for key in COLUMNS] for line in part])
+                decision: np.array([[float(line[key]) for key in ALL_COLUMNS] for line in part])
                 for decision, part in by_decision.items()
             },
             thresholds=np.array(

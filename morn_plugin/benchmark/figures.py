@@ -12,6 +12,7 @@ import numpy as np
 
 from ..deploy.labels import mark_labels
 from ..evaluation.calibration import global_threshold
+from ..evaluation.columns import ALL_COLUMNS
 from ..evaluation.functional import (
     count_sets,
     mean_average_precision,
@@ -22,20 +23,6 @@ from ..evaluation.functional import (
 from ..evaluation.platt import fit_score_map
 from .results import BenchmarkInfo, RunResult, Side
 
-COLUMNS = (
-    'P_L',
-    'R_L',
-    'F1_L',
-    'P_I',
-    'R_I',
-    'F1_I',
-    'OP',
-    'OR',
-    'OF1',
-    'mAP',
-    'N+',
-    'top-1',
-)
 NATIVE, HALF, CALIBRATED, EXACT = 'native', '0.5', 'calibrated', 'exactly k'
 DECISIONS = (NATIVE, HALF, CALIBRATED, EXACT)
 CALIBRATED_FOR = 'per-image-f1'
@@ -117,7 +104,7 @@ def compute_figures(labels: np.ndarray, targets: np.ndarray, ranking: Ranking) -
         ranking: Of the same images.
 
     Returns:
-        (columns,), as ``COLUMNS``.
+        (columns,), as ``ALL_COLUMNS``.
     """
     per_label = count_sets(labels, targets, axis=0)
     per_image = count_sets(labels, targets, axis=1)
@@ -171,7 +158,7 @@ class Row:
         Raises:
             KeyError: If the method lacks this decision.
         """
-        return self.figures[decision][:, COLUMNS.index(name)]
+        return self.figures[decision][:, ALL_COLUMNS.index(name)]
 
 
 def group_by_method(

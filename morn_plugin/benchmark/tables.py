@@ -1,16 +1,16 @@
 """Tables in Markdown."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from ..evaluation.columns import ALL_COLUMNS, OTHER_NAMES
+from ..utils.markdown import markdown_table, table_row
 from .claims import format_p
-from .figures import CALIBRATED, COLUMNS, EXACT, HALF, NATIVE, Row
+from .figures import CALIBRATED, EXACT, HALF, NATIVE, Row
 from .statistics import COMPARED, Comparison
 
-#: What other papers call a column, where it is the same.
-OTHER_NAMES = {'P_L': 'CP', 'R_L': 'CR', 'F1_L': 'CF1'}
 HABITS = {
     'empty': 'without a label, %',
     'labels': 'labels an image',
@@ -18,12 +18,6 @@ HABITS = {
     'repeats': 'steps that repeat, %',
 }
 MISSING = '-'
-
-
-def markdown(header: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
-    """Lay out a table; the first column is text."""
-    rows = ['| ' + ' | '.join(header) + ' |', '|---|' + '--:|' * (len(header) - 1)]
-    return '\n'.join([*rows, *('| ' + ' | '.join(line) + ' |' for line in lines)])
 
 
 def mean_sd(values: np.ndarray, digits: int = 2) -> str:
@@ -43,7 +37,8 @@ def mean_sd(values: np.ndarray, digits: int = 2) -> str:
 def figures_table(rows: Mapping[str, Row], decision: str) -> str:
     """Lay out the columns of every method that has a decision."""
     header = ['', 'sees', *(['threshold'] if decision == CALIBRATED else [])]
-    header += [f'{name} = {OTHER_NAMES[name]}' if name in OTHER_NAMES else name for name in COLUMNS]
+    header += map(_title_of_column, ALL_COLUMNS)
+
     lines = []
     for row in rows.values():
         if decision not in row.figures:
@@ -51,10 +46,14 @@ def figures_table(rows: Mapping[str, Row], decision: str) -> str:
         line = [title_of(row, decision), row.tier]
         if decision == CALIBRATED:
             line.append(mean_sd(row.thresholds))
-        digits = [1 if name == 'N+' else 2 for name in COLUMNS]
+        digits = [1 if name == 'N+' else 2 for name in ALL_COLUMNS]
         line += map(mean_sd, row.figures[decision].T, digits)
         lines.append(line)
-    return markdown(header, lines)
+    return markdown_table(header, lines)
+
+
+def _title_of_column(name: str) -> str:
+    return f'{name} = {OTHER_NAMES[name]}' if name in OTHER_NAMES else name
 
 
 def title_of(row: Row, decision: str = NATIVE) -> str:
@@ -84,7 +83,7 @@ def differences_table(
         [rows[name].title, *(_difference_cell(found[name, column]) for column in columns)]
         for name in methods
     ]
-    return markdown(['', *columns], lines)
+    return markdown_table(['', *columns], lines)
 
 
 def _difference_cell(item: Comparison) -> str:
@@ -109,8 +108,8 @@ def exact_table(rows: Mapping[str, Row], topk: int, bound: Mapping[str, float]) 
         topk: k.
         bound: Column to its bound, see :func:`morn_plugin.evaluation.functional.topk_bound`.
     """
-    limits = [f'{bound[name]:.2f}' if name in bound else '' for name in COLUMNS]
-    last = f'| the most that {topk} labels allow |  | ' + ' | '.join(limits) + ' |'
+    limits = [f'{bound[name]:.2f}' if name in bound else '' for name in ALL_COLUMNS]
+    last = table_row([f'the most that {topk} labels allow', '', *limits])
     return f'{figures_table(rows, EXACT)}\n{last}'
 
 
@@ -132,7 +131,7 @@ def search_table(rows: Mapping[str, Row], trials: Mapping[str, Sequence[Mapping[
             cells.append(f'**{text}**' if trial['F1_I'] == best else text)
         if cells:
             lines.append([row.title, '; '.join(cells)])
-    return markdown(['', 'settings: F1_I on validation'], lines)
+    return markdown_table(['', 'settings: F1_I on validation'], lines)
 
 
 def describe_settings(settings: Mapping[str, object]) -> str:
@@ -158,7 +157,7 @@ def habits_table(rows: Mapping[str, Row]) -> str:
         ]
         for row in rows.values()
     ]
-    return markdown(['', *HABITS.values(), 'minutes a run'], lines)
+    return markdown_table(['', *HABITS.values(), 'minutes a run'], lines)
 
 
 def _mean(values: np.ndarray) -> str:

@@ -2,11 +2,9 @@
 
 import logging
 import os.path as osp
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from mmengine.dist import all_gather_object, get_rank, get_world_size
 from mmengine.logging import print_log
 from mmpretrain.datasets import MultiLabelDataset
 from mmpretrain.registry import DATASETS
@@ -14,6 +12,7 @@ from mmpretrain.registry import DATASETS
 from ..utils.checks import check_choice
 from ..utils.text import escape_surrogates
 from .annotations import load_annotations
+from .corrupt_images import find_corrupt_images
 from .transforms.loading import ImageError, LoadCheckedImage
 
 
@@ -70,8 +69,11 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
         data_list = super().filter_data()
         if self.corrupt_images == 'error':
             return data_list
-        problems = self._find_corrupt([item['img_path'] for item in data_list])
+
+        paths = [item['img_path'] for item in data_list]
+        problems = find_corrupt_images(paths, self._loading_step())
         self.skipped = list(problems.values())
+
         if len(problems) == len(data_list):
             raise ImageError(
                 f'{self.ann_file}: none of its {len(data_list)} images can be read. The first: '
@@ -87,30 +89,12 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
             )
         return [item for item in data_list if item['img_path'] not in problems]
 
-    def _find_corrupt(self, paths: list[str]) -> dict[str, str]:
-        """Read all images as the pipeline would.
-
-        The work is divided among the processes, and among threads in each.
-        """
+    def _loading_step(self) -> LoadCheckedImage:
+        """Return the first step of the pipeline, which must be the one that reads an image."""
         load = self.pipeline.transforms[0] if self.pipeline.transforms else None
         if not isinstance(load, LoadCheckedImage):
             raise ValueError(
                 f"{self.ann_file}: corrupt_images='skip' needs a pipeline that begins with "
                 f'LoadCheckedImage, but got {load!r}.'
             )
-
-        def find_problem(path: str) -> str | None:
-            try:
-                load(dict(img_path=path))
-            except (ImageError, OSError) as error:
-                return str(error)
-            return None
-
-        mine = paths[get_rank() :: get_world_size()]
-        with ThreadPoolExecutor(max_workers=4) as pool:
-            found = [
-                (path, problem)
-                for path, problem in zip(mine, pool.map(find_problem, mine), strict=True)
-                if problem
-            ]
-        return dict(sorted(pair for part in all_gather_object(found) for pair in part))
+        return load

@@ -17,8 +17,6 @@ import numpy as np
 
 from ..utils.checks import check_choice
 
-#: The columns of the paper's Table 1, as :func:`paper_figures` returns them.
-PAPER_COLUMNS = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I')
 UNDEFINED = ('zero', 'one', 'skip')
 F1_FORMS = ('of-means', 'mean')
 TIES = ('together', 'apart')
@@ -187,14 +185,14 @@ def overall_precision_recall_f1(
 
 
 def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
-    """Compute the figures of ``PAPER_COLUMNS`` of label sets, by the authors' conventions.
+    """Compute the figures of the paper's Table 1 from label sets, by the authors' conventions.
 
     Args:
         predicted: Boolean (N, C).
         target: (N, C); positive true, 0 false, negative ignored.
 
     Returns:
-        Percent.
+        Percent, in the order of :data:`morn_plugin.evaluation.columns.PAPER_COLUMNS`.
 
     Examples:
         >>> paper_figures(np.array([[True, False]]), np.array([[1, 1]]))[:3]

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .functional import PAPER_COLUMNS, count_sets
+from .columns import OVERALL_COLUMNS, PER_IMAGE_COLUMNS, PER_LABEL_COLUMNS
+from .functional import count_sets
 
 Statistic = Callable[[np.ndarray], np.ndarray]
 
@@ -85,9 +86,9 @@ class LabelSets:
             ),
         }
         names = {
-            'L': PAPER_COLUMNS[:3],
-            'I': PAPER_COLUMNS[3:],
-            'O': ('OP', 'OR', 'OF1'),
+            'L': PER_LABEL_COLUMNS,
+            'I': PER_IMAGE_COLUMNS,
+            'O': OVERALL_COLUMNS,
         }
         found: dict[str, np.ndarray] = {}
         for kind, (precision, recall) in pairs.items():

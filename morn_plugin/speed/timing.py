@@ -7,6 +7,8 @@ import numpy as np
 import torch
 from torch.utils.benchmark import Timer
 
+from ..utils.markdown import markdown_table
+
 
 class Table(NamedTuple):
     """A table of a report: its title, its head, and rows of text."""
@@ -17,13 +19,7 @@ class Table(NamedTuple):
 
     def to_markdown(self) -> str:
         """Lay it out; all columns but the first are numbers."""
-        rule = '|---|' + '--:|' * (len(self.head) - 1)
-        lines = [f'### {self.title}', '', _line(self.head), rule]
-        return '\n'.join([*lines, *map(_line, self.rows), ''])
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f'| {" | ".join(cells)} |'
+        return f'### {self.title}\n\n{markdown_table(self.head, self.rows)}\n'
 
 
 def time_in_turn(

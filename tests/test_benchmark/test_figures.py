@@ -8,7 +8,6 @@ from sklearn.metrics import average_precision_score, f1_score
 
 from morn_plugin.benchmark.figures import (
     CALIBRATED,
-    COLUMNS,
     DECISIONS,
     EXACT,
     HALF,
@@ -33,6 +32,7 @@ from morn_plugin.evaluation import (
     TopOneAccuracy,
 )
 from morn_plugin.evaluation.calibration import global_threshold
+from morn_plugin.evaluation.columns import ALL_COLUMNS
 
 
 @pytest.fixture(scope='module')
@@ -76,7 +76,7 @@ def test_columns_are_those_of_the_metrics(results):
         'N+': 'per-label/n-plus',
         'top-1': 'one-step/top-1',
     }
-    expected = [figures[keys[name]] for name in COLUMNS]
+    expected = [figures[keys[name]] for name in ALL_COLUMNS]
     assert compute_figures(side.labels, side.targets, Ranking.of(side)) == pytest.approx(expected)
 
 
@@ -193,7 +193,9 @@ def test_habits_by_hand():
 def test_a_label_that_is_right_once_counts_for_n_plus():
     targets = np.array([[1, 0], [1, 1], [0, 1]], dtype=np.int8)
     labels = np.array([[True, False], [False, False], [False, False]])
-    figures = dict(zip(COLUMNS, compute_figures(labels, targets, Ranking(0.0, 0.0)), strict=True))
+    figures = dict(
+        zip(ALL_COLUMNS, compute_figures(labels, targets, Ranking(0.0, 0.0)), strict=True)
+    )
     assert figures['N+'] == 1
 
 

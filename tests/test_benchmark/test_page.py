@@ -27,10 +27,10 @@ from morn_plugin.benchmark.tables import (
     differences_table,
     exact_table,
     figures_table,
-    markdown,
     search_table,
     title_of,
 )
+from morn_plugin.utils.markdown import markdown_table
 
 pytestmark = pytest.mark.slow  # makes whole pages
 
@@ -237,7 +237,7 @@ def test_the_best_trial_is_bold(written):
 
 
 def test_markdown_by_hand():
-    assert markdown(['', 'a'], [['x', '1']]) == '|  | a |\n|---|--:|\n| x | 1 |'
+    assert markdown_table(['', 'a'], [['x', '1']]) == '|  | a |\n|---|--:|\n| x | 1 |'
 
 
 def test_sections_are_replaced_between_their_markers():

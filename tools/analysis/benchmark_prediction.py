@@ -40,6 +40,7 @@ def main() -> None:
     from morn_plugin.deploy.onnx_model import OnnxModel
     from morn_plugin.speed.machine import start_measuring
     from morn_plugin.speed.prediction import compare_prediction, time_start
+    from morn_plugin.utils.markdown import markdown_table
 
     start_measuring(args.busy, args.threads, f' Medians of {args.rounds} rounds.')
     try:
@@ -52,17 +53,20 @@ def main() -> None:
         sys.exit(str(error))
 
     timings = compare_prediction(inferencer, exported, paths, args.batch_size, args.rounds)
-    print(f'| {len(paths)} images | images/s | time / exported |\n|---|--:|--:|')
+    rows = []
     for timing in timings:
         other = timings[1] if timing.name.startswith('from files') else timings[-1]
         rate = len(paths) / timing.median
-        print(f'| {timing.name} | {rate:.1f} | {timing.ratio(other):.2f} |')
+        rows.append([timing.name, f'{rate:.1f}', f'{timing.ratio(other):.2f}'])
+    print(markdown_table([f'{len(paths)} images', 'images/s', 'time / exported'], rows), flush=True)
 
     tool = Path(__file__).resolve().parents[1] / 'predict.py'
-    print('\n| from the shell to the first image | seconds |\n|---|--:|')
+    rows = []
     for model in (args.model, args.exported):
         seconds = time_start(tool, [model, paths[0]], args.rounds)
-        print(f'| {Path(model).name} | {statistics.median(seconds):.2f} |', flush=True)
+        rows.append([Path(model).name, f'{statistics.median(seconds):.2f}'])
+    print()
+    print(markdown_table(['from the shell to the first image', 'seconds'], rows))
 
 
 if __name__ == '__main__':

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from morn_plugin.utils.checks import at_least
+from morn_plugin.utils.markdown import markdown_table
 
 ROOT = Path(__file__).resolve().parents[2]
 CODE = 'from commit_timing import main; main()'
@@ -82,15 +83,22 @@ def measure(checkout: Path, threads: int) -> dict[str, float]:
 
 def print_ratios(here: list[dict[str, float]], there: list[dict[str, float]], commit: str) -> None:
     """Print the medians, and the median of the rounds' ratios, as a Markdown table."""
-    print(f'| | {commit}, ms | this checkout, ms | ratio (range over rounds) |\n|---|--:|--:|--:|')
+    rows = []
     for name, title in TITLES.items():
         mine = [round_[name] for round_ in here]
         other = [round_[name] for round_ in there]
         ratios = [a / b for a, b in zip(mine, other, strict=True)]
-        print(
-            f'| {title} | {statistics.median(other):.2f} | {statistics.median(mine):.2f} | '
-            f'{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) |'
+        spread = f'{min(ratios):.2f} to {max(ratios):.2f}'
+        rows.append(
+            [
+                title,
+                f'{statistics.median(other):.2f}',
+                f'{statistics.median(mine):.2f}',
+                f'{statistics.median(ratios):.2f} ({spread})',
+            ]
         )
+    header = ['', f'{commit}, ms', 'this checkout, ms', 'ratio (range over rounds)']
+    print(markdown_table(header, rows))
 
 
 def main() -> None:

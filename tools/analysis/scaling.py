@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.apis import read_config
+from morn_plugin.utils.markdown import markdown_table
 
 CONFIG = Path(__file__).parents[2] / 'configs/morn/morn_resnet101_1xb32-50e_coco-448px.py'
 FLOAT = 4  # bytes
@@ -106,11 +107,7 @@ def all_reduce_bytes(parameters: int, gpus: int) -> float:
 
 
 def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
-    print(f'\n{title}\n')
-    print('| ' + ' | '.join(columns) + ' |')
-    print('|---' + '|--:' * (len(columns) - 1) + '|')
-    for row in rows:
-        print('| ' + ' | '.join(row) + ' |')
+    print(f'\n{title}\n\n{markdown_table(columns, rows)}')
 
 
 def epoch_row(

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 from morn_plugin.datasets.annotations import AnnotationError, compare_classes
 
 from .base import Converter, Image, Parsed, Published, Split
-from .paths import relative_path
+from .path_separators import relative_path
 from .reading import (
     check_row_count,
     only_file,

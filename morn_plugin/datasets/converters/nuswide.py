@@ -8,7 +8,7 @@ import numpy as np
 from morn_plugin.datasets.annotations import AnnotationError
 
 from .base import Converter, Image, Parsed, Published, Split
-from .paths import relative_path
+from .path_separators import relative_path
 from .reading import (
     check_row_count,
     only_file,

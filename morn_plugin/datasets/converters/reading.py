@@ -7,7 +7,7 @@ from typing import Any
 from morn_plugin.datasets.annotations import AnnotationError
 from morn_plugin.utils.strict_json import parse_json
 
-from .paths import relative_path
+from .path_separators import relative_path
 
 
 def read_text(path: Path) -> str:

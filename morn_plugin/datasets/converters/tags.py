@@ -18,7 +18,7 @@ from morn_plugin.utils.safe_csv import safe_cell
 from .base import Converter, Image, Parsed, Split
 from .cli import convert, parse_args
 from .images import find_images
-from .paths import relative_path
+from .path_separators import relative_path
 from .reading import several
 from .sides import TEST_FRACTION, VAL_FRACTION, Copies, Plan, choose_sides
 from .tables.guessing import Given

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from morn_plugin.datasets.annotations import AnnotationError
 
 from .base import Converter, Image, Parsed, Published, Split
-from .paths import relative_path
+from .path_separators import relative_path
 from .reading import read_classes, read_lines, read_text
 
 DESCRIPTION = """PASCAL VOC, or other data in its format, to MultiLabelDataset JSON.

@@ -10,27 +10,21 @@ from mmpretrain.registry import HOOKS
 from rich.console import Console
 from rich.table import Table
 
+from ...evaluation.columns import (
+    METRIC_KEYS,
+    OTHER_NAMES,
+    OVERALL_COLUMNS,
+    PAPER_COLUMNS,
+    PER_LABEL_COLUMNS,
+)
 from ..kept_thresholds import CNN
 
-COLUMNS = {
-    'P_L': 'per-label/precision',
-    'R_L': 'per-label/recall',
-    'F1_L': 'per-label/f1-score',
-    'P_I': 'per-image/precision',
-    'R_I': 'per-image/recall',
-    'F1_I': 'per-image/f1-score',
-    'top-1': 'one-step/top-1',
-}
-# Columns of other papers. By our conventions CP, CR and CF1 equal P_L, R_L and F1_L.
+COLUMNS = {name: METRIC_KEYS[name] for name in (*PAPER_COLUMNS, 'top-1')}
+#: What other papers report, under their names.
 FIELD_COLUMNS = {
-    'mAP': 'multi-label/mAP',
-    'CP': 'per-label/precision',
-    'CR': 'per-label/recall',
-    'CF1': 'per-label/f1-score',
-    'OP': 'overall/precision',
-    'OR': 'overall/recall',
-    'OF1': 'overall/f1-score',
-    'N+': 'per-label/n-plus',
+    'mAP': METRIC_KEYS['mAP'],
+    **{OTHER_NAMES[name]: METRIC_KEYS[name] for name in PER_LABEL_COLUMNS},
+    **{name: METRIC_KEYS[name] for name in (*OVERALL_COLUMNS, 'N+')},
 }
 LEGEND = (
     'P, R, F1: means over labels (_L, or C), means over images (_I), all decisions together (O); '

@@ -3,6 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
+from morn_plugin.utils.markdown import markdown_table
+
 SIDES = ('train', 'test', 'train_fit', 'val')
 
 
@@ -35,10 +37,11 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
         '`train_fit.json` and `val.json` share out `train.json`.'
     )
     yield ''
-    yield '| Split | Pictures | Labels a picture |'
-    yield '|---|--:|--:|'
-    for side, part in splits.items():
-        yield f'| {side} | {part["pictures"]} | {part["labels_per_picture"]:.2f} |'
+    rows = [
+        [side, str(part['pictures']), f'{part["labels_per_picture"]:.2f}']
+        for side, part in splits.items()
+    ]
+    yield markdown_table(['Split', 'Pictures', 'Labels a picture'], rows)
 
 
 def _pictures(report: dict[str, Any]) -> Iterator[str]:
@@ -94,11 +97,11 @@ def _keywords(report: dict[str, Any]) -> Iterator[str]:
     yield f'- Dropped for naming no content: {_listed(report["stop_keywords"])}.'
     yield f'- Spelling twins merged: {_listed(report["aliases"])}.'
     yield ''
-    yield '| Label | Train | Test | Train fit | Val |'
-    yield '|---|--:|--:|--:|--:|'
-    for label in splits['train']['label_counts']:
-        counts = [str(splits[side]['label_counts'][label]) for side in SIDES]
-        yield f'| {label} | {" | ".join(counts)} |'
+    rows = [
+        [label, *(str(splits[side]['label_counts'][label]) for side in SIDES)]
+        for label in splits['train']['label_counts']
+    ]
+    yield markdown_table(['Label', 'Train', 'Test', 'Train fit', 'Val'], rows)
 
 
 def _listed(counts: dict[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""Paths as lists and tables write them: with slashes or backslashes, below a folder."""
+"""Reads the paths of lists and tables; their separators are slashes or backslashes (NUS-WIDE)."""
 
 from pathlib import PureWindowsPath
 
@@ -20,7 +20,7 @@ def relative_path(text: str, where: str) -> str:
         >>> relative_path('actor\\0001.jpg', 'list.txt:1')
         'actor/0001.jpg'
     """
-    path = PureWindowsPath(text)  # it takes both kinds of slashes
+    path = PureWindowsPath(text)  # accepts both separators
     if path.drive or path.root or '..' in path.parts or not path.parts or '\0' in text:
         raise AnnotationError(
             f'{where}: expected a path below the image folder, without `..`, but got {text!r}.'

@@ -9,7 +9,7 @@ import pytest
 from morn_plugin.datasets.annotations import load_annotations
 from morn_plugin.datasets.converters import Converter, Image, Parsed, Published, Split
 from morn_plugin.datasets.converters.images import find_images
-from morn_plugin.datasets.converters.paths import relative_path
+from morn_plugin.datasets.converters.path_separators import relative_path
 from morn_plugin.datasets.converters.reading import read_lines
 from morn_plugin.datasets.converters.report import check_split, rows_of
 

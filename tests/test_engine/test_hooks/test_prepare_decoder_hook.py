@@ -16,7 +16,7 @@ from morn_plugin.datasets.annotations import Annotations, load_annotations, trai
 from morn_plugin.datasets.cached.file import ScoreFile, save_scores
 from morn_plugin.models import LabelSequenceLSTM
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLICE = ROOT / 'tests/data/openclipart_mini'
 CONFIG = ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'
 CLASSES = ['sky', 'sea', 'dog', 'cat', 'ant']
