@@ -6,6 +6,7 @@ The same holds for decision rules in ``decisions``.
 
 from mmpretrain.registry import MODELS
 
+from .backbones import TIMMStages
 from .classifiers import FourViewClassifier, MultiLabelClassifier, ScoreClassifier
 from .decisions import find_decisions
 from .heads import DecisionHead, LabelDecoderHead, MultiOrderLSTMHead
@@ -36,6 +37,7 @@ __all__ = [
     'MultiOrderLSTM',
     'MultiOrderLSTMHead',
     'ScoreClassifier',
+    'TIMMStages',
     'TokenPooling',
     'decoder_from_release',
     'masked_stepwise_bce',

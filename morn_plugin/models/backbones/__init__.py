@@ -1,0 +1,5 @@
+"""Backbones that MMPretrain does not have."""
+
+from .timm_stages import TIMMStages
+
+__all__ = ['TIMMStages']
