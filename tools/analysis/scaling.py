@@ -179,10 +179,10 @@ def print_estimate(args: argparse.Namespace) -> None:
     cnn = count_cnn(cfg, args.size)
     steps, hidden = cfg.model.head.num_steps, cfg.model.head.hidden_dims
     print(
-        f'Backbone at {args.size} px, an image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
+        f'Backbone at {args.size} px, per image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
         f'{cnn.cnn_kept_bytes / 1e6:.0f} MB kept for the backward pass (float32); '
         f'{cnn.cnn_parameters / 1e6:.1f} M parameters. Assumed: {args.tflops:g} TFLOP/s sustained '
-        f'a GPU, {args.inside:g} GB/s between GPUs of a machine, {args.between:g} GB/s a GPU '
+        f'per GPU, {args.inside:g} GB/s between GPUs of a machine, {args.between:g} GB/s per GPU '
         f'between machines of {args.per_node}.'
     )
 
@@ -232,7 +232,7 @@ def print_estimate(args: argparse.Namespace) -> None:
         )
     print_table(
         f'One epoch of {args.images:,} images, {cfg.model.head.num_classes} labels, {args.batch} '
-        'images a GPU',
+        'images per GPU',
         [
             'stage',
             'GPUs',
@@ -240,11 +240,11 @@ def print_estimate(args: argparse.Namespace) -> None:
             'steps',
             'TFLOP in all',
             'seconds of compute',
-            'GB a GPU',
-            'MB sent a GPU and step',
-            'GB sent a GPU and epoch',
+            'GB per GPU',
+            'MB sent per GPU and step',
+            'GB sent per GPU and epoch',
             'transfer, % of compute',
-            'images a second to decode',
+            'images per second to decode',
         ],
         rows,
     )
@@ -287,8 +287,8 @@ def print_estimate(args: argparse.Namespace) -> None:
             'labels',
             'M parameters, classifier',
             'M parameters, decoder',
-            'GFLOP forward an image, classifier',
-            'GFLOP forward an image, decoder',
+            'GFLOP forward per image, classifier',
+            'GFLOP forward per image, decoder',
             "decoder's share of a step, %",
             'GB of weights, gradients, optimiser',
             f'MB of step logits at {args.batch}',
