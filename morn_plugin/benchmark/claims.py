@@ -64,15 +64,18 @@ def summarise(
         info: What all runs share; the first group is the comparison of methods.
         facts: What the data allow.
         rows: The figures of the methods.
-        comparisons: With the reference of the first group, for all decisions.
+        comparisons: With the references of all groups, for all decisions.
     """
     group = info.groups[0]
     members = {name: row for name, row in rows.items() if row.group == group.name}
-    own = [item for item in comparisons if item.method in members]
+    own = [
+        item for item in comparisons if item.method in members and item.reference == group.reference
+    ]
     lines = [
         _say_what_was_compared(info, facts, members),
         *_say_which_is_best(members),
         *_say_who_is_where(own, rows, group.reference),
+        *_say_what_stands_beside_controls(info, rows, comparisons),
         _say_what_calibration_brings(members),
         _say_what_k_labels_allow(info, facts, members),
         _say_what_it_costs(info, members),
@@ -134,6 +137,30 @@ def _say_who_is_where(
             f'**Against {rows[reference].title}** in {column}, {_name_decision(decision)}: '
             f'{"; ".join(parts)}.'
         )
+    return lines
+
+
+def _say_what_stands_beside_controls(
+    info: BenchmarkInfo, rows: Mapping[str, Row], comparisons: Sequence[Comparison]
+) -> list[str]:
+    """Say how methods of several views of an image stand to their control of as many."""
+    lines = []
+    for group in info.groups[1:]:
+        control = rows.get(group.reference)
+        if control is None or control.views == 1:
+            continue
+        parts = [
+            f'{rows[item.method].title} {VERDICTS[item.verdict]}, {describe_difference(item)}'
+            for item in comparisons
+            if (item.reference, item.decision, item.column) == (group.reference, CALIBRATED, 'F1_I')
+            and rows[item.method].views == control.views
+        ]
+        if parts:
+            lines.append(
+                f'**Of {control.views} views an image**, which no other row of the methods has, '
+                f'against {control.title} in F1_I, {_name_decision(CALIBRATED)}: '
+                f'{"; ".join(parts)}.'
+            )
     return lines
 
 

@@ -138,7 +138,7 @@ def compose(
     """
     first, *others = info.groups
     methods = select_group(rows, first)
-    summary = summarise(info, facts, rows, _of_group(comparisons, methods, first))
+    summary = summarise(info, facts, rows, comparisons)
     sections = {'summary': '\n'.join(f'{place}. {line}' for place, line in enumerate(summary, 1))}
     sections['methods'] = _describe_group(first, methods, comparisons)
     sections['exact'] = exact_table(methods, info.topk, facts.bound)
@@ -166,7 +166,7 @@ def _describe_group(
 ) -> str:
     """Lay out figures and differences of a group, a part a decision."""
     own = _of_group(comparisons, members, group)
-    parts = []
+    parts = [group.note] if group.note else []
     for decision in TESTED:
         found = [item for item in own if item.decision == decision]
         if not any(decision in row.figures for row in members.values()):

@@ -121,12 +121,14 @@ class Group:
         title: Its heading.
         reference: The method that the others are compared with, by its name.
         members: Methods of other groups that are in this table as well.
+        note: What a reader has to know before the figures.
     """
 
     name: str
     title: str
     reference: str
     members: list[str] = field(default_factory=list)
+    note: str = ''
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
@@ -18,22 +19,24 @@ from ...utils.files import sha256
 from ...utils.strict_json import read_json, write_json
 from ..page import PAGE, write_page
 from ..results import BenchmarkInfo, Group, RunResult, Side, load_result, save_info, save_result
-from .cell import WEIGHTS, Cell, linear_logits, run_cell
+from .cell import WEIGHTS, Cell, Run, linear_logits, run_cell
 from .cnn import (
     FINETUNED,
     FROZEN,
     GIVEN,
     Cnn,
+    Training,
     cache_inputs,
     choose_rate,
     complete_config,
     make_frozen,
+    prepare_seed,
     replace_scores,
-    train_cnn,
 )
+from .joint import JointRun, name_table, run_joint
 from .methods import LEARNING_RATE, LINEAR, MAX_OWN, Method, find_methods
 from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_plan
-from .probing import SeenImage, probe_cnn, probe_method
+from .probing import SeenImage, estimate_training, probe_cnn, probe_method
 from .records import RECORD, describe_code, read_record
 from .search import Search, describe_settings, is_done, name_settings, shorten_keys
 from .source import SIDES, Source
@@ -43,8 +46,6 @@ CNN = 'cnn'
 #: What sequences of labels are compared with as well.
 MULTI_ORDER = 'morn'
 CNN_RATES = (2e-3, 4e-3, 8e-3)
-#: A training step of a network costs about three times its forward pass.
-TRAINING = 3
 CLOCK = 'seconds.json'
 
 
@@ -92,7 +93,44 @@ class Bench:
         self.cnn_config: Config = complete_config(options.cnn, source)
         self.is_frozen = options.cnn.kind == FROZEN
         self.reference = LINEAR if self.is_frozen else CNN
-        self.methods = self._with_linear(methods)
+        #: What the plan says of methods that are not run.
+        self.notes: list[str] = []
+        methods = self._without_what_trains(self._with_controls(methods))
+        self.methods = self._with_linear([self._at_rates_of_the_cnn(item) for item in methods])
+
+    def _with_controls(self, methods: Sequence[Method]) -> list[Method]:
+        """Add the methods that others of several views stand beside.
+
+        Raises:
+            ValueError: If there is no such method.
+        """
+        known = {method.name: method for method in (*find_methods(), *methods)}
+        found = {method.name: method for method in methods}
+        for method in methods:
+            if method.control and method.control not in known:
+                raise ValueError(
+                    f'{method.config}: expected `benchmark.control` to be a method, but got '
+                    f'{method.control!r}.'
+                )
+            if method.control:
+                found.setdefault(method.control, known[method.control])
+        return list(found.values())
+
+    def _without_what_trains(self, methods: Sequence[Method]) -> list[Method]:
+        """Leave out what trains the CNN where that stays frozen."""
+        if not self.is_frozen:
+            return list(methods)
+        joint = [method.name for method in methods if method.is_joint]
+        if joint:
+            self.notes.append(f'Left out: {", ".join(joint)} train the CNN, which stays frozen.')
+        return [method for method in methods if not method.is_joint]
+
+    def _at_rates_of_the_cnn(self, method: Method) -> Method:
+        """Search a method that trains the CNN as the CNN, unless its config says otherwise."""
+        own = method.search.get(LEARNING_RATE, CNN_RATES)
+        if not method.is_joint or own != CNN_RATES:
+            return method
+        return replace(method, search={**method.search, LEARNING_RATE: self.cnn_rates})
 
     def _with_linear(self, methods: Sequence[Method]) -> tuple[Method, ...]:
         """Put the linear classifier first, which takes the CNN's place where that is frozen."""
@@ -107,27 +145,41 @@ class Bench:
         """What cached files hold beside scores, for all methods."""
         found = {'features'}
         for method in self.methods:
-            found |= set(self._inputs_of(method))
+            if not method.is_joint:
+                found |= set(self._inputs_of(method))
         return tuple(sorted(found - {'scores'}))
 
     def _inputs_of(self, method: Method) -> tuple[str, ...]:
         with DefaultScope.overwrite_default_scope('mmpretrain'):
-            head = MODELS.build(read_own_config(str(method.config), None).model).head
+            head = MODELS.build(read_own_config(str(method.config), None).model.head)
         return head.inputs
+
+    @cached_property
+    def image(self) -> SeenImage:
+        """What the CNN makes of an image."""
+        return probe_cnn(self.cnn_config)
 
     # --- the plan ---
 
     def probe(self) -> Costs:
         """Time the CNN and every method; what finished runs took counts for more."""
-        image = probe_cnn(self.cnn_config)
-        self._leave_out_what_lacks_stages(image)
-        train = self.source.annotations['train']
+        self._leave_out_what_lacks_stages(self.image)
         runs = {
-            method.name: self._measured(method)
-            or probe_method(method, image, train, self.options.max_epochs)
-            for method in self.methods
+            method.name: self._measured(method) or self._probe(method) for method in self.methods
         }
-        return Costs(runs, self._cnn_seconds(image), self._disk_bytes(image))
+        return Costs(runs, self._cnn_seconds(self.image), self._disk_bytes(self.image))
+
+    def _probe(self, method: Method) -> float:
+        """Estimate the seconds of one run of a method."""
+        if method.is_joint:
+            return self._training_seconds(method.views)
+        train = self.source.annotations['train']
+        return probe_method(method, self.image, train, self.options.max_epochs)
+
+    def _training_seconds(self, views: int = 1) -> float:
+        """Estimate the seconds of training the CNN once, with some views of an image a step."""
+        sizes = {side: len(self.source.annotations[side]) for side in SIDES}
+        return estimate_training(self.image, sizes, self.cnn_config.train_cfg.max_epochs, views)
 
     def _leave_out_what_lacks_stages(self, image: SeenImage) -> None:
         """Leave methods of several stages out where the CNN gives one."""
@@ -149,14 +201,12 @@ class Bench:
         """Estimate what is left of reading images, by a network or to train it."""
         if (self._inputs(FROZEN if self.is_frozen else self.options.seeds - 1) / RECORD).is_file():
             return 0.0
-        sides = {side: len(self.source.annotations[side]) for side in SIDES}
-        reading = sum(sides.values()) * image.seconds
+        reading = sum(map(len, self.source.annotations.values())) * image.seconds
         if self.is_frozen:
             return reading
-        training = TRAINING * sides['train'] * image.seconds * self.cnn_config.train_cfg.max_epochs
         is_trained = self.options.cnn.kind == FINETUNED
         runs = self.options.seeds + len(self.cnn_rates) - 1 if is_trained else 0
-        return self.options.seeds * reading + runs * training
+        return self.options.seeds * reading + runs * self._training_seconds()
 
     def _disk_bytes(self, image: SeenImage) -> float:
         num_images = sum(len(self.source.annotations[side]) for side in SIDES)
@@ -188,7 +238,7 @@ class Bench:
         """
         costs = self.probe()
         plan = self.plan(costs)
-        print(describe_plan(plan, costs, self._workers), flush=True)
+        print(self._describe(plan, costs), flush=True)
         self.out.mkdir(parents=True, exist_ok=True)
         hours = self.options.hours
         stages = Stages(
@@ -207,7 +257,10 @@ class Bench:
     def describe_plan(self) -> str:
         """Say what would be run, how long it takes and what it needs of the disk."""
         costs = self.probe()
-        return describe_plan(self.plan(costs), costs, self._workers)
+        return self._describe(self.plan(costs), costs)
+
+    def _describe(self, plan: Plan, costs: Costs) -> str:
+        return '\n'.join([describe_plan(plan, costs, self._workers), *self.notes])
 
     @property
     def _workers(self) -> int:
@@ -216,40 +269,63 @@ class Bench:
 
     def _run_all(self, plan: Plan, costs: Costs, stages: Stages) -> None:
         first = [method for method in plan.methods if self.is_frozen and method.name == LINEAR]
-        self._prepare_inputs()
+        self._prepare_inputs(stages)
         self._run_methods(plan, first, costs, stages)
         self._replace_scores(plan, first)
         others = [method for method in plan.methods if method not in first]
         others.sort(key=lambda method: costs.runs[method.name])  # when time is up, these are done
         self._run_methods(plan, others, costs, stages)
 
-    def _prepare_inputs(self) -> None:
+    def _prepare_inputs(self, stages: Stages) -> None:
         """Make the cached files: of the frozen CNN, or of the CNN of every seed."""
-        with DefaultScope.overwrite_default_scope('mmpretrain'):
-            if self.is_frozen:
+        if self.is_frozen:
+            with DefaultScope.overwrite_default_scope('mmpretrain'):
                 checkpoint = make_frozen(self.cnn_config, self.out / 'cnn' / FROZEN)
-                cache_inputs(self.cnn_config, checkpoint, self._inputs(FROZEN), self.inputs)
-                return
-        for seed in range(self.options.seeds):
-            checkpoint = self._cnn_checkpoint(seed)
-            cache_inputs(self.cnn_config, checkpoint, self._inputs(seed), self.inputs)
+            cache_inputs(self.cnn_config, checkpoint, self._inputs(FROZEN), self.inputs)
+            return
+
+        cnn, seeds = self.options.cnn, range(self.options.seeds)
+        trainings: list[Path | Training]
+        if cnn.kind == GIVEN:
+            trainings = [cnn.checkpoint_of(seed) for seed in seeds]
+        else:
+            lr = self._find_rate(stages)
+            trainings = [self._training(lr, seed) for seed in seeds]
+        tasks = [
+            Task(
+                f'CNN, seed {seed}',
+                prepare_seed,
+                (self.cnn_config, training, self._inputs(seed), self.inputs),
+            )
+            for seed, training in enumerate(trainings)
+        ]
+        self._use_the_cnn(tasks, stages)
+        for seed in seeds:
             self._save_cnn(seed)
+
+    def _find_rate(self, stages: Stages) -> float:
+        """Search the CNN's learning rate on the first seed."""
+        trials = {lr: self._training(lr, 0) for lr in self.cnn_rates}
+        tasks = [
+            Task(f'CNN, lr {lr:g}', trial.run, (self.cnn_config,)) for lr, trial in trials.items()
+        ]
+        self._use_the_cnn(tasks, stages)
+        return choose_rate({lr: trial.folder for lr, trial in trials.items()})
+
+    def _training(self, lr: float, seed: int) -> Training:
+        return Training(self.out / 'cnn' / f'lr_{lr:g}' / f'seed_{seed}', lr, seed)
+
+    def _use_the_cnn(self, tasks: Sequence[Task], stages: Stages) -> None:
+        """Do what runs the CNN on images: side by side beside a GPU, else one on all cores."""
+        if torch.cuda.is_available():
+            stages.do_more(tasks)
+            return
+        for task in tasks:
+            task.function(*task.arguments)
 
     def _inputs(self, seed: int | str) -> Path:
         name = seed if isinstance(seed, str) else f'seed_{seed}'
         return self.out / 'inputs' / name
-
-    def _cnn_checkpoint(self, seed: int) -> Path:
-        """Return the CNN's checkpoint of a seed, after training it where it is to be trained."""
-        if self.options.cnn.kind == GIVEN:
-            return self.options.cnn.checkpoint_of(seed)
-        folders = {lr: self.out / 'cnn' / f'lr_{lr:g}' for lr in self.cnn_rates}
-        for lr, folder in folders.items():
-            train_cnn(self.cnn_config, folder / 'seed_0', lr, 0)
-        best = choose_rate({lr: folder / 'seed_0' for lr, folder in folders.items()})
-        folder = folders[best] / f'seed_{seed}'
-        train_cnn(self.cnn_config, folder, best, seed)
-        return folder / read_record(folder)['checkpoint']
 
     def _save_cnn(self, seed: int) -> None:
         """Keep the CNN's own predictions as a method among the others."""
@@ -320,13 +396,17 @@ class Bench:
         for seed in range(1, plan.seeds[method.name]):
             save_result(folder / f'seed_{seed}', replace(first, seed=seed, trials=[]))
 
-    def _task(self, cell: Cell, costs: Costs) -> Task:
+    def _task(self, cell: Run, costs: Costs) -> Task:
         title = ', '.join(
             [cell.method.name, f'seed {cell.seed}', *describe_settings(cell.settings)]
         )
-        return Task(title, run_cell, (cell,), costs.runs[cell.method.name])
+        function = run_joint if cell.method.is_joint else run_cell
+        return Task(title, function, (cell,), costs.runs[cell.method.name])
 
-    def _cell(self, method: Method, seed: int, settings: Mapping[str, Any], folder: Path) -> Cell:
+    def _cell(self, method: Method, seed: int, settings: Mapping[str, Any], folder: Path) -> Run:
+        if method.is_joint:
+            shapes = self.image.shapes(len(self.source.classes))
+            return JointRun(method, seed, settings, folder, self.cnn_config, shapes, self.topk)
         is_linear = self.is_frozen and method.name == LINEAR
         return Cell(
             method,
@@ -358,7 +438,7 @@ class Bench:
         )
         save_result(self.out / 'runs' / method.name / 'seed_0', result)
 
-    def _final_cell(self, plan: Plan, method: Method, seed: int) -> Cell:
+    def _final_cell(self, plan: Plan, method: Method, seed: int) -> Run:
         settings = self._search(plan, method).best().settings
         folder = self.out / 'runs' / method.name / f'seed_{seed}'
         return self._cell(method, seed, settings, folder)
@@ -399,10 +479,41 @@ class Bench:
         )
 
     def _list_groups(self) -> list[Group]:
-        """List the tables: all methods, and sequences beside the Multi-order RNN."""
-        groups = [Group('methods', 'The methods', self.reference)]
+        """List the tables: all methods, sequences, and methods of several views."""
+        groups = [Group('methods', 'The methods', self.reference, note=self._note_on_passes())]
         sequences = [method.name for method in self.methods if 'sequences' in method.groups]
-        if sequences and (self.out / 'runs' / MULTI_ORDER).is_dir():
+        if sequences and self._has_runs(MULTI_ORDER):
             title = 'Sequences, against the Multi-order RNN'
             groups.append(Group('sequences', title, MULTI_ORDER, sequences))
-        return groups
+
+        controls = {method.views: method.control for method in self.methods if method.control}
+        return groups + [
+            self._group_of_views(views, control)
+            for views, control in sorted(controls.items())
+            if self._has_runs(control)
+        ]
+
+    def _has_runs(self, name: str) -> bool:
+        return (self.out / 'runs' / name).is_dir()
+
+    def _note_on_passes(self) -> str:
+        """Say what the methods that train the CNN have in common, where there are some."""
+        if not any(method.is_joint for method in self.methods):
+            return ''
+        epochs = self.cnn_config.train_cfg.max_epochs
+        return (
+            f'Rows that see *joint* train the CNN itself, the CNN alone among them: from the same '
+            f'ImageNet weights, by the same schedule, {epochs} epochs of one view of an image, '
+            f'which are {epochs} passes an image for each of them.'
+        )
+
+    def _group_of_views(self, views: int, control: str) -> Group:
+        """Return the table of methods of several views, beside their control and the CNN."""
+        epochs = self.cnn_config.train_cfg.max_epochs
+        note = (
+            f'Each step sees {views} views of an image: {epochs} epochs are {views * epochs} '
+            f'passes an image, for the control as well, with which the others are compared. The '
+            f'CNN has {epochs} passes: against it the control shows what more views bring.'
+        )
+        title = f'{views} views of an image'
+        return Group(name_table(views), title, control, [self.reference], note)

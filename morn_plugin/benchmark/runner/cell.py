@@ -1,9 +1,12 @@
-"""One run of one method: trained on cached inputs, its predictions on both sides kept."""
+"""One run of one method: trained on cached inputs, its predictions on both sides kept.
+
+``joint`` has the runs of methods that train the CNN itself.
+"""
 
 import os
 import shutil
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -57,7 +60,7 @@ class Shapes:
 
 
 @dataclass(frozen=True)
-class Cell:
+class Run:
     """A method with settings and a seed.
 
     Attributes:
@@ -65,16 +68,25 @@ class Cell:
         seed: Of its weights and its order of images.
         settings: What was or is searched.
         folder: Where the run is kept.
-        inputs: Folder of the seed's cached files.
-        topk: k of methods that name exactly k labels.
-        max_epochs: Most epochs of any method.
-        keep_weights: Whether the weights stay beside the predictions.
     """
 
     method: Method
     seed: int
     settings: Mapping[str, Any]
     folder: Path
+
+
+@dataclass(frozen=True)
+class Cell(Run):
+    """A run on cached inputs.
+
+    Attributes:
+        inputs: Folder of the seed's cached files.
+        topk: k of methods that name exactly k labels.
+        max_epochs: Most epochs of any method.
+        keep_weights: Whether the weights stay beside the predictions.
+    """
+
     inputs: Path
     topk: int = 3
     max_epochs: int = 15
@@ -204,11 +216,15 @@ def predict(head: Any, path: Path) -> Side:
     file = load_scores(path)
     targets = file.annotations.targets()
     parts = [
-        _predict_batch(head, _read_rows(file, head.inputs, slice(start, start + BATCH)))
+        predict_batch(head, _read_rows(file, head.inputs, slice(start, start + BATCH)))
         for start in range(0, len(targets), BATCH)
     ]
-    arrays = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return Side(targets, **arrays)
+    return Side(targets, **join(parts))
+
+
+def join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Put arrays of batches together, by name."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _read_rows(file: Any, names: tuple[str, ...], rows: slice) -> dict[str, Any]:
@@ -226,20 +242,26 @@ def _to_tensor(array: np.ndarray, rows: slice) -> torch.Tensor:
     return torch.from_numpy(np.asarray(array[rows], dtype=np.float32))
 
 
-def _predict_batch(head: Any, inputs: dict[str, Any]) -> dict[str, np.ndarray]:
+def predict_batch(head: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Predict a batch: the fields of a :class:`Side` but its targets.
+
+    Args:
+        head: A :class:`DecisionHead`, in evaluation mode.
+        inputs: What it sees.
+    """
     found = head.run_decoder(inputs)
     scores, chosen = found['pred_score'], found.get('pred_label')
     if chosen is None:
         chosen = head.decide(scores, inputs)
-    arrays = dict(labels=chosen.numpy())
+    arrays = dict(labels=chosen)
     if head.has_threshold:
         if head.decision is not None:
             scores = head.decision.map_scores(scores)
-        arrays['scores'] = scores.numpy()
+        arrays['scores'] = scores
     if head.has_steps:
-        arrays['first_scores'] = found['step_scores'][:, 0].numpy()
-        arrays['paths'] = found['step_labels'].short().numpy()
-    return arrays
+        arrays['first_scores'] = found['step_scores'][:, 0]
+        arrays['paths'] = found['step_labels'].short()
+    return {name: array.cpu().numpy() for name, array in arrays.items()}
 
 
 def image_f1(side: Side) -> float:

@@ -60,6 +60,26 @@ class Cnn:
         return self.checkpoints[seed if len(self.checkpoints) > 1 else 0]
 
 
+@dataclass(frozen=True)
+class Training:
+    """A fine-tuning of the CNN.
+
+    Attributes:
+        folder: Of its checkpoints.
+        lr: Its learning rate.
+        seed: Of its new weights and its order of images.
+    """
+
+    folder: Path
+    lr: float
+    seed: int
+
+    def run(self, cfg: Config) -> Path:
+        """Do it, unless it is done, and return the checkpoint; a stopped one goes on."""
+        train_cnn(cfg, self.folder, self.lr, self.seed)
+        return self.folder / read_record(self.folder)['checkpoint']
+
+
 def complete_config(cnn: Cnn, source: Source) -> Config:
     """Point the CNN's config at a data set."""
     cfg = Config.fromfile(cnn.config.resolve())  # paths in it follow from its own
@@ -85,13 +105,7 @@ def train_cnn(cfg: Config, folder: Path, lr: float, seed: int) -> None:
     if not begin(folder, dict(options, config_sha256=hash_config(cfg))):
         return
     start = time.monotonic()
-    path = write_config(cfg, folder / 'start')
-    call_tool(
-        'train.py', path, '--work-dir', folder, '--resume', options=options, log=folder / 'log.txt'
-    )
-    best = best_checkpoint(folder)
-    if best is None:
-        raise FileNotFoundError(f'{folder}: expected a checkpoint best_*.pth after training.')
+    best = train_to_best(cfg, folder, folder / 'log.txt', options)
     score = torch.load(best, map_location='cpu', weights_only=True)['message_hub']['runtime_info']
     finish(
         folder,
@@ -99,6 +113,48 @@ def train_cnn(cfg: Config, folder: Path, lr: float, seed: int) -> None:
         checkpoint=best.name,
         f1_image=float(score['best_score']),
     )
+
+
+def train_to_best(
+    cfg: Config, folder: Path, log: Path, options: Mapping[str, Any] | None = None
+) -> Path:
+    """Train a model in a process of its own; where that was stopped, it goes on.
+
+    Args:
+        cfg: Its config.
+        folder: Of its checkpoints.
+        log: File of the process's output.
+        options: Changes of the config.
+
+    Returns:
+        The checkpoint that was best on validation.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        RuntimeError: If training fails.
+    """
+    path = write_config(cfg, folder / 'start')
+    call_tool('train.py', path, '--work-dir', folder, '--resume', options=options, log=log)
+    best = best_checkpoint(folder)
+    if best is None:
+        raise FileNotFoundError(f'{folder}: expected a checkpoint best_*.pth after training.')
+    return best
+
+
+def prepare_seed(
+    cfg: Config, training: Path | Training, folder: Path, inputs: Sequence[str]
+) -> None:
+    """Make the cached files of a seed, after training its CNN where it is to be trained.
+
+    Args:
+        cfg: The completed config.
+        training: How its CNN is trained, or a checkpoint.
+        folder: Of the files.
+        inputs: What they hold beside scores.
+    """
+    if isinstance(training, Training):
+        training = training.run(cfg)
+    cache_inputs(cfg, training, folder, inputs)
 
 
 def make_frozen(cfg: Config, folder: Path) -> Path:

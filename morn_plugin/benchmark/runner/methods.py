@@ -1,13 +1,14 @@
-"""Which methods there are: every config on cached inputs is one.
+"""Which methods there are: every config on cached inputs is one, and those that train the CNN.
 
 A config ``configs/<folder>/<name>_{scores,features,maps}_*_openclipart.py`` is the method
-``<name>``. It may say more of itself in a variable ``benchmark``, see :class:`Method`; schedules in
-``configs/_base_`` say there which learning rates are searched.
+``<name>``; so is ``<name>_*_openclipart-128px.py``, on images, where it says that it trains the CNN
+itself: ``benchmark = dict(tier='joint')``. A config may say more of itself in this variable, see
+:class:`Method`; schedules in ``configs/_base_`` say there which learning rates are searched.
 """
 
 import difflib
 import os.path as osp
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,8 +19,11 @@ from ...utils.layout import find_root
 
 #: What the second part of a config's name says the method sees, to the tier of its results.
 TIER_OF = dict(scores='scores', features='features', maps='maps')
+#: The tier of methods that train the CNN: their configs say so, their names say the backbone.
+JOINT = 'joint'
+CACHED_CONFIGS, IMAGE_CONFIGS = '*/*_{}_*_openclipart.py', '*/*_openclipart-128px.py'
 GROUPS_ALSO = dict(map='maps')
-FIELDS = ('title', 'groups', 'search')
+FIELDS = ('title', 'groups', 'search', 'tier', 'views', 'control')
 MAX_OWN, MAX_VALUES = 2, 3
 LEARNING_RATE = 'optim_wrapper.optimizer.lr'
 #: The method that gives the scores where the CNN is frozen: a linear classifier, trained by BCE.
@@ -32,12 +36,16 @@ class Method:
 
     Attributes:
         name: By which it is chosen, and its folder is named.
-        config: Its config on cached inputs.
-        tier: What it sees: ``'scores'``, ``'features'`` or ``'maps'``.
+        config: Its config, on cached inputs or on images.
+        tier: What it sees: ``'scores'``, ``'features'``, ``'maps'``, or with the CNN that it trains
+            ``'joint'``.
         title: What tables call it. Defaults to the name.
         groups: More names that choose it, such as ``'losses'``.
         search: Settings of the config to the values that are tried: the learning rate, and at most
             two of its own with three values each.
+        views: How many views of an image a training step of the CNN takes.
+        control: With several views, the method of as many views that it is compared with; its own
+            name if it is the control.
     """
 
     name: str
@@ -46,6 +54,13 @@ class Method:
     title: str
     groups: tuple[str, ...] = ()
     search: dict[str, tuple[Any, ...]] = field(default_factory=dict)
+    views: int = 1
+    control: str = ''
+
+    @property
+    def is_joint(self) -> bool:
+        """Whether it trains the CNN itself."""
+        return self.tier == JOINT
 
     @property
     def names(self) -> set[str]:
@@ -62,9 +77,17 @@ def find_methods(folder: Path | None = None) -> list[Method]:
     folder = folder or find_root() / 'configs'
     methods = []
     for tier in TIER_OF:
-        paths = sorted(folder.glob(f'*/*_{tier}_*_openclipart.py'))
+        paths = sorted(folder.glob(CACHED_CONFIGS.format(tier)))
         methods += [read_method(path, tier) for path in paths]
-    return methods
+
+    on_images = sorted(folder.glob(IMAGE_CONFIGS))
+    joint = [path for path in on_images if read_statement(path).get('tier') == JOINT]
+    return methods + [read_method(path, JOINT) for path in joint]
+
+
+def read_statement(path: Path) -> dict[str, Any]:
+    """Return what a config says of itself as a method of the benchmark."""
+    return dict(Config.fromfile(path).get('benchmark') or {})
 
 
 def read_method(path: Path, tier: str | None = None) -> Method:
@@ -72,7 +95,8 @@ def read_method(path: Path, tier: str | None = None) -> Method:
 
     Args:
         path: The config.
-        tier: What it sees. Defaults to None: the second part of the file's name says it.
+        tier: What it sees. Defaults to None: the config says ``'joint'``, or the second part of its
+            name says it.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -82,28 +106,57 @@ def read_method(path: Path, tier: str | None = None) -> Method:
         raise FileNotFoundError(
             f'{path}: expected a config of a method, but there is no such file.'
         )
-    name, *parts = path.stem.split('_')
-    tier = tier or next((part for part in parts if part in TIER_OF), None)
-    if tier is None:
-        raise ValueError(
-            f'{path}: expected a name such as {name}_features_1xb32-20e_mine.py, whose second part '
-            f'says what the method sees ({", ".join(TIER_OF)}).'
-        )
-    said = Config.fromfile(path).get('benchmark') or {}
+    said = read_statement(path)
     unknown = sorted(set(said) - set(FIELDS))
     if unknown:
         raise ValueError(f'{path}: expected `benchmark` to hold {FIELDS}, but got {unknown}.')
 
+    name = path.stem.split('_')[0]
+    tier = _find_tier(path, said, tier)
     search = {key: tuple(values) for key, values in (said.get('search') or {}).items()}
     _check_search(path, search)
+    views, control = said.get('views', 1), said.get('control', '')
+    _check_views(path, tier, views, control)
     return Method(
         name=name,
         config=path,
-        tier=TIER_OF[tier],
+        tier=TIER_OF.get(tier, tier),
         title=said.get('title') or name,
         groups=tuple(said.get('groups') or ()),
         search=search,
+        views=views,
+        control=control,
     )
+
+
+def _find_tier(path: Path, said: Mapping[str, Any], tier: str | None) -> str:
+    """Return what a method sees, as the caller, its config or the config's name says."""
+    name, *parts = path.stem.split('_')
+    named = next((part for part in parts if part in TIER_OF), None)
+    found = tier or said.get('tier') or named
+    if found is None:
+        raise ValueError(
+            f'{path}: expected a name such as {name}_features_1xb32-20e_mine.py, whose second part '
+            f'says what the method sees ({", ".join(TIER_OF)}), or a config on images that says '
+            f"benchmark = dict(tier='{JOINT}')."
+        )
+    if 'tier' in said and (said['tier'], found) != (JOINT, JOINT):
+        raise ValueError(
+            f"{path}: expected `benchmark.tier` to be '{JOINT}', in a config on images, or left "
+            f'out, but got {said["tier"]!r}.'
+        )
+    return found
+
+
+def _check_views(path: Path, tier: str, views: Any, control: Any) -> None:
+    """Raise unless a method of several views trains the CNN, and says what it stands beside."""
+    is_number = isinstance(views, int) and not isinstance(views, bool) and views > 0
+    if not is_number or (views > 1) != bool(control) or (views > 1 and tier != JOINT):
+        raise ValueError(
+            f'{path}: expected `benchmark.views` to be 1, or of a method that trains the CNN '
+            f"(tier='{JOINT}') more, and then `benchmark.control` to name the method of as many "
+            f'views that it is compared with, but got views={views!r}, control={control!r}.'
+        )
 
 
 def _check_search(path: Path, search: dict[str, tuple[Any, ...]]) -> None:

@@ -7,10 +7,11 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from .methods import LEARNING_RATE, Method, list_searches
+from .methods import JOINT, LEARNING_RATE, Method, list_searches
 
-#: Seeds of methods of maps, whose runs are dear.
+#: Seeds of methods whose runs are dear.
 MAP_SEEDS = 3
+DEAR = ('maps', JOINT)
 #: Seeds that are left when time is short, before anything else goes.
 FEW_SEEDS = 3
 #: What `--hours` cuts, in this order.
@@ -77,9 +78,9 @@ class Plan:
 
 
 def make_plan(methods: tuple[Method, ...], num_seeds: int) -> Plan:
-    """Plan all methods with all seeds; methods of maps have at most three."""
+    """Plan all methods with all seeds; methods of maps and those that train the CNN have three."""
     seeds = {
-        method.name: min(num_seeds, MAP_SEEDS) if method.tier == 'maps' else num_seeds
+        method.name: min(num_seeds, MAP_SEEDS) if method.tier in DEAR else num_seeds
         for method in methods
     }
     return Plan(methods, seeds)
@@ -125,14 +126,21 @@ def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
         yield plan
 
     for method in [method for method in dearest if method.name != keep]:
-        others = tuple(other for other in plan.methods if other is not method)
-        plan = replace(plan, methods=others, cut=(*plan.cut, f'{method.name}: not run'))
+        plan = _drop(plan, method)
         yield plan
 
     for seeds in range(FEW_SEEDS - 1, 0, -1):
         for method in plan.methods:
             plan = _limit_seeds(plan, method, seeds)
         yield plan
+
+
+def _drop(plan: Plan, method: Method) -> Plan:
+    """Leave a method out, and those that would be left without it as their control."""
+    dropped = [other for other in plan.methods if other is method or other.control == method.name]
+    others = tuple(other for other in plan.methods if other not in dropped)
+    notes = [f'{other.name}: not run' for other in dropped]
+    return replace(plan, methods=others, cut=(*plan.cut, *notes))
 
 
 def _limit_seeds(plan: Plan, method: Method, most: int) -> Plan:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .cell import Cell
+from .cell import Run
 from .records import RECORD, read_record
 
 
@@ -21,14 +21,14 @@ class Search:
 
     name: str
     searches: Sequence[tuple[str, tuple[Any, ...]]]
-    make_cell: Callable[[Mapping[str, Any]], Cell]
+    make_cell: Callable[[Mapping[str, Any]], Run]
 
     @property
     def depth(self) -> int:
         """How many searches follow each other; without any there is one trial."""
         return max(1, len(self.searches))
 
-    def trials(self, place: int) -> list[Cell]:
+    def trials(self, place: int) -> list[Run]:
         """Return the trials of a setting, at the best values of those before it.
 
         Args:
@@ -44,12 +44,12 @@ class Search:
         key, values = self.searches[place]
         return [self.make_cell({**settings, key: value}) for value in values]
 
-    def done(self) -> list[Cell]:
+    def done(self) -> list[Run]:
         """Return the trials that are done."""
         cells = [cell for place in range(self.depth) for cell in self.trials(place)]
         return [cell for cell in cells if is_done(cell)]
 
-    def best(self) -> Cell:
+    def best(self) -> Run:
         """Return the trial whose settings all seeds get: the best of the last search.
 
         Raises:
@@ -66,12 +66,12 @@ class Search:
         return [dict(shorten_keys(cell.settings), F1_I=found_f1(cell)) for cell in self.done()]
 
 
-def is_done(cell: Cell) -> bool:
+def is_done(cell: Run) -> bool:
     """Tell whether a run is done."""
     return (cell.folder / RECORD).is_file()
 
 
-def found_f1(cell: Cell) -> float:
+def found_f1(cell: Run) -> float:
     """Return F1_I on validation of a run that is done, percent."""
     return float(read_record(cell.folder)['f1_image'])
 

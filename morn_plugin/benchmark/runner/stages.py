@@ -64,6 +64,22 @@ class Stages:
         self.progress = Progress(*columns, disable=workers == 0)
         self._bar = self.progress.add_task('', total=total)
 
+    def do_more(self, tasks: Sequence[Task]) -> None:
+        """Do tasks that are not among the total, and that all others need.
+
+        Raises:
+            OutOfTimeError: If the deadline came before the last of them was started.
+            RuntimeError: If one fails.
+        """
+        self.progress.update(self._bar, total=self._total() + len(tasks))
+        self.do(tasks)
+        failed = [task.title for task in tasks if task.title in self.failed]
+        if failed:
+            raise RuntimeError('\n'.join(f'{title}: {self.failed[title]}' for title in failed))
+
+    def _total(self) -> float:
+        return self.progress.tasks[self._bar].total or 0
+
     def do(self, tasks: Sequence[Task]) -> None:
         """Do tasks, as many at a time as there are workers.
 

@@ -13,7 +13,12 @@ from morn_plugin.benchmark.runner import bench as bench_module
 from morn_plugin.benchmark.runner import cnn as cnn_module
 from morn_plugin.benchmark.runner.bench import CNN, Bench, Options
 from morn_plugin.benchmark.runner.cnn import FINETUNED, FROZEN, GIVEN, Cnn
-from morn_plugin.benchmark.runner.methods import LINEAR, choose_methods, find_methods
+from morn_plugin.benchmark.runner.methods import (
+    LEARNING_RATE,
+    LINEAR,
+    choose_methods,
+    find_methods,
+)
 from morn_plugin.benchmark.runner.source import read_source
 from morn_plugin.datasets.cached import load_scores
 
@@ -183,3 +188,51 @@ def test_time_of_all_attempts_is_counted(tmp_path):
     with bench._clock():
         pass
     assert 100 < json.loads(clock.read_text()) < 160
+
+
+@pytest.mark.slow
+def test_methods_that_train_the_cnn(tmp_path, in_process, no_page, capfd):
+    bench = make_bench(tmp_path, FINETUNED, ['acfs', 'csra-joint'], topk=2)
+    assert [method.name for method in bench.methods] == ['acfs', 'csra-joint', 'four-views']
+    assert {method.search[LEARNING_RATE] for method in bench.methods} == {(1e-3,)}
+
+    page = bench.run().read_text()
+    printed = capfd.readouterr().out
+    assert '6 runs, 1 at a time' in printed
+    assert 'failed' not in printed
+
+    runs = {(run.method, run.seed): run for run in load_results(tmp_path / 'out' / 'runs')}
+    names = ('acfs', CNN, 'csra-joint', 'four-views')
+    assert list(runs) == [(name, seed) for name in names for seed in range(2)]
+    assert {run.tier for run in runs.values()} == {'joint'}
+    assert {name: runs[name, 1].views for name in names} == {
+        'acfs': 4,
+        CNN: 1,
+        'csra-joint': 1,
+        'four-views': 4,
+    }
+    for run in runs.values():
+        np.testing.assert_array_equal(run.test.targets, runs[CNN, 0].test.targets)
+        assert run.test.scores.shape == (14, 41)
+    assert not np.array_equal(runs['acfs', 0].test.scores, runs['four-views', 0].test.scores)
+    assert not list((tmp_path / 'out').glob('*/*/**/work')), 'weights are not kept'
+
+    first, views = load_info(tmp_path / 'out' / 'runs').groups
+    assert '1 epochs of one view' in first.note
+    assert (views.name, views.reference, views.members) == ('4 views', 'four-views', [CNN])
+    assert '4 passes an image' in views.note
+    assert views.note in page
+    assert '**Of 4 views an image**' in page
+    assert 'ACfs (4 views)' not in page.split('## 4 views')[0].split('## Exactly')[0]
+
+    # The same once more, from another folder of the same data: what is done is left alone.
+    no_page()
+    before = list_files(tmp_path / 'out')
+    make_bench(tmp_path, FINETUNED, ['acfs', 'csra-joint'], topk=2).run()
+    assert list_files(tmp_path / 'out') == before
+
+
+def test_what_trains_the_cnn_is_left_out_where_it_is_frozen(tmp_path, in_process):
+    bench = make_bench(tmp_path, FROZEN, ['acfs', 'csra'])
+    assert [method.name for method in bench.methods] == [LINEAR, 'csra']
+    assert 'Left out: acfs, four-views train the CNN, which stays frozen.' in bench.describe_plan()
