@@ -15,6 +15,7 @@ from morn_plugin.benchmark.claims import claim, format_p, summarise
 from morn_plugin.benchmark.csv_files import read_comparisons, read_results
 from morn_plugin.benchmark.figures import CALIBRATED, EXACT, HALF, NATIVE
 from morn_plugin.benchmark.page import (
+    compose,
     list_sections,
     make_template,
     read_sections,
@@ -210,6 +211,29 @@ def test_the_summary_says_what_the_tables_say(written, info):
     swapped = [replace(item, p_holm=0.9) for item in comparisons]
     text = '\n'.join(summarise(info, facts, rows, swapped))
     assert 'above: none; below: none' in text
+
+
+def test_methods_of_several_views_are_compared_with_their_control(written, info):
+    place, rows = written
+    facts, comparisons = load_facts(place), read_comparisons(place / 'comparisons.csv')
+    assert not [line for line in summarise(info, facts, rows, comparisons) if 'views' in line]
+
+    # The same rows, but "other" is of two views, as is what it is compared with.
+    first, ablation = info.groups
+    info = replace(info, groups=[first, replace(ablation, note='A note.')])
+    rows = {**rows, 'better': replace(rows['better'], views=2)}
+    (line,) = (line for line in summarise(info, facts, rows, comparisons) if 'views' in line)
+    (item,) = (
+        item
+        for item in comparisons
+        if (item.method, item.decision, item.column) == ('other', CALIBRATED, 'F1_I')
+    )
+    assert item.reference == 'better'
+    assert line.startswith('**Of 2 views an image**')
+    assert f'against Better in F1_I, with calibrated thresholds: Other {item.verdict}, ' in line
+    assert f'{item.seeds.difference:+.2f} (seeds ' in line
+    section = compose(info, facts, rows, comparisons)['group ablation']
+    assert section.startswith('A note.\n\n**By their own decisions**')
 
 
 def test_differences_are_bold_where_they_stand(written):

@@ -56,7 +56,8 @@ def test_methods_are_chosen_by_name_and_group(methods, wanted, expected):
 
 def test_groups_are_the_tiers_as_well(methods):
     assert {method.tier for method in choose_methods(methods, ['map'])} == {'maps'}
-    assert {method.tier for method in choose_methods(methods, ['scores'])} == {'scores'}
+    for tier in ('scores', 'joint'):
+        assert {method.tier for method in choose_methods(methods, [tier])} == {tier}
     assert choose_methods(methods, []) == methods
 
 
@@ -84,9 +85,25 @@ def test_a_new_method_is_found_by_being_there(tmp_path):
     assert [method.title for method in find_methods(tmp_path)] == ['mine']
 
 
+def test_a_config_on_images_is_a_method_where_it_says_so(tmp_path):
+    (tmp_path / 'mine').mkdir()
+    name = 'mine{}_resnet18_1xb32-6e_openclipart-128px.py'
+    write(tmp_path / 'mine', name.format('-not'), 'benchmark = dict(search={})')
+    text = "benchmark = dict(tier='joint', views=2, control='mine')"
+    path = write(tmp_path / 'mine', name.format(''), text)
+    for found in (*find_methods(tmp_path), read_method(path)):
+        assert (found.name, found.tier, found.views) == ('mine', 'joint', 2)
+        assert found.is_joint
+
+
 @pytest.mark.parametrize(
     ('name', 'text', 'message'),
     [
+        ('m_maps_x.py', "benchmark = dict(tier='maps')", "to be 'joint', .* but got 'maps'"),
+        ('m_x.py', "benchmark = dict(tier='joint', views=4)", 'name the method of as many views'),
+        ('m_maps_x.py', "benchmark = dict(views=4, control='m')", r'more, .*views=4, control=.m'),
+        ('m_x.py', "benchmark = dict(tier='joint', control='m')", 'views=1'),
+        ('m_x.py', "benchmark = dict(tier='joint', views='4')", "views='4'"),
         ('mine.py', '', r'whose second part says what the method sees \(scores, features, maps\)'),
         ('m_maps_x.py', "benchmark = dict(titel='M')", r"to hold .*'title'.*but got \['titel'\]"),
         (

@@ -70,6 +70,18 @@ def test_the_reference_stays_to_the_end(whole):
     assert shorter.seeds['cheap'] == 1
 
 
+def test_methods_that_train_the_cnn_have_few_seeds_and_go_with_their_control():
+    views = Method('views', Path('views.py'), 'joint', 'Views', views=4, control='control')
+    control = Method('control', Path('control.py'), 'joint', 'Control', views=4, control='control')
+    plan = make_plan((CHEAP, views, control), 5)
+    assert plan.seeds == dict(cheap=5, views=3, control=3)
+
+    costs = Costs(dict(cheap=10.0, views=100.0, control=101.0))
+    shorter = fit_plan(plan, costs, 1, 100 / 3600, 'cheap')
+    assert shorter.methods == (CHEAP,)
+    assert shorter.cut[-2:] == ('views: not run', 'control: not run')
+
+
 def test_the_plan_says_what_it_leaves_out(whole):
     text = describe_plan(fit(whole, 1209), COSTS, 2)
     assert '18 runs, 2 at a time: about 9 min' in text
