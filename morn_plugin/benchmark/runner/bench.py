@@ -351,6 +351,7 @@ class Bench:
             first = self._search(plan, method).best()
             others = [self._final_cell(plan, method, seed) for seed in range(1, plan.most_seeds)]
             for cell in filter(is_done, [first, *others]):
+                assert isinstance(cell, Cell)  # on cached features
                 replace_scores(
                     self._inputs(FROZEN),
                     partial(linear_logits, cell),

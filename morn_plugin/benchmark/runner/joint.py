@@ -135,7 +135,8 @@ def run_joint(run: JointRun) -> float:
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = load_model(cfg, checkpoint)
         settle_decision(model.head, run.topk)
-        sides = {side: predict_images(model, cfg[f'{side}_dataloader']) for side in ('val', 'test')}
+        val = predict_images(model, cfg.val_dataloader)
+        test = predict_images(model, cfg.test_dataloader)
     passes = run.method.views * cfg.train_cfg.max_epochs
     result = RunResult(
         method=run.method.name,
@@ -143,12 +144,13 @@ def run_joint(run: JointRun) -> float:
         tier=run.method.tier,
         group=name_table(run.method.views),
         seed=run.seed,
+        val=val,
+        test=test,
         has_probability=model.head.has_probability,
         views=run.method.views,
         settings=dict(run.settings),
         provenance={**describe_code(), 'cnn_passes': str(passes)},
         seconds=time.monotonic() - start,
-        **sides,
     )
     save_result(run.folder, result)
     found = image_f1(result.val)
