@@ -1,6 +1,6 @@
-"""Label decoders: plain PyTorch modules, one idea a file.
+"""Label decoders: plain PyTorch modules, one idea per file.
 
-``base`` says what they see and return.
+``base`` defines their inputs and outputs.
 """
 
 from ...utils.discovery import find_subclasses
@@ -12,7 +12,7 @@ from .release import decoder_from_release
 
 
 def find_decoders() -> list[type[LabelDecoder]]:
-    """Find every label decoder in the modules of this folder, without those that are abstract."""
+    """Find every label decoder in the modules of this folder, except abstract ones."""
     return find_subclasses(__name__, LabelDecoder)
 
 

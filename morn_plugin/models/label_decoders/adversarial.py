@@ -24,26 +24,25 @@ GENERATORS = ('own', 'cnn')
 
 
 class AdversarialClassifier(LabelDecoder):
-    """A classifier that learns by cross-entropy, and by what a critic takes for a true label set.
+    """A classifier trained by cross-entropy and by a critic of label sets.
 
-    In each iteration the critic makes its steps first, then the classifier's loss is computed
-    against it. The critic goes with the model's training mode: in evaluation it stays as it is.
+    In each iteration the critic trains first, then the classifier's loss is computed against it. In
+    evaluation mode the critic does not train.
 
     Args:
         num_classes: Number of labels C.
-        in_channels: Width of the features D, which the critic sees and, unless it is the CNN's,
-            the classifier.
+        in_channels: Width of the features D, the input of the critic and of an own classifier.
         generator: ``'own'`` (default), a classifier on the features; or ``'cnn'``, the CNN's own
-            classifier, whose cross-entropy is the head's ``loss_cnn``: the joint form, with
+            classifier, whose cross-entropy is the head's ``loss_cnn``: joint training, with
             ``detach_scores=False``.
-        adversarial_weight: Of the critic's opinion, where cross-entropy is averaged over labels.
-            Defaults to 0.1, the authors' code (which has 10 times the cross-entropy instead). 0
-            leaves the critic out, which shows what it brings.
-        hidden_dims: Widths of the layers before the last of an own classifier, ReLU after each.
+        adversarial_weight: Weight of the critic's score, relative to cross-entropy averaged over
+            labels. Defaults to 0.1, as in the authors' code (which multiplies cross-entropy by 10
+            instead). 0 removes the critic, as a control.
+        hidden_dims: Widths of the hidden layers of an own classifier, with ReLU after each.
             Defaults to none, a linear classifier.
         critic: Options of :class:`LabelCritic`. Defaults to None, the authors' sizes.
-        training: Options of :class:`CriticTrainer`. Defaults to None: Adam at 1e-3, two steps of
-            the critic for one of the classifier, the textbook's penalty.
+        training: Options of :class:`CriticTrainer`. Defaults to None: Adam at 1e-3, two critic
+            steps per classifier step, the textbook's penalty.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -77,7 +76,7 @@ class AdversarialClassifier(LabelDecoder):
             self.trainer = CriticTrainer(built, **(training or {}))
 
     def logits(self, *args: Any, **inputs: Any) -> Tensor:
-        """Map what ``inputs`` names to logits (N, C)."""
+        """Compute logits (N, C) from the ``inputs``."""
         named = dict(zip(self.inputs, args, strict=False)) | inputs
         self.check_features(named['features'], self.in_channels)
         return named['logits'] if self.classifier is None else self.classifier(named['features'])
@@ -85,8 +84,8 @@ class AdversarialClassifier(LabelDecoder):
     def loss(self, *, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_labels`` of an own classifier, and ``loss_adversarial``.
 
-        The first is the cross-entropy, summed over labels and averaged over images, which puts the
-        factor C before the second. The critic has learnt from this batch before.
+        The first is cross-entropy, summed over labels and averaged over images, so the second is
+        multiplied by C. The critic has already trained on this batch.
         """
         logits = self.logits(**inputs)
         self.check_target(target, len(logits))
@@ -96,12 +95,12 @@ class AdversarialClassifier(LabelDecoder):
         if self.trainer is None:
             return losses
 
-        features = inputs['features'].detach().float()  # no way to please the critic by features
+        features = inputs['features'].detach().float()  # the critic does not train them
         with torch.autocast(features.device.type, enabled=False):
             scores = logits.float().sigmoid()
             if self.training and torch.is_grad_enabled():
                 self.trainer.train_critic(features, target, scores)
-            # What is ignored follows no opinion.
+            # Ignored labels get no gradient from the critic.
             seen = torch.where(target < 0, scores.detach(), scores)
             opinion = generator_loss(self.trainer, features, seen)
         losses['loss_adversarial'] = self.adversarial_weight * self.num_classes * opinion

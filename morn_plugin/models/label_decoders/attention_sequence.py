@@ -1,10 +1,9 @@
-"""Label sequences with attention: before each label the decoder looks at the map.
+"""Label sequences with attention: the decoder attends to the map before each label.
 
 Yazici, Gonzalez-Garcia, Ramisa, Twardowski, van de Weijer, "Orderless Recurrent Models for
-Multi-label Classification", CVPR 2020 (MLA and PLA as their paper has them), and Chen, Chen, Yeh,
-Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI 2018. The network
-is show-attend-tell (Xu et al., ICML 2015) with ReLU in the attention, as the first paper's code
-has it.
+Multi-label Classification", CVPR 2020 (MLA and PLA as in their paper), and Chen, Chen, Yeh, Wang,
+"Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI 2018. The network is
+show-attend-tell (Xu et al., ICML 2015) with ReLU in the attention, as in the first paper's code.
 
 N images, C labels (symbol C is END), D features, L places, T steps, H cells, M embedding width.
 """
@@ -26,16 +25,16 @@ STARTS = ('features', 'scores')
 
 
 class AttentionLSTM(nn.Module):
-    """An LSTM that is fed with a symbol and with what it looks at.
+    """An LSTM whose input is a symbol and an attended feature.
 
     Args:
         num_symbols: Symbols that a step scores, C + 1.
         in_channels: Width of the map D.
-        start_dims: Width of what the state starts from: D, or C for label probabilities.
+        start_dims: Width of the input of the initial state: D, or C for label probabilities.
         embed_dims: Width of the symbol embedding M.
         hidden_dims: LSTM cells H.
         attention_dims: Width of the attention.
-        dropout: In the attention's inputs, while training.
+        dropout: Dropout rate of the attention's inputs in training.
     """
 
     def __init__(
@@ -67,9 +66,9 @@ class AttentionLSTM(nn.Module):
 
         Args:
             places: The map (N, L, D).
-            start: What the state starts from (N, start_dims).
+            start: Input of the initial state (N, start_dims).
             num_steps: T.
-            pick: Chooses the symbol that the next step is fed with.
+            pick: Chooses the symbol fed to the next step.
 
         Returns:
             step_logits (N, T, C + 1) and the symbols picked, step_labels (N, T).
@@ -98,33 +97,33 @@ class AttentionLSTM(nn.Module):
         return energy.softmax(dim=1)
 
     def _look(self, places: Tensor, seen: Tensor, h: Tensor) -> Tensor:
-        """Average the places by attention, and gate the result by the state: (N, D)."""
+        """Average the places by attention and gate the result by the state: (N, D)."""
         weights = self.attention(seen, h)
         context = torch.bmm(weights[:, None], places)[:, 0]
         return self.gate(h).sigmoid() * context
 
 
 class AttentionSequenceLSTM(SequenceDecoder):
-    """:class:`LabelSequenceLSTM` that looks at the feature map before each label.
+    """A :class:`LabelSequenceLSTM` with attention over the feature map.
 
     Args:
         num_classes: Number of labels C. Symbol C is END.
         in_channels: Width of the map D.
         order: As of :class:`LabelSequenceLSTM`, but without a beam search.
-        start: What the state starts from: ``'features'``, the map averaged over its places (PLA's
+        start: Input of the initial state: ``'features'``, the map averaged over its places (PLA's
             paper), or ``'scores'``, the CNN's label probabilities (Order-free RNN).
         max_labels: Longest sequence predicted. Defaults to None, the largest number of labels of a
             training image.
-        repeats: Whether a label may be named twice in prediction; see :class:`LabelSequenceLSTM`.
+        repeats: Whether a label may be repeated in prediction; see :class:`LabelSequenceLSTM`.
         average: As of :class:`LabelSequenceLSTM`. Defaults to ``'steps'``, PLA's.
         temperature: As of :class:`LabelSequenceLSTM`.
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         attention_dims: Width of the attention.
-        dropout: In the attention's inputs, 0-1. Defaults to 0.5.
+        dropout: Dropout rate of the attention's inputs, 0-1. Defaults to 0.5.
 
     Raises:
-        ValueError: If an option is not one of those named, or a size is not positive.
+        ValueError: If an option is unknown, or a size is not positive.
     """
 
     def __init__(
@@ -167,7 +166,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
         )
 
     def forward(self, **inputs: Any) -> tuple[Tensor, Tensor]:
-        """Name the labels of each image.
+        """Predict the labels of each image.
 
         Returns:
             step_logits (N, T, C + 1) and the symbols chosen, step_labels (N, T), END (C) from the
@@ -176,7 +175,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
         return self.run(inputs, self.num_steps, self.greedy)
 
     def loss(self, *, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
-        """Compute ``loss_sequence``, by what ``order`` says."""
+        """Compute ``loss_sequence`` as ``order`` says."""
         self.check_target(target, len(inputs['feature_map']))
         return self.sequence_loss(partial(self.run, inputs), target)
 
@@ -185,7 +184,7 @@ class AttentionSequenceLSTM(SequenceDecoder):
         return self.read_sequences(*self(**inputs))
 
     def run(self, inputs: dict[str, Tensor], num_steps: int, pick: Picker) -> tuple[Tensor, Tensor]:
-        """Run the steps on what ``inputs`` names: step_logits (N, T, C + 1), step_labels (N, T)."""
+        """Run the steps on the ``inputs``: step_logits (N, T, C + 1), step_labels (N, T)."""
         feature_map = inputs['feature_map']
         self.check_feature_map(feature_map, self.in_channels)
         places = feature_map.flatten(2).transpose(1, 2)  # (N, L, D)

@@ -1,4 +1,4 @@
-"""Mean and variance of a batch that is divided among processes.
+"""Mean and variance of a batch that is split among processes.
 
 N images in this process, C channels.
 """
@@ -11,15 +11,15 @@ from torch import Tensor
 
 
 def is_shared_out() -> bool:
-    """Return whether the batch of a training step is divided among processes."""
+    """Return whether the batch of a training step is split among processes."""
     return dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1
 
 
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Compute mean and biased variance over the images of all processes.
 
-    Gradients flow through both, into every process's images. The processes may have different
-    numbers of images; each of them has to make the call.
+    Gradients flow through both to the images of every process. The processes may have different
+    numbers of images, but every process must make the call.
 
     Args:
         x: (N, C).
@@ -38,7 +38,7 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class _SumOverProcesses(torch.autograd.Function):
-    """Sum a tensor over all processes; each of them has a loss of its own that depends on it."""
+    """Sum a tensor over all processes, each of which has its own loss that depends on it."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:

@@ -11,23 +11,23 @@ Step = Callable[[Tensor | None, Any], tuple[Tensor, Any]]
 
 
 def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Tensor:
-    """Search the most probable sequence.
+    """Search for the most probable sequence.
 
-    The highest sum of the steps' log-probabilities, without length normalisation.
+    The best sequence has the highest sum of log-probabilities, without length normalisation.
 
-    The last symbol that a step scores is END. A sequence that has ended keeps its sum; one that
-    reaches ``num_steps`` without END counts as it is. A label that is already in a sequence is left
-    out, and the probabilities of the others are not scaled up for it.
+    The last symbol is END. A finished sequence keeps its sum; one that reaches ``num_steps``
+    without END counts unchanged. A label that is already in a sequence is excluded, and the
+    probabilities of the others are not renormalised.
 
     Args:
         step: Maps the last symbols (R,), or None at START, and the state of R rows to logits (R, C
             + 1) and a new state.
         state: The state of N images, tensors (N, ...).
         num_steps: T.
-        beam_size: Sequences B that are kept of an image.
+        beam_size: Sequences B kept per image.
 
     Returns:
-        The best sequence of each image (N, T), END from its end on.
+        The best sequence of each image (N, T), with END from its end on.
     """
     num_images = state[0].shape[0]
     logits, state = step(None, state)
@@ -37,7 +37,7 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     sums, symbols = logits.log_softmax(1).topk(kept, dim=1)  # (N, B)
     paths = symbols[..., None]  # (N, B, t)
     images = torch.arange(num_images, device=logits.device)[:, None]
-    rows = images.expand(-1, kept)  # the row of `state` that a beam continues
+    rows = images.expand(-1, kept)  # the row of `state` that each beam continues
     after_end = logits.new_full((num_symbols,), float('-inf'))
     after_end[end] = 0
     for _ in range(num_steps - 1):

@@ -1,9 +1,9 @@
 """CMA and MS-CMA: labels attend to the places that resemble them.
 
 You, Guo, Cui, Long, Bao, Wen, "Cross-Modality Attention with Semantic Graph Embedding for
-Multi-Label Classification", AAAI 2020. Details as recalled. The paper's label embeddings come from
-word vectors that are moved to agree with the labels' co-occurrence; here they are learnt from the
-co-occurrence alone, which is all that this loss asks of them.
+Multi-Label Classification", AAAI 2020. Details are recalled from the paper. The paper's label
+embeddings start as word vectors and are moved to agree with the co-occurrence of labels. Here they
+are learnt from the co-occurrence alone, which is all that the loss needs.
 
 N images, D features, C labels, M width of the embeddings, L = H W places.
 """
@@ -22,7 +22,7 @@ from .base import LabelDecoder
 
 
 class CrossModalityAttention(nn.Module):
-    """The attention of all labels over one map, and a linear layer a label.
+    """The attention of all labels over one map, and one linear layer per label.
 
     Args:
         num_classes: Number of labels C.
@@ -47,7 +47,7 @@ class CrossModalityAttention(nn.Module):
             embeddings: (C, M).
 
         Returns:
-            (N, C, L), each label's sums to 1; even where no place looks like the label.
+            (N, C, L), sums to 1 for each label; uniform if no place resembles the label.
         """
         cosine = F.normalize(places, dim=2) @ F.normalize(embeddings, dim=1).t()  # (N, L, C)
         similar = cosine.transpose(1, 2).relu()
@@ -69,8 +69,8 @@ class MultiScaleCMA(LabelDecoder):
         num_classes: Number of labels C.
         stage_channels: Channels of the backbone's stages, those of its ``out_indices``.
         embed_dims: Width of the embeddings M. Defaults to 256.
-        bound: Pairs of labels that go together less than this, 0-1, and whose embeddings are no
-            closer, are left alone. Defaults to 0.02.
+        bound: Pairs of labels that co-occur less than this, 0-1, and whose embeddings are no
+            closer, are not moved. Defaults to 0.02.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -108,7 +108,7 @@ class MultiScaleCMA(LabelDecoder):
             targets: (N, C) int8 in {0, 1, -1}.
 
         Raises:
-            ValueError: If there are other classes than the decoder was built for.
+            ValueError: If the classes differ from those the decoder was built for.
         """
         self.check_training_set(class_names, targets)
         affinity = label_affinity(torch.from_numpy(targets == 1))
@@ -118,7 +118,7 @@ class MultiScaleCMA(LabelDecoder):
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         super()._load_from_state_dict(*args, **kwargs)
-        self._is_prepared = bool(self.embeddings.any())  # once, so no batch waits for it
+        self._is_prepared = bool(self.embeddings.any())  # once, so that no batch waits for it
 
     def loss(self, *, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_cma``: sigmoid cross-entropy, summed over the stages."""
@@ -133,7 +133,7 @@ class MultiScaleCMA(LabelDecoder):
         return dict(pred_score=torch.stack(probabilities).mean(0))
 
     def _maps(self, *args: Any, **inputs: Any) -> tuple[Tensor, ...]:
-        """Take the maps that are looked at out of the inputs."""
+        """Select the attended maps from the inputs."""
         return inputs['stage_maps']
 
     def _answers(self, **inputs: Any) -> list[Tensor]:
@@ -175,7 +175,7 @@ class CMA(MultiScaleCMA):
 
 
 def label_affinity(present: Tensor) -> Tensor:
-    """Compute how often labels go together: the mean of P(i | j) and P(j | i).
+    """Compute how often labels co-occur: the mean of P(i | j) and P(j | i).
 
     Args:
         present: Training labels, boolean (N, C).
@@ -197,8 +197,8 @@ def label_affinity(present: Tensor) -> Tensor:
 def embed_labels(affinity: Tensor, embed_dims: int, bound: float, num_steps: int = 300) -> Tensor:
     """Find embeddings whose cosines are the affinities.
 
-    They start from the largest eigenvectors and are moved by Adam; pairs that go together less than
-    ``bound`` and lie no closer than that are left out of the squared error.
+    They start from the largest eigenvectors and are optimised by Adam. Pairs that co-occur less
+    than ``bound`` and lie no closer than that are left out of the squared error.
 
     Args:
         affinity: (C, C), see :func:`label_affinity`.

@@ -1,8 +1,8 @@
-"""A critic that trains itself beside the model, its optimiser's state in buffers.
+"""A critic that trains next to the model and keeps its optimiser's state in buffers.
 
-A run has one optimiser, for what the task's loss trains. What is trained against the model keeps an
-optimiser of its own here, so that a checkpoint holds its state like any weight: a resumed run goes
-on exactly, and no loop, hook or checkpoint has to know of a second optimiser.
+A run has one optimiser, for the task's loss. The critic, which trains against the model, has its
+own optimiser here, whose state is saved like any weight. So resuming is exact, and no loop, hook or
+checkpoint needs to know about a second optimiser.
 
 N images, D features, C labels, P numbers in the critic's weights.
 """
@@ -24,17 +24,17 @@ from ..losses.label_critic import PENALTIES, critic_loss
 class CriticTrainer(nn.Module):
     """A critic of label sets, and Adam for it.
 
-    The critic's weights are a buffer too, one vector: no parameter, so that the model's optimiser
-    and whatever distributes the model's gradients pass them by. Several processes average the
-    critic's gradient here, as they do the model's, so that the critic is the same in all.
+    The critic's weights are also a buffer, one vector. They are not a parameter, so the model's
+    optimiser and DDP ignore them. Several processes average the critic's gradient here, as they do
+    the model's, so that the critic is the same in all.
 
     Args:
         critic: Maps features (N, D) and label sets (N, C) to (N,).
         lr: Adam's learning rate. Defaults to 1e-3.
         betas: Adam's. Defaults to (0.9, 0.999).
         steps: Steps of the critic in :meth:`train_critic`. Defaults to 2.
-        max_norm: The gradient is shortened to this norm. Defaults to 10.
-        penalty: Where the critic's slope is held at 1, see :func:`critic_loss`.
+        max_norm: The gradient is clipped to this norm. Defaults to 10.
+        penalty: Where the slope of the critic is held at 1, see :func:`critic_loss`.
         penalty_weight: Factor of the penalty. Defaults to 10.
 
     Raises:
@@ -69,7 +69,7 @@ class CriticTrainer(nn.Module):
 
         self._shapes = {name: weight.shape for name, weight in critic.named_parameters()}
         weights = parameters_to_vector(critic.parameters()).detach()  # (P,)
-        # No submodule: it only says how the weights are used, and has none of its own.
+        # Not a submodule: it only defines how the weights are used, and holds none.
         self._critic = (critic.to('meta'),)
         self.register_buffer('weights', weights)
         self.register_buffer('first_moment', torch.zeros_like(weights))
@@ -81,12 +81,12 @@ class CriticTrainer(nn.Module):
         return self._score(self.weights, features, labels)
 
     def train_critic(self, features: Tensor, target: Tensor, scores: Tensor) -> None:
-        """Make the critic's steps on a batch.
+        """Train the critic on a batch.
 
         Args:
             features: (N, D); no gradient passes to them, nor to the scores.
             target: (N, C); 1 true, 0 false, -1 ignored.
-            scores: The label sets made up, (N, C), 0-1.
+            scores: The generated label sets, (N, C), 0-1.
         """
         for _ in range(self.steps):
             self._step(self._gradient(features, target, scores))

@@ -1,7 +1,7 @@
 """CSRA: each label averages its class map, and adds its best places.
 
 Zhu, Wu, "Residual Attention: A Simple but Effective Method for Multi-Label Recognition", ICCV 2021.
-The computation is MMPretrain's; here it is a decoder, so that it can be tried on cached maps.
+The computation equals MMPretrain's; as a decoder it also runs on cached maps.
 
 N images, D features, C labels.
 """
@@ -20,8 +20,8 @@ class CSRA(LogitDecoder):
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the map D.
-        num_heads: Attention heads, each of a temperature of its own: 1, 2, 4, 6 or 8.
-        lam: Weight of the attended score beside the average, positive.
+        num_heads: Attention heads, each with its own temperature: 1, 2, 4, 6 or 8.
+        lam: Weight of the attended score relative to the average, positive.
         loss: See :class:`LogitDecoder`.
 
     Raises:

@@ -1,8 +1,8 @@
-"""S-Cls with a window teacher: a plain classifier learns from labels, and from a detector's scores.
+"""S-Cls with a window teacher: a plain classifier learns from labels and a detector's scores.
 
 Liu, Sheng, Shao, Yan, Xiang, Pan, "Multi-Label Image Classification via Knowledge Distillation from
-Weakly-Supervised Detection", ACM MM 2018. The second stage of its distillation; the teacher is
-:class:`WindowDetector`, since the paper's wants object proposals.
+Weakly-Supervised Detection", ACM MM 2018. This is the second stage of its distillation. The teacher
+is :class:`WindowDetector`, since the paper's teacher needs object proposals.
 
 N images, C labels, D features.
 """
@@ -28,7 +28,7 @@ def distillation_loss(logits: Tensor, teacher_scores: Tensor, target: Tensor) ->
     Args:
         logits: (N, C).
         teacher_scores: (N, C), 0-1; no gradient passes to them.
-        target: (N, C); where it is -1, ignored, the teacher is not listened to either.
+        target: (N, C); where it is -1 (ignored), the teacher is ignored too.
 
     Returns:
         Scalar, summed over labels and averaged over images.
@@ -38,19 +38,19 @@ def distillation_loss(logits: Tensor, teacher_scores: Tensor, target: Tensor) ->
 
 
 class DistilledClassifier(LabelDecoder):
-    """A classifier on pooled features that a detector on the map teaches beside the labels.
+    """A classifier on pooled features that learns from the labels and a detector on the map.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of features and map D.
         student: ``'own'`` (default), a linear classifier on the features; or ``'cnn'``, the CNN's
-            own classifier, whose cross-entropy is the head's ``loss_cnn``: the joint form, with
+            own classifier, whose cross-entropy is the head's ``loss_cnn``: joint training, with
             ``detach_scores=False``.
-        train: What learns: ``'teacher'`` (first), ``'student'`` (then, from the checkpoint of the
-            first, which stays as it is), or ``'both'`` at once (default).
-        teacher: Options of :class:`WindowDetector`. Defaults to None, its own.
-        scale: What the student's logits are multiplied with before they are compared with the
-            teacher's scores; it learns. Defaults to 0.2, a temperature of 5.
+        train: What is trained: ``'teacher'`` (first), ``'student'`` (second, from the teacher's
+            checkpoint; the teacher is then fixed), or ``'both'`` together (default).
+        teacher: Options of :class:`WindowDetector`. Defaults to None, its defaults.
+        scale: Initial value of the learnt factor of the student's logits in the comparison with the
+            teacher's scores. Defaults to 0.2, a temperature of 5.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -86,7 +86,7 @@ class DistilledClassifier(LabelDecoder):
             self.teacher.requires_grad_(False)
 
     def logits(self, *, feature_map: Tensor | None = None, **inputs: Tensor) -> Tensor:
-        """Return the student's logits (N, C), for which the map is not looked at."""
+        """Return the student's logits (N, C), which do not use the map."""
         if self.classifier is None:
             return inputs['logits']
         self.check_features(inputs['features'], self.in_channels)
@@ -110,7 +110,7 @@ class DistilledClassifier(LabelDecoder):
         return losses
 
     def predict(self, *, feature_map: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
-        """Predict ``pred_score`` (N, C), the student's, or the teacher's while it alone learns."""
+        """Predict ``pred_score`` (N, C) by the student, or by the teacher if only it is trained."""
         if self.learns == 'teacher':
             return self.teacher.predict(feature_map)
         self.check_feature_map(feature_map, self.in_channels)

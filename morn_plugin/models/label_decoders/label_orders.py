@@ -1,7 +1,7 @@
-"""Orders of the labels: which one a sequence names first (Sec. 4.4 of the paper).
+"""Orders of the labels in a sequence (Sec. 4.4 of the paper).
 
-Equally frequent labels follow each other by name, so that the order of the class list decides
-nothing. An order that a decoder finds while it learns starts from that of the class list.
+Ties are sorted by name, so the order of the class list does not matter. An order that a decoder
+finds in training starts from the order of the class list.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ STRATEGIES: dict[str, LabelKey] = {
     'rare_first': lambda name, count: (count, name),
     'lexicographic': lambda name, count: (name,),
 }
-#: Orders that a decoder finds itself while it learns, see ``sequence_objectives.py``.
+#: Orders that a decoder finds itself in training, see ``sequence_objectives.py``.
 LEARNT_ORDERS = ('mla', 'pla', 'pla_release', 'pool', 'pool_likelihood', 'ocd')
 
 
@@ -46,17 +46,17 @@ def order_labels(
     """Sort the labels.
 
     Args:
-        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, all C names in the order
-            that is wanted, or one of ``LEARNT_ORDERS``.
+        order: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, all C names in the
+            desired order, or one of ``LEARNT_ORDERS``.
         class_names: Names of the C labels.
         counts: Training images of each.
 
     Returns:
-        The C class indices, first one first.
+        The C class indices, in order.
 
     Raises:
-        ValueError: If ``order`` is not a strategy, or a list without every class once; names those
-            at fault.
+        ValueError: If ``order`` is not a strategy, or a list without every class once; names the
+            wrong ones.
 
     Examples:
         >>> order_labels('frequent_first', ['sky', 'cat', 'dog'], [5, 9, 5])
@@ -94,15 +94,15 @@ def order_labels(
 
 
 def build_sequences(target: Tensor, label_order: Tensor) -> tuple[Tensor, Tensor]:
-    """Write the true labels of each image as a sequence.
+    """Turn the true labels of each image into a sequence.
 
     Args:
         target: (N, C) in {0, 1, -1}.
-        label_order: (C,), the class indices, first one first.
+        label_order: (C,), the class indices in order.
 
     Returns:
-        Sequences (N, L), labels and then END (C), where L is one more than the most labels of an
-        image; and their lengths (N,), one END included.
+        Sequences (N, L), labels followed by END (C), where L is one more than the largest number of
+        labels of an image; and their lengths (N,), including one END.
 
     Examples:
         >>> target = torch.tensor([[1, 1, 0], [0, 0, 0], [0, -1, 1]])

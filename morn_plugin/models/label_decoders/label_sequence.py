@@ -1,10 +1,10 @@
-"""The labels of an image as a sequence, in an order that is given or found while learning.
+"""The labels of an image as a sequence, in an order that is given or found in training.
 
-A given order is CNN-RNN: Wang, Yang, Mao, Huang, Huang, Xu, "CNN-RNN: A Unified Framework for
-Multi-label Image Classification", CVPR 2016. The label probabilities as the interface, and
+With a given order this is CNN-RNN: Wang, Yang, Mao, Huang, Huang, Xu, "CNN-RNN: A Unified Framework
+for Multi-label Image Classification", CVPR 2016. The label probabilities as the interface, and
 rare-first: Liu, Xiang, Hospedales, Yang, Sun, "Semantic Regularisation for Recurrent Image
-Annotation", CVPR 2017. Both are baselines in Tables 1 and 4 of the Multi-order RNN's paper. The
-orders that are found, and their sources: ``sequence_objectives.py``.
+Annotation", CVPR 2017. Both are baselines in Tables 1 and 4 of the Multi-order RNN's paper. For the
+orders found in training, see ``sequence_objectives.py``.
 """
 
 from collections.abc import Callable, Sequence
@@ -27,7 +27,7 @@ from .unroll import step_once
 
 RunSteps = Callable[[int, Picker], tuple[Tensor, Tensor]]
 
-#: What tables call the decoder, by its order.
+#: The decoder's name in tables, by its order.
 NAMES = {
     'frequent_first': 'CNN-RNN, frequent-first',
     'rare_first': 'CNN-RNN, rare-first',
@@ -42,10 +42,10 @@ NAMES = {
 
 
 class SequenceDecoder(LabelDecoder):
-    """The base of decoders of label sequences, for any input.
+    """Base class of decoders of label sequences, for any input.
 
-    A subclass calls :meth:`set_objective`, and has a function that runs its steps: (num_steps,
-    pick) to step_logits (N, T, C + 1) and step_labels (N, T).
+    A subclass calls :meth:`set_objective` and has a function that runs its steps: (num_steps, pick)
+    to step_logits (N, T, C + 1) and step_labels (N, T).
 
     Args:
         num_classes: Number of labels C. Symbol C is END.
@@ -64,14 +64,13 @@ class SequenceDecoder(LabelDecoder):
         max_labels: int | None,
         repeats: bool | None,
     ) -> None:
-        """Set what is learnt, and register what ``prepare`` computes.
+        """Set the objective, and register the buffers that ``prepare`` fills.
 
         Args:
             order: See :class:`LabelSequenceLSTM`.
-            objective: What the order means for learning.
+            objective: The training objective that belongs to the order.
             max_labels: Longest sequence predicted, or None.
-            repeats: Whether a label may be named twice in prediction; None: as the objective has
-                it.
+            repeats: Whether a label may be repeated in prediction; None: the objective's default.
         """
         check_order(order)
         if max_labels is not None:
@@ -86,14 +85,14 @@ class SequenceDecoder(LabelDecoder):
         self._most_labels: int | None = None
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray) -> None:
-        """Compute the order and the length of the longest sequence.
+        """Compute the label order and the length of the longest sequence.
 
         Args:
             class_names: Names of the C labels.
             targets: True labels of the training set (N, C), int8 in {0, 1, -1}.
 
         Raises:
-            ValueError: If there are not C classes, or a list of names does not hold every class
+            ValueError: If there are not C classes, or a list of names does not contain every class
                 once.
         """
         self.check_training_set(class_names, targets)
@@ -110,13 +109,13 @@ class SequenceDecoder(LabelDecoder):
 
     @property
     def greedy(self) -> Picker:
-        """The rule of a greedy prediction."""
+        """The picking rule of greedy prediction."""
         return partial(pick_until_end if self.repeats else pick_unpicked, end=self.end)
 
     def sequence_loss(self, run_steps: RunSteps, target: Tensor) -> dict[str, Tensor]:
-        """Compute ``loss_sequence``, by what ``order`` says.
+        """Compute ``loss_sequence`` as ``order`` says.
 
-        An ignored label (-1) is in no sequence, and no step is penalised for naming it.
+        An ignored label (-1) is in no sequence, and predicting it is not penalised.
 
         Args:
             run_steps: Runs the steps on the batch.
@@ -144,15 +143,15 @@ class SequenceDecoder(LabelDecoder):
 
         Args:
             step_logits: (N, T, C + 1).
-            symbols: The symbols chosen (N, T), END (C) from the end on.
+            symbols: The chosen symbols (N, T), END (C) from the end on.
 
         Returns:
-            ``pred_label``, a mask (N, C) of the labels named; ``step_scores`` (N, T, C), the
+            ``pred_label``, a mask (N, C) of the predicted labels; ``step_scores`` (N, T, C), the
             probabilities of the labels at each step, zero after END; ``step_labels`` (N, T), the
             sequence, -1 from END on; ``pred_score`` (N, C), the highest of ``step_scores``.
         """
         ended = symbols == self.end
-        reached = ~F.pad(ended[:, :-1], (1, 0))  # the step that says END still counts
+        reached = ~F.pad(ended[:, :-1], (1, 0))  # the step that predicts END still counts
         has_softmax = self.objective.has_softmax
         probs = step_logits.softmax(dim=2) if has_softmax else step_logits.sigmoid()
         step_scores = probs[..., : self.end] * reached[..., None]
@@ -178,41 +177,41 @@ class SequenceDecoder(LabelDecoder):
 
 
 class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
-    """An LSTM that names the labels of an image one after the other, until END.
+    """An LSTM that predicts the labels of an image one after the other, until END.
 
-    In a fixed order it learns by teacher forcing: softmax cross-entropy of START, the true labels
-    in that order, END. In the other orders it is fed its own predictions. An image without labels
-    trains on END alone. The decoder itself chooses the labels of an image, so there is no
-    threshold.
+    With a fixed order it is trained by teacher forcing: softmax cross-entropy of START, the true
+    labels in that order, END. With the other orders its input is its own predictions. An image
+    without labels trains only END. The decoder itself chooses the labels of an image, so there is
+    no threshold.
 
     For metrics that rank labels, the score of a label is its highest probability over the steps of
-    the predicted sequence, the one that says END included, given the labels before. Labels that are
-    not in the sequence have one as well.
+    the predicted sequence, including the END step, given the previous labels. Labels that are not
+    in the sequence also have a score.
 
     Args:
         num_classes: Number of labels C. Symbol C is END.
         order: A fixed one: ``'frequent_first'``, ``'rare_first'``, ``'lexicographic'``, or all
-            class names in the order that is wanted; ``prepare`` computes it from the training
-            annotations, and checkpoints hold it. Or one that is found while learning: ``'mla'``,
-            ``'pla'``, ``'pla_release'`` (alignment), ``'pool'``, ``'pool_likelihood'`` (candidate
-            pool), ``'ocd'`` (optimal completion).
-        beam_size: Sequences that the search keeps. Defaults to 1, greedy.
+            class names in the desired order; ``prepare`` computes it from the training annotations,
+            and checkpoints store it. Or an order found in training: ``'mla'``, ``'pla'``,
+            ``'pla_release'`` (alignment), ``'pool'``, ``'pool_likelihood'`` (candidate pool),
+            ``'ocd'`` (optimal completion).
+        beam_size: Number of sequences that the search keeps. Defaults to 1, greedy.
         max_labels: Longest sequence predicted. Defaults to None, the largest number of labels of a
             training image.
-        repeats: Whether a label may be named twice in prediction; it counts once. Defaults to None:
-            for the alignments it may, as their authors have it, else not.
+        repeats: Whether a label may be repeated in prediction; it counts once. Defaults to None:
+            yes for the alignments, as in their authors' code, else no.
         average: ``'images'`` (default): the loss is summed over the steps of an image and averaged
             over images; ``'steps'``: averaged over all steps of the batch.
-        temperature: Of optimal completion: 0 (default) counts only the remaining labels as right;
-            above 0 every symbol gets a share.
+        temperature: Temperature of optimal completion: at 0 (default) only the remaining labels are
+            correct; above 0 every symbol gets a share.
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``,
             ``output_layer`` ...
 
     Raises:
-        ValueError: If an option is not one of those named, a size is not positive, or a beam search
-            is impossible: with ``repeats``, or for ``'pool'``, whose scores are not a softmax.
+        ValueError: If an option is unknown, a size is not positive, or beam search is impossible:
+            with ``repeats``, or for ``'pool'``, whose scores are not a softmax.
     """
 
     def __init__(
@@ -236,7 +235,7 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
         self._check_search()
 
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Compute ``loss_sequence``, by what ``order`` says.
+        """Compute ``loss_sequence`` as ``order`` says.
 
         Raises:
             RuntimeError: If there is no order yet.
@@ -246,7 +245,7 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
         return self.sequence_loss(partial(self.unroll, scores), target)
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
-        """Search the sequence of each image.
+        """Search for the sequence of each image.
 
         Args:
             scores: The CNN's label probabilities (N, C), 0-1.

@@ -1,8 +1,8 @@
 """Images and label sets in one space, and a decoder from there to labels.
 
 After Li, Liu, Duan, Gao, Zheng, "Reconstruction Regularized Deep Metric Learning for Multi-label
-Image Classification" (RETDM), TNNLS 2019; ``configs/retdm_style/README.md`` says what of it is
-known and what is this package's own.
+Image Classification" (RETDM), TNNLS 2019; ``configs/retdm_style/README.md`` says what is known of
+it and what is our own choice.
 
 N images, D features, C labels, E width of the space.
 """
@@ -20,22 +20,23 @@ from .base import LabelDecoder
 
 
 class LabelSetEmbedding(LabelDecoder):
-    """An image's labels are read off the place where its features lie among label sets.
+    """Embeds images and label sets in one space and reads an image's labels from its point.
 
-    Three networks: of features, of label sets, both to points of length 1, and of points back to
-    labels. The last learns from the label sets' points, and is asked at the images'.
+    Two networks map features and label sets to points of length 1; a third maps points back to
+    labels. The third learns from the points of label sets and is applied to the points of images.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
         embed_dims: Width of the space E. Defaults to 128.
-        hidden_dims: Widths of the layers before the last of each network, ReLU after each. Defaults
-            to one of 512.
-        num_neighbours: How many label sets of the batch each is held apart from. Defaults to 5.
-        margin: Of label sets that have nothing in common, in a space whose points are 2 apart at
-            most. Defaults to 1.
-        reconstruction_weight: Of the way back from label sets, cross-entropy summed over labels.
+        hidden_dims: Widths of the hidden layers of each network, with ReLU after each. Defaults to
+            one of 512.
+        num_neighbours: Number of label sets of the batch that each is kept apart from. Defaults to
+            5.
+        margin: Margin between label sets without common labels; points are at most 2 apart.
             Defaults to 1.
+        reconstruction_weight: Weight of the reconstruction of label sets, cross-entropy summed over
+            labels. Defaults to 1.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -73,7 +74,7 @@ class LabelSetEmbedding(LabelDecoder):
         return F.normalize(self.embed_features(features), dim=1)
 
     def place_label_sets(self, target: Tensor) -> Tensor:
-        """Map label sets (N, C) to points of length 1, (N, E); an ignored label is as if absent."""
+        """Map label sets (N, C) to points of length 1, (N, E); ignored labels count as absent."""
         return F.normalize(self.embed_labels(target.clamp(min=0)), dim=1)
 
     def logits(self, features: Tensor) -> Tensor:

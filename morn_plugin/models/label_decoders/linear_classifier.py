@@ -1,8 +1,8 @@
-"""A linear classifier on the CNN's features, learnt by any multi-label loss.
+"""A linear classifier on the CNN's features, trained with any multi-label loss.
 
-This is the CNN's own classifier without the CNN, so a loss can be tried on cached features in
-seconds. With batch normalisation before it, it is the form in which the Multi-order RNN's first
-author ran WARP and LSEP.
+This is the CNN's own classifier without the CNN, so you can try a loss on cached features in
+seconds. With batch normalisation before it, it equals the model in which the Multi-order RNN's
+first author ran WARP and LSEP.
 
 N images, D features, C labels.
 """
@@ -22,9 +22,9 @@ class LinearClassifier(LogitDecoder):
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
-        loss: A loss as :func:`~morn_plugin.models.losses.label_loss` takes it; heads build it from
+        loss: A loss accepted by :func:`~morn_plugin.models.losses.label_loss`; heads build it from
             a config. Defaults to None, sigmoid cross-entropy.
-        feature_norm: Arguments of :class:`BiasedBatchNorm1d` that the features pass first, or None
+        feature_norm: Arguments of :class:`BiasedBatchNorm1d` applied to the features first, or None
             (default).
     """
 

@@ -1,4 +1,4 @@
-"""The base of decoders that score each label by one logit, learnt by a loss of the labels.
+"""Base class of decoders that score each label by one logit, trained with a loss of the labels.
 
 N images, C labels.
 """
@@ -13,14 +13,14 @@ from .base import LabelDecoder
 
 
 class LogitDecoder(LabelDecoder):
-    """A decoder whose scores are the sigmoid of logits.
+    """A decoder whose scores are the sigmoid of its logits.
 
-    The loss says whether a score is a probability: one that only ranks labels has
-    ``has_probability = False``.
+    The loss decides whether a score is a probability: a ranking loss has ``has_probability =
+    False``.
 
     Args:
         num_classes: Number of labels C.
-        loss: A loss as :func:`~morn_plugin.models.losses.label_loss` takes it; heads build it from
+        loss: A loss accepted by :func:`~morn_plugin.models.losses.label_loss`; heads build it from
             a config. Defaults to None, sigmoid cross-entropy.
     """
 
@@ -31,7 +31,7 @@ class LogitDecoder(LabelDecoder):
 
     @abstractmethod
     def logits(self, *args: Any, **inputs: Any) -> Tensor:
-        """Map what ``inputs`` names to logits (N, C)."""
+        """Compute logits (N, C) from the ``inputs``."""
 
     def loss(self, *args: Any, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_labels`` of the inputs and target (N, C) in {0, 1, -1}."""

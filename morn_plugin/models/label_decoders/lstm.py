@@ -21,25 +21,25 @@ OUTPUT_LAYERS = ('linear', 'mlp')
 class LSTMDecoder(LabelDecoder):
     """Initial state, label embedding, LSTM cell and output layer.
 
-    Subclasses define what is fed and learnt.
+    Subclasses define the inputs of the steps and the loss.
 
     Args:
         num_classes: Number of labels C.
-        num_outputs: Symbols that a step scores: the labels, and whatever the subclass puts after
-            them.
+        num_outputs: Symbols scored at each step: the labels, and the symbols that the subclass
+            adds.
         embed_dims: Width of the symbol embedding M.
         hidden_dims: LSTM cells H.
-        state_norm: Arguments of :class:`BiasedBatchNorm1d` that the probabilities pass first, or
+        state_norm: Arguments of :class:`BiasedBatchNorm1d` applied to the probabilities first, or
             None (default).
         init_state: How h_0 and c_0 come from the probabilities: ``'tanh'`` of two linear layers, or
-            ``'linear'``. The paper leaves it open; configs/morn/README.md compares them.
+            ``'linear'``. The paper does not say; configs/morn/README.md compares them.
         output_layer: ``'linear'`` (Eq. 3), or ``'mlp'``: a tanh layer of width M before it.
         forget_bias: Constant added to the forget gate.
-        sparse_embedding: Give the embedding a sparse gradient, so that an optimiser can tell which
+        sparse_embedding: Use a sparse gradient for the embedding, so that an optimiser knows which
             rows were looked up.
 
     Raises:
-        ValueError: If an option is not one of those named, or a size is not positive.
+        ValueError: If an option is unknown, or a size is not positive.
     """
 
     gate_offset: Tensor
@@ -84,9 +84,9 @@ class LSTMDecoder(LabelDecoder):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw the embedding from [-1, 1] as the release does.
+        """Draw the embedding from [-1, 1], as the release does.
 
-        The cell as ``torch.nn.LSTMCell`` does.
+        The cell is initialised like ``torch.nn.LSTMCell``.
         """
         nn.init.uniform_(self.embedding.weight, -1, 1)
         bound = self.hidden_dims**-0.5
@@ -99,7 +99,7 @@ class LSTMDecoder(LabelDecoder):
         Args:
             scores: The CNN's label probabilities (N, C), 0-1.
             num_steps: T.
-            pick: Chooses the symbol that the next step is fed with.
+            pick: Chooses the symbol fed to the next step.
 
         Returns:
             step_logits (N, T, outputs) and the symbols picked, step_labels (N, T).
@@ -107,11 +107,11 @@ class LSTMDecoder(LabelDecoder):
         state, weights = self.start(scores)
         with torch.autocast(
             scores.device.type, enabled=False
-        ):  # state and logits keep their precision
+        ):  # state and logits keep full precision
             return unroll_labels(state, weights, num_steps, pick, self.sparse_embedding)
 
     def start(self, scores: Tensor) -> tuple[tuple[Tensor, Tensor], LSTMWeights]:
-        """Compute the state before the first step, h_0 and c_0, (N, H) each.
+        """Compute the weights of the steps and the initial state, h_0 and c_0, (N, H) each.
 
         And the weights of the steps.
         """
@@ -127,7 +127,7 @@ class LSTMDecoder(LabelDecoder):
             return state, self._weights(product_dtype)
 
     def _weights(self, dtype: torch.dtype) -> LSTMWeights:
-        """Collect the weights, the matrices of the products in ``dtype``."""
+        """Collect the weights; the matrices of the products have ``dtype``."""
         hidden_weight, hidden_bias = (
             (None, None)
             if self.hidden is None
@@ -146,10 +146,10 @@ class LSTMDecoder(LabelDecoder):
 
 
 class BiasedBatchNorm1d(nn.BatchNorm1d):
-    """Batch normalisation whose running variance is the biased one, as in TensorFlow.
+    """Batch normalisation with a biased running variance, as in TensorFlow.
 
-    While training, the batch is that of all processes: two with 16 images each take the steps of
-    one with 32.
+    In training, the statistics cover the batches of all processes: two with 16 images each train
+    like one with 32.
     """
 
     running_mean: Tensor

@@ -1,4 +1,4 @@
-"""ML-Decoder: fixed queries look at the map, and each answers for a group of labels.
+"""ML-Decoder: fixed queries attend to the map, and each scores a group of labels.
 
 Ridnik, Sharir, Ben-Cohen, Ben-Baruch, Noy, "ML-Decoder: Scalable and Versatile Classification
 Head", WACV 2023. The network is timm's.
@@ -14,12 +14,12 @@ from .logit_decoder import LogitDecoder
 
 
 class MLDecoder(LogitDecoder):
-    """One cross-attention from queries to places, then a linear layer a group of labels.
+    """One cross-attention from queries to places, then one linear layer per group of labels.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the map D.
-        num_groups: Queries, at most C. Defaults to None: 100, or C where there are fewer labels.
+        num_groups: Number of queries, at most C. Defaults to None: 100, or C if that is smaller.
         embed_dims: Width of queries and keys, a multiple of 8. Defaults to 768.
         loss: See :class:`LogitDecoder`; the paper's is the asymmetric loss.
 
@@ -50,8 +50,8 @@ class MLDecoder(LogitDecoder):
         timm_layers = require_extra('timm.layers.ml_decoder', 'timm')
         groups = -1 if num_groups is None else num_groups
         self.decoder = timm_layers.MLDecoder(num_classes, groups, embed_dims, in_channels)
-        # torch's TransformerDecoder calls its layers in a way that timm's does not know; there is
-        # one layer, which can be called itself.
+        # torch's TransformerDecoder passes arguments that timm's layer does not accept. There is
+        # only one layer, so it is called directly.
         (self.decoder.decoder,) = self.decoder.decoder.layers
 
     def logits(self, feature_map: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ StepLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 class MultiOrderLSTM(LSTMDecoder):
-    """An LSTM that starts from the CNN's label probabilities and is fed its own best label.
+    """An LSTM that starts from the CNN's label probabilities and feeds back its own best label.
 
     Args:
         num_classes: Number of labels C.
@@ -31,16 +31,16 @@ class MultiOrderLSTM(LSTMDecoder):
         embed_dims: Width of the label embedding M.
         hidden_dims: LSTM cells H.
         num_steps: Steps T.
-        test_feedback: Label fed back outside training: ``'argmax'``, or ``'unpicked'``, the best
-            one not picked yet.
-        picked_logit: What ``'unpicked'`` writes over the logits of picked labels.
+        test_feedback: The label fed back outside training: ``'argmax'``, or ``'unpicked'``, the
+            best label not picked yet.
+        picked_logit: The value with which ``'unpicked'`` overwrites the logits of picked labels.
         pooling: How the logits of the steps become one score: ``'max'`` (the paper), ``'mean'`` or
             ``'last'``.
         **core: The options of :class:`LSTMDecoder`: ``state_norm``, ``init_state``,
             ``output_layer`` ...
 
     Raises:
-        ValueError: If an option is not one of those named, or a size is not positive.
+        ValueError: If an option is unknown, or a size is not positive.
     """
 
     has_steps = True
@@ -89,7 +89,7 @@ class MultiOrderLSTM(LSTMDecoder):
     def loss(self, scores: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_multi_order``.
 
-        It is the step loss of the labels that the decoder itself picks: no teacher forcing.
+        The steps receive the labels that the decoder picks itself, without teacher forcing.
         """
         step_logits, step_labels = self(scores)
         return dict(loss_multi_order=self.step_loss(step_logits, step_labels, target))

@@ -1,8 +1,8 @@
-"""MS-CNN: the maps of all stages put into one feature, for the labels and for how many there are.
+"""MS-CNN: fuses the maps of all stages into one feature for the labels and their number.
 
 Niu, Lu, Wen, Xiang, Chang, "Multi-Modal Multi-Scale Deep Learning for Large-Scale Image
-Annotation", TIP 2019, without user tags. Structure as the unofficial port has it; what differs is
-in ``configs/ms_cnn/README.md``.
+Annotation", TIP 2019, without user tags. The structure follows the unofficial port;
+``configs/ms_cnn/README.md`` lists the differences.
 
 N images, C labels, D_i channels of stage i, E width of the fused feature.
 """
@@ -21,16 +21,16 @@ from .lstm import BiasedBatchNorm1d
 class MultiScaleFusion(LabelDecoder):
     """A branch beside the backbone that carries the early stages' maps to the last one.
 
-    A fusion block halves the map and is added to that of the next stage, stage after stage. The
-    last sum is averaged over its places and becomes the feature, which a linear layer scores.
+    Stage by stage, a fusion block halves the map, and the result is added to the map of the next
+    stage. The last sum, averaged over its places, is the feature that a linear layer scores.
 
     Args:
         num_classes: Number of labels C.
         stage_channels: Channels of the backbone's stages, those of its ``out_indices``, finest
             first. Defaults to those of a ResNet-50 or deeper.
         embed_dims: Width of the fused feature E. Defaults to 2048.
-        quantity: Whether the number of labels is learnt from the feature as well, and that many of
-            the best are predicted (LQP). Defaults to True; otherwise a threshold decides.
+        quantity: Whether to learn the number of labels from the feature too and predict that many
+            of the best (LQP). Defaults to True; otherwise a threshold decides.
 
     Raises:
         ValueError: If an option is out of its range.
@@ -61,7 +61,7 @@ class MultiScaleFusion(LabelDecoder):
         )
         self.embed = nn.Sequential(
             nn.Linear(self.stage_channels[-1], embed_dims),
-            BiasedBatchNorm1d(embed_dims),  # which takes a batch of one
+            BiasedBatchNorm1d(embed_dims),  # which accepts a batch of one
             nn.ReLU(inplace=True),
         )
         self.fc = nn.Linear(embed_dims, num_classes)
@@ -71,10 +71,11 @@ class MultiScaleFusion(LabelDecoder):
         self.display_name = 'MS-CNN+LQP' if quantity else 'MS-CNN'
 
     def fuse(self, stage_maps: tuple[Tensor, ...]) -> Tensor:
-        """Put the maps of the stages, (N, D_i, H_i, W_i) each, into one feature (N, E).
+        """Fuse the maps of the stages, (N, D_i, H_i, W_i) each, into one feature (N, E).
 
         Raises:
-            ValueError: If there are other stages, or one is not half as high and wide as the last.
+            ValueError: If the stages differ, or one is not half as high and wide as the previous
+                one.
         """
         self.check_stage_maps(stage_maps, self.stage_channels)
         fused = stage_maps[0]
@@ -94,7 +95,7 @@ class MultiScaleFusion(LabelDecoder):
         return self.fc(self.fuse(stage_maps))
 
     def loss(self, *, stage_maps: tuple[Tensor, ...], target: Tensor) -> dict[str, Tensor]:
-        """Compute ``loss_labels``, and ``loss_quantity``, which does not move the feature."""
+        """Compute ``loss_labels``, and ``loss_quantity`` without gradient to the feature."""
         feature = self.fuse(stage_maps)
         logits = self.fc(feature)
         self.check_target(target, len(logits))
@@ -114,7 +115,7 @@ class MultiScaleFusion(LabelDecoder):
 
 
 def fusion_block(in_channels: int, out_channels: int) -> nn.Sequential:
-    """Return the layers that halve a map and give it the channels of the next stage."""
+    """Return the layers that halve a map and map it to the channels of the next stage."""
     return nn.Sequential(
         nn.Conv2d(in_channels, in_channels, 3, stride=2, padding=1, bias=False),
         nn.BatchNorm2d(in_channels),

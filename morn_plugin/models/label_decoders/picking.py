@@ -1,9 +1,9 @@
-"""The rules that choose the next label that a recurrent decoder is fed.
+"""Rules that choose the label fed to the next step of a recurrent decoder.
 
-A rule maps the logits of a step and the earlier picks to the current pick. No gradient passes
-through it. Beam search, which keeps several sequences at a time, is in ``beam_search.py``.
+A rule maps the logits of a step and the earlier picks to the current pick, without gradient. Beam
+search, which keeps several sequences at once, is in ``beam_search.py``.
 
-N images, C labels, S symbols: the C labels, and END (C) where the decoder has one.
+N images, C labels, S symbols: the C labels, and END (C) if the decoder has one.
 """
 
 from typing import Protocol
@@ -14,7 +14,7 @@ from torch import Tensor
 
 
 class Picker(Protocol):
-    """Picks the symbol that the next step is fed with."""
+    """Picks the symbol fed to the next step."""
 
     def __call__(self, logits: Tensor, picked: list[Tensor]) -> Tensor:
         """Map logits (N, S) and the symbols picked so far, each (N,), to symbols (N,)."""
@@ -35,9 +35,10 @@ def pick_unpicked(
 
     Args:
         logits: (N, S).
-        picked: The symbols of the steps before, each (N,).
-        picked_logit: What is written over the logits of those; above -inf they stay eligible.
-        end: After this symbol nothing else is picked. Defaults to None, there is none.
+        picked: The symbols of the previous steps, each (N,).
+        picked_logit: The value that overwrites the logits of those; above -inf they can still be
+            picked.
+        end: After this symbol nothing else is picked. Defaults to None, no such symbol.
 
     Examples:
         >>> logits = torch.tensor([[1.0, 3.0, 2.0]])
@@ -56,7 +57,7 @@ def pick_unpicked(
 
 
 def pick_until_end(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
-    """Pick the best symbol, whether picked before or not, and nothing but END after END.
+    """Pick the best symbol, whether picked before or not; after END pick only END.
 
     Examples:
         >>> logits = torch.tensor([[1.0, 3.0, 2.0]])
@@ -70,16 +71,16 @@ def pick_until_end(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
 
 
 def pick_given(logits: Tensor, picked: list[Tensor], sequences: Tensor) -> Tensor:
-    """Pick what a given sequence (N, T) says: teacher forcing, or the result of a search."""
+    """Pick the labels of a given sequence (N, T): teacher forcing, or the result of a search."""
     return sequences[:, len(picked)]
 
 
 def pick_from_pool(logits: Tensor, picked: list[Tensor], pool: Tensor) -> Tensor:
-    """Pick the best label of a pool that was not picked before, or END once none is left.
+    """Pick the best unpicked label of a pool, or END once none is left.
 
     Args:
         logits: (N, C + 1).
-        picked: The symbols of the steps before, each (N,).
+        picked: The symbols of the previous steps, each (N,).
         pool: Boolean (N, C), the candidates of the first step.
 
     Examples:
@@ -99,5 +100,5 @@ def pick_from_pool(logits: Tensor, picked: list[Tensor], pool: Tensor) -> Tensor
 
 
 def pick_sampled(logits: Tensor, picked: list[Tensor]) -> Tensor:
-    """Draw a symbol by the softmax of the logits, from PyTorch's default generator."""
+    """Sample a symbol from the softmax of the logits, with PyTorch's default generator."""
     return logits.softmax(dim=1).multinomial(1)[:, 0]

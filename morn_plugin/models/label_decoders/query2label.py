@@ -1,4 +1,4 @@
-"""Query2Label: each label is a query to the map.
+"""Query2Label: each label is a query that attends to the map.
 
 Liu, Zhang, Yang, Su, Zhu, "Query2Label: A Simple Transformer Way to Multi-Label Classification",
 arXiv 2107.10834, 2021.
@@ -17,7 +17,7 @@ from .logit_decoder import LogitDecoder
 
 
 class Query2Label(LogitDecoder):
-    """A transformer whose decoder's queries are learnt label embeddings.
+    """A transformer whose decoder queries are learnt label embeddings.
 
     Args:
         num_classes: Number of labels C.
@@ -79,7 +79,7 @@ class Query2Label(LogitDecoder):
         self.decoder = nn.TransformerDecoder(decoder_layer, num_decoder_layers)
         self.queries = nn.Embedding(num_classes, embed_dims)
 
-        # One linear layer to a single number for each label, not shared.
+        # One linear layer with a single output per label, not shared.
         self.weight = nn.Parameter(torch.empty(num_classes, embed_dims))
         self.bias = nn.Parameter(torch.zeros(num_classes))
         nn.init.uniform_(self.weight, -(embed_dims**-0.5), embed_dims**-0.5)
@@ -99,7 +99,7 @@ class Query2Label(LogitDecoder):
 def sine_positions(places: Tensor) -> Tensor:
     """Compute sines and cosines of the places of a map (N, M, H, W): (M, H, W).
 
-    The first half of the channels is of the row, the second of the column.
+    The first half of the channels encodes the row, the second half the column.
     """
     channels, height, width = places.shape[1:]
     quarter = channels // 4

@@ -1,10 +1,10 @@
-"""Recurrent attention: a few glimpses of the map, each placed by what was seen before.
+"""Recurrent attention: an LSTM chooses where to take each of a few glimpses of the map.
 
 After Wang, Chen, Li, Xu, Lin, "Multi-label Image Recognition by Recurrently Discovering Attentional
-Regions" (RDAR), ICCV 2017, whose glimpses are cut by a spatial transformer and learn by its
+Regions" (RDAR), ICCV 2017, whose glimpses are cut by a spatial transformer and trained by its
 gradient, and Chen, Wang, Li, Lin, "Recurrent Attentional Reinforcement Learning for Multi-label
-Image Recognition", AAAI 2018, whose places are drawn and learn by reward. Details are this
-package's; ``configs/recurrent_attention/README.md`` says which.
+Image Recognition", AAAI 2018, whose places are sampled and trained by reward. Some details are our
+own; ``configs/recurrent_attention/README.md`` lists them.
 
 N images, D channels of the map, C labels, T glimpses, R regions of a glimpse, k x k points of a
 region, E channels and H cells inside.
@@ -25,20 +25,20 @@ from ..losses.label_loss import label_loss
 from .base import LabelDecoder
 
 GLIMPSES = ('transformer', 'sampled')
-#: Where glimpses are drawn to, weakly, so that they do not all look at the same.
+#: Places that weakly attract the glimpses, so that they do not all cover the same region.
 ANCHORS = ((0.0, 0.0), (-0.5, -0.5), (0.5, -0.5), (-0.5, 0.5), (0.5, 0.5))
 #: Half sides of the regions of a sampled glimpse, as shares of the map's half: sizes and shapes.
 SIZES, SHAPES = (0.3, 0.5, 0.7), (0.5, 1.0, 2.0)
 
 
 class Glimpses(NamedTuple):
-    """What was seen of a batch.
+    """The glimpses of a batch.
 
     Attributes:
         logits: The best of each label over glimpses and regions, (N, C).
-        centres: Where was looked, (N, T, 2), x and y from -1 to 1.
-        log_probs: Of the places that were drawn, (N, T); zeros where none was.
-        states: The LSTM's, before each glimpse, (N, T, H).
+        centres: The centres of the glimpses, (N, T, 2), x and y from -1 to 1.
+        log_probs: Log probabilities of the sampled places, (N, T); zeros if none was sampled.
+        states: The LSTM's states before each glimpse, (N, T, H).
     """
 
     logits: Tensor
@@ -57,7 +57,7 @@ def cut_regions(feature_map: Tensor, centres: Tensor, halves: Tensor, size: int)
         size: Points a side, k.
 
     Returns:
-        (N, R, E, k, k); beyond the map its border goes on.
+        (N, R, E, k, k); outside the map its border is repeated.
 
     Examples:
         >>> feature_map = torch.arange(4.0).view(1, 1, 2, 2)
@@ -83,11 +83,11 @@ def cut_regions(feature_map: Tensor, centres: Tensor, halves: Tensor, size: int)
 
 
 def top_label_reward(scores: Tensor, target: Tensor) -> Tensor:
-    """Compute the share of an image's true labels among as many of its best.
+    """Compute the share of true labels among the n best, n being the number of true labels.
 
     Args:
         scores: (N, C).
-        target: (N, C); 1 true, 0 false, -1 ignored: not among the best.
+        target: (N, C); 1 true, 0 false, -1 ignored, never among the best.
 
     Returns:
         (N,), 0-1; 0 without a true label.
@@ -104,21 +104,21 @@ def top_label_reward(scores: Tensor, target: Tensor) -> Tensor:
 
 
 class RecurrentAttention(LabelDecoder):
-    """An LSTM sees the whole map first, then T glimpses; each label takes its best one.
+    """An LSTM sees the whole map, then T glimpses; each label uses its best one.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the map D.
-        glimpses: ``'transformer'`` (default): one region a glimpse, whose place and size learn by
-            gradient. ``'sampled'``: nine regions of fixed sizes and shapes around a place that is
-            drawn, and learns by REINFORCE; predictions look at the mean in place of a draw.
+        glimpses: ``'transformer'`` (default): one region per glimpse, whose place and size are
+            trained by gradient. ``'sampled'``: nine regions of fixed sizes and shapes around a
+            sampled place, trained by REINFORCE; predictions use the mean instead of a sample.
         num_steps: Glimpses T. Defaults to 5.
-        glimpse_size: Points a side of a region, k. Defaults to 3.
-        embed_dims: Channels that the map is brought to, E. Defaults to 256.
+        glimpse_size: Points per side of a region, k. Defaults to 3.
+        embed_dims: Channels E that the map is projected to. Defaults to 256.
         hidden_dims: LSTM cells H. Defaults to 512.
-        deviation: Of the normal distribution that a place is drawn from. Defaults to 0.2.
-        policy_weight: Of the loss of the places drawn. Defaults to 0.1.
-        anchor_weight: Of the squared distance of the transformer's places to their anchors.
+        deviation: Standard deviation of a sampled place. Defaults to 0.2.
+        policy_weight: Weight of the loss of the sampled places. Defaults to 0.1.
+        anchor_weight: Weight of the squared distance of the transformer's places to their anchors.
             Defaults to 0.01, as in the port of RDAR.
 
     Raises:
@@ -172,11 +172,11 @@ class RecurrentAttention(LabelDecoder):
         self.register_buffer('anchors', torch.tensor(places), persistent=False)
 
     def look(self, feature_map: Tensor, draws: bool) -> Glimpses:
-        """Look at the whole map, then at T places.
+        """Run the LSTM on the whole map, then on T glimpses.
 
         Args:
             feature_map: (N, D, H, W).
-            draws: Whether sampled glimpses draw their places, or take the mean.
+            draws: Whether sampled glimpses sample their places, or use the mean.
         """
         self.check_feature_map(feature_map, self.in_channels)
         projected = self.project(feature_map).relu()
@@ -203,10 +203,10 @@ class RecurrentAttention(LabelDecoder):
         return self.look(feature_map, draws=False).logits
 
     def loss(self, *, feature_map: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """Compute ``loss_labels``, and what teaches where to look.
+        """Compute ``loss_labels``, and the losses of the places.
 
-        ``loss_anchors`` of the transformer; ``loss_policy`` and ``loss_baseline`` of drawn places,
-        whose reward is :func:`top_label_reward`, the same for all T of an image.
+        ``loss_anchors`` for the transformer; ``loss_policy`` and ``loss_baseline`` for sampled
+        places, whose reward is :func:`top_label_reward`, the same for all T places of an image.
         """
         seen = self.look(feature_map, draws=self.training)
         self.check_target(target, len(seen.logits))
@@ -219,7 +219,7 @@ class RecurrentAttention(LabelDecoder):
 
         reward = top_label_reward(seen.logits.detach(), target)[:, None]  # (N, 1)
         expected = self.baseline(seen.states.detach())[..., 0]  # (N, T)
-        counts = (target == 1).any(dim=1, keepdim=True)  # else there is no reward to be had
+        counts = (target == 1).any(dim=1, keepdim=True)  # without a true label there is no reward
         surprise = (reward - expected) * counts
         policy = -(surprise.detach() * seen.log_probs).sum(dim=1).mean()
         losses['loss_policy'] = self.policy_weight * policy
@@ -231,16 +231,16 @@ class RecurrentAttention(LabelDecoder):
         return dict(pred_score=self.logits(feature_map).sigmoid())
 
     def _embed(self, projected: Tensor, centres: Tensor, halves: Tensor) -> Tensor:
-        """Cut regions (N, R, 2) out of maps (N, E, H, W), and embed them: (N, R, H)."""
+        """Cut regions (N, R, 2) out of maps (N, E, H, W) and embed them: (N, R, H)."""
         cut = cut_regions(projected, centres, halves, self.glimpse_size)
         return self.embed(cut.flatten(2)).relu()
 
     def _place(self, h: Tensor, draws: bool) -> tuple[Tensor, Tensor, Tensor]:
         """Choose the next place: centre (N, 1, 2), halves (N, R, 2), log probability (N,)."""
         found = self.locate(h)
-        number = found.shape[0]  # not len(), which an exported model would take for a constant
+        number = found.shape[0]  # not len(), which becomes a constant in an exported model
         if self.glimpses == 'transformer':
-            halves = 0.1 + 0.9 * found[:, None, 2:].sigmoid()  # no point, and no more than the map
+            halves = 0.1 + 0.9 * found[:, None, 2:].sigmoid()  # more than a point, at most the map
             return found[:, None, :2].tanh(), halves, found.new_zeros(number)
 
         mean = found.tanh()
@@ -253,5 +253,5 @@ class RecurrentAttention(LabelDecoder):
 
 
 def _region_halves() -> Sequence[tuple[float, float]]:
-    """Return half the width and height of each region: of every size in every shape."""
+    """Return half the width and height of each region: every size in every shape."""
     return [(size * shape**0.5, size / shape**0.5) for size, shape in product(SIZES, SHAPES)]

@@ -32,17 +32,18 @@ def decoder_from_release(variables: Mapping[str, np.ndarray], num_steps: int = 5
 
     Args:
         variables: Name to array, with the names of the release's checkpoints such as
-            ``cnn_rnn_att/lstm/basic_lstm_cell/kernel``. Others, e.g. the optimiser's slots, are
-            left aside.
-        num_steps: Steps T; no variable tells it.
+            ``cnn_rnn_att/lstm/basic_lstm_cell/kernel``. Others, such as the optimiser's slots, are
+            ignored.
+        num_steps: Steps T, which no variable contains.
 
     Returns:
-        The decoder with the release's options, sized from the arrays, in training mode; ``train()``
-        and ``eval()`` switch batch statistics and feedback as the release's two graphs do.
+        The decoder with the release's options and the sizes of the arrays, in training mode;
+        ``train()`` and ``eval()`` switch batch statistics and feedback as the release's two graphs
+        do.
 
     Raises:
-        KeyError: If a variable is missing; names it.
-        ValueError: If the shapes of two variables do not fit; names them.
+        KeyError: If a variable is missing; the message names it.
+        ValueError: If the shapes of two variables do not fit; the message names them.
     """
     state, (num_classes, hidden_dims, embed_dims) = state_dict_from_release(variables)
     decoder = MultiOrderLSTM(

@@ -1,8 +1,8 @@
-"""What a decoder of label sequences learns from, and what it is fed meanwhile.
+"""Training objectives of decoders of label sequences, and the inputs of their steps.
 
-A fixed order is taught by feeding the true labels (teacher forcing). All others are learnt from the
-decoder's own predictions: the order that fits best (MLA, PLA), the best candidate of the labels
-that are left (pool), or whatever it draws (optimal completion, OCD).
+A fixed order is trained by teacher forcing. All others feed back the decoder's own predictions: its
+best symbol (MLA, PLA), the best of the remaining labels (pool), or a sampled symbol (optimal
+completion, OCD).
 
 N images, C labels, T steps. Symbol C is END.
 """
@@ -32,7 +32,7 @@ class TrainingRun(NamedTuple):
 
     Attributes:
         num_steps: T.
-        pick: What each step is fed with.
+        pick: Chooses the input of each step.
         loss: Maps step_logits (N, T, C + 1) and the symbols picked (N, T) to a scalar.
     """
 
@@ -42,7 +42,7 @@ class TrainingRun(NamedTuple):
 
 
 class SequenceObjective(ABC):
-    """What a decoder learns from a batch of targets.
+    """Defines the loss and the step inputs for a batch of targets.
 
     Args:
         average: ``'images'``: the loss is summed over the steps of an image and averaged over
@@ -52,9 +52,9 @@ class SequenceObjective(ABC):
         ValueError: If ``average`` is unknown.
     """
 
-    #: Whether a step's logits are those of one softmax over all symbols, or of a sigmoid for each.
+    #: Whether the logits of a step belong to one softmax over all symbols, or to one sigmoid each.
     has_softmax = True
-    #: Whether the decoder may say a label twice when it predicts, as it may while it learns.
+    #: Whether the decoder may repeat a label in prediction, as in training.
     repeats = False
 
     def __init__(self, average: str) -> None:
@@ -67,13 +67,13 @@ class SequenceObjective(ABC):
 
         Args:
             target: (N, C); 1 true, 0 false, -1 ignored.
-            label_order: (C,), the class indices, first one first.
+            label_order: (C,), the class indices in order.
             most_labels: The largest number of labels of a training image.
         """
 
 
 class FixedOrder(SequenceObjective):
-    """Softmax cross-entropy of the true labels in a given order, which are fed as well."""
+    """Softmax cross-entropy of the true labels in a given order, which are also the step inputs."""
 
     def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; as many steps as the longest sequence of the batch."""
@@ -86,7 +86,7 @@ class FixedOrder(SequenceObjective):
 
 
 class AlignedOrder(SequenceObjective):
-    """Softmax cross-entropy of the true labels in the order that fits what the decoder says.
+    """Softmax cross-entropy of the true labels in the order that best fits the predictions.
 
     Args:
         average: ``'images'`` or ``'steps'``.
@@ -101,7 +101,7 @@ class AlignedOrder(SequenceObjective):
         self.how = how
 
     def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
-        """See the base class; the decoder is fed its own best symbol."""
+        """See the base class; the decoder receives its own best symbol."""
         sequences, lengths = build_sequences(target, label_order)  # (N, L)
         ignored = target < 0
 
@@ -114,7 +114,7 @@ class AlignedOrder(SequenceObjective):
 
 
 class CandidatePool(SequenceObjective):
-    """Picks and feeds the best of the remaining labels, which then leaves the pool.
+    """Picks and feeds back the best remaining label, which then leaves the pool.
 
     Args:
         average: ``'images'`` or ``'steps'``.
@@ -139,7 +139,7 @@ class CandidatePool(SequenceObjective):
 
 
 class OptimalCompletion(SequenceObjective):
-    """Draws symbols from the decoder, and learns the best continuation of each.
+    """Samples symbols from the decoder and learns the best continuation at each step.
 
     Args:
         average: ``'images'`` or ``'steps'``.
@@ -165,7 +165,7 @@ class OptimalCompletion(SequenceObjective):
 def make_objective(
     order: str | Sequence[str], average: str, temperature: float
 ) -> SequenceObjective:
-    """Return what a decoder learns, by the name of its order.
+    """Return the training objective that belongs to an order.
 
     Args:
         order: One of ``label_orders.LEARNT_ORDERS``; any other is a fixed order.

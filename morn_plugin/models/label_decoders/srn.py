@@ -1,8 +1,8 @@
-"""SRN: attention maps of the labels, and convolutions that learn how they go together.
+"""SRN: attention maps of the labels, and convolutions that learn their relations.
 
 Zhu, Li, Ouyang, Yu, Wang, "Learning Spatial Regularization with Image-level Supervisions for
-Multi-label Image Classification", CVPR 2017. Sizes as recalled from the paper and as most ports
-have them.
+Multi-label Image Classification", CVPR 2017. Sizes are recalled from the paper and agree with most
+ports.
 
 N images, C labels, D channels, S x S places of the map of stage 3.
 """
@@ -24,21 +24,19 @@ class SRN(LabelDecoder):
     """Spatial regularisation beside the CNN's own classifier.
 
     Each label has an attention over the places of an earlier stage, which sums to 1, and a
-    confidence at each place. The attention weighted by the confidence of all labels passes
-    convolutions that see how labels lie to each other; their output is averaged with the CNN's
-    logits.
+    confidence at each place. Convolutions over the attention of all labels, weighted by the
+    confidence, learn their relative positions. Their output is averaged with the CNN's logits.
 
     Args:
         num_classes: Number of labels C.
-        stage_channels: Channels of the backbone's stages; the first is the one looked at (stage 3
-            of a ResNet: ``out_indices=(2, 3)``).
-        map_size: S. The last convolution covers the whole map, so that S is a part of the network;
-            a map of another size is pooled or enlarged to it. Defaults to 14, of 224 px at stride
-            16.
+        stage_channels: Channels of the backbone's stages; the first is the attended one (stage 3 of
+            a ResNet: ``out_indices=(2, 3)``).
+        map_size: S. The last convolution covers the whole map, so S is part of the network; a map
+            of another size is pooled or enlarged to it. Defaults to 14, from 224 px at stride 16.
         embed_dims: Channels of the convolutions. Defaults to 512.
         num_filters: Filters of the last convolution for each of its channels. Defaults to 4.
-        train: What learns: ``'attention'`` (the paper's second stage), ``'regularization'`` (the
-            third), or ``'all'`` (the fourth, the default).
+        train: What is trained: ``'attention'`` (the paper's second stage), ``'regularization'``
+            (the third), or ``'all'`` (the fourth, the default).
 
     Raises:
         ValueError: If an option is out of its range.
@@ -74,7 +72,7 @@ class SRN(LabelDecoder):
         self.regularization = nn.Sequential(
             *_conv(num_classes, embed_dims, 1),
             *_conv(embed_dims, embed_dims, 1),
-            # Every channel has filters of its own over the whole map.
+            # Every channel has its own filters over the whole map.
             nn.Conv2d(embed_dims, num_filters * embed_dims, map_size, groups=embed_dims),
             _PlacelessBatchNorm(num_filters * embed_dims),
             nn.ReLU(inplace=True),
@@ -87,10 +85,10 @@ class SRN(LabelDecoder):
         """Compute attention and confidence.
 
         Args:
-            feature_map: Of the stage that is looked at, (N, D, S, S).
+            feature_map: The map of the attended stage, (N, D, S, S).
 
         Returns:
-            Attention (N, C, S, S), each label's sums to 1, and confidence (N, C, S, S).
+            Attention (N, C, S, S), which sums to 1 for each label, and confidence (N, C, S, S).
         """
         self.check_feature_map(feature_map, self.stage_channels[0])
         raw = self.attention(feature_map)
@@ -104,7 +102,7 @@ class SRN(LabelDecoder):
     def loss(
         self, logits: Tensor, stage_maps: tuple[Tensor, ...], target: Tensor
     ) -> dict[str, Tensor]:
-        """Compute ``loss_attention`` of the attended confidence, ``loss_srn`` of the answer."""
+        """Compute ``loss_attention`` of the attended confidence and ``loss_srn`` of the logits."""
         self.check_target(target, len(logits))
         answer, attended = self._both(logits, stage_maps)
         losses = {}
@@ -119,7 +117,7 @@ class SRN(LabelDecoder):
         return dict(pred_score=self.logits(logits, stage_maps).sigmoid())
 
     def _both(self, logits: Tensor, stage_maps: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
-        """Compute the answer (N, C), and the attended confidence (N, C) that teaches attention."""
+        """Compute logits (N, C), and the attended confidence (N, C) that trains the attention."""
         attention, confidence = self.attend(stage_maps[0])
         attended = (attention * confidence).sum(dim=(2, 3))
 
@@ -129,7 +127,7 @@ class SRN(LabelDecoder):
         return 0.5 * logits + 0.5 * self.regularization(weighted), attended
 
     def _freeze(self) -> None:
-        """Let only the requested part learn."""
+        """Freeze everything but the requested part."""
         if self.learns == 'attention':
             self.regularization.requires_grad_(False)
         if self.learns == 'regularization':
@@ -138,7 +136,7 @@ class SRN(LabelDecoder):
 
 
 class _PlacelessBatchNorm(BiasedBatchNorm1d):
-    """Batch normalisation of a map of one place, (N, D, 1, 1), also of a single image."""
+    """Batch normalisation of a map with one place, (N, D, 1, 1), even for a single image."""
 
     def forward(self, x: Tensor) -> Tensor:
         return super().forward(x.flatten(1))[..., None, None]

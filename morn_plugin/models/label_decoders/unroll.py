@@ -1,16 +1,15 @@
 """The recurrence over labels.
 
-T LSTM steps, each fed with a label that the step before picked (Eq. 1-4).
+T LSTM steps, each with the label picked at the previous step as input (Eq. 1-4).
 
-What is picked is the caller's: the argmax, the best label that is left, or the labels of a given
-sequence, which is teacher forcing. ``unroll_labels`` runs the steps, ``step_once`` a single one for
+The caller chooses the label: the argmax, the best label not picked yet, or the label of a given
+sequence (teacher forcing). ``unroll_labels`` runs all steps; ``step_once`` runs a single one for
 searches.
 
-The forward steps are plain tensor operations and serve prediction, autocast and export as they
-stand. Where gradients are wanted, ``_UnrolledSteps`` runs the same steps and gives their gradient
-by hand: the labels fed back are constants (the argmax is not differentiated), so the backward pass
-is that of an LSTM over a known sequence, and the weight gradients of all steps come from one matrix
-product instead of one a step.
+The forward steps are plain tensor operations, which prediction, autocast and export use directly.
+If gradients are needed, ``_UnrolledSteps`` runs the same steps with a hand-written gradient. The
+labels fed back are constants (the argmax is not differentiated), so the backward pass is that of an
+LSTM over a known sequence, and one matrix product computes the weight gradients of all steps.
 
 Shapes: N images, C labels, T steps, H cells, M embedding width. Tensors of all steps are
 step-major, (T, N, ...), so that a step is contiguous. Gate order is input, forget, output,
@@ -29,7 +28,7 @@ from torch.autograd.function import once_differentiable
 from .picking import Picker, pick_argmax
 
 sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
-START = 0  # row of the embedding that is fed at the first step; class k is row k + 1
+START = 0  # row of the embedding for the first step; class k is row k + 1
 
 
 class LSTMWeights(NamedTuple):
@@ -67,12 +66,12 @@ def unroll_labels(
 
     Args:
         state: h_0 and c_0, each (N, H).
-        weights: The weights; matrices in a lower precision than the state (autocast) make the
-            products alone lower.
+        weights: The weights; matrices in a lower precision than the state (autocast) affect only
+            the products.
         num_steps: T.
         pick: Chooses the label to feed back.
-        sparse_embedding: Give the gradient of the embedding as a sparse tensor of the rows that
-            were looked up.
+        sparse_embedding: Return the gradient of the embedding as a sparse tensor of the looked-up
+            rows.
 
     Returns:
         step_logits (N, T, C) and step_labels (N, T).
@@ -88,7 +87,7 @@ def unroll_labels(
 
 
 class _Steps(NamedTuple):
-    """What the steps leave behind; ``h`` and ``c`` have T + 1 entries, the others T."""
+    """Values of all steps; ``h`` and ``c`` have T + 1 entries, the others T."""
 
     logits: list[Tensor]
     labels: list[Tensor]
@@ -118,10 +117,10 @@ def _run_steps(
 def step_once(
     labels: Tensor | None, state: tuple[Tensor, Tensor], weights: LSTMWeights
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
-    """Run a single step, for searches that keep several states an image.
+    """Run a single step, for searches that keep several states per image.
 
     Args:
-        labels: (N,), what the step is fed with; None for START.
+        labels: (N,), the input of the step; None for START.
         state: h and c, each (N, H).
         weights: The weights.
 
@@ -141,7 +140,7 @@ def _step(
     """Run one step.
 
     Returns:
-        Logits, h and c, and what the backward pass needs: sigmoids, candidate, tanh_c, hidden.
+        Logits, h and c, and values for the backward pass: sigmoids, candidate, tanh_c, hidden.
     """
     gates = _product(h, weights.weight_hh).add_(_input_gates(table, weights, rows))  # (N, 4H)
     three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
@@ -158,14 +157,14 @@ def _step(
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply in the weight's precision, answer in the input's: (N, I), (O, I) -> (N, O)."""
+    """Multiply in the weight's precision, return in the input's: (N, I), (O, I) -> (N, O)."""
     return F.linear(x.to(weight.dtype), weight).to(x.dtype)
 
 
 def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
     """Compute the input half of the gates for every label, (C + 1, 4H).
 
-    None where that would be more work than the lookups.
+    Return None if that would be more work than the lookups.
     """
     if torch.compiler.is_compiling() or weights.embedding.shape[0] > num_lookups:
         return None
@@ -179,9 +178,9 @@ def _input_gates(table: Tensor | None, weights: LSTMWeights, rows: Tensor) -> Te
 
 
 class _UnrolledSteps(torch.autograd.Function):
-    """The steps and their gradient.
+    """Runs the steps and computes their gradient.
 
-    Checked by gradcheck and against plain autograd in the tests.
+    The tests check it with gradcheck and against plain autograd.
     """
 
     @staticmethod
@@ -226,7 +225,7 @@ class _UnrolledSteps(torch.autograd.Function):
         )
         grad_h_out = grad_h_out.unflatten(0, labels.shape)  # (T, N, H)
 
-        # Back through time, one step after the other.
+        # Back through time, step by step.
         grad_gates, grad_h, grad_c = _cells_backward(grad_h_out, saved, weights)
 
         # The weights of the cell, again all steps at once.
@@ -254,17 +253,17 @@ def _saved(ctx: Any) -> dict[str, list[Tensor]]:
 def _output_backward(
     grad_logits: Tensor, h_after: Tensor, hidden: list[Tensor], weights: LSTMWeights
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None], tuple[Tensor, Tensor]]:
-    """Go back through the output layer.
+    """Backpropagate through the output layer.
 
     Args:
         grad_logits: (TN, C).
         h_after: The states after each step (TN, H).
-        hidden: The values of the tanh layer, T times (N, K); none where there is no such layer.
+        hidden: The values of the tanh layer, T times (N, K); empty without such a layer.
         weights: The weights.
 
     Returns:
-        The gradients of the states (TN, H), of weight and bias of the tanh layer, and of weight and
-        bias of the output.
+        The gradients of the states (TN, H), of the tanh layer's weight and bias, and of the output
+        layer's weight and bias.
     """
     if weights.hidden_weight is None:
         grad_h, grad_output = _linear_backward(grad_logits, h_after, weights.output_weight)
@@ -280,10 +279,10 @@ def _output_backward(
 def _cells_backward(
     grad_h_out: Tensor, saved: dict[str, list[Tensor]], weights: LSTMWeights
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Go back through the cells, from the last step to the first.
+    """Backpropagate through the cells, from the last step to the first.
 
     Args:
-        grad_h_out: What the output layer asks of the states (T, N, H).
+        grad_h_out: The gradients of the states from the output layer (T, N, H).
         saved: Values of the forward pass, by name.
         weights: The weights.
 
@@ -319,9 +318,10 @@ def _gate_gradients(
     c_before: Tensor,
     out: Tensor,
 ) -> None:
-    """Go back through one cell, in place.
+    """Backpropagate through one cell, in place.
 
-    ``out`` (N, 4H) gets the gradients of the gates, ``grad_c`` becomes that of the step before.
+    ``out`` (N, 4H) receives the gradients of the gates; ``grad_c`` becomes that of the previous
+    step.
     """
     i, f, o = sigmoids.chunk(3, dim=1)
     grad_i, grad_f, grad_o, grad_candidate = out.chunk(4, dim=1)

@@ -1,7 +1,7 @@
-"""A detector that learns from image labels alone, on windows of the map.
+"""A detector on windows of the map that learns from image labels only.
 
-Bilen, Vedaldi, "Weakly Supervised Deep Detection Networks" (WSDDN), CVPR 2016, with every window of
-a few sizes in place of object proposals.
+Bilen, Vedaldi, "Weakly Supervised Deep Detection Networks" (WSDDN), CVPR 2016, with all windows of
+a few sizes instead of object proposals.
 
 N images, C labels, D channels of the map, W windows, E width of a window's feature.
 """
@@ -22,7 +22,7 @@ def window_features(feature_map: Tensor, sizes: Sequence[int]) -> Tensor:
 
     Args:
         feature_map: (N, D, H, W).
-        sizes: Places a side; one that is larger than the map counts as the largest that fits.
+        sizes: Places per side; a size larger than the map counts as the largest that fits.
 
     Returns:
         (N, number of windows, D), size after size, row after row.
@@ -39,19 +39,18 @@ def window_features(feature_map: Tensor, sizes: Sequence[int]) -> Tensor:
 
 
 class WindowDetector(LabelDecoder):
-    """Each window says which label it would be, and each label which windows it is in.
+    """Scores windows by a softmax over labels and a softmax over windows.
 
-    The first is a softmax over labels, the second a softmax over windows; a label's score is the
-    sum of their product, 0-1.
+    The score of a label is the product of both, summed over windows, 0-1.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the map D.
-        window_sizes: Places a side of the windows. Defaults to 1, 2 and 3.
+        window_sizes: Places per side of the windows. Defaults to 1, 2 and 3.
         embed_dims: Width of a window's feature E. Defaults to 512.
 
     Raises:
-        ValueError: If a size is not positive, or there is none.
+        ValueError: If a size is not positive, or no size is given.
     """
 
     inputs = ('feature_map',)

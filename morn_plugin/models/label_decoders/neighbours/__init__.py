@@ -1,4 +1,4 @@
-"""Methods that answer from the nearest training images."""
+"""Methods that predict from the nearest training images."""
 
 from .memory import NeighbourDecoder
 from .search import nearest

@@ -1,4 +1,4 @@
-"""The training set as a memory: features and labels that a method keeps.
+"""The training set as a memory: the features and labels that a method stores.
 
 N images of the memory, Q queries, C labels, D features.
 """
@@ -15,22 +15,22 @@ from ....utils.checks import check_positive
 from ....utils.files import sha256
 from ..base import LabelDecoder
 
-#: A larger memory does not belong into a checkpoint: 1 GiB.
+#: A larger memory does not belong in a checkpoint: 1 GiB.
 MAX_BYTES = 2**30
 
 
 class NeighbourDecoder(LabelDecoder):
-    """A method that answers from training images near the query.
+    """Base class of methods that predict from the training images near a query.
 
-    Features and labels of the training set are in buffers, so checkpoints hold them. From 1 GiB on
-    a file and its hash name them instead: ``memory_file``.
+    Features and labels of the training set are buffers, so checkpoints contain them. From 1 GiB on,
+    a file and its hash replace them: ``memory_file``.
 
     Args:
         num_classes: Number of labels C.
-        num_neighbours: Nearest images that count, K.
+        num_neighbours: Number of nearest images, K.
         normalize: Divide features by their L2 norm first. Defaults to True.
-        memory_file: The cached file of the training set, with features. Checkpoints then hold its
-            hash in place of its content. Defaults to None.
+        memory_file: The cached file of the training set, with features. Checkpoints then contain
+            its hash instead of its content. Defaults to None.
 
     Raises:
         ValueError: If ``num_neighbours`` is not positive.
@@ -65,7 +65,7 @@ class NeighbourDecoder(LabelDecoder):
             self.register_buffer('memory_sha256', torch.zeros(32, dtype=torch.uint8))
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
-        """Keep the training set.
+        """Store the training set.
 
         Args:
             class_names: Names of the C labels.
@@ -73,8 +73,8 @@ class NeighbourDecoder(LabelDecoder):
             features: (N, D), a NumPy array or a tensor.
 
         Raises:
-            ValueError: If there are other classes, fewer than K + 1 images, features that are not
-                finite, or more than fits into a checkpoint.
+            ValueError: If the classes differ, there are fewer than K + 1 images, features are not
+                finite, or the memory is too large for a checkpoint.
         """
         self.check_training_set(class_names, targets)
         features = torch.as_tensor(np.asarray(features))
@@ -88,11 +88,11 @@ class NeighbourDecoder(LabelDecoder):
             self.memory_sha256 = torch.tensor(list(digest), dtype=torch.uint8, device=device)
 
     def read_queries(self, features: Tensor) -> Tensor:
-        """Check the features of a batch (Q, D), and normalise them as the memory is.
+        """Check the features of a batch (Q, D), and normalise them like the memory.
 
         Raises:
             RuntimeError: If there is no memory yet.
-            ValueError: If the features have another width, or are not finite.
+            ValueError: If the features have a wrong width, or are not finite.
         """
         if not len(self.memory) and self.memory_file is not None:
             self._read_file()

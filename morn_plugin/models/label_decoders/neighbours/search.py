@@ -1,4 +1,4 @@
-"""Exact nearest neighbours in blocks, so that no matrix of all distances exists.
+"""Exact nearest neighbours, in blocks, without the matrix of all distances.
 
 Q queries, N images of the memory, K neighbours, D features.
 """
@@ -6,9 +6,9 @@ Q queries, N images of the memory, K neighbours, D features.
 import torch
 from torch import Tensor
 
-#: Elements of the block of distances that is held at once: 128 MiB of float32.
+#: Elements of one block of distances: 128 MiB of float32.
 BLOCK = 2**25
-#: Elements of the differences that are held at once: 4 MiB of float32, which caches hold.
+#: Elements of the differences computed at once: 4 MiB of float32, which fit in a cache.
 CACHED = 2**20
 
 
@@ -17,14 +17,14 @@ def nearest(
 ) -> tuple[Tensor, Tensor]:
     """Find the nearest images of a memory by Euclidean distance.
 
-    Candidates are ranked by one matrix product a block; the returned distances are computed from
-    the differences, since a product loses the digits of small ones.
+    One matrix product per block ranks the candidates. The returned distances are computed from
+    differences, because a product loses the digits of small distances.
 
     Args:
         queries: (Q, D).
         memory: (N, D).
         num_neighbours: K, at most N, or N - 1 with ``exclude``.
-        exclude: For each query the row of the memory that is no neighbour of its own (Q,): itself.
+        exclude: For each query the row of the memory to leave out (Q,): the query itself.
 
     Returns:
         Distances (Q, K), ascending, and rows of the memory (Q, K).
@@ -54,8 +54,8 @@ def nearest(
 
 def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     """Compute the distances of queries (B, D) to the rows (B, K) of a memory (N, D): (B, K)."""
-    # A few queries at a time: what was gathered is subtracted and summed while a cache holds it,
-    # and the differences of all, (B, K, D), would be larger than the memory.
+    # A few queries at a time: gathered rows are subtracted and summed while they are in cache, and
+    # the differences of all queries, (B, K, D), would be larger than the memory.
     size = max(1, CACHED // max(rows.shape[1] * memory.shape[1], 1))
     distances = queries.new_empty(rows.shape)
     for start in range(0, len(queries), size):
@@ -66,8 +66,8 @@ def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
 
 def _sum_squares(memory: Tensor) -> Tensor:
     """Compute the squared length of each row (N, D), without a copy of the memory: (N,)."""
-    # Results are written into one tensor. Kept in many small ones, these would lie between the
-    # freed parts, whose memory could not be used again.
+    # Results are written into one tensor. Many small ones would lie between the freed parts and
+    # prevent the reuse of their memory.
     size = max(1, CACHED // max(memory.shape[1], 1))
     squares = memory.new_empty(len(memory))
     for start in range(0, len(memory), size):

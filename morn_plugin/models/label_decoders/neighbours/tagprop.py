@@ -2,7 +2,7 @@
 
 Guillaumin, Mensink, Verbeek, Schmid, "TagProp: Discriminative metric learning in nearest neighbor
 models for image auto-annotation", ICCV 2009. The weighted likelihood, the constant of the presence
-and the start of the optimisation are those of the authors' release 0.2.
+and the initial values follow the authors' release 0.2.
 
 N images, Q queries, C labels, K neighbours.
 """
@@ -19,7 +19,7 @@ from .memory import NeighbourDecoder
 from .search import nearest
 
 WEIGHTS = ('distance', 'rank')
-EPSILON = 5e-4  # of the release; no label is ever impossible or certain
+EPSILON = 5e-4  # from the release; no label is ever impossible or certain
 
 
 def neighbour_weights(distances: Tensor, decay: Tensor, kind: str = 'distance') -> Tensor:
@@ -39,7 +39,7 @@ def neighbour_weights(distances: Tensor, decay: Tensor, kind: str = 'distance') 
 
 
 def propagate(weights: Tensor, presence: Tensor) -> Tensor:
-    """Compute the probability that a label is there.
+    """Compute the probability of each label.
 
     Args:
         weights: (Q, K).
@@ -53,10 +53,10 @@ def propagate(weights: Tensor, presence: Tensor) -> Tensor:
 
 
 def entry_weights(targets: Tensor) -> Tensor:
-    """Weigh the entries of a likelihood so that positives and negatives have a half each.
+    """Weight the entries of a likelihood so that positives and negatives have half each.
 
     Args:
-        targets: (N, C) in {0, 1, -1}; ignored labels weigh nothing.
+        targets: (N, C) in {0, 1, -1}; ignored labels have no weight.
 
     Returns:
         (N, C), sums to 1; zeros where every label is ignored.
@@ -64,7 +64,7 @@ def entry_weights(targets: Tensor) -> Tensor:
     positive = (targets > 0).double()
     negative = (targets == 0).double()
     halves = positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1)
-    return halves / halves.sum().clamp(min=1)  # 2, or 1 without one kind, or 0 without any
+    return halves / halves.sum().clamp(min=1)  # 2; 1 if one kind is missing; 0 if both are
 
 
 def weighted_nll(probability: Tensor, targets: Tensor, weights: Tensor) -> Tensor:
@@ -84,23 +84,23 @@ def weighted_nll(probability: Tensor, targets: Tensor, weights: Tensor) -> Tenso
 
 
 class TagProp(NeighbourDecoder):
-    """Weighted nearest neighbours, with a sigmoid a label that makes rare labels reachable.
+    """Weighted nearest neighbours, with a sigmoid per label that boosts rare labels.
 
-    ``prepare`` keeps the training set and fits all parameters by L-BFGS, each image left out of its
-    own neighbours; a training loop has nothing left to do (``train_cfg=dict(type='PrepareLoop')``).
+    ``prepare`` stores the training set and fits all parameters by L-BFGS, with each image left out
+    of its own neighbours. No training loop is needed (``train_cfg=dict(type='PrepareLoop')``).
 
     Args:
         num_classes: Number of labels C.
         num_neighbours: K. Defaults to 200, as in the paper (recalled).
         weights: ``'distance'``, one decay for the distance, or ``'rank'``, one for each of the K
-            places.
-        sigmoids: Pass the propagated share of each label through a sigmoid of its own.
+            ranks.
+        sigmoids: Pass the propagated share of each label through its own sigmoid.
         normalize: Divide features by their L2 norm first.
         memory_file: See :class:`NeighbourDecoder`.
-        max_iterations: Of the fit.
+        max_iterations: Maximum number of iterations of the fit.
 
     Raises:
-        ValueError: If an option is none of these.
+        ValueError: If an option is unknown.
     """
 
     display_name = 'TagProp'
@@ -131,7 +131,7 @@ class TagProp(NeighbourDecoder):
             self.offset = torch.nn.Parameter(torch.full((num_classes,), -2.0))
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
-        """Keep the training set, and fit to it.
+        """Store the training set and fit to it.
 
         Args:
             class_names: Names of the C labels.
@@ -147,11 +147,11 @@ class TagProp(NeighbourDecoder):
         self.fit(distances, rows)
 
     def fit(self, distances: Tensor, rows: Tensor) -> float:
-        """Find decay, scale and offset of the highest weighted likelihood of the training set.
+        """Find decay, scale and offset with the highest weighted likelihood on the training set.
 
         Args:
             distances: (N, K) of each training image to its neighbours.
-            rows: (N, K), which they are.
+            rows: (N, K), the rows of the neighbours.
 
         Returns:
             The negative log-likelihood reached.
@@ -182,7 +182,7 @@ class TagProp(NeighbourDecoder):
             for _ in range(value.numel())
         ]
         options = dict(maxiter=self.max_iterations, ftol=1e-15, gtol=1e-9, maxcor=30)
-        from scipy.optimize import minimize  # a third of a second, for those who fit
+        from scipy.optimize import minimize  # takes a third of a second
 
         found = minimize(
             evaluate, start.numpy(), jac=True, method='L-BFGS-B', bounds=bounds, options=options
@@ -209,7 +209,7 @@ class TagProp(NeighbourDecoder):
     def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_tagprop``, the weighted negative log-likelihood of a batch.
 
-        A training image is in the memory itself; neighbours at distance 0 are left out.
+        A training image is itself in the memory, so neighbours at distance 0 are left out.
         """
         self.check_target(target, len(features))
         queries = self.read_queries(features)
@@ -226,8 +226,8 @@ class TagProp(NeighbourDecoder):
         """Score the labels of a batch.
 
         Returns:
-            ``pred_score`` (Q, C), within (0, 1). Positives got half of the likelihood's mass, so
-            that 0.5 names more labels than are true: calibrate a threshold.
+            ``pred_score`` (Q, C), within (0, 1). Positives have half of the likelihood, so 0.5
+            predicts too many labels: calibrate a threshold.
         """
         queries = self.read_queries(features)
         distances, rows = nearest(queries, self.memory, self.num_neighbours)

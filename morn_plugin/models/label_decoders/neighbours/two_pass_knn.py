@@ -1,8 +1,8 @@
-"""2PKNN: nearest images of every label first, so that rare labels have neighbours as well.
+"""2PKNN: takes the nearest images of every label, so that rare labels have neighbours too.
 
 Verma, Jawahar, "Image annotation using metric learning in semantic neighbourhoods", ECCV 2012, and
-"Image annotation by propagating labels from semantic neighbourhoods", IJCV 2017. Without metric
-learning: with one distance there is only the bandwidth to choose.
+"Image annotation by propagating labels from semantic neighbourhoods", IJCV 2017. There is no metric
+learning: with one distance only the bandwidth is to be chosen.
 
 N images, Q queries, C labels.
 """
@@ -23,23 +23,23 @@ NORMALIZE = ('none', 'training', 'transductive')
 class TwoPassKNN(NeighbourDecoder):
     """Two passes: the K1 nearest images of each label, then a vote of their union.
 
-    A vote is exp(-bandwidth * (d - d_min) / d_mean), d_min and d_mean over the union; the scores of
-    an image sum to 1. ``prepare`` keeps the training set, and there is nothing to train
+    A vote is exp(-bandwidth * (d - d_min) / d_mean), with d_min and d_mean over the union; the
+    scores of an image sum to 1. ``prepare`` stores the training set, and nothing is trained
     (``train_cfg=dict(type='PrepareLoop')``).
 
     Args:
         num_classes: Number of labels C.
-        num_neighbours: K1, nearest images of each label; of a label with fewer, all.
+        num_neighbours: K1, the nearest images of each label; all of them if a label has fewer.
         bandwidth: w, positive.
         normalize_labels: Divide the scores of each label by their maximum: over the training
-            images, each left out of its own neighbours (``'training'``, or True), or over the batch
-            that is predicted (``'transductive'``, as the authors' release does: the prediction for
-            an image then depends on the others). Defaults to ``'none'``, also None or False.
+            images, each left out of its own neighbours (``'training'``, or True), or over the
+            predicted batch (``'transductive'``, as in the authors' release: the prediction for an
+            image then depends on the others). Defaults to ``'none'``, also None or False.
         normalize: Divide features by their L2 norm first.
         memory_file: See :class:`NeighbourDecoder`.
 
     Raises:
-        ValueError: If an option is none of these, or a number not positive.
+        ValueError: If an option is unknown, or a number is not positive.
     """
 
     display_name = '2PKNN'
@@ -68,7 +68,7 @@ class TwoPassKNN(NeighbourDecoder):
         self.register_buffer('label_maxima', torch.ones(num_classes))
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
-        """Keep the training set, and find the labels' maxima over it where they are wanted.
+        """Store the training set and, if needed, compute the maximum of each label over it.
 
         Args:
             class_names: Names of the C labels.
@@ -92,7 +92,7 @@ class TwoPassKNN(NeighbourDecoder):
     def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compute ``loss_two_pass_knn``: cross-entropy of an image's scores and its true labels.
 
-        It has a gradient for the bandwidth alone. An image without a true label adds nothing.
+        Only the bandwidth gets a gradient. An image without true labels adds nothing.
         """
         self.check_target(target, len(features))
         scores = self._score(self.read_queries(features))
@@ -105,8 +105,8 @@ class TwoPassKNN(NeighbourDecoder):
         """Score the labels of a batch.
 
         Returns:
-            ``pred_score`` (Q, C), 0-1; without the division of each label the rows sum to 1. A
-            score is not a probability: calibrate a threshold, or take the best few.
+            ``pred_score`` (Q, C), 0-1; without the division per label the rows sum to 1. A score is
+            not a probability: calibrate a threshold, or take the best few.
         """
         scores = self._score(self.read_queries(features))
         if self.normalize_labels == 'training':
@@ -128,7 +128,7 @@ class TwoPassKNN(NeighbourDecoder):
         lowest = distances.masked_fill(~votes_for, float('inf')).amin(dim=1, keepdim=True)
         inside = distances.masked_fill(~votes_for, 0)
         mean = inside.sum(1, keepdim=True) / votes_for.sum(1, keepdim=True).clamp(min=1)
-        mean = torch.where(mean > 0, mean, 1)  # copies of the query alone: each has one vote
+        mean = torch.where(mean > 0, mean, 1)  # only copies of the query: each has one vote
         votes = torch.exp(-self.bandwidth * (inside - lowest) / mean) * votes_for
 
         scores = votes @ self.presence
