@@ -1,7 +1,7 @@
 """Models: label decoders, heads, losses and classifiers.
 
-A module in ``label_decoders`` with a subclass of ``LabelDecoder`` is enough to register a decoder.
-The same holds for decision rules in ``decisions``.
+A module in ``label_decoders`` with a subclass of ``LabelDecoder`` is registered automatically. The
+same holds for decision rules in ``decisions``.
 """
 
 from mmpretrain.registry import MODELS

@@ -1,7 +1,7 @@
-"""Identifies a backbone's feature, and the neck that pools it to the (N, D) that a head takes.
+"""Identifies a backbone's feature, and the neck that pools it to (N, D) for a head.
 
 N images, D features, L tokens, H x W places. Pooling over the wrong axes also yields a vector, and
-a model that trains on nonsense. So the shape is identified before any advice.
+the model would train on nonsense. So the shape is identified first.
 """
 
 from math import isqrt
@@ -10,13 +10,13 @@ from typing import Any
 from mmpretrain.models import GeneralizedMeanPooling, GlobalAveragePooling
 from torch import Tensor, nn
 
-# Tokens that timm's and MMPretrain's transformers put before those of the image: a class token;
-# none; class and distillation token; class token and four registers.
+# Number of tokens that timm's and MMPretrain's transformers put before those of the image: a class
+# token; none; class and distillation token; class token and four registers.
 PREFIXES = (1, 0, 2, 5)
 
 
 def find_width(backbone: nn.Module) -> int | None:
-    """Return the number of features D that a backbone of timm says it has; else None."""
+    """Return the number of features D that a timm backbone declares, else None."""
     timm_model: Any = getattr(backbone, 'timm_model', None)
     info: Any = getattr(timm_model, 'feature_info', None)
     if hasattr(info, 'channels'):
@@ -25,11 +25,11 @@ def find_width(backbone: nn.Module) -> int | None:
 
 
 def describe_unpooled(feature: Any, width: int | None = None) -> str:
-    """Describe a feature that a head cannot take, and what to do about it.
+    """Describe a feature that a head cannot use, and the remedy.
 
     Args:
-        feature: The last stage that backbone and neck give, not (N, D).
-        width: The number of features D, where it is known.
+        feature: The last stage of backbone and neck, not (N, D).
+        width: The number of features D, if known.
 
     Returns:
         Its kind and shape, and the neck that it needs.
@@ -46,16 +46,15 @@ def describe_unpooled(feature: Any, width: int | None = None) -> str:
 
 
 def check_before_pooling(neck: nn.Module, inputs: tuple[Any, ...], width: int | None) -> None:
-    """Refuse a feature that a neck would pool over the wrong axes; a forward pre-hook of the neck.
+    """Refuse a feature that a neck would pool over the wrong axes (forward pre-hook).
 
     Args:
-        neck: Whatever follows the backbone; others than MMPretrain's poolings of (N, D, H, W) are
-            not looked at.
-        inputs: Its arguments: the stages of the backbone.
-        width: The number of features D, where it is known.
+        neck: The module after the backbone; only MMPretrain's poolings of (N, D, H, W) are checked.
+        inputs: Its arguments, the stages of the backbone.
+        width: The number of features D, if known.
 
     Raises:
-        ValueError: If the feature has tokens, or its channels last.
+        ValueError: If the feature has tokens, or channels last.
     """
     feature = inputs[0][-1] if isinstance(inputs[0], tuple) else inputs[0]
     if not _pools_maps(neck) or not isinstance(feature, Tensor):
@@ -120,7 +119,7 @@ def _describe_map(shape: tuple[int, ...], width: int | None) -> str:
 
 
 def _has_channels_last(shape: tuple[int, ...], width: int | None) -> bool:
-    """Return whether a map is (N, H, W, D): by its width, else by the pictures' usual square."""
+    """Return whether a map is (N, H, W, D), by its width, or else by the square shape of images."""
     _, first, second, last = shape
     if width in (first, last):
         return width != first

@@ -1,10 +1,10 @@
-"""A network for prediction on a CPU: batch norm folded into the convolutions before it.
+"""Fast prediction on a CPU: batch norm is folded into the convolutions before it.
 
-In evaluation batch norm is a scale and a shift of each channel, which the weights of the
-convolution can do themselves: y = gamma (conv(x) - mean) / sqrt(var + eps) + beta. An activation
-that belongs to the batch norm is computed by oneDNN while the result is still in the cache. Images
-go through a few at a time, so that what one layer leaves is in the cache for the next; and channels
-lie side by side (channels last), which oneDNN's convolutions are made for.
+In evaluation, batch norm scales and shifts each channel, which the weights of the convolution can
+do: y = gamma (conv(x) - mean) / sqrt(var + eps) + beta. oneDNN computes the activation after the
+    batch norm while the result is still in the cache. Images are processed a few at a time, so that
+    a layer's output is in the cache for the next layer. The layout is channels last, which suits
+    oneDNN's convolutions.
 """
 
 import copy
@@ -19,18 +19,18 @@ from torch import Tensor, nn
 Run = Callable[[nn.Module], Any]
 
 IMAGES_AT_ONCE = 8
-MAX_SHAPES = 4  # of images that are remembered, with weights as oneDNN wants them
+MAX_SHAPES = 4  # of images to remember, with weights packed for oneDNN
 
 
 def fold_batch_norm(model: nn.Module, run: Run) -> nn.Module | None:
-    """Return a copy of a network that gives the same, to rounding, in less time on a CPU.
+    """Return a faster copy of a network for CPUs, with the same results up to rounding.
 
-    Which batch norm follows which convolution is seen in a run, not guessed from names. The copy
-    shares all tensors with the model that it does not change.
+    A run shows which batch norm follows which convolution; names are not used. The copy shares all
+    unchanged tensors with the model.
 
     Args:
-        model: Maps images (N, channels, H, W) to a tensor or a tuple of them, in evaluation mode;
-            it stays as it is.
+        model: Maps images (N, channels, H, W) to a tensor or a tuple of tensors, in evaluation
+            mode; it is not changed.
         run: Runs a model on an example.
 
     Returns:
@@ -51,7 +51,7 @@ class InParts(nn.Module):
     """Runs a network on a few images at a time.
 
     Args:
-        network: Maps images (N, channels, H, W) to a tensor (N, ...) or a tuple of them.
+        network: Maps images (N, channels, H, W) to a tensor (N, ...) or a tuple of tensors.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -59,7 +59,7 @@ class InParts(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Any:
-        """Return what the network gives for all images."""
+        """Return the network's outputs for all images."""
         results = [self.network(part) for part in images.split(IMAGES_AT_ONCE)]
         first = results[0]
         if len(results) == 1:
@@ -70,8 +70,8 @@ class InParts(nn.Module):
 
 
 def _find_pairs(model: nn.Module, run: Run) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Find each convolution whose result goes into a batch norm, where both are used once."""
-    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # results by identity, kept so that it lasts
+    """Find each convolution followed by a batch norm, if both are used once."""
+    made: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by the id of results that are kept
     pairs: list[tuple[nn.Conv2d, nn.BatchNorm2d]] = []
     used: list[nn.Module] = []
 
@@ -100,9 +100,9 @@ def _find_pairs(model: nn.Module, run: Run) -> list[tuple[nn.Conv2d, nn.BatchNor
 
 
 def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
-    """Return a convolution that does what the batch norm, and its activation, do."""
+    """Return a convolution that includes the batch norm and its activation."""
     weight, bias = fold_weights(conv, norm)
-    # timm's batch norm has these behind it.
+    # timm's batch norm applies these afterwards.
     behind = [part for part in (getattr(norm, 'drop', None), getattr(norm, 'act', None)) if part]
     behind = [part for part in behind if not isinstance(part, nn.Identity)]
 
@@ -116,7 +116,7 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
 
 
 def fold_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
-    """Return the weight (out, in / groups, h, w) and bias (out,) of both together."""
+    """Return the combined weight (out, in / groups, h, w) and bias (out,)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
     gamma = torch.ones_like(norm.running_var) if norm.weight is None else norm.weight.detach()
@@ -130,7 +130,7 @@ def fold_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]
 
 
 def _pads_by_size(conv: nn.Conv2d) -> bool:
-    """Tell timm's convolutions that pad as TensorFlow does."""
+    """Return whether a convolution is timm's, which pads as TensorFlow does."""
     try:
         same = import_module('timm.layers').Conv2dSame
     except ImportError:
@@ -142,14 +142,14 @@ class FoldedConv(nn.Module):
     """A convolution, bias and activation in one pass of oneDNN.
 
     Args:
-        conv: Its stride, padding, dilation and groups are taken.
+        conv: Provides stride, padding, dilation and groups.
         weight: (out, in / groups, h, w).
         bias: (out,).
-        behind: What follows.
-        pads_by_size: Pad so that the result has 1 / stride of the size, the odd pixel below and to
-            the right; a convolution knows no such padding. A kernel with a row and a column of
-            zeros in front, and as much padding on both sides, sees the same pixels, and nothing is
-            copied for it.
+        behind: The layers after it.
+        pads_by_size: Pad so that the result has 1 / stride of the size, with the odd pixel below
+            and to the right. A convolution has no such padding. A kernel with an added row and
+            column of zeros in front, and equal padding on both sides, sees the same pixels without
+            a copy.
     """
 
     weight: Tensor
@@ -195,9 +195,9 @@ class FoldedConv(nn.Module):
         return self.behind(result)
 
     def _packed(self, shape: torch.Size) -> tuple[Tensor, list[int]]:
-        """Return the weights, as oneDNN wants them for images of a shape, and the padding.
+        """Return the weights packed for images of a shape, and the padding.
 
-        They are laid out so when a shape comes again: images of sizes of their own gain nothing.
+        Weights are packed when a shape occurs again: images of differing sizes gain nothing.
         """
         known = self._kept.get(shape)
         if known is not None:
@@ -242,7 +242,7 @@ def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:
 
 
 def _as_attribute(module: nn.Module) -> tuple[str, list[float]] | None:
-    """Return what oneDNN calls an activation."""
+    """Return oneDNN's name and arguments of an activation."""
     if type(module) is nn.ReLU:
         return 'relu', []
     if isinstance(module, nn.Hardtanh):  # ReLU6 is one

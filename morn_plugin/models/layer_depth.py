@@ -1,4 +1,4 @@
-"""The depth of each layer, for learning rates that fall from the head to the first layer."""
+"""The depth of each layer, for learning rates that decrease from the head to the first layer."""
 
 from typing import Any
 
@@ -8,13 +8,13 @@ CONSTRUCTOR = 'LearningRateDecayOptimWrapperConstructor'
 
 
 def list_timm_depths(timm_model: Any) -> dict[str, int]:
-    """Number the layers of a model of timm from its stem on, as timm groups them itself.
+    """Number the layers of a timm model from the stem on, in timm's own groups.
 
     Args:
-        timm_model: What ``TIMMBackbone.timm_model`` is.
+        timm_model: The ``TIMMBackbone.timm_model``.
 
     Returns:
-        The depth of each parameter by name; 0 is the stem, and no number is left out.
+        The depth of each parameter by name; 0 is the stem, without gaps.
     """
     from timm.models import group_parameters
 

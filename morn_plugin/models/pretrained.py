@@ -1,6 +1,6 @@
 """ImageNet weights for a backbone.
 
-Every parameter is filled, or there is an error that says what to do.
+Every parameter is loaded, or an error says what to do.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,8 +12,8 @@ from mmengine.runner import CheckpointLoader
 from torch import Tensor, nn
 
 OPTION = '--cfg-options model.backbone.init_cfg.checkpoint=FILE'
-# How a file's keys become the backbone's: (prefix to take away, prefix to add). OpenMMLab's
-# classifiers, torchvision's and timm's plain models, and those saved from DataParallel.
+# How a file's keys become the backbone's: (prefix to remove, prefix to add), for OpenMMLab's
+# classifiers, plain models of torchvision and timm, and models saved from DataParallel.
 RENAMINGS = (
     ('', ''),
     ('backbone.', ''),
@@ -29,7 +29,7 @@ DERIVED = (
 
 
 def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
-    """Remove the ``Pretrained`` entries from the ``init_cfg`` of a backbone, and return them."""
+    """Remove and return the ``Pretrained`` entries of a backbone's ``init_cfg``."""
     init_cfg = getattr(backbone, 'init_cfg', None) or []
     entries = [init_cfg] if isinstance(init_cfg, Mapping) else list(init_cfg)
     taken = [dict(entry) for entry in entries if entry.get('type') == 'Pretrained']
@@ -41,14 +41,14 @@ def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
 def load_pretrained(
     backbone: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu'
 ) -> None:
-    """Fill a backbone with weights in torchvision's, timm's or OpenMMLab's naming.
+    """Load weights into a backbone, in the naming of torchvision, timm or OpenMMLab.
 
     Args:
-        backbone: The module to fill.
+        backbone: The module to load into.
         checkpoint: A file, a URL, or ``torchvision://resnet101`` and the like.
-        prefix: Take the keys that start with this. Defaults to None: whatever fits most keys of the
-            backbone.
-        map_location: Where the tensors are loaded to.
+        prefix: Use the keys that start with this. Defaults to None: the prefix that fits most keys
+            of the backbone.
+        map_location: Device of the loaded tensors.
 
     Raises:
         ValueError: If the weights cannot be loaded, or a backbone parameter stays unset; names
@@ -85,13 +85,13 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
     """Read or download a checkpoint and return its state dict.
 
     Raises:
-        ValueError: If that fails; names the checkpoint and the option that takes a local file.
+        ValueError: If that fails; names the checkpoint and the option for a local file.
     """
     try:
         content = CheckpointLoader.load_checkpoint(checkpoint, map_location)
     except (
         Exception
-    ) as error:  # no network, no file, a proxy's error page, a truncated file: many kinds
+    ) as error:  # no network, no file, a proxy's error page, a truncated file: many types
         remote = '://' in checkpoint
         raise ValueError(
             f"Cannot {'download' if remote else 'read'} the backbone's pretrained weights "

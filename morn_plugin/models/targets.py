@@ -14,16 +14,15 @@ def stack_targets(
 
     Args:
         samples: N data samples, or dicts of their fields, with ``gt_score`` (C,) or ``gt_label``
-            (indices, maybe none).
+            (indices, possibly none).
         num_classes: C.
-        device: Where the result is wanted.
+        device: Device of the result.
 
     Returns:
-        Float (N, C); 1 true, 0 false, -1 ignored; between 0 and 1 where an augmentation mixed
-        images.
+        Float (N, C); 1 true, 0 false, -1 ignored; between 0 and 1 if an augmentation mixed images.
 
     Raises:
-        ValueError: If a sample has neither, or a label or length out of range; names the image.
+        ValueError: If a sample has neither, or a label or length is out of range; names the image.
 
     Examples:
         >>> indices, scores = torch.tensor([0, 2]), torch.tensor([0, -1, 1])

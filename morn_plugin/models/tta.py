@@ -17,9 +17,9 @@ from .decisions import select_labels
 class AverageScoresTTA(BaseTTAModel):
     """Averages every kind of score over the augmented views, then decides the labels again.
 
-    A decoder without a threshold that sees nothing but the CNN's probabilities decides once more,
-    from their average. Any other decoder without a threshold, and a decision rule that looks at the
-    image, gets the labels that most of the views have.
+    A decoder without a threshold whose only input is the CNN's probabilities decides again from
+    their average. For other decoders without a threshold, and for decision rules that depend on the
+    image, the labels predicted in most views are used.
     """
 
     def merge_preds(self, data_samples_list: Sequence[Sequence[DataSample]]) -> list[DataSample]:
@@ -47,7 +47,7 @@ class AverageScoresTTA(BaseTTAModel):
         return merged.set_pred_label(chosen.nonzero()[:, 0])
 
     def _plain_rule(self) -> dict[str, Any] | None:
-        """Return the head's decision as ``thr`` and ``topk``; None where it looks at the image."""
+        """Return the head's decision as ``thr`` and ``topk``; None if it depends on the image."""
         head = self.module.head
         decision = getattr(head, 'decision', None)
         return dict(thr=head.thr, topk=head.topk) if decision is None else decision.as_plain()

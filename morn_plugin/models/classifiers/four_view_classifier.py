@@ -1,4 +1,4 @@
-"""A CNN that sees four views of every image while it trains: large and small, plain and mirrored.
+"""A CNN that trains on four views of every image: large and small, plain and mirrored.
 
 Guo, Zheng, Fan, Yu, Wang, "Visual Attention Consistency under Image Transforms for Multi-Label
 Image Classification", CVPR 2019 (ACfs).
@@ -21,17 +21,17 @@ from .multi_label_classifier import MultiLabelClassifier
 
 @MODELS.register_module()
 class FourViewClassifier(MultiLabelClassifier):
-    """:class:`MultiLabelClassifier` whose losses are those of four views of the batch.
+    """A :class:`MultiLabelClassifier` trained on four views of the batch.
 
-    The views are made here, of the batch as it comes, so that no data pipeline changes. Prediction
-    sees one view, as ever, and the weights have the names that they have without views.
+    The views are computed here from the batch, so no data pipeline changes. Prediction uses one
+    view, as usual, and the weights have the same names as without views.
 
     Args:
-        *args: Those of ``MultiLabelClassifier``. The head is one with the CNN's own classifier.
+        *args: Those of ``MultiLabelClassifier``. The head must have the CNN's own classifier.
         small_scale: Side of the small views, as a share of the large ones' side. Defaults to 8/9,
-            the paper's 256 of 288 px. None: large views alone.
-        consistency: Config of :class:`AttentionConsistencyLoss`. None: the head's losses of the
-            same views alone, the control that shows what consistency brings.
+            the paper's 256 of 288 px. None: only large views.
+        consistency: Config of :class:`AttentionConsistencyLoss`. None: only the head's losses of
+            the same views, as a control.
         **kwargs: Those of ``MultiLabelClassifier``.
 
     Raises:
@@ -61,7 +61,7 @@ class FourViewClassifier(MultiLabelClassifier):
         self.consistency = None if consistency is None else MODELS.build(consistency)
 
     def loss(self, inputs: Tensor, data_samples: Sequence[DataSample]) -> dict[str, Tensor]:
-        """Compute the head's losses, averaged over the views, and those of consistency.
+        """Compute the head's losses, averaged over the views, and the consistency losses.
 
         Args:
             inputs: Images (N, 3, H, W), preprocessed.
@@ -74,7 +74,7 @@ class FourViewClassifier(MultiLabelClassifier):
         samples = [*data_samples, *data_samples]
 
         losses: list[dict[str, Tensor]] = []
-        maps: list[Tensor] = []  # of each size plain, then mirrored
+        maps: list[Tensor] = []  # for each size plain, then mirrored
         for images in sizes:
             feats = self.extract_feat(torch.cat([images, images.flip(-1)]))
             losses.append(self.head.loss(feats, samples))

@@ -23,23 +23,23 @@ class MultiLabelClassifier(ImageClassifier):
     """MMPretrain's ``ImageClassifier``, with frozen parts and a choice of memory layout.
 
     A frozen part keeps its weights and its running statistics, and stays in evaluation mode while
-    the rest trains. This happens when the model is built, before it is wrapped for distributed
-    training, so that no frozen parameter is expected to have a gradient.
+    the rest trains. Freezing happens when the model is built, before it is wrapped for distributed
+    training, so DDP expects no gradient for frozen parameters.
 
     Args:
         *args: Those of ``ImageClassifier``.
         frozen: Names of submodules; ``('backbone', 'neck', 'head.fc')`` is the CNN of the paper's
             second stage.
-        channels_last: Lay images and weights out as NHWC. The results are the same up to rounding;
+        channels_last: Store images and weights as NHWC. The results are the same up to rounding;
             depthwise convolutions are faster on a CPU. Defaults to False.
         **kwargs: Those of ``ImageClassifier``.
 
     Raises:
-        ValueError: If there is no submodule of a name.
+        ValueError: If a submodule does not exist.
     """
 
     neck: Any
-    #: Whether training looks at the map that the head would pool, whatever the head wants.
+    #: Whether training needs the map before pooling, whatever the head needs.
     looks_at_maps = False
 
     def __init__(
@@ -59,13 +59,13 @@ class MultiLabelClassifier(ImageClassifier):
             part.requires_grad_(False)
 
     def keep_inputs(self, names: Sequence[str]) -> None:
-        """Keep a label decoder's inputs in the predictions, to extract them.
+        """Keep a label decoder's inputs in the predictions, for extraction.
 
         Args:
             names: Such as ``'logits'``, ``'features'``, ``'feature_map'``, ``'stage_maps'``.
 
         Raises:
-            ValueError: If the head is not one of this package's.
+            ValueError: If the head does not come from this package.
         """
         if not hasattr(self.head, 'kept_inputs'):
             raise ValueError(
@@ -84,7 +84,7 @@ class MultiLabelClassifier(ImageClassifier):
             self.head.pools_maps = True
 
     def init_weights(self) -> None:
-        """Initialise, and fill the backbone with the weights that its ``init_cfg`` names.
+        """Initialise, and load the weights of the backbone's ``init_cfg``.
 
         See :func:`load_pretrained`.
         """
@@ -95,17 +95,17 @@ class MultiLabelClassifier(ImageClassifier):
             load_pretrained(self.backbone, **entry)
 
     def train(self, mode: bool = True) -> 'MultiLabelClassifier':
-        """Set the mode of all parts but the frozen ones."""
+        """Set the mode of all parts except the frozen ones."""
         super().train(mode)
         for part in self._frozen_parts():
             part.eval()
         return self
 
     def extract_feat(self, inputs: Tensor, stage: str = 'neck') -> Any:
-        """Extract features, without keeping a graph while a frozen extractor trains a decoder.
+        """Extract features; in training a frozen extractor keeps no graph.
 
-        In evaluation, with gradients on, the graph is kept: class activation maps need a score's
-        gradient at a layer, even if the layer is frozen.
+        In evaluation, with gradients on, the graph is kept: class activation maps need the gradient
+        of a score at a layer, even a frozen one.
         """
         dtype = find_dtype(self.backbone)
         inputs = cast(inputs, dtype)
@@ -117,14 +117,14 @@ class MultiLabelClassifier(ImageClassifier):
         if is_frozen and wants_graph:
             inputs = inputs.detach().requires_grad_()
 
-        # Backbones may mix float32 with weights in half precision, as Swin does with its masks.
+        # Backbones may mix float32 with half-precision weights, as Swin does with its masks.
         is_half = dtype in (torch.float16, torch.bfloat16)
         half = torch.autocast(inputs.device.type, dtype) if is_half else nullcontext()
         with torch.set_grad_enabled(wants_graph), half:
             return super().extract_feat(inputs, stage)
 
     def get_layer_depth(self, param_name: str) -> tuple[int, int]:
-        """Return how deep a parameter lies, for ``LearningRateDecayOptimWrapperConstructor``.
+        """Return the depth of a parameter, for ``LearningRateDecayOptimWrapperConstructor``.
 
         Args:
             param_name: Its name in this model. Neck and head, with the decoder, are the deepest.
@@ -133,7 +133,7 @@ class MultiLabelClassifier(ImageClassifier):
             Its depth, 0 for the stem, and the number of layers.
 
         Raises:
-            NotImplementedError: If the backbone does not know; says what to do.
+            NotImplementedError: If the backbone's layers cannot be numbered; says what to do.
         """
         if hasattr(self.backbone, 'timm_model'):
             depths = self._timm_depths

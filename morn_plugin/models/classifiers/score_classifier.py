@@ -1,4 +1,4 @@
-"""A decoder that is trained without its CNN."""
+"""A decoder trained without its CNN."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,8 +14,8 @@ from torch import Tensor
 class ScoreClassifier(BaseModel):
     """Trains and tests a label decoder on cached inputs: the CNN's scores, features or maps.
 
-    Its parameters have the names that they have behind a CNN, ``head.decoder.*``, so that
-    ``tools/model_converters/merge_decoder.py`` can put the two together.
+    Its parameters have the same names as with a CNN, ``head.decoder.*``, so that
+    ``tools/model_converters/merge_decoder.py`` can merge the two.
 
     Args:
         head: Config of a :class:`DecisionHead`, or of any head without a classifier.
@@ -52,12 +52,13 @@ class ScoreClassifier(BaseModel):
 
         Args:
             inputs: Scores (N, C), 0-1, or the inputs by name, see :class:`LabelDecoder`.
-            target: (N, C) in {0, 1, -1}; needed by ``mode='loss'``.
-            data_samples: Samples to be filled by ``mode='predict'``.
-            mode: ``'tensor'`` for logits (N, C), ``'loss'`` or ``'predict'``, as MMEngine's models.
+            target: (N, C) in {0, 1, -1}; required by ``mode='loss'``.
+            data_samples: Samples to fill in ``mode='predict'``.
+            mode: ``'tensor'`` for logits (N, C), ``'loss'`` or ``'predict'``, as for MMEngine's
+                models.
 
         Raises:
-            ValueError: If the mode is another, or an input is missing that the decoder sees.
+            ValueError: If the mode is unknown, or an input of the decoder is missing.
         """
         seen = dict(scores=inputs) if isinstance(inputs, Tensor) else _as_float(inputs)
 
@@ -71,7 +72,7 @@ class ScoreClassifier(BaseModel):
 
 
 def _as_float(inputs: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn float16, in which maps are stored, into float32."""
+    """Convert float16, in which maps are stored, to float32."""
     convert = lambda value: value.float() if value.dtype == torch.float16 else value
     return {
         name: tuple(map(convert, value)) if isinstance(value, tuple | list) else convert(value)

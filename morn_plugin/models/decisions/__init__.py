@@ -1,4 +1,4 @@
-"""Decisions: which labels an image gets, from their scores; ``base`` says what a rule sees."""
+"""Decisions: rules that turn scores into labels; ``base`` defines their inputs."""
 
 from ...utils.discovery import find_subclasses
 from .base import DecisionRule

@@ -1,7 +1,7 @@
-"""The base of all decision rules, independent of MMPretrain.
+"""Base class of all decision rules, independent of MMPretrain.
 
 A decision rule chooses the labels of an image from their scores, for any method. Its state
-(thresholds, weights, a fitted map) is in parameters and buffers, and so is saved with the model.
+(thresholds, weights, a fitted map) is in parameters and buffers, so it is saved with the model.
 
 N images, C labels, D features.
 """
@@ -16,13 +16,13 @@ from ...utils.checks import check_positive
 
 
 class DecisionRule(nn.Module, ABC):
-    """Maps the scores of a method to the labels that are predicted.
+    """Maps the scores of a method to the predicted labels.
 
     Args:
-        num_classes: Number of labels C; the head gives it.
+        num_classes: Number of labels C, set by the head.
     """
 
-    #: What else a rule sees of an image, by the names of ``LabelDecoder.inputs``.
+    #: Further inputs of a rule, by the names of ``LabelDecoder.inputs``.
     inputs: tuple[str, ...] = ()
 
     def __init__(self, num_classes: int) -> None:
@@ -32,62 +32,62 @@ class DecisionRule(nn.Module, ABC):
 
     @abstractmethod
     def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
-        """Mark the labels that are predicted.
+        """Mark the predicted labels.
 
         Args:
-            scores: (N, C), 0-1: probabilities, or ranks where the method has no probability.
-            **inputs: What the class's ``inputs`` names.
+            scores: (N, C), 0-1: probabilities, or ranks if the method has no probability.
+            **inputs: The inputs that the class declares.
 
         Returns:
             Boolean (N, C).
         """
 
     def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
-        """Compute the losses that the rule learns from; none unless a subclass has some.
+        """Compute the losses of the rule; none unless a subclass defines some.
 
         Args:
-            scores: (N, C), of which no gradient is wanted.
+            scores: (N, C), without gradient.
             target: (N, C); 1 true, 0 false, -1 ignored.
-            **inputs: What the class's ``inputs`` names.
+            **inputs: The inputs that the class declares.
 
         Returns:
-            Scalars by names that start with ``loss_``.
+            Scalars, with names that start with ``loss_``.
         """
         return {}
 
     @property
     def learns(self) -> bool:
-        """Whether :meth:`loss` has anything to teach; otherwise no scores are made for it."""
+        """Whether :meth:`loss` returns losses; otherwise no scores are computed for it."""
         return any(parameter.requires_grad for parameter in self.parameters())
 
     @property
     def gives_probability(self) -> bool:
-        """Whether :meth:`map_scores` makes probabilities of whatever scores the method has."""
+        """Whether :meth:`map_scores` turns the method's scores into probabilities."""
         return False
 
     def map_scores(self, scores: Tensor) -> Tensor:
-        """Return the scores (N, C) that are shown and measured; a rule may rescale them."""
+        """Return the scores (N, C) to show and measure; a rule may rescale them."""
         return scores
 
     def as_plain(self) -> dict[str, Any] | None:
-        """Return the rule as ``thr`` or ``topk`` of the scores that are shown.
+        """Return the rule as ``thr`` or ``topk`` of the shown scores.
 
-        Exported models and averaged scores are decided by these.
+        Exported models and averaged scores use these.
 
         Returns:
-            Arguments of :func:`select_labels`, or None for a rule that looks at the image.
+            Arguments of :func:`select_labels`, or None for a rule that depends on the image.
         """
         return None
 
     def forward(self, scores: Tensor, inputs: Mapping[str, Any]) -> Tensor:
-        """Mark the labels that are predicted, from scores (N, C) and a dict of inputs."""
+        """Mark the predicted labels, from scores (N, C) and a dict of inputs."""
         return self.decide(scores, **{name: inputs[name] for name in self.inputs})
 
     def check_scores(self, scores: Tensor) -> None:
-        """Raise if ``scores`` is not (N, C); checks the shape alone.
+        """Raise if ``scores`` is not (N, C). Checks only the shape.
 
         Raises:
-            ValueError: Says both shapes.
+            ValueError: Names both shapes.
         """
         if scores.dim() != 2 or scores.shape[1] != self.num_classes:
             raise ValueError(

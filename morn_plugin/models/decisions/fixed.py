@@ -11,14 +11,14 @@ from .base import DecisionRule
 
 
 class FixedThreshold(DecisionRule):
-    """Labels with a score strictly greater than a threshold.
+    """Predicts labels with a score strictly greater than a threshold.
 
     Args:
         num_classes: Number of labels C.
-        thr: 0-1, one for all labels or C of them. Defaults to 0.5.
+        thr: 0-1, one number for all labels or C numbers. Defaults to 0.5.
 
     Raises:
-        ValueError: If ``thr`` is out of its range, or there are neither 1 nor C.
+        ValueError: If ``thr`` is out of its range, or there are neither 1 nor C numbers.
     """
 
     thr: Tensor
@@ -45,11 +45,11 @@ class FixedThreshold(DecisionRule):
 
 
 class TopLabels(DecisionRule):
-    """The same number of best labels for every image.
+    """Predicts the same number of best labels for every image.
 
     Args:
         num_classes: Number of labels C.
-        number: How many; C at most.
+        number: Number of labels, at most C.
 
     Raises:
         ValueError: If ``number`` is not positive or more than C.
@@ -77,14 +77,14 @@ class TopLabels(DecisionRule):
 
 
 def best_labels(scores: Tensor, numbers: Tensor) -> Tensor:
-    """Mark the best labels of each image, a number of its own for each.
+    """Mark the best labels of each image, with a separate number for each.
 
     Args:
         scores: (N, C).
         numbers: (N,), or one for all; below 1 marks none, above C all.
 
     Returns:
-        Boolean (N, C). Of equal scores the lower class index is the better.
+        Boolean (N, C). Ties: the lower class index is better.
 
     Examples:
         >>> scores = torch.tensor([[0.5, 0.6, 0.1], [0.2, 0.2, 0.3]])

@@ -1,8 +1,8 @@
 """A threshold for each label and image, learnt from the image's features.
 
-The label decision by thresholds of Li, Song, Luo, "Improving Pairwise Ranking for Multi-label Image
-Classification", CVPR 2017: a network on the CNN's features gives C thresholds, and learns them from
-scores that are not changed by it.
+This is the threshold decision of Li, Song, Luo, "Improving Pairwise Ranking for Multi-label Image
+Classification", CVPR 2017: a network on the CNN's features predicts C thresholds. It learns from
+the scores and does not change them.
 
 N images, C labels, D features.
 """
@@ -19,15 +19,14 @@ from .quantity import mlp
 
 
 class LearntThresholds(DecisionRule):
-    """Labels whose logit is above the threshold predicted from the features.
+    """Predicts labels whose logit is above a threshold computed from the features.
 
-    A score s has the logit log(s / (1 - s)), which is what the CNN's classifier gave where the
-    scores are its sigmoid.
+    The logit of a score s is log(s / (1 - s)), the classifier's output if the score is its sigmoid.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
-        hidden_dims: Widths of the layers before the last, ReLU after each. Defaults to 100 and 10.
+        hidden_dims: Widths of the hidden layers, with ReLU after each. Defaults to 100 and 10.
     """
 
     inputs = ('features',)
@@ -39,7 +38,7 @@ class LearntThresholds(DecisionRule):
         self.network = mlp(in_channels, hidden_dims, num_classes)
 
     def margins(self, scores: Tensor, features: Tensor) -> Tensor:
-        """Return how far the logits are above their thresholds: (N, C)."""
+        """Return the logits minus their thresholds: (N, C)."""
         self.check_scores(scores)
         eps = torch.finfo(scores.dtype).eps
         return scores.logit(eps=eps) - self.network(features)
@@ -51,7 +50,7 @@ class LearntThresholds(DecisionRule):
     def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_thresholds``: sigmoid cross-entropy of the margins.
 
-        Summed over labels that are not ignored (-1), averaged over images.
+        It is summed over labels that are not ignored (-1) and averaged over images.
         """
         margins = self.margins(scores.detach(), inputs['features'])
         losses = F.binary_cross_entropy_with_logits(

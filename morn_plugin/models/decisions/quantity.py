@@ -1,9 +1,9 @@
-"""Predicts the number of labels of an image from its features, then that many best labels.
+"""Predicts the number of labels of an image from its features, and that many best labels.
 
-Two ways to learn the number: by regression, the label quantity prediction of Niu, Lu, Wen, Xiang,
-Chang, "Multi-Modal Multi-Scale Deep Learning for Large-Scale Image Annotation", TIP 2019; and as
-one of a few classes, a label decision of Li, Song, Luo, "Improving Pairwise Ranking for Multi-label
-Image Classification", CVPR 2017.
+The number is learnt in one of two ways: by regression, the label quantity prediction of Niu, Lu,
+Wen, Xiang, Chang, "Multi-Modal Multi-Scale Deep Learning for Large-Scale Image Annotation", TIP
+2019; or as one of a few classes, a label decision of Li, Song, Luo, "Improving Pairwise Ranking for
+Multi-label Image Classification", CVPR 2017.
 
 N images, C labels, D features.
 """
@@ -31,17 +31,17 @@ def mlp(in_channels: int, hidden_dims: Sequence[int], out_channels: int) -> nn.S
 
 
 def known_images(target: Tensor) -> Tensor:
-    """Mark the images (N,) of which at least one label is known: not all of (N, C) are -1."""
+    """Mark the images (N,) with at least one known label: not all of (N, C) are -1."""
     return (target >= 0).any(dim=1)
 
 
 class LabelQuantity(DecisionRule):
-    """The best k labels, k the rounded output of a regression of the number of labels.
+    """Predicts the best k labels, where k is the rounded output of a regression.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
-        hidden_dims: Widths of the layers before the last, ReLU after each. Defaults to 512 and 256.
+        hidden_dims: Widths of the hidden layers, with ReLU after each. Defaults to 512 and 256.
     """
 
     inputs = ('features',)
@@ -65,8 +65,8 @@ class LabelQuantity(DecisionRule):
     def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_quantity``: the mean squared error of the number of true labels.
 
-        An image counts if at least one of its labels is known; labels that are ignored (-1) are not
-        among the true ones.
+        An image counts if at least one of its labels is known. Ignored labels (-1) do not count as
+        true.
         """
         known = known_images(target)
         numbers = (target == 1).sum(dim=1)
@@ -75,13 +75,14 @@ class LabelQuantity(DecisionRule):
 
 
 class LabelCount(DecisionRule):
-    """The best k labels, k the most probable of the numbers 1 to ``most``.
+    """Predicts the best k labels, where k is the most probable number from 1 to ``most``.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
-        most: Highest number; images with more labels count as having this many. Defaults to 4.
-        hidden_dims: Widths of the layers before the last, ReLU after each. Defaults to 100 and 10.
+        most: Highest number; images with more labels are treated as having this many. Defaults to
+            4.
+        hidden_dims: Widths of the hidden layers, with ReLU after each. Defaults to 100 and 10.
 
     Raises:
         ValueError: If ``most`` is more than C.
@@ -106,7 +107,7 @@ class LabelCount(DecisionRule):
         self.classifier = mlp(in_channels, hidden_dims, most)
 
     def decide(self, scores: Tensor, **inputs: Any) -> Tensor:
-        """Mark the best labels of each image, one at least."""
+        """Mark the best labels of each image, at least one."""
         self.check_scores(scores)
         numbers = self.classifier(inputs['features']).argmax(dim=1) + 1
         return best_labels(scores, numbers)
@@ -114,7 +115,7 @@ class LabelCount(DecisionRule):
     def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
         """Compute ``loss_count``: softmax cross-entropy of the number of true labels.
 
-        Averaged over the images that have a true label; there is no class for none.
+        It is averaged over the images with a true label; there is no class for zero labels.
         """
         numbers = (target == 1).sum(dim=1).clamp(max=self.most)
         counts = numbers > 0

@@ -17,15 +17,15 @@ from .fixed import FixedThreshold
 
 
 class ScoreMap(DecisionRule):
-    """Probabilities by one sigmoid of the scores, then a threshold.
+    """Maps scores to probabilities by one sigmoid, then applies a threshold.
 
     Args:
         num_classes: Number of labels C.
-        slope: Of the sigmoid. Defaults to 1.
-        offset: Defaults to 0.
-        space: What the sigmoid is taken of: ``'logit'`` (default), log(s / (1 - s)), which is the
-            method's own where scores are a sigmoid; or ``'score'``, the scores themselves, such as
-            sums over neighbours.
+        slope: Slope of the sigmoid. Defaults to 1.
+        offset: Offset of the sigmoid. Defaults to 0.
+        space: Input of the sigmoid: ``'logit'`` (default), log(s / (1 - s)), the method's own logit
+            if its scores are a sigmoid; or ``'score'``, the scores themselves, such as sums over
+            neighbours.
         thr: Labels with a probability strictly greater are predicted, 0-1, or C such numbers.
             Defaults to 0.5.
 
@@ -50,18 +50,18 @@ class ScoreMap(DecisionRule):
         if slope <= 0:
             raise ValueError(f'Expected `slope` to be positive, but got {slope!r}.')
         self.space = space
-        # The config holds it, not the checkpoint.
+        # The config stores it, not the checkpoint.
         self.register_buffer('thr', FixedThreshold(num_classes, thr).thr, persistent=False)
         self.register_buffer('slope', torch.tensor(float(slope)))
         self.register_buffer('offset', torch.tensor(float(offset)))
 
     @property
     def gives_probability(self) -> bool:
-        """Whether a scale was fitted; the identity, from which it starts, is none."""
+        """Whether a scale was fitted; the initial identity does not count."""
         return bool(self.slope != 1) or bool(self.offset != 0)
 
     def fit(self, scores: np.ndarray, targets: np.ndarray) -> None:
-        """Fit slope and offset to validation.
+        """Fit slope and offset on validation data.
 
         Args:
             scores: The method's scores (N, C).
@@ -85,7 +85,7 @@ class ScoreMap(DecisionRule):
         return self.map_scores(scores) > self.thr.to(scores.dtype)
 
     def as_plain(self) -> dict[str, Any]:
-        """Return the thresholds of the probabilities: one, or one for each label if they differ."""
+        """Return the thresholds of the probabilities: one, or one per label if they differ."""
         thr = self.thr.tolist()
         return dict(thr=thr[0] if len(set(thr)) == 1 else thr)
 

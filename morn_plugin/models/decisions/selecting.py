@@ -1,4 +1,4 @@
-"""The two plain decisions: labels above a threshold, or the best few."""
+"""The two plain decisions: labels above a threshold, or the best k."""
 
 from collections.abc import Sequence
 
@@ -13,8 +13,8 @@ def select_labels(
 
     Args:
         scores: (N, C), 0-1.
-        thr: 0-1, one for all labels or C of them, or None for 0.5.
-        topk: A positive integer, or None. Of equal scores the lower class index is the better.
+        thr: 0-1, one number for all labels or C numbers, or None for 0.5.
+        topk: A positive integer, or None. Ties: the lower class index is better.
 
     Returns:
         Boolean (N, C).

@@ -24,23 +24,23 @@ Samples = Sequence[DataSample | None] | None
 
 @MODELS.register_module()
 class DecisionHead(BaseModule):
-    """A label decoder, and the decision which labels are predicted.
+    """A label decoder and a decision rule.
 
-    It has no classifier: a cache or a subclass provides the decoder's inputs.
+    It has no classifier; a cache or a subclass provides the decoder's inputs.
 
     Args:
         num_classes: Number of labels C.
-        decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one
-            that is built. None: the given scores are the prediction.
+        decoder: Config of a registered :class:`LabelDecoder`, which receives ``num_classes``, or a
+            built decoder. None: the given scores are the prediction.
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
             None, 0.5.
         topk: Predict this many best labels instead.
-        decision: Config of a registered decision rule, in place of ``thr`` and ``topk``.
+        decision: Config of a registered decision rule, instead of ``thr`` and ``topk``.
         init_cfg: MMEngine's.
 
     Raises:
-        ValueError: If an argument is out of its range, or a decision is given to a decoder that
-            decides itself.
+        ValueError: If an argument is out of its range, or a decoder that decides itself is given a
+            decision.
     """
 
     def __init__(
@@ -57,9 +57,9 @@ class DecisionHead(BaseModule):
         self._check_decision(num_classes, thr, topk, decision)
         self.num_classes = num_classes
         self.thr, self.topk = thr, topk
-        #: Inputs that predictions carry along, for extraction.
+        #: Inputs kept in the predictions, for extraction.
         self.kept_inputs: tuple[str, ...] = ()
-        #: Whether the head averages a feature map itself, in place of a neck.
+        #: Whether the head averages a feature map itself, instead of a neck.
         self.pools_maps = False
 
         self.decoder: LabelDecoder | None = (
@@ -100,12 +100,12 @@ class DecisionHead(BaseModule):
 
     @property
     def method(self) -> str:
-        """Name of the method, for messages: the decoder's class, or that the CNN stands alone."""
+        """Name of the method in messages: the decoder's class, or the CNN alone."""
         return 'The CNN alone' if self.decoder is None else type(self.decoder).__name__
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """What decoder and decision see, in the order of their names in the contract."""
+        """The inputs of decoder and decision, in the order of the contract."""
         wanted = ('scores',) if self.decoder is None else tuple(self.decoder.inputs)
         if self.decision is not None:
             wanted += tuple(self.decision.inputs)
@@ -113,7 +113,7 @@ class DecisionHead(BaseModule):
 
     @property
     def has_threshold(self) -> bool:
-        """Whether labels are those with a score above a threshold that may be changed."""
+        """Whether a threshold decides the labels and may be changed."""
         return self.decoder is None or self.decoder.has_threshold
 
     @property
@@ -123,12 +123,12 @@ class DecisionHead(BaseModule):
 
     @property
     def has_cnn(self) -> bool:
-        """Whether predictions have ``cnn_score``, the CNN's own answer."""
+        """Whether predictions have ``cnn_score``, the CNN's own scores."""
         return 'scores' in self.inputs
 
     @property
     def has_probability(self) -> bool:
-        """Whether a score that is shown is a probability, by the decision's map or by itself."""
+        """Whether a shown score is a probability, by the decision's map or by itself."""
         is_mapped = self.decision is not None and self.decision.gives_probability
         return is_mapped or self._scores_probabilities
 
@@ -138,18 +138,18 @@ class DecisionHead(BaseModule):
 
     @property
     def wants_maps(self) -> bool:
-        """Whether a feature map has to reach the head."""
+        """Whether the head needs a feature map."""
         return any(name in MAP_INPUTS for name in (*self.inputs, *self.kept_inputs))
 
     def loss_from(self, inputs: Mapping[str, Any], target: Tensor) -> dict[str, Tensor]:
         """Compute the losses of decoder and decision.
 
         Args:
-            inputs: What :attr:`inputs` names.
+            inputs: The inputs in :attr:`inputs`.
             target: True labels (N, C); 1 true, 0 false, -1 ignored.
 
         Returns:
-            Scalars to be summed, by names that start with ``loss_``.
+            Scalars to be summed; names start with ``loss_``.
         """
         losses: dict[str, Tensor] = {}
         if self.decoder is not None:
@@ -168,12 +168,12 @@ class DecisionHead(BaseModule):
         """Predict the labels of a batch from given inputs.
 
         Args:
-            inputs: What :attr:`inputs` names; ``scores`` beside them become ``cnn_score``.
+            inputs: The inputs in :attr:`inputs`; additional ``scores`` become ``cnn_score``.
             data_samples: Samples to be filled. Defaults to None, new ones.
 
         Returns:
-            Samples with ``pred_score`` (C,), ``pred_label`` (indices), and what else there is, such
-            as ``cnn_score`` (C,), ``step_scores`` (T, C) and ``step_labels`` (T,).
+            Samples with ``pred_score`` (C,), ``pred_label`` (indices), and further fields such as
+            ``cnn_score`` (C,), ``step_scores`` (T, C) and ``step_labels`` (T,).
         """
         predictions = self.run_decoder(inputs)
         chosen = predictions.pop('pred_label', None)
@@ -200,24 +200,24 @@ class DecisionHead(BaseModule):
         return self.decision.decide(**dict(seen, scores=scores))
 
     def logits_from(self, inputs: Mapping[str, Any]) -> Tensor:
-        """Return one logit a label (N, C)."""
+        """Return one logit per label (N, C)."""
         if self.decoder is None:
             scores = inputs['scores']
             return torch.logit(scores, eps=1e-7)
         return as_single(self.decoder.logits(**self._select(inputs, self.decoder)))
 
     def run_decoder(self, inputs: Mapping[str, Any]) -> dict[str, Tensor]:
-        """Return what the decoder predicts, see :meth:`LabelDecoder.predict`."""
+        """Return the decoder's predictions, see :meth:`LabelDecoder.predict`."""
         if self.decoder is None:
             return {SCORES.sample: inputs['scores']}
         predictions = self.decoder.predict(**self._select(inputs, self.decoder))
         return {name: as_single(value) for name, value in predictions.items()}
 
     def _select(self, inputs: Mapping[str, Any], part: Any) -> dict[str, Any]:
-        """Take what a decoder or decision names out of the inputs, in the precision of its weights.
+        """Select the inputs of a decoder or decision, in the precision of its weights.
 
         Raises:
-            ValueError: If something is missing; names it, and how it gets into a cached file.
+            ValueError: If an input is missing; names it, and how to add it to a cached file.
         """
         missing = [name for name in part.inputs if name not in inputs]
         if missing:
@@ -230,7 +230,7 @@ class DecisionHead(BaseModule):
 
 
 def build_part(config: Mapping[str, Any]) -> Any:
-    """Build a decoder or a decision, after the parts that its config names, such as a loss."""
+    """Build a decoder or a decision, after the parts in its config, such as a loss."""
     parts = {
         name: MODELS.build(value) if isinstance(value, dict) and 'type' in value else value
         for name, value in config.items()
@@ -239,7 +239,7 @@ def build_part(config: Mapping[str, Any]) -> Any:
 
 
 def how_to_get(missing: Sequence[str]) -> str:
-    """Explain how missing inputs get into a cached file."""
+    """Explain how to add missing inputs to a cached file."""
     flags = dict.fromkeys(
         '--feature-map' if name in MAP_INPUTS else '--features'
         for name in missing
@@ -251,10 +251,10 @@ def how_to_get(missing: Sequence[str]) -> str:
 def fill_samples(
     predictions: Mapping[str, Any], chosen: Tensor, data_samples: Samples = None
 ) -> list[DataSample]:
-    """Write the predictions of a batch into one data sample for each image.
+    """Write the predictions of a batch into one data sample per image.
 
     Args:
-        predictions: Tensors (N, ...), or tuples of such, by the name of the field.
+        predictions: Tensors (N, ...), or tuples of tensors, by field name.
         chosen: The predicted labels, boolean (N, C).
         data_samples: N samples to be filled. Defaults to None, new ones.
 
@@ -265,7 +265,7 @@ def fill_samples(
     if not samples:
         return []
 
-    # Wait for the device once for the batch, not once for each image.
+    # Wait for the device once per batch, not once per image.
     pred_labels = chosen.nonzero()[:, 1].split(chosen.sum(1).tolist())
     for index, (sample, labels) in enumerate(zip(samples, pred_labels, strict=True)):
         sample.set_pred_label(labels)

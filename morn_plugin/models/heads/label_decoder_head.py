@@ -24,25 +24,25 @@ Feats = tuple[Tensor, ...]
 
 @MODELS.register_module()
 class LabelDecoderHead(DecisionHead):
-    """The CNN's own classifier, and a label decoder behind it.
+    """The CNN's own classifier and a label decoder.
 
     Args:
         num_classes: Number of labels C.
-        in_channels: Width of the pooled feature D. None: there is no classifier, which is for
-            decoders that see features or maps and no scores.
-        decoder: Config of a registered :class:`LabelDecoder`, which gets ``num_classes``, or one
-            that is built. None: the CNN alone, which is the paper's first stage and its first
-            baseline.
+        in_channels: Width of the pooled feature D. None: no classifier, for decoders whose inputs
+            are features or maps but not scores.
+        decoder: Config of a registered :class:`LabelDecoder`, which receives ``num_classes``, or a
+            built decoder. None: the CNN alone, the paper's first stage and first baseline.
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
             None, 0.5.
         topk: Predict this many best labels instead.
-        detach_scores: Keep the decoder's gradient from the CNN (the paper's second stage). Defaults
-            to True.
-        init_cfg: MMEngine's. By default the classifier starts as that of MMPretrain's linear head.
-        loss_cnn: Config of the classifier's loss: (logits (N, C), target (N, C)) to (N, C) or, of
-            the losses in :mod:`morn_plugin.models.losses`, to a scalar. Defaults to None, sigmoid
+        detach_scores: Stop the decoder's gradient before the CNN (the paper's second stage).
+            Defaults to True.
+        init_cfg: MMEngine's. By default the classifier is initialised like that of MMPretrain's
+            linear head.
+        loss_cnn: Config of the classifier's loss: (logits (N, C), target (N, C)) to (N, C), or to a
+            scalar for the losses in :mod:`morn_plugin.models.losses`. Defaults to None, sigmoid
             cross-entropy, summed over labels and averaged over images.
-        decision: Config of a registered decision rule, in place of ``thr`` and ``topk``.
+        decision: Config of a registered decision rule, instead of ``thr`` and ``topk``.
 
     Raises:
         ValueError: If an argument is out of its range, or ``thr`` or ``topk`` is given to a decoder
@@ -73,7 +73,7 @@ class LabelDecoderHead(DecisionHead):
 
     @property
     def has_cnn(self) -> bool:
-        """Whether predictions have ``cnn_score``, the CNN's own answer."""
+        """Whether predictions have ``cnn_score``, the CNN's own scores."""
         return self.fc is not None
 
     @property
@@ -86,7 +86,7 @@ class LabelDecoderHead(DecisionHead):
         """Return the pooled feature (N, D) of the last stage.
 
         Raises:
-            ValueError: If it is not (N, in_channels); says which number or neck to write.
+            ValueError: If it is not (N, in_channels); names the right number or neck.
         """
         x = feats[-1]
         if isinstance(x, Tensor) and x.dim() == 4 and (self.wants_maps or self.pools_maps):
@@ -114,10 +114,10 @@ class LabelDecoderHead(DecisionHead):
         return self.fc(cast(self.pre_logits(feats), self.fc.weight.dtype))
 
     def decoder_inputs(self, feats: Feats) -> dict[str, Any]:
-        """Collect what decoder and decision see, and the scores where there is a classifier.
+        """Collect the inputs of decoder and decision, and the scores if there is a classifier.
 
         Args:
-            feats: The backbone's stages, or what the neck made of them; the last is pooled.
+            feats: The backbone's stages, or the neck's outputs; the last is pooled.
 
         Returns:
             The inputs by name, see :class:`LabelDecoder`. Scores are float32 probabilities.
@@ -137,7 +137,7 @@ class LabelDecoderHead(DecisionHead):
         return {name: value for name, value in found.items() if name in {*wanted, 'scores'}}
 
     def forward(self, feats: Feats) -> Tensor:
-        """Return one logit a label (N, C): the decoder's, or the CNN's where there is none."""
+        """Return one logit per label (N, C): the decoder's, or the CNN's without a decoder."""
         if self.decoder is None:
             return self.classify(feats)
         return self.logits_from(self.decoder_inputs(feats))
@@ -145,12 +145,12 @@ class LabelDecoderHead(DecisionHead):
     def loss(
         self, feats: Feats, data_samples: Sequence[DataSample], **kwargs: Any
     ) -> dict[str, Tensor]:
-        """Compute ``loss_cnn`` where there is a classifier, and the decoder's losses.
+        """Compute ``loss_cnn`` if there is a classifier, and the decoder's losses.
 
         Args:
             feats: Features of the stages.
             data_samples: N samples with the true labels.
-            **kwargs: As MMPretrain's classifiers call heads; not used.
+            **kwargs: Passed by MMPretrain's classifiers; not used.
 
         Returns:
             Scalars to be summed.
@@ -180,11 +180,11 @@ class LabelDecoderHead(DecisionHead):
         Args:
             feats: Features of the stages; the last is used, (N, D).
             data_samples: Samples to be filled. Defaults to None, new ones.
-            **kwargs: As MMPretrain's classifiers call heads; not used.
+            **kwargs: Passed by MMPretrain's classifiers; not used.
 
         Returns:
-            Samples with ``pred_score`` (C,), ``pred_label`` (indices), where there is a classifier
-            ``cnn_score`` (C,), and what else the decoder returns, such as ``step_scores`` (T, C)
+            Samples with ``pred_score`` (C,), ``pred_label`` (indices), with a classifier
+            ``cnn_score`` (C,), and further fields of the decoder, such as ``step_scores`` (T, C)
             and ``step_labels`` (T,).
         """
         return self.predict_from(self.decoder_inputs(feats), data_samples)
@@ -201,13 +201,13 @@ class LabelDecoderHead(DecisionHead):
 def cnn_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Compute the sigmoid cross-entropy of logits (N, C) and target (N, C).
 
-    It is summed over labels and averaged over images; a label of -1 is left out.
+    It is summed over labels and averaged over images, without labels of -1.
     """
     return label_loss(nn.BCEWithLogitsLoss(), logits, target)
 
 
 def detach(inputs: dict[str, Any]) -> dict[str, Any]:
-    """Cut the gradient of every tensor in a dict of tensors and tuples of tensors."""
+    """Detach every tensor in a dict of tensors and tuples of tensors."""
     return {
         name: tuple(part.detach() for part in value) if isinstance(value, tuple) else value.detach()
         for name, value in inputs.items()
@@ -218,11 +218,11 @@ def detach(inputs: dict[str, Any]) -> dict[str, Any]:
 class MultiOrderLSTMHead(LabelDecoderHead):
     """The Multi-order RNN: CNN classifier and self-fed LSTM.
 
-    Every option has the paper's value by default.
+    By default every option has the paper's value.
 
     Args:
         num_classes: Number of labels C.
-        in_channels: Width of the pooled feature D. None: there is no CNN, the scores come from
+        in_channels: Width of the pooled feature D. None: there is no CNN; the scores come from
             elsewhere.
         embed_dims: Width of the label embedding.
         hidden_dims: LSTM cells.
@@ -231,10 +231,10 @@ class MultiOrderLSTMHead(LabelDecoderHead):
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
             None, 0.5.
         topk: Predict this many best labels instead.
-        detach_scores: Keep the decoder's gradient from the CNN.
+        detach_scores: Stop the decoder's gradient before the CNN.
         init_cfg: MMEngine's.
         loss_cnn: Config of the classifier's loss.
-        decision: Config of a decision rule, in place of ``thr`` and ``topk``.
+        decision: Config of a decision rule, instead of ``thr`` and ``topk``.
         **decoder_options: The other options of
             :class:`~morn_plugin.models.label_decoders.MultiOrderLSTM`.
     """

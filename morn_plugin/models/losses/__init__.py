@@ -1,4 +1,4 @@
-"""Losses: a pure function and its registered class a file."""
+"""Losses: one pure function and its registered class per file."""
 
 from .attention_consistency import AttentionConsistencyLoss
 from .candidate_pool import candidate_pool_loss

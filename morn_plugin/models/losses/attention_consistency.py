@@ -1,8 +1,8 @@
-"""Attention that moves with the image: mirrored when it is mirrored, scaled when it is scaled.
+"""Attention maps that follow the image when it is mirrored or scaled.
 
 Guo, Zheng, Fan, Yu, Wang, "Visual Attention Consistency under Image Transforms for Multi-Label
-Image Classification", CVPR 2019. A label's attention is its class activation map. Nothing is added
-to the model; the loss is an additional one in training.
+Image Classification", CVPR 2019. The attention of a label is its class activation map. The model
+stays unchanged; the loss is added in training.
 
 N images, D channels of features, C labels, maps of S x S places.
 """
@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 
 def class_activation_maps(feature_map: Tensor, weight: Tensor) -> Tensor:
-    """Weigh the channels of a feature map by a classifier's weights.
+    """Weight the channels of a feature map by a classifier's weights.
 
-    No gradient passes to the weights, so that a loss of the maps trains the features alone.
+    The weights get no gradient, so a loss of the maps trains only the features.
 
     Args:
         feature_map: (N, D, S, S).
@@ -31,7 +31,7 @@ def class_activation_maps(feature_map: Tensor, weight: Tensor) -> Tensor:
 
 
 def flip_consistency(maps: Tensor, mirrored: Tensor) -> Tensor:
-    """Compute the mean squared difference of maps and those of the mirrored images, mirrored back.
+    """Compare maps with those of the mirrored images, by the mean squared difference.
 
     Args:
         maps: (N, C, S, S).
@@ -59,9 +59,9 @@ def flip_consistency(maps: Tensor, mirrored: Tensor) -> Tensor:
 def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
     """Compute the mean squared difference of maps of two sizes.
 
-    Both as if enlarged to a size that is a multiple of the two, each place becoming a block.
-    Nothing of that size is made: the blocks of the two overlap in at most H + H' - 1 stretches a
-    side, each of which counts by its length.
+    Both are compared as if enlarged to a common multiple of their sizes, each place becoming a
+    block. No tensor of that size is created: the blocks overlap in at most H + H' - 1 stretches per
+    side, and each stretch is weighted by its length.
 
     Args:
         maps: (N, C, H, W).
@@ -92,11 +92,11 @@ def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
 
 
 def _overlaps(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
-    """Cut a side into stretches, each within one place of both divisions.
+    """Cut a side into stretches, each inside one place of both divisions.
 
     Returns:
-        For each stretch the place in the first division, that in the second, and its share of the
-        side.
+        For each stretch its place in the first division, its place in the second, and its share of
+        the side.
     """
     length = math.lcm(size, other)
     starts = torch.cat(
@@ -149,7 +149,7 @@ class AttentionConsistencyLoss(nn.Module):
             scalars.
 
         Raises:
-            ValueError: If shapes do not fit, or one of the small views is missing.
+            ValueError: If shapes do not fit, or a small view is missing.
         """
         loss_flip = flip_consistency(large, large_mirrored)
         if small is None and small_mirrored is None:

@@ -1,10 +1,10 @@
-"""Learning from labels that are picked from the pool of remaining ones.
+"""Loss of labels picked from the pool of remaining ones.
 
 Chen, Wang, Yeh, Wang, "Order-Free RNN with Visual Attention for Multi-Label Classification", AAAI
-2018. The pool of candidates starts as the true labels of an image; each step picks its best label
-within the pool, which leaves it and is fed back. The public sources do not say which loss the paper
-takes, so both are here: the likelihood of the label picked, and sigmoid cross-entropy against all
-that are left.
+2018. The pool of candidates starts as the true labels of an image. Each step picks its best label
+in the pool, removes it from the pool and feeds it back. The public sources do not say which loss
+the paper uses, so both are implemented: the likelihood of the picked label, and sigmoid
+cross-entropy against all labels left in the pool.
 
 N images, C labels, T steps. Symbol C is END, the only candidate once the pool is empty.
 """
@@ -27,16 +27,16 @@ def candidate_pool_loss(
     form: str = 'bce',
     average: str = 'images',
 ) -> Tensor:
-    """Compute the loss of steps that were fed with candidates out of the pool.
+    """Compute the loss of steps whose inputs were picked from the pool.
 
     Args:
         step_logits: (N, T, C + 1).
         step_labels: (N, T), the candidate picked at each step, END after the last.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it, and an
-            image with no other label teaches nothing.
-        form: ``'likelihood'``: the negative log-likelihood of the candidate picked, by a softmax
-            over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, positive
-            being what the pool holds at that step, summed over symbols.
+        target: (N, C); 1 true, 0 false, -1 ignored: predicting it is not penalised, and an image
+            with only ignored labels adds no loss.
+        form: ``'likelihood'``: the negative log-likelihood of the picked candidate, under a softmax
+            over labels and END. ``'bce'``: sigmoid cross-entropy of all labels and END, summed over
+            symbols; the labels in the pool at that step are positive.
         average: ``'images'`` or ``'steps'``, as in
             :func:`~morn_plugin.models.losses.sequence_cross_entropy`.
 
@@ -59,7 +59,7 @@ def candidate_pool_loss(
 
     pool = right_symbols(step_labels, target).to(step_logits.dtype)
     losses = F.binary_cross_entropy_with_logits(step_logits, pool, reduction='none')
-    # Where every label is ignored, an empty pool does not mean that the image has none.
+    # If every label is ignored, an empty pool does not mean that the image has no labels.
     knows_any = (~ignored).any(dim=1, keepdim=True)
     known = torch.cat([~ignored, knows_any], dim=1)[:, None]  # (N, 1, C + 1)
     return average_steps(torch.where(known, losses, 0).sum(dim=2), counts, average)

@@ -1,8 +1,8 @@
-"""Sigmoid cross-entropy in which the rarer value of each label weighs more.
+"""Sigmoid cross-entropy that weights the rarer value of each label more.
 
 From Guo, Zheng, Fan, Yu, Wang, "Visual Attention Consistency under Image Transforms for Multi-Label
-Image Classification", CVPR 2019: a label that a share r of the training images has weighs exp(1 -
-r) where it is true and exp(r) where it is false.
+Image Classification", CVPR 2019: if a share r of the training images has a label, its weight is
+exp(1 - r) where true and exp(r) where false.
 
 N images, C labels.
 """
@@ -45,13 +45,13 @@ def frequency_weighted_bce(logits: Tensor, target: Tensor, positive_ratio: Tenso
 class FrequencyWeightedBCELoss(nn.Module):
     """Registered form of :func:`frequency_weighted_bce`.
 
-    It gives a value for each entry; :func:`~morn_plugin.models.losses.label_loss` leaves out those
-    of ignored labels, sums over labels and averages over images.
+    It returns one value per entry; :func:`~morn_plugin.models.losses.label_loss` leaves out ignored
+    labels, sums over labels and averages over images.
 
     Args:
         num_classes: Number of labels C.
         positive_ratio: C shares 0-1. Defaults to None: :meth:`prepare` counts them, and checkpoints
-            hold them.
+            store them.
         loss_weight: Factor of the result. Defaults to 1.
 
     Raises:
@@ -79,8 +79,8 @@ class FrequencyWeightedBCELoss(nn.Module):
 
         Args:
             class_names: Names of the C labels.
-            targets: True labels of the training set (N, C), int8 in {0, 1, -1}. The share is that
-                of all N images, as the authors count, those without labels among them.
+            targets: True labels of the training set (N, C), int8 in {0, 1, -1}. As in the authors'
+                code, the share is relative to all N images, including those without labels.
 
         Raises:
             ValueError: If there is no image, or there are not C labels.

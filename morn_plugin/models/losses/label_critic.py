@@ -1,11 +1,11 @@
-"""A critic that distinguishes true label sets from generated ones, and both sides' losses.
+"""A critic that distinguishes true label sets from generated ones, and the losses of both sides.
 
 Tsai, Lee, "Adversarial Learning of Label Dependency: A Novel Framework for Multi-class
-Classification", ICASSP 2019. A classifier's probabilities for an image are a label set that it has
-made up; the critic sees the image's features and a label set, true, made, or of another image, and
-the classifier learns what the critic takes for true. The critic is a Wasserstein critic with a
-gradient penalty: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville, "Improved Training of Wasserstein
-GANs", NIPS 2017.
+Classification", ICASSP 2019. A classifier's probabilities for an image form a generated label set.
+The critic sees the image's features and a label set that is true, generated, or from another image.
+The classifier learns to produce label sets that the critic takes for true. The critic is a
+Wasserstein critic with a gradient penalty: Gulrajani, Ahmed, Arjovsky, Dumoulin, Courville,
+"Improved Training of Wasserstein GANs", NIPS 2017.
 
 N images, D features, C labels.
 """
@@ -25,17 +25,17 @@ PENALTIES = ('generated', 'release')
 
 
 class LabelCritic(nn.Module):
-    """Scores how true a label set is for an image: high for true ones, without bounds.
+    """Scores a label set for an image: high for true ones, unbounded.
 
-    Features and label set pass a linear layer each, side by side; linear layers with leaky ReLU
-    between them follow.
+    Features and label set each go through a linear layer; further linear layers with leaky ReLU
+    follow.
 
     Args:
         num_classes: Number of labels C.
         in_channels: Width of the features D.
-        embed_dims: Width of either linear layer. Defaults to 256.
-        hidden_dims: Widths of the layers before the last. Defaults to two of 512.
-        negative_slope: Of leaky ReLU. Defaults to 0.01.
+        embed_dims: Width of both linear layers. Defaults to 256.
+        hidden_dims: Widths of the hidden layers. Defaults to two of 512.
+        negative_slope: Slope of leaky ReLU. Defaults to 0.01.
     """
 
     def __init__(
@@ -64,12 +64,12 @@ class LabelCritic(nn.Module):
 
 
 def generator_loss(critic: Critic, features: Tensor, scores: Tensor) -> Tensor:
-    """Compute how untrue the critic finds the label sets made up: the classifier's side.
+    """Compute the classifier's loss: how untrue the critic finds the generated label sets.
 
     Args:
         critic: Maps features (N, D) and label sets (N, C) to (N,).
         features: (N, D).
-        scores: The classifier's probabilities (N, C); a gradient passes to them.
+        scores: The classifier's probabilities (N, C); they get a gradient.
 
     Returns:
         Scalar, minus the mean of the critic's scores.
@@ -85,21 +85,21 @@ def critic_loss(
     penalty: str = 'generated',
     penalty_weight: float = 10.0,
 ) -> Tensor:
-    """Compute how badly the critic tells true label sets from others: the critic's side.
+    """Compute the critic's loss: how badly it tells true label sets from others.
 
-    1/2 E D(x, made) + 1/2 E D(x, that of the next image of the batch) - E D(x, true), and the
-    penalty. In a batch of one there is no other image, and that term is left out.
+    1/2 E D(x, generated) + 1/2 E D(x, set of the next image of the batch) - E D(x, true), plus the
+    penalty. A batch of one has no other image, and the second term is left out.
 
     Args:
         critic: Maps features (N, D) and label sets (N, C) to (N,).
         features: (N, D).
-        target: (N, C); 1 true, 0 false; where it is -1, ignored, every label set has the
+        target: (N, C); 1 true, 0 false; where it is -1 (ignored), every label set has the
             classifier's own probability, which tells the critic nothing.
-        scores: The classifier's probabilities (N, C); no gradient passes to them.
-        penalty: Where the critic's slope is held at 1. ``'generated'``: between the true label set
-            of an image and the one made up for it, as for any Wasserstein critic. ``'release'``:
+        scores: The classifier's probabilities (N, C); they get no gradient.
+        penalty: Where the slope of the critic is held at 1. ``'generated'``: between the true and
+            the generated label set of an image, as for any Wasserstein critic. ``'release'``:
             between two true pairs of features and label set, those of an image and of the next,
-            each mixed by itself, as the authors' code has it.
+            each mixed separately, as in the authors' code.
         penalty_weight: Factor of the penalty. Defaults to 10.
 
     Returns:
@@ -127,13 +127,13 @@ def critic_loss(
 
 
 def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features: bool) -> Tensor:
-    """Compute the mean of (|dD/d labels| - 1)^2, and with features that of theirs on top.
+    """Compute the mean of (|dD/d labels| - 1)^2, optionally plus that of the features.
 
     Args:
         critic: Maps features (N, D) and label sets (N, C) to (N,).
         features: (N, D).
-        labels: (N, C), the points at which the slope is taken.
-        of_features: Whether the slope along the features counts as well.
+        labels: (N, C), the points at which the slope is computed.
+        of_features: Whether to add the slope along the features.
 
     Returns:
         Scalar, with a gradient to the critic's weights.
@@ -151,7 +151,7 @@ def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features:
 
 
 def mix(first: Tensor, second: Tensor, share: Tensor | None = None) -> Tensor:
-    """Mix two tensors (N, ...): ``share`` (N, 1), drawn uniformly if None, of the first."""
+    """Mix two tensors (N, ...): ``share`` (N, 1), sampled uniformly if None, of the first."""
     if share is None:
         share = torch.rand(len(first), 1, dtype=first.dtype, device=first.device)
     return share * first + (1 - share) * second

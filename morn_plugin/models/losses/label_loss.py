@@ -1,20 +1,20 @@
-"""One way to apply any multi-label loss to targets in which labels may be ignored.
+"""Applies any multi-label loss to targets with ignored labels.
 
-N images, C labels. A target (N, C) holds 1 for a true label, 0 for a false one, -1 for one that is
-ignored; values between 0 and 1 are soft labels of mixed images.
+N images, C labels. A target (N, C) is 1 for a true label, 0 for a false one, and -1 for an ignored
+one; values between 0 and 1 are soft labels of mixed images.
 
-Three kinds of losses are known:
+Three kinds of losses are supported:
 
-- A loss that knows -1 itself has the class attribute ``takes_ignored = True`` and maps logits (N,
-  C) and target (N, C) to a scalar. The losses of this package that look at the labels of an image
-  together are of this kind; so may be one of your own.
-- A loss with one value an entry, such as those of MMPretrain (``reduction_override='none'``) and
+- A loss that handles -1 itself has the class attribute ``takes_ignored = True`` and maps logits (N,
+  C) and target (N, C) to a scalar. This includes the package's losses that use all labels of an
+  image together, and your own may do the same.
+- A loss with one value per entry, such as those of MMPretrain (``reduction_override='none'``) and
   the elementwise ones of timm and PyTorch (``reduction='none'``). The values of ignored labels are
   left out; the others are summed over labels and averaged over images.
-- Any other loss serves as long as no label is ignored.
+- Any other loss works as long as no label is ignored.
 
-A loss that only ranks the labels of an image, so 0 does not separate true from false, says so by
-the class attribute ``has_probability = False``.
+A loss that only ranks the labels of an image, so that 0 does not separate true from false, has the
+class attribute ``has_probability = False``.
 """
 
 import copy
@@ -34,8 +34,8 @@ def label_loss(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
         target: (N, C); 1 true, 0 false, -1 ignored.
 
     Returns:
-        Scalar: what ``module`` gives if it knows -1 or has no value for each entry; else the values
-        of all labels that count, summed over labels and averaged over images.
+        Scalar: the result of ``module`` if it handles -1 or has no value per entry; else the values
+            of the labels that are not ignored, summed over labels and averaged over images.
 
     Raises:
         ValueError: If the shapes do not fit, or labels are ignored and ``module`` cannot leave them
@@ -64,10 +64,10 @@ def label_loss(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
 def check_logits_and_target(logits: Tensor, target: Tensor) -> None:
     """Raise unless logits and target are (N, C) each, with neither N nor C zero.
 
-    Checks the shapes alone, so nothing waits for the device.
+    Checks only the shapes, so nothing waits for the device.
 
     Raises:
-        ValueError: Says both shapes.
+        ValueError: Names both shapes.
     """
     if logits.dim() != 2 or not logits.is_floating_point() or 0 in logits.shape:
         raise ValueError(
@@ -82,12 +82,12 @@ def check_logits_and_target(logits: Tensor, target: Tensor) -> None:
 
 
 def _unreduced(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
-    """Compute the loss without its reduction where possible: mostly (N, C)."""
+    """Compute the loss without reduction if possible: usually (N, C)."""
     if 'reduction_override' in inspect.signature(module.forward).parameters:  # MMPretrain
         return module(logits, target, reduction_override='none')
 
     if hasattr(module, 'reduction'):  # timm, PyTorch
-        unreduced: Any = copy.copy(module)  # shares the buffers; the caller's keeps its reduction
+        unreduced: Any = copy.copy(module)  # shares the buffers; the original keeps its reduction
         unreduced.reduction = 'none'
         return unreduced(logits, target)
 

@@ -1,7 +1,6 @@
-"""Pairs of labels of an image that can be compared: a true one with a false one.
+"""Pairs of a true and a false label of the same image.
 
-N images, C labels. Losses that rank labels see pairs of a true and a false label of the same image;
-a label that is ignored is in no pair.
+N images, C labels. Ranking losses compare these pairs. An ignored label is in no pair.
 """
 
 import torch
@@ -14,14 +13,14 @@ def true_and_false(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
     """Return the masks of the true and of the false labels.
 
     Args:
-        logits: (N, C), only looked at for its shape.
+        logits: (N, C), used only for its shape.
         target: (N, C) in {0, 1, -1}; -1 is in neither mask.
 
     Returns:
         Two boolean (N, C).
 
     Raises:
-        ValueError: If the shapes do not fit, or a target is none of the three.
+        ValueError: If the shapes do not fit, or a target has another value.
 
     Examples:
         >>> true, false = true_and_false(torch.zeros(1, 3), torch.tensor([[1, 0, -1]]))
@@ -50,13 +49,13 @@ def masked_logsumexp(values: Tensor, mask: Tensor) -> Tensor:
         mask: Boolean (N, C).
 
     Returns:
-        (N,). Where a row of the mask is empty, a number so low that its exponential is 0 and its
-        gradient is 0 as well.
+        (N,). For an empty row of the mask, a number so low that its exponential and its gradient
+        are 0.
 
     Examples:
         >>> values = torch.zeros(2, 4)
         >>> masked_logsumexp(values, torch.tensor([[True, True, False, False], [False] * 4])).exp()
         tensor([2., 0.])
     """
-    lowest = torch.finfo(values.dtype).min / 4  # two of them may be added up
+    lowest = torch.finfo(values.dtype).min / 4  # two of them may be added
     return values.masked_fill(~mask, lowest).logsumexp(dim=1)

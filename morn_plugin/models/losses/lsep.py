@@ -1,8 +1,8 @@
-"""Log-sum-exp pairwise ranking: every true label above every false one, smoothly.
+"""Log-sum-exp pairwise ranking: a smooth loss that ranks true labels above false ones.
 
 Li, Song, Luo, "Improving Pairwise Ranking for Multi-label Image Classification", CVPR 2017. The
-paper draws pairs of labels. Without drawing, the sum over pairs is a product of two sums, one over
-the true and one over the false labels, so all pairs cost no more than the labels themselves.
+paper samples pairs of labels. Here all pairs are used: their sum is the product of a sum over the
+true and a sum over the false labels, so it costs no more than the labels themselves.
 
 N images, C labels.
 """
@@ -22,10 +22,10 @@ def lsep_loss(logits: Tensor, target: Tensor) -> Tensor:
         target: (N, C); 1 true, 0 false, -1 left out of the pairs.
 
     Returns:
-        Scalar. An image without a pair adds 0.
+        Scalar. An image without pairs adds 0.
 
     Raises:
-        ValueError: If the shapes do not fit, or a target is none of the three.
+        ValueError: If the shapes do not fit, or a target has another value.
 
     Examples:
         >>> import torch

@@ -1,9 +1,9 @@
-"""Sigmoid cross-entropy at every step against the labels that were not just picked.
+"""Sigmoid cross-entropy at every step against all true labels except those just picked.
 
 Equations 5 to 7 of the paper. N images, T steps, C labels. Masking a picked true label turns one
-positive of a step into a negative, which changes the loss by a function of that one logit. So
-neither a mask nor a target of shape (N, T, C) exists: the plain cross-entropy is corrected by the
-gathered logits of the picked labels.
+positive of a step into a negative, which changes the loss by a function of that one logit. So no
+mask or target of shape (N, T, C) is needed: the plain cross-entropy is corrected with the gathered
+logits of the picked labels.
 """
 
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ def masked_stepwise_bce(
     steps: str = 'all',
     pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """Sum the cross-entropy over labels and steps, average it over images.
+    """Compute the cross-entropy, summed over labels and steps and averaged over images.
 
     Args:
         step_logits: (N, T, C), floating point; summed in at least float32.
-        step_labels: (N, T), the label picked at each step. The last one is not used: nothing
-            follows it.
+        step_labels: (N, T), the label picked at each step. The last one is not used, since no step
+            follows.
         target: (N, C); 1 true, 0 false, -1 ignored. Values between 0 and 1 are soft labels.
         mask: Which true labels count as false at step t: ``'previous'``, the one picked at t - 1
             (the paper); ``'cumulative'``, all picked before t (the authors' release); ``'none'``.
         steps: Which steps count: ``'all'`` (the paper), or ``'num_labels'``, the first k for an
-            image with k true labels, so that an image without any adds nothing (the release).
+            image with k true labels, so an image without true labels adds nothing (the release).
         pos_weight: (C,), weight of the positive term of each label, as in
             ``binary_cross_entropy_with_logits``. A masked label is a negative and has weight 1.
 
@@ -93,11 +93,11 @@ def _check_shapes(
 def _masked_labels(
     step_labels: Tensor, target: Tensor, mask: str
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Find what is masked at steps 2..T.
+    """Find the labels that are masked at steps 2..T.
 
     Returns:
-        Labels (N, T - 1, K) and how true each is that has to be masked, 0 where nothing is; or two
-        None.
+        Labels (N, T - 1, K) and the target value of each masked label, 0 if nothing is masked; or
+        two None.
     """
     num_steps = step_labels.shape[1]
     if mask == 'none' or num_steps == 1:
@@ -119,7 +119,7 @@ def _masked_labels(
 
 
 class _StepwiseBCE(torch.autograd.Function):
-    """The loss with a gradient that needs no (N, T, C) tensor but itself."""
+    """The loss, with a gradient that needs no other (N, T, C) tensor."""
 
     @staticmethod
     def forward(
@@ -159,7 +159,7 @@ class _StepwiseBCE(torch.autograd.Function):
 
 
 def _masked_term(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor:
-    """Return what a masked label adds to the loss: softplus(z) less softplus(-z), weighted."""
+    """Return the change of the loss by a masked label: softplus(z) - softplus(-z), weighted."""
     if pos_weight is None:
         return z
     weight = pos_weight[masked]
@@ -175,9 +175,9 @@ def _masked_slope(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tenso
 
 
 def _term_weights(target: Tensor, pos_weight: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Compute p y and p y + (1 - y), 0 where ignored.
+    """Compute p y and p y + (1 - y), 0 for ignored labels.
 
-    The loss is the second times softplus(z) less the first times z.
+    The loss is the second times softplus(z) minus the first times z.
     """
     positive = target.clamp(min=0)
     negative = (1 - target) * (target >= 0)

@@ -1,8 +1,8 @@
-"""Optimal completion: every true label that was not said yet is an equally good next one.
+"""Optimal completion: every true label not predicted yet is an equally good next one.
 
 Sabour, Chan, Norouzi, "Optimal Completion Distillation for Sequence Learning", ICLR 2019; for sets
 of labels: Tsai, Lee, "Order-free Learning Alleviating Exposure Bias in Multi-label Classification",
-AAAI 2020. The RNN is fed its own predictions, right or wrong, and each step learns the best
+AAAI 2020. The RNN receives its own predictions, right or wrong, and each step learns the best
 continuation.
 
 N images, C labels, T steps. Symbol C is END.
@@ -24,15 +24,15 @@ def optimal_completion_loss(
 ) -> Tensor:
     """Compute the divergence of each step from the best continuation.
 
-    KL(q || softmax(step_logits)), q uniform over the true labels that were not said before the
-    step, or all on END where none is left. Steps after the first END do not count.
+    This is KL(q || softmax(step_logits)), where q is uniform over the true labels not predicted
+    before the step, or all on END if none is left. Steps after the first END do not count.
 
     Args:
         step_logits: (N, T, C + 1).
-        step_labels: (N, T), the symbols that were said and fed back.
-        target: (N, C); 1 true, 0 false, -1 ignored: no step is penalised for naming it.
-        temperature: 0 (default): q as above. Above 0: q = softmax(right / temperature), right being
-            1 for those symbols and 0 for all others, which then get a share as well.
+        step_labels: (N, T), the symbols that were predicted and fed back.
+        target: (N, C); 1 true, 0 false, -1 ignored: predicting it is not penalised.
+        temperature: 0 (default): q as above. Above 0: q = softmax(right / temperature), where right
+            is 1 for those symbols and 0 for all others, which then also get a share.
         average: ``'images'`` or ``'steps'``, as in
             :func:`~morn_plugin.models.losses.sequence_cross_entropy`.
 
@@ -64,13 +64,13 @@ def check_temperature(temperature: float) -> None:
     """Raise unless ``temperature`` is 0 or more.
 
     Raises:
-        ValueError: Says what it is.
+        ValueError: Names the value.
     """
     if temperature < 0:
         raise ValueError(f'Expected `temperature` to be 0 or more, but got {temperature!r}.')
 
 
 def _log_policy(right: Tensor, temperature: float) -> Tensor:
-    """Return the logarithm of q up to a constant, from 1 for the right symbols and 0 for others."""
+    """Return log q up to a constant, from 1 for the right symbols and 0 for others."""
     check_temperature(temperature)
     return right.log() if temperature == 0 else right / temperature

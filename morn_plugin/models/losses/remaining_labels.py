@@ -1,4 +1,4 @@
-"""The right next symbols: any true label that was not named before, and END after the last.
+"""The correct next symbols: any true label not predicted before, and END after the last.
 
 N images, C labels, T steps. Symbol C is END.
 """
@@ -9,14 +9,14 @@ from torch import Tensor
 
 
 def right_symbols(step_labels: Tensor, target: Tensor) -> Tensor:
-    """Mark the symbols that are right at each step, given those said before it.
+    """Mark the correct symbols of each step, given the previous ones.
 
     Args:
-        step_labels: (N, T), the symbol said at each step; the last one is not used.
-        target: (N, C); 1 true, anything else is not a label of the image.
+        step_labels: (N, T), the symbol of each step; the last one is not used.
+        target: (N, C); 1 true; any other value is not a label of the image.
 
     Returns:
-        Boolean (N, T, C + 1): the true labels that were not said yet, or END where none is left.
+        Boolean (N, T, C + 1): the true labels not predicted yet, or END if none is left.
 
     Examples:
         >>> right_symbols(torch.tensor([[1, 0, 2]]), torch.tensor([[1, 1]])).int().tolist()
@@ -31,7 +31,7 @@ def right_symbols(step_labels: Tensor, target: Tensor) -> Tensor:
 
 
 def until_end(step_labels: Tensor, end: int) -> Tensor:
-    """Mark the steps up to the first END, that one included: (N, T) to boolean (N, T).
+    """Mark the steps up to and including the first END: (N, T) to boolean (N, T).
 
     Examples:
         >>> until_end(torch.tensor([[0, 2, 1], [1, 0, 1]]), end=2).int().tolist()

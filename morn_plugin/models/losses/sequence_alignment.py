@@ -1,8 +1,8 @@
 """The order of the true labels that best fits an RNN's own predictions.
 
 Yazici, Gonzalez-Garcia, Ramisa, Twardowski, van de Weijer, "Orderless Recurrent Models for
-Multi-Label Classification", CVPR 2020. An RNN that is fed its own labels learns from a sequence
-whose order is chosen for every image in every training step. No gradient passes through the choice.
+Multi-Label Classification", CVPR 2020. An RNN that receives its own predictions learns from a
+sequence whose order is chosen for every image in every training step. The choice has no gradient.
 
 N images, C labels, T steps, L places of a sequence, n labels of an image. Symbol C is END.
 """
@@ -25,14 +25,14 @@ def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how
         lengths: (N,): n + 1.
         how: ``'mla'``, minimal loss alignment: the order with the least cross-entropy over the n
             steps. ``'pla'``, predicted label alignment, as the paper defines it: a true label that
-            is the best symbol of one of the n steps stands at the first such step; the others get
-            the steps that are left, with the least cross-entropy. ``'pla_release'``, as the
-            authors' code does it: predicted labels are swapped to their steps; only labels that are
-            the best symbol of none of all T steps are then matched, so that one which is predicted
-            after step n stays where the swaps have left it, and the order given matters.
+            is the best symbol of one of the n steps is placed at the first such step; the others
+            are assigned to the remaining steps with the least cross-entropy. ``'pla_release'``, as
+            in the authors' code: predicted labels are swapped to their steps; then only labels that
+            are the best symbol of none of the T steps are matched. So a label predicted after step
+            n stays where the swaps put it, and the given order matters.
 
     Returns:
-        (N, L): the labels of each image in the order chosen; everything else as it was.
+        (N, L): the labels of each image in the chosen order; everything else unchanged.
 
     Raises:
         ValueError: If a shape or an option does not fit.
@@ -82,7 +82,7 @@ def _check_shapes(step_logits: Tensor, sequences: Tensor, lengths: Tensor) -> No
 def _choose_origins(
     how: str, costs: np.ndarray, picks: np.ndarray, sequences: np.ndarray, labelled: np.ndarray
 ) -> np.ndarray:
-    """Choose, for each place of a sequence, the place that its symbol comes from.
+    """Choose for each place of a sequence the origin of its symbol.
 
     Args:
         how: See :func:`align_sequences`.
@@ -103,7 +103,7 @@ def _choose_origins(
         return _match(costs, origins, labelled & ~placed)
 
     swapped = np.take_along_axis(sequences, origins, axis=1)
-    predicted = (swapped[:, :, None] == picks[:, None, :]).any(axis=2)  # (N, L), at any of T steps
+    predicted = (swapped[:, :, None] == picks[:, None, :]).any(axis=2)  # (N, L), at any step
     return _match(costs, origins, labelled & ~predicted)
 
 
@@ -119,8 +119,8 @@ def _swap_to_predicted_steps(
         labelled: (N, L), the places of labels.
 
     Returns:
-        ``origins``, and a mask (N, L) of the places whose label was moved there or stood there
-        already.
+        ``origins``, and a mask (N, L) of the places whose label was moved there or was already
+        there.
     """
     placed = np.zeros_like(labelled)
     for step in range(sequences.shape[1]):
@@ -137,11 +137,11 @@ def _swap_to_predicted_steps(
 
 
 def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarray:
-    """Reassign the labels at the free places (N, L) of each sequence, at the least cost.
+    """Reassign the labels at the free places (N, L) of each sequence, with the least cost.
 
     Changes ``origins`` (N, L) in place and returns it.
     """
-    from scipy.optimize import linear_sum_assignment  # a third of a second, for those who train
+    from scipy.optimize import linear_sum_assignment  # takes a third of a second
 
     for image in np.flatnonzero(free.sum(axis=1) > 1):
         places = np.flatnonzero(free[image])

@@ -10,7 +10,7 @@ from torch import Tensor
 from ...utils.checks import check_choice
 
 AVERAGES = ('images', 'steps')
-NO_SYMBOL = -100  # what PyTorch's cross-entropy leaves out
+NO_SYMBOL = -100  # PyTorch's cross-entropy ignores it
 
 
 def sequence_cross_entropy(
@@ -25,10 +25,10 @@ def sequence_cross_entropy(
     Args:
         step_logits: (N, T, C + 1).
         sequences: (N, L), L at most T; the labels, END, and padding.
-        lengths: (N,), places that count; END included.
-        ignored: Boolean (N, C), labels that no step is penalised for. Defaults to None, none.
+        lengths: (N,), number of places that count, including END.
+        ignored: Boolean (N, C), labels whose prediction is not penalised. Defaults to None, none.
         average: ``'images'``: summed over the steps of an image, averaged over images. ``'steps'``:
-            averaged over all steps of all images, so that an image counts by its length.
+            averaged over all steps of all images, so images are weighted by their length.
 
     Returns:
         Scalar.
@@ -54,7 +54,7 @@ def sequence_cross_entropy(
 
 
 def without_ignored(step_logits: Tensor, ignored: Tensor | None) -> Tensor:
-    """Take the ignored labels (N, C) out of each step's softmax over (N, T, C + 1) symbols."""
+    """Remove the ignored labels (N, C) from each step's softmax over (N, T, C + 1) symbols."""
     if ignored is None:
         return step_logits
     symbols = F.pad(ignored, (0, 1))[:, None]  # (N, 1, C + 1): END is never ignored

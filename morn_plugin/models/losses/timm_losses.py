@@ -1,4 +1,4 @@
-"""timm's multi-label losses under registered names, so that a config can take them.
+"""timm's multi-label losses under registered names, for configs.
 
 N images, C labels.
 """
@@ -20,7 +20,7 @@ ELEMENTWISE = (
 
 
 def timm_loss_class(name: str) -> type[nn.Module]:
-    """Return a loss of timm by the name of its class.
+    """Return a loss class of timm by its name.
 
     Raises:
         ImportError: If timm is not installed, or does not have that loss yet.
@@ -36,22 +36,22 @@ def timm_loss_class(name: str) -> type[nn.Module]:
 
 @MODELS.register_module()
 class TimmLoss(nn.Module):
-    """A loss of timm that sees each label by itself.
+    """An elementwise loss of timm.
 
-    It gives a value for each entry; :func:`~morn_plugin.models.losses.label_loss` leaves out those
-    of ignored labels, sums over labels and averages over images. The original asymmetric loss, for
-    one, lets no gradient through its focusing weights; that is
-    ``name='AsymmetricLossMultiLabel', disable_torch_grad_focal_loss=True``.
+    It returns one value per entry; :func:`~morn_plugin.models.losses.label_loss` leaves out ignored
+    labels, sums over labels and averages over images. For example, the focusing weights of the
+    original asymmetric loss carry no gradient; that is ``name='AsymmetricLossMultiLabel',
+    disable_torch_grad_focal_loss=True``.
 
     Args:
         name: ``'AsymmetricLossMultiLabel'``, ``'BinaryCrossEntropy'``,
             ``'DistributionBalancedLoss'`` or ``'PolyBinaryCrossEntropy'``.
         loss_weight: Factor of the result. Defaults to 1.
-        **options: Arguments of that class but for ``reduction``.
+        **options: Arguments of that class, except ``reduction``.
 
     Raises:
         ImportError: If timm is missing or older than 1.0.31.
-        ValueError: If ``name`` is none of these.
+        ValueError: If ``name`` is unknown.
     """
 
     def __init__(self, name: str, loss_weight: float = 1.0, **options: Any) -> None:

@@ -1,8 +1,8 @@
 """Two-way loss: true above false labels of each image, and true above false images of each label.
 
-Kobayashi, "Two-way Multi-Label Loss", CVPR 2023: in both directions softplus of a soft maximum over
-the false minus a soft minimum over the true ones. The formula is timm's; here an ignored entry gets
-a logit so low that as a false one it adds nothing.
+Kobayashi, "Two-way Multi-Label Loss", CVPR 2023: in both directions, softplus of a soft maximum
+over the false minus a soft minimum over the true logits. The formula is timm's; an ignored entry
+gets such a low logit that it adds nothing as a false one.
 
 N images, C labels.
 """
@@ -13,19 +13,21 @@ from torch import Tensor, nn
 from .label_pairs import true_and_false
 from .timm_losses import timm_loss_class
 
-LOWEST = -1e4  # what timm's formula writes over the entries that a sum leaves out
+LOWEST = -1e4  # the value that timm's formula writes over entries left out of a sum
 
 
 @MODELS.register_module()
 class TwoWayLoss(nn.Module):
-    """timm's ``TwoWayLoss`` with ignored labels left out, in float32.
+    """timm's ``TwoWayLoss`` without ignored labels, in float32.
 
-    Averaged over the images with a true label, and over the labels with a true image, of the batch.
-    The trained logits are ranks: 0 does not separate true from false.
+    The loss is averaged over the images with a true label, and over the labels with a true image,
+    in the batch. The trained logits are ranks: 0 does not separate true from false.
 
     Args:
-        positive_temperature: Of the soft minimum over true entries. Defaults to 4, the paper's.
-        negative_temperature: Of the soft maximum over false entries. Defaults to 1, the paper's.
+        positive_temperature: Temperature of the soft minimum over true entries. Defaults to 4, the
+            paper's.
+        negative_temperature: Temperature of the soft maximum over false entries. Defaults to 1, the
+            paper's.
         loss_weight: Factor of the result. Defaults to 1.
 
     Raises:

@@ -1,8 +1,8 @@
 """Two-way margins of images and label sets in one space.
 
-In the spirit of Li, Liu, Duan, Gao, Zheng, "Reconstruction Regularized Deep Metric Learning for
-Multi-label Image Classification" (RETDM), TNNLS 2019: an image lies nearer to its own label set
-than to others like it, and its label set lies nearer to it than to the images of those.
+Following the idea of Li, Liu, Duan, Gao, Zheng, "Reconstruction Regularized Deep Metric Learning
+for Multi-label Image Classification" (RETDM), TNNLS 2019: an image should lie nearer to its own
+label set than to similar ones, and its label set nearer to it than to the images of those.
 
 N images, C labels, E width of the space, K neighbours.
 """
@@ -12,14 +12,14 @@ from torch import Tensor
 
 
 def label_set_distances(target: Tensor) -> Tensor:
-    """Compute how far the label sets of a batch differ: Jaccard distances.
+    """Compute the Jaccard distances between the label sets of a batch.
 
     Args:
-        target: (N, C) in {0, 1, -1}; a label counts for a pair where both know it.
+        target: (N, C) in {0, 1, -1}; a label counts for a pair if neither image ignores it.
 
     Returns:
-        (N, N), 0-1: of the labels that either image has, the share that only one has; 0 where
-        neither has any.
+        (N, N), 0-1: of the labels that either image has, the share that only one has; 0 if neither
+        has labels.
 
     Examples:
         >>> label_set_distances(torch.tensor([[1, 1, 0], [1, 0, 0], [-1, 1, 1]]))
@@ -36,23 +36,23 @@ def label_set_distances(target: Tensor) -> Tensor:
 def two_way_margin_loss(
     images: Tensor, label_sets: Tensor, target: Tensor, num_neighbours: int, margin: float
 ) -> Tensor:
-    """Compute the loss of both ways, over the neighbours of each image's label set.
+    """Compute the loss in both directions, over the neighbours of each image's label set.
 
-    [m + d(image, own set) - d(image, neighbour's set)]+ and
-    [m + d(image, own set) - d(neighbour's image, own set)]+, d Euclidean, m the margin times the
-    label sets' difference.
+    [m + d(image, own set) - d(image, neighbour's set)]+ and [m + d(image, own set) - d(neighbour's
+    image, own set)]+, where d is Euclidean and m is the margin times the distance of the label
+    sets.
 
     Args:
         images: Embedded images (N, E).
         label_sets: Their embedded label sets (N, E).
         target: (N, C) in {0, 1, -1}.
-        num_neighbours: K, of the other images of the batch those whose label sets differ least, but
-            do differ.
-        margin: Of label sets that have nothing in common.
+        num_neighbours: K, the number of other images in the batch whose label sets differ least,
+            but do differ.
+        margin: Margin between label sets without common labels.
 
     Returns:
-        Scalar: summed over neighbours and ways, averaged over images. 0 in a batch whose label sets
-        are all equal.
+        Scalar: summed over neighbours and directions, averaged over images. 0 if all label sets of
+            the batch are equal.
     """
     difference = label_set_distances(target)  # (N, N)
     candidates = difference.masked_fill(difference == 0, float('inf'))

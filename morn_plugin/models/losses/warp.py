@@ -1,10 +1,10 @@
-"""Weighted approximate-rank pairwise loss: a true label that ranks low weighs more.
+"""Weighted approximate-rank pairwise loss: true labels that rank low have more weight.
 
 Weston, Bengio, Usunier, "WSABIE: Scaling Up To Large Vocabulary Image Annotation", IJCAI 2011; for
 convolutional networks: Gong, Jia, Leung, Toshev, Ioffe, "Deep Convolutional Ranking for Multilabel
 Image Annotation", ICLR 2014. A true label p at rank r has the weight L(r) = 1 + 1/2 + ... + 1/r.
-Both papers estimate the rank by drawing false labels until one comes within the margin of p, and
-learn from that one; the exact rank, and all pairs, are what the Multi-order RNN's authors used.
+Both papers estimate the rank by sampling false labels until one comes within the margin of p, and
+learn from that one. The Multi-order RNN's authors use the exact rank and all pairs.
 
 N images, C labels, P true labels of the batch.
 """
@@ -20,23 +20,23 @@ RANKS = ('exact', 'sampled')
 
 
 def warp_loss(logits: Tensor, target: Tensor, margin: float = 1.0, rank: str = 'exact') -> Tensor:
-    """Compute the hinges max(0, margin - z_true + z_false), weighted by the rank of the true label.
+    """Compute the hinges max(0, margin - z_true + z_false), weighted by the true label's rank.
 
     Args:
         logits: (N, C).
         target: (N, C); 1 true, 0 false, -1 left out of pairs and ranks.
         margin: Required distance of a true label above a false one.
-        rank: ``'exact'``: the rank of each true label among all labels that count, by the logits as
-            they are (no gradient), and every pair counts. ``'sampled'``: of each true label one
-            pair counts, with the first false label drawn (with replacement) that comes within the
-            margin; after k draws the rank is (labels that count - 1) / k, rounded down, and nothing
-            is added once that is 0.
+        rank: ``'exact'``: the rank of each true label among all labels that count, by the current
+            logits (no gradient), and every pair counts. ``'sampled'``: one pair per true label
+            counts, with the first sampled false label (with replacement) that comes within the
+            margin; after k samples the rank is (labels that count - 1) / k, rounded down, and a
+            rank of 0 adds nothing.
 
     Returns:
-        Scalar: summed over pairs, averaged over images. An image without a pair adds 0.
+        Scalar: summed over pairs, averaged over images. An image without pairs adds 0.
 
     Raises:
-        ValueError: If the shapes do not fit, a target is none of the three, or ``rank`` is unknown.
+        ValueError: If the shapes do not fit, a target has another value, or ``rank`` is unknown.
 
     Examples:
         >>> logits, target = torch.tensor([[0.0, 0.0, 2.0]]), torch.tensor([[0, 1, 0]])
@@ -63,7 +63,7 @@ def warp_loss(logits: Tensor, target: Tensor, margin: float = 1.0, rank: str = '
 def _exact_ranks(logits: Tensor, counts: Tensor) -> Tensor:
     """Rank the labels of each image: 1 for the highest logit; labels that do not count come last.
 
-    Of equal logits the lower class index ranks higher.
+    Ties: the lower class index ranks higher.
     """
     scores = logits.masked_fill(~counts, float('-inf'))
     order = scores.sort(dim=1, descending=True, stable=True).indices  # (N, C)
@@ -72,7 +72,7 @@ def _exact_ranks(logits: Tensor, counts: Tensor) -> Tensor:
 
 
 def _sample_ranks(violating: Tensor, false: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
-    """Draw false labels of each true one until one violates the margin.
+    """For each true label sample false labels until one violates the margin.
 
     Args:
         violating: (P, C), the false labels within the margin.
@@ -80,15 +80,15 @@ def _sample_ranks(violating: Tensor, false: Tensor, counts: Tensor) -> tuple[Ten
         counts: (P, C), the labels of the image that are not ignored.
 
     Returns:
-        Estimated ranks (P,), 0 where no draw violates or there is nothing to draw; and the label
-        drawn last (P,).
+        Estimated ranks (P,), 0 if no sample violates the margin or there is no false label; and the
+        last sampled label (P,).
     """
     if violating.numel() == 0:
         nothing = violating.new_zeros(len(violating), dtype=torch.long)
         return nothing, nothing
 
     num_others = counts.sum(dim=1) - 1
-    anything = ~false.any(dim=1, keepdim=True)  # draws nothing that violates: there is no pair
+    anything = ~false.any(dim=1, keepdim=True)  # no sample violates the margin: there is no pair
     draws = (false | anything).float().multinomial(false.shape[1], replacement=True)  # (P, C draws)
 
     hits = violating.gather(1, draws)

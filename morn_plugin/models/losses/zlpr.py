@@ -1,8 +1,8 @@
-"""ZLPR: the ranking loss with a threshold built in, every true label above 0 and every false below.
+"""ZLPR: a ranking loss with a built-in threshold; true labels score above 0, false ones below.
 
 Su, Zhu, Murtadha, Pan, Wen, Liu, "ZLPR: A Novel Loss for Multi-label Classification", arXiv
 2208.02955: log(1 + sum over true labels of exp(-z)) + log(1 + sum over false labels of exp(z)). The
-formula is timm's; here an ignored label gets a logit so low that as a false one it adds nothing.
+formula is timm's; an ignored label gets such a low logit that it adds nothing as a false one.
 
 N images, C labels.
 """
@@ -16,10 +16,10 @@ from .timm_losses import timm_loss_class
 
 @MODELS.register_module()
 class ZLPRLoss(nn.Module):
-    """timm's ``ZlprLoss`` with ignored labels left out, in float32, averaged over images.
+    """timm's ``ZlprLoss`` without ignored labels, in float32, averaged over images.
 
-    A label is predicted where its logit is above 0, that is, its sigmoid above 0.5; the sigmoid is
-    no calibrated probability.
+    A label is predicted if its logit is above 0, that is, its sigmoid above 0.5. The sigmoid is not
+    a calibrated probability.
 
     Args:
         loss_weight: Factor of the result. Defaults to 1.

@@ -1,4 +1,4 @@
-"""Necks: from a backbone's feature to the pooled one that a head takes."""
+"""Necks: pool a backbone's feature for a head."""
 
 from .channel_last_pooling import ChannelLastPooling
 from .token_pooling import TokenPooling

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class ChannelLastPooling(nn.Module):
-    """Averages over the places of maps (N, H, W, D), as timm's Swin gives through ``TIMMBackbone``.
+    """Averages maps (N, H, W, D) over places, such as timm's Swin in ``TIMMBackbone``.
 
     ``GlobalAveragePooling`` would average over the width and the features.
     """
@@ -24,7 +24,7 @@ class ChannelLastPooling(nn.Module):
             Each as (N, D).
 
         Raises:
-            ValueError: If a stage has another number of dimensions.
+            ValueError: If a stage has a different number of dimensions.
         """
         return tuple(self._pool(maps) for maps in feats)
 

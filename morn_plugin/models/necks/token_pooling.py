@@ -13,17 +13,17 @@ MODES = ('first', 'mean')
 class TokenPooling(nn.Module):
     """Takes the class token, or the mean of the image's tokens.
 
-    For backbones that give all of their tokens (N, L, D): timm's vision transformers and mixers
-    through ``TIMMBackbone``, MMPretrain's ``VisionTransformer`` with ``out_type='raw'``.
+    For backbones that return all tokens (N, L, D): timm's vision transformers and mixers in
+    ``TIMMBackbone``, and MMPretrain's ``VisionTransformer`` with ``out_type='raw'``.
 
     Args:
-        mode: ``'first'``, the class token; or ``'mean'`` over those that are no prefix.
-        num_prefix_tokens: Tokens before those of the image (class, distillation, registers), which
-            ``'mean'`` leaves out: ``timm_model.num_prefix_tokens``. 0 for a model without a class
-            token.
+        mode: ``'first'``, the class token; or ``'mean'`` over all tokens after the prefix.
+        num_prefix_tokens: Number of tokens before those of the image (class, distillation,
+            registers), which ``'mean'`` leaves out: ``timm_model.num_prefix_tokens``. 0 for a model
+            without a class token.
 
     Raises:
-        ValueError: If an argument is out of its range, or there is no class token to take.
+        ValueError: If an argument is out of its range, or there is no class token.
     """
 
     def __init__(self, mode: str = 'first', num_prefix_tokens: int = 1) -> None:
@@ -51,7 +51,7 @@ class TokenPooling(nn.Module):
             Each as (N, D).
 
         Raises:
-            ValueError: If a stage has another shape, or no token of the image.
+            ValueError: If a stage has a different shape, or no image tokens.
         """
         return tuple(self._pool(tokens) for tokens in feats)
 
