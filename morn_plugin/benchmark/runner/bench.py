@@ -140,10 +140,15 @@ class Bench:
         (linear,) = (method for method in find_methods() if method.name == LINEAR)
         return (linear, *others)
 
+    @property
+    def has_cached_methods(self) -> bool:
+        """Whether a method trains on cached files, which are else those of the CNN's own row."""
+        return not all(method.is_joint for method in self.methods)
+
     @cached_property
     def inputs(self) -> tuple[str, ...]:
         """What cached files hold beside scores, for all methods."""
-        found = {'features'}
+        found = {'features'} if self.has_cached_methods else set()
         for method in self.methods:
             if not method.is_joint:
                 found |= set(self._inputs_of(method))
@@ -291,11 +296,12 @@ class Bench:
         else:
             lr = self._find_rate(stages)
             trainings = [self._training(lr, seed) for seed in seeds]
+        sides = SIDES if self.has_cached_methods else SIDES[1:]
         tasks = [
             Task(
                 f'CNN, seed {seed}',
                 prepare_seed,
-                (self.cnn_config, training, self._inputs(seed), self.inputs),
+                (self.cnn_config, training, self._inputs(seed), self.inputs, sides),
             )
             for seed, training in enumerate(trainings)
         ]
@@ -325,7 +331,7 @@ class Bench:
 
     def _inputs(self, seed: int | str) -> Path:
         name = seed if isinstance(seed, str) else f'seed_{seed}'
-        return self.out / 'inputs' / name
+        return self.out / ('inputs' if self.has_cached_methods else 'scores') / name
 
     def _save_cnn(self, seed: int) -> None:
         """Keep the CNN's own predictions as a method among the others."""

@@ -142,7 +142,11 @@ def train_to_best(
 
 
 def prepare_seed(
-    cfg: Config, training: Path | Training, folder: Path, inputs: Sequence[str]
+    cfg: Config,
+    training: Path | Training,
+    folder: Path,
+    inputs: Sequence[str],
+    sides: Sequence[str] = SIDES,
 ) -> None:
     """Make the cached files of a seed, after training its CNN where it is to be trained.
 
@@ -151,10 +155,11 @@ def prepare_seed(
         training: How its CNN is trained, or a checkpoint.
         folder: Of the files.
         inputs: What they hold beside scores.
+        sides: Those that are read.
     """
     if isinstance(training, Training):
         training = training.run(cfg)
-    cache_inputs(cfg, training, folder, inputs)
+    cache_inputs(cfg, training, folder, inputs, sides)
 
 
 def make_frozen(cfg: Config, folder: Path) -> Path:

@@ -89,7 +89,11 @@ def no_page(monkeypatch):
 
 
 def list_files(folder):
-    kept = [path for name in ('inputs', 'search', 'cnn') for path in (folder / name).rglob('*')]
+    kept = [
+        path
+        for name in ('inputs', 'scores', 'search', 'cnn')
+        for path in (folder / name).rglob('*')
+    ]
     return {path: path.stat().st_mtime_ns for path in kept if path.is_file()}
 
 
@@ -216,6 +220,11 @@ def test_methods_that_train_the_cnn(tmp_path, in_process, no_page, capfd):
         assert run.test.scores.shape == (14, 41)
     assert not np.array_equal(runs['acfs', 0].test.scores, runs['four-views', 0].test.scores)
     assert not list((tmp_path / 'out').glob('*/*/**/work')), 'weights are not kept'
+
+    # Without methods on cached files only the CNN's own row needs some, and those of two sides.
+    held = {path.name for path in (tmp_path / 'out').rglob('*.safetensors')}
+    assert held == {'scores_val.safetensors', 'scores_test.safetensors'}
+    assert not (tmp_path / 'out' / 'inputs').exists()
 
     first, views = load_info(tmp_path / 'out' / 'runs').groups
     assert '1 epochs of one view' in first.note
