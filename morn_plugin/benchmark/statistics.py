@@ -159,18 +159,24 @@ def compare_methods(
     if decision not in rows[reference].figures:
         raise ValueError(f'The reference {reference!r} has no decision {decision!r}.')
 
+    others = {
+        name: row for name, row in rows.items() if name != reference and decision in row.figures
+    }
+    seeds = {name: _find_common_seeds(row, rows[reference]) for name, row in others.items()}
+    pairs = {
+        name: [(runs[name][i], runs[reference][j]) for i, j in zip(own, theirs, strict=True)]
+        for name, (own, theirs) in seeds.items()
+    }
+    intervals = _image_intervals(pairs, decision, topk, num_resamples, columns)
+
     found: list[Comparison] = []
-    for name, row in rows.items():
-        if name == reference or decision not in row.figures:
-            continue
-        own, theirs = _find_common_seeds(row, rows[reference])
-        pairs = [(runs[name][i], runs[reference][j]) for i, j in zip(own, theirs, strict=True)]
-        intervals = _image_intervals(pairs, decision, topk, num_resamples, columns)
+    for name, row in others.items():
+        own, theirs = seeds[name]
         for column in columns:
             test = paired_test(
                 row.column(decision, column)[own], rows[reference].column(decision, column)[theirs]
             )
-            ends = intervals.get(column, (float('nan'), float('nan')))
+            ends = intervals.get((name, column), (float('nan'), float('nan')))
             found.append(Comparison(name, reference, decision, column, test, test.p_value, *ends))
     return _correct_by_column(found)
 
@@ -193,32 +199,51 @@ def _find_common_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
 
 
 def _image_intervals(
-    pairs: Sequence[tuple[RunResult, RunResult]],
+    pairs: Mapping[str, Sequence[tuple[RunResult, RunResult]]],
     decision: str,
     topk: int,
     num_resamples: int,
     columns: Sequence[str],
-) -> dict[str, tuple[float, float]]:
-    """Bootstrap the mean difference of pairs of runs over test images.
+) -> dict[tuple[str, str], tuple[float, float]]:
+    """Bootstrap the mean differences of pairs of runs over test images, the same for all methods.
 
     Returns:
-        Column to the ends of its interval; without what cannot be computed.
+        Method and column to the ends of their interval; without what cannot be computed.
     """
-    resampled = [tuple(_Resampled.of(run, decision, topk) for run in pair) for pair in pairs]
+    runs = {(run.method, run.seed): run for own in pairs.values() for pair in own for run in pair}
+    if not runs:
+        return {}
+    resampled = {key: _Resampled.of(run, decision, topk) for key, run in runs.items()}
     defined = [
-        name for name in columns if all(run.defines(name) for pair in resampled for run in pair)
+        (method, name)
+        for method, own in pairs.items()
+        for name in columns
+        if all(resampled[run.method, run.seed].defines(name) for pair in own for run in pair)
     ]
 
-    def mean_difference(weights: np.ndarray) -> np.ndarray:
-        changes = [
-            first.figures(weights, defined) - second.figures(weights, defined)
-            for first, second in resampled
-        ]
-        return np.mean(changes, axis=0)
+    def mean_differences(weights: np.ndarray) -> np.ndarray:
+        figures = {key: item.figures(weights, columns) for key, item in resampled.items()}
+        return np.stack(
+            [_mean_difference(figures, pairs[method], name) for method, name in defined]
+        )
 
-    found = bootstrap_images(mean_difference, len(pairs[0][0].test.targets), num_resamples)
+    num_images = len(next(iter(runs.values())).test.targets)
+    found = bootstrap_images(mean_differences, num_images, num_resamples)
     ends = zip(found.low.tolist(), found.high.tolist(), strict=True)
     return dict(zip(defined, ends, strict=True))
+
+
+def _mean_difference(
+    figures: Mapping[tuple[str, int], Mapping[str, np.ndarray]],
+    pairs: Sequence[tuple[RunResult, RunResult]],
+    column: str,
+) -> np.ndarray:
+    """Average the differences of pairs of runs in a column, for each resample (B,)."""
+    changes = [
+        figures[first.method, first.seed][column] - figures[second.method, second.seed][column]
+        for first, second in pairs
+    ]
+    return np.mean(changes, axis=0)
 
 
 class _Resampled(NamedTuple):
@@ -250,14 +275,14 @@ class _Resampled(NamedTuple):
         missing = {'mAP': self.ranked is None, 'top-1': self.right is None}
         return not missing.get(name, False)
 
-    def figures(self, weights: np.ndarray, columns: Sequence[str]) -> np.ndarray:
-        """Compute columns of resamples, (columns, B), from weights (B, N)."""
+    def figures(self, weights: np.ndarray, columns: Sequence[str]) -> dict[str, np.ndarray]:
+        """Compute those of the columns that are defined, (B,) each, from weights (B, N)."""
         figures = self.sets.figures(weights)
         if 'mAP' in columns and self.ranked is not None:
             figures['mAP'] = self.ranked.mean_average_precision(weights)
         if 'top-1' in columns and self.right is not None:
             figures['top-1'] = 100 * weights @ self.right / weights.sum(axis=1)
-        return np.stack([figures[name] for name in columns])
+        return figures
 
 
 def _correct_by_column(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -98,19 +98,58 @@ class LabelSets:
         return found
 
 
+class _Ranking(NamedTuple):
+    """The images of one label in the order of its scores.
+
+    They are cut after every score that a true image has, so that each of the S parts ends with the
+    images of one such score. What follows the last of them does not count.
+
+    Attributes:
+        order: The images of all parts, best first.
+        starts: Where each part begins in ``order`` (S,).
+        true: The true images, best first.
+        true_starts: Where each part begins in ``true`` (S,).
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    true: np.ndarray
+    true_starts: np.ndarray
+
+    @classmethod
+    def of(cls, scores: np.ndarray, target: np.ndarray) -> '_Ranking':
+        """Rank the images of a label with at least one true image.
+
+        Args:
+            scores: (N,).
+            target: (N,); positive true, 0 false, negative ignored.
+        """
+        known = np.flatnonzero(target >= 0)
+        order = known[np.argsort(-scores[known], kind='stable')]
+        is_true = target[order] > 0
+
+        levels = np.unique(-scores[order][is_true])  # best first
+        ends = np.searchsorted(-scores[order], levels, side='right')
+        counts = is_true.cumsum()[ends - 1]
+        return cls(
+            order=order[: ends[-1]],
+            starts=np.append(0, ends[:-1]),
+            true=order[is_true],
+            true_starts=np.append(0, counts[:-1]),
+        )
+
+
 @dataclass(frozen=True)
 class RankedLabels:
     """The images of each label in the order of its scores, ready to be weighted.
 
     Attributes:
-        orders: For each of the C labels the images that are not ignored, best first.
-        true: Whether each of them has the label, float32.
-        last: Whether it is the last of those with its score: equal scores are passed together.
+        rankings: Of each label with a true image.
+        num_labels: C.
     """
 
-    orders: list[np.ndarray]
-    true: list[np.ndarray]
-    last: list[np.ndarray]
+    rankings: list[_Ranking]
+    num_labels: int
 
     @classmethod
     def of(cls, scores: np.ndarray, target: np.ndarray) -> 'RankedLabels':
@@ -120,15 +159,9 @@ class RankedLabels:
             scores: (N, C).
             target: (N, C); positive true, 0 false, negative ignored.
         """
-        ranked = cls([], [], [])
-        for label in range(scores.shape[1]):
-            known = np.flatnonzero(target[:, label] >= 0)
-            order = known[np.argsort(-scores[known, label], kind='stable')]
-            values = scores[order, label]
-            ranked.orders.append(order)
-            ranked.true.append((target[order, label] > 0).astype(np.float32))
-            ranked.last.append(np.append(values[1:] != values[:-1], True)[: len(values)])
-        return ranked
+        seen = np.flatnonzero((target > 0).any(axis=0))
+        rankings = [_Ranking.of(scores[:, label], target[:, label]) for label in seen]
+        return cls(rankings, scores.shape[1])
 
     def mean_average_precision(self, weights: np.ndarray) -> np.ndarray:
         """Compute mAP of resamples, in percent; a label without a true image counts as 0.
@@ -139,17 +172,14 @@ class RankedLabels:
         Returns:
             (B,).
         """
-        weights = weights.astype(np.float32)
+        drawn = np.ascontiguousarray(weights.T, dtype=np.float32)  # (N, B): an image is a row
         total = np.zeros(len(weights))
-        for order, true, last in zip(self.orders, self.true, self.last, strict=True):
-            if not true.any():
-                continue
-            drawn = weights[:, order]
-            passed = drawn.cumsum(axis=1)[:, last]
-            hits = (drawn * true).cumsum(axis=1)[:, last]
-            gains = np.diff(hits, axis=1, prepend=0)
-            total += _ratio((gains * _ratio(hits, passed)).sum(axis=1), hits[:, -1])
-        return 100 * total / len(self.orders)
+        for ranking in self.rankings:
+            gains = np.add.reduceat(drawn[ranking.true], ranking.true_starts)  # (S, B)
+            passed = np.add.reduceat(drawn[ranking.order], ranking.starts).cumsum(axis=0)
+            hits = gains.cumsum(axis=0)
+            total += _ratio((gains * _ratio(hits, passed)).sum(axis=0), hits[-1])
+        return 100 * total / self.num_labels
 
 
 class Resampled(NamedTuple):
