@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tools_helpers import ROOT, SLICE, run_failing, run_tool
 
-from morn_plugin.apis.annotating import Request, annotate, choose_model, make_plan
+from morn_plugin.apis.annotating import Request, annotate, choose_model
 from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
 
@@ -107,16 +107,6 @@ def test_a_single_validation_image_is_too_few() -> None:
     one = np.ones((1, 3), dtype=np.int8)
     with pytest.raises(ValueError, match=r'at least 2 validation images .* but got 1'):
         choose_model(one, one, one)
-
-
-def test_few_images_get_more_epochs_and_small_ones_are_not_enlarged() -> None:
-    few, many = (make_plan(number, 500, 'cpu') for number in (200, 20_000))
-    assert few.cnn_epochs > many.cnn_epochs
-    assert few.decoder_epochs > many.decoder_epochs
-    assert make_plan(2000, 64, 'cpu').image_size == 64
-    assert make_plan(2000, 500, 'cuda').image_size > few.image_size
-    assert make_plan(2000, 500, 'cpu', quick=True).image_size < few.image_size
-    assert make_plan(5, 64, 'cpu').batch_size == 2
 
 
 class Recorder:

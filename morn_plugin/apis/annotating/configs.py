@@ -1,45 +1,18 @@
 """The configs that are written for training on the user's own images."""
 
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
 
-from ...utils.layout import find_root
-from ..config_check import SETTINGS
-from ..config_reading import IMAGE_SIZE
-from ..finding import read_own_config
+from . import recipe
+from .bases import resolve
 from .planning import Plan
 
-STATE_NORM = dict(eps=1e-3, momentum=0.05)
-DECODER_RATE = 3e-3
-CNN_RATE = 4e-3  # the best of 2e-3, 4e-3 and 8e-3 on Open Clip Art's validation side
 SIDES = ('train', 'val', 'test')
 # While training, the best model is chosen by a figure without a threshold; thresholds follow.
 CNN_BEST = 'cnn/multi-label/mAP'
 DECODER_BEST = 'multi-label/mAP'
-
-
-def resolve(bases: list[str], image_size: int | None = None) -> Config:
-    """Return the config that bases of ``configs/_base_`` make, without the variables they share.
-
-    Args:
-        bases: Names below ``configs/_base_``.
-        image_size: Put wherever the bases have theirs.
-    """
-    folder = find_root() / 'configs' / '_base_'
-    lines = [f'_base_ = {[str(folder / name) for name in bases]!r}']
-    if image_size is not None:
-        lines.append(f'{IMAGE_SIZE} = {image_size}')
-    with tempfile.TemporaryDirectory() as place:
-        path = Path(place) / 'resolved.py'
-        path.write_text('\n'.join(lines), encoding='utf-8')
-        cfg = read_own_config(path)
-
-    for name in set(cfg) - SETTINGS - {IMAGE_SIZE}:
-        cfg.pop(name)
-    return cfg
 
 
 def make_cnn_config(
@@ -70,7 +43,7 @@ def make_cnn_config(
             'model.channels_last': True,
             'model.backbone.init_cfg.checkpoint': str(weights.resolve()),
             'model.head.num_classes': num_classes,
-            'optim_wrapper.optimizer.lr': CNN_RATE,
+            'optim_wrapper.optimizer.lr': recipe.CNN_RATE,
             'train_cfg.max_epochs': plan.cnn_epochs,
         }
     )
@@ -100,8 +73,8 @@ def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: i
     cfg.merge_from_dict(
         {
             'model.head.num_classes': num_classes,
-            'model.head.state_norm': STATE_NORM,
-            'optim_wrapper.optimizer.lr': DECODER_RATE,
+            'model.head.state_norm': recipe.STATE_NORM,
+            'optim_wrapper.optimizer.lr': recipe.DECODER_RATE,
             'train_cfg.max_epochs': plan.decoder_epochs,
             'train_cfg.val_interval': max(plan.decoder_epochs // 10, 1),
             'train_dataloader.batch_size': plan.batch_size,
@@ -114,9 +87,7 @@ def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: i
     return cfg
 
 
-def make_image_config(
-    cnn: Config, decoder: Config | None, thr: float, cnn_thr: float, backbone: str
-) -> Config:
+def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: float) -> Config:
     """Return the config of the model that was chosen, on images.
 
     Args:
@@ -124,14 +95,12 @@ def make_image_config(
         decoder: Config of the second stage, or None: the CNN was chosen.
         thr: The model's threshold.
         cnn_thr: The threshold of the CNN alone, which its rows of tables get.
-        backbone: See :class:`Plan`.
     """
     cfg = Config(cnn.to_dict())
     if decoder is not None:
-        stage = resolve([f'models/efficientnet-{backbone}_morn.py'])
+        frozen = resolve(['models/efficientnet-lite0_morn.py']).model.frozen
         head = decoder.model.head.to_dict() | dict(in_channels=cnn.model.head.in_channels)
-        cfg.model = Config(dict(model=stage.model.to_dict() | dict(head=head))).model
-        cfg.model.channels_last = cnn.model.get('channels_last', False)
+        cfg.merge_from_dict(dict(model=dict(frozen=frozen, head=dict(_delete_=True, **head))))
     cfg.model.backbone.pop('init_cfg', None)
     cfg.model.head.thr = thr
 

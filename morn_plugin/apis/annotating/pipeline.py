@@ -7,7 +7,7 @@ written configs.
 import hashlib
 import shutil
 from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,10 @@ from ...utils.strict_json import read_json, write_json
 from ..finding import find_checkpoint, read_own_config
 from .choosing import Choice, choose_model
 from .configs import SIDES, make_cnn_config, make_decoder_config, make_image_config
-from .planning import Plan, estimate, find_device, make_plan, typical_edge
+from .estimating import estimate
+from .hardware import find_hardware
+from .images import look_at
+from .planning import find_backbones, make_plan
 from .steps import Steps
 
 NUM_STEPS = 8
@@ -99,11 +102,11 @@ class _Run:
 
     def run(self) -> Path:
         self._convert()
-        plan = self._plan()
+        self._plan()
         self._train_cnn()
         self._cache_scores()
         self._train_decoder()
-        choice = self._choose(plan)
+        choice = self._choose()
         self._test()
         self._write_report(choice)
         self._say_result(choice)
@@ -150,43 +153,43 @@ class _Run:
             )
         return parsed
 
-    def _plan(self) -> Plan:
+    def _plan(self) -> None:
         request = self.request
-        sizes, num_classes = self._count()
-        edge = typical_edge(request.images, self.files)
-        device = find_device()
-        plan = make_plan(
-            sizes['train'], edge, device, request.quick, request.image_size, request.epochs
-        )
 
         def work() -> None:
-            if not self.weights.is_file():
-                self.steps.run_tool(
-                    'weights',
-                    'model_converters/efficientnet_lite.py',
-                    self.weights,
-                    '--variant',
-                    plan.backbone,
-                )
-            cnn = make_cnn_config(
-                plan, request.images, self.data, self.weights, num_classes, sizes['train']
+            sizes, num_classes = self._count()
+            hardware = find_hardware()
+            images = look_at(request.images, self.files, sizes['train'])
+            plan = make_plan(
+                images,
+                hardware,
+                request.quick,
+                request.image_size,
+                request.epochs,
+                find_backbones(),
             )
-            decoder = make_decoder_config(plan, self.scores, num_classes, sizes['train'])
+
+            self._make_weights(plan.backbone)
+            train = sizes['train']
+            cnn = make_cnn_config(plan, request.images, self.data, self.weights, num_classes, train)
+            decoder = make_decoder_config(plan, self.scores, num_classes, train)
             cnn.dump(self.cnn_config)
             decoder.dump(self.decoder_config)
-            where = 'a GPU' if device == 'cuda' else 'the processor'
-            print(f'      On {where}: {plan.describe()}.', flush=True)
-            expected = estimate(plan, cnn, decoder, sizes)
+            print(f'      On {hardware.describe()}: {plan.describe()}.', flush=True)
+            expected = estimate(plan, images, hardware, cnn, decoder, sizes)
             print(f'      Expected: {expected.describe()}.', flush=True)
 
         self.steps.run(
             'plan',
             'Choose the settings',
-            asdict(plan),
+            dict(quick=request.quick, image_size=request.image_size, epochs=request.epochs),
             lambda: _are_there([self.weights, self.cnn_config, self.decoder_config]),
             work,
         )
-        return plan
+
+    def _make_weights(self, backbone: str) -> None:
+        tool = 'model_converters/efficientnet_lite.py'
+        self.steps.run_tool('weights', tool, self.weights, '--variant', backbone)
 
     def _count(self) -> tuple[dict[str, int], int]:
         sides = {side: load_annotations(self.data / f'{side}.json') for side in SIDES}
@@ -239,14 +242,14 @@ class _Run:
             work,
         )
 
-    def _choose(self, plan: Plan) -> Choice:
+    def _choose(self) -> Choice:
         checkpoint = find_checkpoint(self.decoder_dir)
 
         def work() -> None:
             cnn, decoder = (read_own_config(p) for p in (self.cnn_config, self.decoder_config))
             choice = choose_model(*_validate(decoder, checkpoint))
             both = decoder if choice.kept == 'decoder' else None
-            image = make_image_config(cnn, both, choice.thr, choice.cnn.thr, plan.backbone)
+            image = make_image_config(cnn, both, choice.thr, choice.cnn.thr)
             image.dump(self.image_config)
             self._write_model(choice, image, checkpoint)
             write_json(self.choice_file, choice.as_plain(), indent=2)

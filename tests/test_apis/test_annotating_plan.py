@@ -1,0 +1,169 @@
+"""What is chosen for which images on which machine, and what is known of either."""
+
+import math
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
+
+from morn_plugin.apis.annotating import Hardware, Images, Plan, make_plan
+from morn_plugin.apis.annotating.hardware import count_processors, find_hardware, find_memory
+from morn_plugin.apis.annotating.images import UNKNOWN_EDGE, look_at
+from morn_plugin.apis.annotating.planning import (
+    CNN_TIME,
+    COST,
+    IMAGE_MEMORY,
+    expect_cnn_time,
+    find_backbones,
+)
+
+LAPTOP = Hardware('cpu', processors=2, memory=8, seconds=0.02)
+WORKSTATION = Hardware('cpu', processors=32, memory=128, seconds=0.002)
+GPU = Hardware('cuda', processors=16, memory=24, seconds=0.0005)
+PHOTOS = Images(6000, edge=1000)
+BOTH = ('lite0', 'lite2')
+
+
+def size_of(plan: Plan) -> tuple[str, int]:
+    return plan.backbone, plan.image_size
+
+
+def test_few_images_get_more_epochs() -> None:
+    few, many = (make_plan(Images(number, edge=500), LAPTOP) for number in (200, 20_000))
+    assert few.cnn_epochs > many.cnn_epochs
+    assert few.decoder_epochs > many.decoder_epochs
+
+
+def test_small_images_are_not_enlarged() -> None:
+    assert make_plan(Images(500, edge=64), GPU).image_size == 64
+    assert make_plan(Images(500, edge=100), GPU).image_size == 128  # to the next multiple of 32
+    assert make_plan(Images(500, edge=20), GPU).image_size == 64
+
+
+def test_a_faster_machine_gets_larger_images_and_then_a_larger_cnn() -> None:
+    chosen = [size_of(make_plan(PHOTOS, machine, backbones=BOTH)) for machine in (LAPTOP, GPU)]
+    assert chosen == [('lite0', 192), ('lite2', 224)]
+    assert size_of(make_plan(PHOTOS, WORKSTATION, backbones=BOTH)) == ('lite2', 224)
+    assert size_of(make_plan(PHOTOS, WORKSTATION)) == ('lite0', 224)
+
+
+@pytest.mark.parametrize('seconds', [0.001, 0.01, 0.02, 0.05])
+@pytest.mark.parametrize('number', [500, 3000, 20_000])
+def test_the_choice_takes_half_an_hour_at_most_and_the_next_one_more(
+    number: int, seconds: float
+) -> None:
+    images, machine = Images(number, edge=1000), replace(LAPTOP, seconds=seconds)
+    plan = make_plan(images, machine, backbones=BOTH)
+    time = expect_cnn_time(plan.backbone, plan.image_size, plan.cnn_epochs, images, machine)
+    assert time <= CNN_TIME or plan.image_size == 64
+    if plan.image_size < 224:
+        larger = expect_cnn_time('lite0', plan.image_size + 32, plan.cnn_epochs, images, machine)
+        assert larger > CNN_TIME
+
+
+def test_the_expected_time_is_that_of_all_images_in_all_epochs() -> None:
+    """lite2 costs 1.5 times as much, 256 px four times; two processors read an image in 0.08 s."""
+    images = Images(100, edge=300, reading=0.08)
+    expected = 3 * 100 * (0.02 * 1.5 * 4 + 0.08 / 2)
+    assert expect_cnn_time('lite2', 256, 3, images, LAPTOP) == pytest.approx(expected)
+
+
+def test_photos_that_take_long_to_read_get_smaller() -> None:
+    slow = replace(PHOTOS, reading=0.2)
+    assert make_plan(slow, LAPTOP).image_size < make_plan(PHOTOS, LAPTOP).image_size
+    assert make_plan(replace(PHOTOS, reading=0.01), GPU) == make_plan(PHOTOS, GPU)  # meanwhile
+
+
+def test_a_batch_fits_into_the_memory() -> None:
+    sizes = []
+    for memory in (0.5, 1, 2, 4, 8, 16):
+        plan = make_plan(PHOTOS, replace(WORKSTATION, memory=memory), backbones=BOTH)
+        used = plan.batch_size * IMAGE_MEMORY['lite2'] * (224 / 128) ** 2
+        assert used <= memory / 4 or plan.batch_size == 2
+        sizes.append(plan.batch_size)
+    assert sizes == sorted(sizes)
+    assert (sizes[0], sizes[-1]) == (2, 16)
+    assert make_plan(Images(5, edge=64), GPU).batch_size == 2
+
+
+def test_what_the_user_says_is_taken() -> None:
+    plan = make_plan(PHOTOS, LAPTOP, image_size=320, cnn_epochs=3)
+    assert (plan.image_size, plan.cnn_epochs) == (320, 3)
+
+
+def test_the_first_model_is_small_on_any_machine() -> None:
+    for machine in (LAPTOP, GPU):
+        assert size_of(make_plan(PHOTOS, machine, quick=True, backbones=BOTH)) == ('lite0', 64)
+
+
+def test_no_more_processes_read_than_there_are_processors() -> None:
+    assert make_plan(PHOTOS, replace(GPU, processors=4)).num_workers == 4
+    assert make_plan(PHOTOS, GPU).num_workers == 8
+    assert make_plan(PHOTOS, WORKSTATION).num_workers == 2
+
+
+@pytest.mark.parametrize('backbone', COST)
+def test_cost_and_memory_are_those_of_the_network(backbone: str) -> None:
+    """Multiplications as torch counts them; what is kept for the backward pass, twice."""
+    timm = pytest.importorskip('timm')
+    counts, kept = {}, {}
+    for name in {'lite0', backbone}:
+        model = timm.create_model(f'tf_efficientnet_{name}', pretrained=False, num_classes=0)
+        weights = {parameter.data_ptr() for parameter in model.parameters()}
+        saved: dict[int, int] = {}
+
+        def keep(tensor: torch.Tensor, saved: dict[int, int] = saved) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            saved[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            FlopCounterMode(display=False) as counter,
+        ):
+            model.train()(torch.zeros(2, 3, 128, 128))
+        counts[name] = counter.get_total_flops()
+        kept[name] = sum(size for place, size in saved.items() if place not in weights) / 2
+
+    assert counts[backbone] / counts['lite0'] == pytest.approx(COST[backbone], rel=0.01)
+    assert 2 * kept[backbone] / 2**30 == pytest.approx(IMAGE_MEMORY[backbone], rel=0.1)
+
+
+def test_the_machine_is_measured() -> None:
+    machine = find_hardware()
+    assert machine.device == ('cuda' if torch.cuda.is_available() else 'cpu')
+    assert 0 < machine.seconds < math.inf
+    assert machine.processors == len(os.sched_getaffinity(0)) == count_processors()
+    assert f'{machine.processors} core' in machine.describe()
+
+
+def test_a_container_limits_the_memory(tmp_path: Path) -> None:
+    limit = tmp_path / 'memory.max'
+    machine = find_memory('cpu', limit)
+    assert machine == os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES')
+    limit.write_text('max\n')
+    assert find_memory('cpu', limit) == machine
+    limit.write_text(f'{2**30}\n')
+    assert find_memory('cpu', limit) == 2**30
+
+
+def test_images_are_looked_at(tmp_path: Path) -> None:
+    for number, size in enumerate([(100, 400), (90, 160), (300, 300)]):
+        Image.new('RGB', size).save(tmp_path / f'{number}.png')
+    (tmp_path / 'broken.png').write_text('none')
+    files = [path.name for path in tmp_path.iterdir()]
+    found = look_at(tmp_path, files, number=2)
+    assert (found.number, found.edge) == (2, 200)
+    assert 0 < found.reading < 10
+
+    unreadable = look_at(tmp_path, ['broken.png'], number=2)
+    assert (unreadable.edge, unreadable.reading) == (UNKNOWN_EDGE, pytest.approx(0, abs=0.01))
+
+
+def test_the_smallest_backbone_is_always_tried() -> None:
+    assert 'lite0' in find_backbones()
+    assert set(find_backbones()) <= set(COST)
