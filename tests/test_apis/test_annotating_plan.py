@@ -49,6 +49,8 @@ def test_a_faster_machine_gets_larger_images_and_then_a_larger_cnn() -> None:
     assert chosen == [('lite0', 192), ('lite2', 224)]
     assert size_of(make_plan(PHOTOS, WORKSTATION, backbones=BOTH)) == ('lite2', 224)
     assert size_of(make_plan(PHOTOS, WORKSTATION)) == ('lite0', 224)
+    small = make_plan(Images(500, edge=160), GPU, backbones=BOTH)
+    assert size_of(small) == ('lite0', 160)
 
 
 @pytest.mark.parametrize('seconds', [0.001, 0.01, 0.02, 0.05])
@@ -78,15 +80,16 @@ def test_photos_that_take_long_to_read_get_smaller() -> None:
     assert make_plan(replace(PHOTOS, reading=0.01), GPU) == make_plan(PHOTOS, GPU)  # meanwhile
 
 
-def test_a_batch_fits_into_the_memory() -> None:
-    sizes = []
-    for memory in (0.5, 1, 2, 4, 8, 16):
+def test_less_memory_means_smaller_images_and_at_last_a_smaller_batch() -> None:
+    chosen = []
+    for memory in (0.25, 1, 2, 4, 8, 16):
         plan = make_plan(PHOTOS, replace(WORKSTATION, memory=memory), backbones=BOTH)
-        used = plan.batch_size * IMAGE_MEMORY['lite2'] * (224 / 128) ** 2
-        assert used <= memory / 4 or plan.batch_size == 2
-        sizes.append(plan.batch_size)
-    assert sizes == sorted(sizes)
-    assert (sizes[0], sizes[-1]) == (2, 16)
+        image = IMAGE_MEMORY[plan.backbone] * (plan.image_size / 128) ** 2
+        assert plan.batch_size * image <= memory / 2
+        assert plan.batch_size == 32 or plan.image_size == 64
+        chosen.append((plan.image_size, plan.backbone, plan.batch_size))
+    assert chosen == sorted(chosen)
+    assert (chosen[0], chosen[-1]) == ((64, 'lite0', 16), (224, 'lite2', 32))
     assert make_plan(Images(5, edge=64), GPU).batch_size == 2
 
 
@@ -108,7 +111,7 @@ def test_no_more_processes_read_than_there_are_processors() -> None:
 
 @pytest.mark.parametrize('backbone', COST)
 def test_cost_and_memory_are_those_of_the_network(backbone: str) -> None:
-    """Multiplications as torch counts them; what is kept for the backward pass, twice."""
+    """Multiplications as torch counts them; what is kept for the backward pass, and a fifth."""
     timm = pytest.importorskip('timm')
     counts, kept = {}, {}
     for name in {'lite0', backbone}:
@@ -130,7 +133,7 @@ def test_cost_and_memory_are_those_of_the_network(backbone: str) -> None:
         kept[name] = sum(size for place, size in saved.items() if place not in weights) / 2
 
     assert counts[backbone] / counts['lite0'] == pytest.approx(COST[backbone], rel=0.01)
-    assert 2 * kept[backbone] / 2**30 == pytest.approx(IMAGE_MEMORY[backbone], rel=0.1)
+    assert 1.2 * kept[backbone] / 2**30 == pytest.approx(IMAGE_MEMORY[backbone], rel=0.1)
 
 
 def test_the_machine_is_measured() -> None:

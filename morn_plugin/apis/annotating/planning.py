@@ -12,13 +12,15 @@ GRID = 32  # pixels; what the backbone's strides divide
 SIZES = (224, 192, 160, 128, 96, 64)
 QUICK_SIZES = (64,)
 
+SMALLEST, LARGEST = 'lite0', 'lite2'
+LARGEST_FROM = 224  # pixels; with smaller images it has not been tried
+
 # Of one image, beside lite0 at 128 px: multiplications, which are taken for the time; and GiB that
 # training it takes.
-SMALLEST = 'lite0'
 COST = dict(lite0=1.0, lite2=1.5)
-IMAGE_MEMORY = dict(lite0=0.05, lite2=0.07)
+IMAGE_MEMORY = dict(lite0=0.030, lite2=0.040)
 
-MEMORY_SHARE = 0.25  # that a batch may take; the rest is for the processes that read, and others
+MEMORY_SHARE = 0.5  # that a batch may take; the rest is for the processes that read, and others
 CNN_TIME = 1800.0  # seconds that fine-tuning the CNN should take at most
 WORKERS = dict(cpu=2, cuda=8)  # processes that read images, at most
 
@@ -63,7 +65,9 @@ def make_plan(
     """Choose the settings.
 
     A stage gets a number of optimiser steps, so fewer images mean more epochs. The images are as
-    large, and then the CNN, as half an hour of fine-tuning allows. No image is enlarged.
+    large, and then the CNN, as half an hour of fine-tuning and the memory allow. No image is
+    enlarged. The batch shrinks only if not even the smallest images fit: the learning rate is that
+    of a batch of 32.
 
     Args:
         images: The user's images.
@@ -89,8 +93,7 @@ def make_plan(
     epochs = cnn_epochs or cnn.epochs(steps)
 
     sizes = [image_size] if image_size else _list_sizes(images.edge, quick)
-    usable = [SMALLEST] if quick else backbones
-    backbone, size = _choose_cnn(sizes, usable, epochs, images, hardware)
+    backbone, size = _choose_cnn(sizes, backbones, batch, epochs, images, hardware)
     return Plan(
         backbone=backbone,
         image_size=size,
@@ -142,23 +145,29 @@ def _list_sizes(edge: int, quick: bool) -> list[int]:
 def _choose_cnn(
     sizes: Sequence[int],
     backbones: Sequence[str],
+    batch: int,
     epochs: int,
     images: Images,
     hardware: Hardware,
 ) -> tuple[str, int]:
-    """Take the first choice that is fast enough, else the fastest one."""
-    by_cost = sorted(backbones, key=lambda name: COST[name], reverse=True)
-    choices = [(backbone, sizes[0]) for backbone in by_cost]
-    choices += [(SMALLEST, size) for size in sizes[1:]]
+    """Take the first choice that is fast enough and fits into the memory, else the last one."""
+    choices = [(SMALLEST, size) for size in sizes]
+    if LARGEST in backbones and sizes[0] >= LARGEST_FROM:
+        choices.insert(0, (LARGEST, sizes[0]))
     for backbone, size in choices:
-        if expect_cnn_time(backbone, size, epochs, images, hardware) <= CNN_TIME:
+        is_fast = expect_cnn_time(backbone, size, epochs, images, hardware) <= CNN_TIME
+        if is_fast and _needs(batch, backbone, size) <= MEMORY_SHARE * hardware.memory:
             return backbone, size
     return choices[-1]
 
 
+def _needs(batch: int, backbone: str, image_size: int) -> float:
+    """Return the memory that training on a batch takes, in GiB."""
+    return batch * IMAGE_MEMORY[backbone] * (image_size / PROBE_SIZE) ** 2
+
+
 def _fit_batch(batch: int, backbone: str, image_size: int, memory: float) -> int:
     """Halve the batch until its share of the memory (GiB) holds it."""
-    image = IMAGE_MEMORY[backbone] * (image_size / PROBE_SIZE) ** 2
-    while batch > 2 and batch * image > MEMORY_SHARE * memory:
+    while batch > 2 and _needs(batch, backbone, image_size) > MEMORY_SHARE * memory:
         batch //= 2
     return batch
