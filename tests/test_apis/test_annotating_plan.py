@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from tools_helpers import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
-from morn_plugin.apis.annotating import Hardware, Images, Plan, make_plan
+from morn_plugin.apis.annotating import Hardware, Images, Plan, make_plan, recipe
+from morn_plugin.apis.annotating.configs import make_cnn_config, make_decoder_config
 from morn_plugin.apis.annotating.hardware import count_processors, find_hardware, find_memory
 from morn_plugin.apis.annotating.images import UNKNOWN_EDGE, look_at
 from morn_plugin.apis.annotating.planning import (
@@ -21,6 +23,7 @@ from morn_plugin.apis.annotating.planning import (
     find_backbones,
 )
 
+PAGE = ROOT / 'docs' / 'own_images.md'
 LAPTOP = Hardware('cpu', processors=2, memory=8, seconds=0.02)
 WORKSTATION = Hardware('cpu', processors=32, memory=128, seconds=0.002)
 GPU = Hardware('cuda', processors=16, memory=24, seconds=0.0005)
@@ -170,3 +173,38 @@ def test_images_are_looked_at(tmp_path: Path) -> None:
 def test_the_smallest_backbone_is_always_tried() -> None:
     assert 'lite0' in find_backbones()
     assert set(find_backbones()) <= set(COST)
+
+
+def documented(row: str) -> list[str]:
+    """Return the cells of a row of the recipe's table, without its title."""
+    (line,) = [line for line in PAGE.read_text().splitlines() if line.startswith(f'| {row} |')]
+    return [cell.strip() for cell in line.split('|')[2:-1]]
+
+
+def spell(length: recipe.Length) -> str:
+    return f'{length.steps}, in {length.fewest} to {length.most} epochs'
+
+
+def test_the_page_has_the_recipe() -> None:
+    assert documented('steps of 32 images') == [spell(recipe.CNN), spell(recipe.DECODER)]
+    assert documented('with `--quick`') == [spell(recipe.QUICK_CNN), spell(recipe.QUICK_DECODER)]
+    for cell, rate in zip(
+        documented('optimiser'), (recipe.CNN_RATE, recipe.DECODER_RATE), strict=True
+    ):
+        assert f'learning rate {rate:g}' in cell
+    eps, momentum = recipe.STATE_NORM['eps'], recipe.STATE_NORM['momentum']
+    expected = f'batch norm, eps {eps:g}, momentum {momentum:g}'
+    assert documented("before the LSTM's state") == ['', expected]
+    assert recipe.BATCH == 32
+
+
+def test_the_configs_follow_the_recipe(tmp_path: Path) -> None:
+    plan = make_plan(Images(500, edge=64), LAPTOP)
+    cnn = make_cnn_config(plan, tmp_path, tmp_path, tmp_path / 'weights.pth', 5, 500)
+    decoder = make_decoder_config(plan, tmp_path, 5, 500)
+    assert cnn.optim_wrapper.optimizer.lr == recipe.CNN_RATE
+    assert decoder.optim_wrapper.optimizer.lr == recipe.DECODER_RATE
+    assert decoder.model.head.state_norm == recipe.STATE_NORM
+    assert cnn.train_dataloader.batch_size == decoder.train_dataloader.batch_size == recipe.BATCH
+    assert cnn.train_cfg.max_epochs == plan.cnn_epochs == 20
+    assert decoder.train_cfg.max_epochs == plan.decoder_epochs == 60
