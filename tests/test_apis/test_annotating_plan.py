@@ -12,7 +12,11 @@ from tools_helpers import ROOT
 from torch.utils.flop_counter import FlopCounterMode
 
 from morn_plugin.apis.annotating import Hardware, Images, Plan, make_plan, recipe
-from morn_plugin.apis.annotating.configs import make_cnn_config, make_decoder_config
+from morn_plugin.apis.annotating.configs import (
+    make_cnn_config,
+    make_decoder_config,
+    make_image_config,
+)
 from morn_plugin.apis.annotating.hardware import count_processors, find_hardware, find_memory
 from morn_plugin.apis.annotating.images import UNKNOWN_EDGE, look_at
 from morn_plugin.apis.annotating.planning import (
@@ -208,3 +212,21 @@ def test_the_configs_follow_the_recipe(tmp_path: Path) -> None:
     assert cnn.train_dataloader.batch_size == decoder.train_dataloader.batch_size == recipe.BATCH
     assert cnn.train_cfg.max_epochs == plan.cnn_epochs == 20
     assert decoder.train_cfg.max_epochs == plan.decoder_epochs == 60
+
+
+def test_the_kept_model_has_the_cnn_of_the_first_stage(tmp_path: Path) -> None:
+    """Frozen, with the decoder behind it; also a backbone that the user wrote into the config."""
+    plan = make_plan(Images(500, edge=64), LAPTOP)
+    cnn = make_cnn_config(plan, tmp_path, tmp_path, tmp_path / 'weights.pth', 5, 500)
+    cnn.model.backbone.model_name = 'tf_efficientnet_lite1'
+    decoder = make_decoder_config(plan, tmp_path, 5, 500)
+
+    both = make_image_config(cnn, decoder, thr=0.3, cnn_thr=0.2).model
+    assert both.frozen == ('backbone', 'neck', 'head.fc')
+    assert both.head == dict(decoder.model.head, in_channels=cnn.model.head.in_channels, thr=0.3)
+    assert both.backbone == dict(type='TIMMBackbone', model_name='tf_efficientnet_lite1')
+    assert both.channels_last
+
+    alone = make_image_config(cnn, None, thr=0.2, cnn_thr=0.2).model
+    assert alone.head == dict(cnn.model.head, thr=0.2)
+    assert 'frozen' not in alone
