@@ -8,44 +8,35 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import MODELS
 
 from ...apis.finding import read_own_config
-from ...datasets.cached import load_scores
 from ...utils.files import sha256
 from ...utils.strict_json import read_json, write_json
 from ..page import PAGE, write_page
-from ..results import BenchmarkInfo, Group, RunResult, Side, load_result, save_info, save_result
+from ..results import BenchmarkInfo, load_result, save_info, save_result
 from .cell import WEIGHTS, Cell, Run, linear_logits, run_cell
-from .cnn import (
-    FINETUNED,
-    FROZEN,
-    GIVEN,
-    Cnn,
-    Training,
-    cache_inputs,
-    choose_rate,
-    complete_config,
-    make_frozen,
-    prepare_seed,
-    replace_scores,
+from .cnn import FINETUNED, FROZEN, Cnn, complete_config, find_rates, replace_scores
+from .groups import list_groups
+from .inputs import CNN, CachedFiles
+from .joint import JointRun, run_joint
+from .methods import (
+    LINEAR,
+    MAX_OWN,
+    Method,
+    add_controls,
+    find_methods,
+    search_as_the_cnn,
 )
-from .joint import JointRun, name_table, run_joint
-from .methods import LEARNING_RATE, LINEAR, MAX_OWN, Method, find_methods
 from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_plan
 from .probing import SeenImage, estimate_training, probe_cnn, probe_method
-from .records import RECORD, describe_code, read_record
+from .records import RECORD, read_record
 from .search import Search, describe_settings, is_done, name_settings, shorten_keys
 from .source import SIDES, Source
 from .stages import OutOfTimeError, Stages, Task
 
-CNN = 'cnn'
-#: What sequences of labels are compared with as well.
-MULTI_ORDER = 'morn'
-CNN_RATES = (2e-3, 4e-3, 8e-3)
 CLOCK = 'seconds.json'
 
 
@@ -95,26 +86,9 @@ class Bench:
         self.reference = LINEAR if self.is_frozen else CNN
         #: What the plan says of methods that are not run.
         self.notes: list[str] = []
-        methods = self._without_what_trains(self._with_controls(methods))
-        self.methods = self._with_linear([self._at_rates_of_the_cnn(item) for item in methods])
-
-    def _with_controls(self, methods: Sequence[Method]) -> list[Method]:
-        """Add the methods that others of several views stand beside.
-
-        Raises:
-            ValueError: If there is no such method.
-        """
-        known = {method.name: method for method in (*find_methods(), *methods)}
-        found = {method.name: method for method in methods}
-        for method in methods:
-            if method.control and method.control not in known:
-                raise ValueError(
-                    f'{method.config}: expected `benchmark.control` to be a method, but got '
-                    f'{method.control!r}.'
-                )
-            if method.control:
-                found.setdefault(method.control, known[method.control])
-        return list(found.values())
+        methods = self._without_what_trains(add_controls(methods))
+        rates = find_rates(self.cnn_config)
+        self.methods = self._with_linear([search_as_the_cnn(method, rates) for method in methods])
 
     def _without_what_trains(self, methods: Sequence[Method]) -> list[Method]:
         """Leave out what trains the CNN where that stays frozen."""
@@ -125,13 +99,6 @@ class Bench:
             self.notes.append(f'Left out: {", ".join(joint)} train the CNN, which stays frozen.')
         return [method for method in methods if not method.is_joint]
 
-    def _at_rates_of_the_cnn(self, method: Method) -> Method:
-        """Search a method that trains the CNN as the CNN, unless its config says otherwise."""
-        own = method.search.get(LEARNING_RATE, CNN_RATES)
-        if not method.is_joint or own != CNN_RATES:
-            return method
-        return replace(method, search={**method.search, LEARNING_RATE: self.cnn_rates})
-
     def _with_linear(self, methods: Sequence[Method]) -> tuple[Method, ...]:
         """Put the linear classifier first, which takes the CNN's place where that is frozen."""
         others = [method for method in methods if method.name != LINEAR]
@@ -140,19 +107,20 @@ class Bench:
         (linear,) = (method for method in find_methods() if method.name == LINEAR)
         return (linear, *others)
 
-    @property
-    def has_cached_methods(self) -> bool:
-        """Whether a method trains on cached files, which are else those of the CNN's own row."""
-        return not all(method.is_joint for method in self.methods)
-
     @cached_property
-    def inputs(self) -> tuple[str, ...]:
-        """What cached files hold beside scores, for all methods."""
-        found = {'features'} if self.has_cached_methods else set()
-        for method in self.methods:
-            if not method.is_joint:
-                found |= set(self._inputs_of(method))
+    def inputs(self) -> tuple[str, ...] | None:
+        """What cached files hold beside scores, for all methods; None if no method needs any."""
+        cached = [method for method in self.methods if not method.is_joint]
+        if not cached:
+            return None
+        found = {'features'}.union(*map(self._inputs_of, cached))
         return tuple(sorted(found - {'scores'}))
+
+    @property
+    def files(self) -> CachedFiles:
+        """The files of every seed."""
+        options = self.options
+        return CachedFiles(self.out, options.cnn, self.cnn_config, options.seeds, self.inputs)
 
     def _inputs_of(self, method: Method) -> tuple[str, ...]:
         with DefaultScope.overwrite_default_scope('mmpretrain'):
@@ -204,18 +172,18 @@ class Bench:
 
     def _cnn_seconds(self, image: SeenImage) -> float:
         """Estimate what is left of reading images, by a network or to train it."""
-        if (self._inputs(FROZEN if self.is_frozen else self.options.seeds - 1) / RECORD).is_file():
+        if (self.files.of(FROZEN if self.is_frozen else self.options.seeds - 1) / RECORD).is_file():
             return 0.0
         reading = sum(map(len, self.source.annotations.values())) * image.seconds
         if self.is_frozen:
             return reading
         is_trained = self.options.cnn.kind == FINETUNED
-        runs = self.options.seeds + len(self.cnn_rates) - 1 if is_trained else 0
+        runs = self.options.seeds + len(find_rates(self.cnn_config)) - 1 if is_trained else 0
         return self.options.seeds * reading + runs * self._training_seconds()
 
     def _disk_bytes(self, image: SeenImage) -> float:
         num_images = sum(len(self.source.annotations[side]) for side in SIDES)
-        names = ('scores', *self.inputs)
+        names = ('scores', *(self.inputs or ()))
         files = self.options.seeds + self.is_frozen
         return files * num_images * image.count_bytes(names, len(self.source.classes))
 
@@ -226,12 +194,6 @@ class Bench:
             return whole
         keep = self.methods[0].name if self.is_frozen else ''
         return fit_plan(whole, costs, self._workers, self.options.hours, keep)
-
-    @property
-    def cnn_rates(self) -> tuple[float, ...]:
-        """Learning rates of the CNN that are searched."""
-        said = self.cnn_config.get('benchmark') or {}
-        return tuple((said.get('search') or {}).get(LEARNING_RATE, CNN_RATES))
 
     # --- what is run ---
 
@@ -274,82 +236,12 @@ class Bench:
 
     def _run_all(self, plan: Plan, costs: Costs, stages: Stages) -> None:
         first = [method for method in plan.methods if self.is_frozen and method.name == LINEAR]
-        self._prepare_inputs(stages)
+        self.files.make(stages)
         self._run_methods(plan, first, costs, stages)
         self._replace_scores(plan, first)
         others = [method for method in plan.methods if method not in first]
         others.sort(key=lambda method: costs.runs[method.name])  # when time is up, these are done
         self._run_methods(plan, others, costs, stages)
-
-    def _prepare_inputs(self, stages: Stages) -> None:
-        """Make the cached files: of the frozen CNN, or of the CNN of every seed."""
-        if self.is_frozen:
-            with DefaultScope.overwrite_default_scope('mmpretrain'):
-                checkpoint = make_frozen(self.cnn_config, self.out / 'cnn' / FROZEN)
-            cache_inputs(self.cnn_config, checkpoint, self._inputs(FROZEN), self.inputs)
-            return
-
-        cnn, seeds = self.options.cnn, range(self.options.seeds)
-        trainings: list[Path | Training]
-        if cnn.kind == GIVEN:
-            trainings = [cnn.checkpoint_of(seed) for seed in seeds]
-        else:
-            lr = self._find_rate(stages)
-            trainings = [self._training(lr, seed) for seed in seeds]
-        sides = SIDES if self.has_cached_methods else SIDES[1:]
-        tasks = [
-            Task(
-                f'CNN, seed {seed}',
-                prepare_seed,
-                (self.cnn_config, training, self._inputs(seed), self.inputs, sides),
-            )
-            for seed, training in enumerate(trainings)
-        ]
-        self._use_the_cnn(tasks, stages)
-        for seed in seeds:
-            self._save_cnn(seed)
-
-    def _find_rate(self, stages: Stages) -> float:
-        """Search the CNN's learning rate on the first seed."""
-        trials = {lr: self._training(lr, 0) for lr in self.cnn_rates}
-        tasks = [
-            Task(f'CNN, lr {lr:g}', trial.run, (self.cnn_config,)) for lr, trial in trials.items()
-        ]
-        self._use_the_cnn(tasks, stages)
-        return choose_rate({lr: trial.folder for lr, trial in trials.items()})
-
-    def _training(self, lr: float, seed: int) -> Training:
-        return Training(self.out / 'cnn' / f'lr_{lr:g}' / f'seed_{seed}', lr, seed)
-
-    def _use_the_cnn(self, tasks: Sequence[Task], stages: Stages) -> None:
-        """Do what runs the CNN on images: side by side beside a GPU, else one on all cores."""
-        if torch.cuda.is_available():
-            stages.do_more(tasks)
-            return
-        for task in tasks:
-            task.function(*task.arguments)
-
-    def _inputs(self, seed: int | str) -> Path:
-        name = seed if isinstance(seed, str) else f'seed_{seed}'
-        return self.out / ('inputs' if self.has_cached_methods else 'scores') / name
-
-    def _save_cnn(self, seed: int) -> None:
-        """Keep the CNN's own predictions as a method among the others."""
-        sides: dict[str, Any] = {}
-        for side in ('val', 'test'):
-            file = load_scores(self._inputs(seed) / f'scores_{side}.safetensors')
-            sides[side] = Side(file.annotations.targets(), file.scores > 0.5, file.scores)
-        origin = read_record(self._inputs(seed))['cnn_sha256']
-        result = RunResult(
-            method=CNN,
-            title='CNN',
-            tier='joint',
-            group='methods',
-            seed=seed,
-            provenance={**describe_code(), 'cnn_sha256': origin},
-            **sides,
-        )
-        save_result(self.out / 'runs' / CNN / f'seed_{seed}', result)
 
     def _replace_scores(self, plan: Plan, linear: Sequence[Method]) -> None:
         """Put the scores of the linear classifiers into files of each seed."""
@@ -359,9 +251,9 @@ class Bench:
             for cell in filter(is_done, [first, *others]):
                 assert isinstance(cell, Cell)  # on cached features
                 replace_scores(
-                    self._inputs(FROZEN),
+                    self.files.of(FROZEN),
                     partial(linear_logits, cell),
-                    self._inputs(cell.seed),
+                    self.files.of(cell.seed),
                     sha256(cell.folder / WEIGHTS),
                 )
 
@@ -420,7 +312,7 @@ class Bench:
             seed,
             settings,
             folder,
-            self._inputs(FROZEN if is_linear else seed),
+            self.files.of(FROZEN if is_linear else seed),
             topk=self.topk,
             max_epochs=self.options.max_epochs,
             keep_weights=is_linear,
@@ -478,49 +370,14 @@ class Bench:
             classes=self.source.classes,
             training_counts=train.label_counts().tolist(),
             num_training=len(train),
-            groups=self._list_groups(),
+            groups=list_groups(
+                self.methods,
+                self.reference,
+                self.cnn_config.train_cfg.max_epochs,
+                lambda name: (self.out / 'runs' / name).is_dir(),
+            ),
             topk=self.topk,
             order=[self.reference, *(method.name for method in self.methods)],
             command=self.options.command,
             minutes=read_json(clock) / 60 if clock.is_file() else 0.0,
         )
-
-    def _list_groups(self) -> list[Group]:
-        """List the tables: all methods, sequences, and methods of several views."""
-        groups = [Group('methods', 'The methods', self.reference, note=self._note_on_passes())]
-        sequences = [method.name for method in self.methods if 'sequences' in method.groups]
-        if sequences and self._has_runs(MULTI_ORDER):
-            title = 'Sequences, against the Multi-order RNN'
-            groups.append(Group('sequences', title, MULTI_ORDER, sequences))
-
-        controls = {method.views: method.control for method in self.methods if method.control}
-        return groups + [
-            self._group_of_views(views, control)
-            for views, control in sorted(controls.items())
-            if self._has_runs(control)
-        ]
-
-    def _has_runs(self, name: str) -> bool:
-        return (self.out / 'runs' / name).is_dir()
-
-    def _note_on_passes(self) -> str:
-        """Say what the methods that train the CNN have in common, where there are some."""
-        if not any(method.is_joint for method in self.methods):
-            return ''
-        epochs = self.cnn_config.train_cfg.max_epochs
-        return (
-            f'Rows that see *joint* train the CNN itself, the CNN alone among them: from the same '
-            f'ImageNet weights, by the same schedule, {epochs} epochs of one view of an image, '
-            f'which are {epochs} passes an image for each of them.'
-        )
-
-    def _group_of_views(self, views: int, control: str) -> Group:
-        """Return the table of methods of several views, beside their control and the CNN."""
-        epochs = self.cnn_config.train_cfg.max_epochs
-        note = (
-            f'Each step sees {views} views of an image: {epochs} epochs are {views * epochs} '
-            f'passes an image, for the control as well, with which the others are compared. The '
-            f'CNN has {epochs} passes: against it the control shows what more views bring.'
-        )
-        title = f'{views} views of an image'
-        return Group(name_table(views), title, control, [self.reference], note)

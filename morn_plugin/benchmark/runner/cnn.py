@@ -24,6 +24,7 @@ from ...datasets.wrapping import innermost
 from ...utils.files import sha256
 from ...utils.layout import find_root
 from ...utils.strict_json import read_json
+from .methods import CNN_RATES, LEARNING_RATE
 from .records import SETTINGS, begin, finish, hash_config, read_record
 from .source import SIDES, Source
 
@@ -89,6 +90,12 @@ def complete_config(cnn: Cnn, source: Source) -> Config:
         part.update(source.datasets[side])
     cfg.model.head.num_classes = len(source.classes)
     return cfg
+
+
+def find_rates(cfg: Config) -> tuple[float, ...]:
+    """Return the learning rates of the CNN that are searched."""
+    said = cfg.get('benchmark') or {}
+    return tuple((said.get('search') or {}).get(LEARNING_RATE, CNN_RATES))
 
 
 def write_config(cfg: Config, folder: Path) -> Path:

@@ -9,7 +9,7 @@ itself: ``benchmark = dict(tier='joint')``. A config may say more of itself in t
 import difflib
 import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,8 @@ GROUPS_ALSO = dict(map='maps')
 FIELDS = ('title', 'groups', 'search', 'tier', 'views', 'control')
 MAX_OWN, MAX_VALUES = 2, 3
 LEARNING_RATE = 'optim_wrapper.optimizer.lr'
+#: What is tried of the CNN, and of what trains it, unless a config says otherwise.
+CNN_RATES = (2e-3, 4e-3, 8e-3)
 #: The method that gives the scores where the CNN is frozen: a linear classifier, trained by BCE.
 LINEAR = 'cnn-linear'
 
@@ -203,6 +205,42 @@ def choose_methods(methods: Sequence[Method], wanted: Iterable[str]) -> list[Met
             'rename the files.'
         )
     return chosen + outside
+
+
+def add_controls(methods: Sequence[Method]) -> list[Method]:
+    """Add the methods that others of several views stand beside.
+
+    Args:
+        methods: Those that are chosen; a control may be any other of the configs folder.
+
+    Raises:
+        ValueError: If there is no method of a control's name.
+    """
+    known = {method.name: method for method in (*find_methods(), *methods)}
+    found = {method.name: method for method in methods}
+    for method in methods:
+        if not method.control:
+            continue
+        if method.control not in known:
+            raise ValueError(
+                f'{method.config}: expected `benchmark.control` to be a method, but got '
+                f'{method.control!r}.'
+            )
+        found.setdefault(method.control, known[method.control])
+    return list(found.values())
+
+
+def search_as_the_cnn(method: Method, rates: tuple[float, ...]) -> Method:
+    """Search a method that trains the CNN as the CNN, unless its config has rates of its own.
+
+    Args:
+        method: A method.
+        rates: The CNN's learning rates.
+    """
+    own = method.search.get(LEARNING_RATE, CNN_RATES)
+    if not method.is_joint or own != CNN_RATES:
+        return method
+    return replace(method, search={**method.search, LEARNING_RATE: rates})
 
 
 def describe_methods(methods: Sequence[Method]) -> str:

@@ -7,10 +7,12 @@ import pytest
 from morn_plugin.benchmark.runner.methods import (
     LEARNING_RATE,
     LINEAR,
+    add_controls,
     choose_methods,
     find_methods,
     list_searches,
     read_method,
+    search_as_the_cnn,
 )
 
 CONFIGS = Path(__file__).parents[3] / 'configs'
@@ -129,3 +131,23 @@ def test_the_learning_rate_is_searched_first(tmp_path):
     text = f"benchmark = dict(search={{'k': [1, 2], '{LEARNING_RATE}': [0.1]}})"
     method = read_method(write(tmp_path, 'm_scores_x.py', text))
     assert list_searches(method) == [(LEARNING_RATE, (0.1,)), ('k', (1, 2))]
+
+
+def test_a_method_of_several_views_brings_its_control_along(methods, tmp_path):
+    (acfs,) = choose_methods(methods, ['acfs'])
+    assert [method.name for method in add_controls([acfs])] == ['acfs', 'four-views']
+
+    text = "benchmark = dict(tier='joint', views=4, control='nothing')"
+    mine = read_method(write(tmp_path, 'mine_resnet18_x.py', text))
+    with pytest.raises(ValueError, match=r"control` to be a method, but got 'nothing'"):
+        add_controls([mine])
+
+
+def test_what_trains_the_cnn_is_searched_as_the_cnn(methods, tmp_path):
+    acfs, zlpr = (choose_methods(methods, [name])[0] for name in ('acfs', 'zlpr'))
+    assert search_as_the_cnn(acfs, (0.5,)).search[LEARNING_RATE] == (0.5,)
+    assert search_as_the_cnn(zlpr, (0.5,)) is zlpr
+
+    said = f"benchmark = dict(tier='joint', search={{'{LEARNING_RATE}': [0.1]}})"
+    own = read_method(write(tmp_path, 'own_resnet18_x.py', said))
+    assert search_as_the_cnn(own, (0.5,)) is own

@@ -1,0 +1,54 @@
+"""Which tables a benchmark's page has, and what a reader has to know before their figures."""
+
+from collections.abc import Callable, Sequence
+
+from ..results import Group
+from .joint import name_table
+from .methods import Method
+
+#: What sequences of labels are compared with as well.
+MULTI_ORDER = 'morn'
+
+
+def list_groups(
+    methods: Sequence[Method], reference: str, epochs: int, has_runs: Callable[[str], bool]
+) -> list[Group]:
+    """List the tables: all methods; sequences; methods of several views, beside their control.
+
+    Args:
+        methods: Those of the benchmark.
+        reference: What they are compared with.
+        epochs: Of the CNN.
+        has_runs: Tells whether a method has runs; without a reference there is no table.
+    """
+    groups = [Group('methods', 'The methods', reference, note=_note_on_passes(methods, epochs))]
+    sequences = [method.name for method in methods if 'sequences' in method.groups]
+    if sequences and has_runs(MULTI_ORDER):
+        title = 'Sequences, against the Multi-order RNN'
+        groups.append(Group('sequences', title, MULTI_ORDER, sequences))
+
+    controls = {method.views: method.control for method in methods if method.control}
+    for views, control in sorted(controls.items()):
+        if has_runs(control):
+            title, note = f'{views} views of an image', _note_on_views(views, epochs)
+            groups.append(Group(name_table(views), title, control, [reference], note))
+    return groups
+
+
+def _note_on_passes(methods: Sequence[Method], epochs: int) -> str:
+    """Say what methods that train the CNN have in common, where there are some of one view."""
+    if not any(method.is_joint and method.views == 1 for method in methods):
+        return ''
+    return (
+        'Rows that see *joint* train the CNN itself, the CNN alone among them: from the same '
+        f'ImageNet weights, by the same schedule, {epochs} epochs of one view of an image, which '
+        f'are {epochs} passes an image for each of them.'
+    )
+
+
+def _note_on_views(views: int, epochs: int) -> str:
+    return (
+        f'Each step sees {views} views of an image: {epochs} epochs are {views * epochs} passes an '
+        'image, for the control as well, with which the others are compared. The CNN has '
+        f'{epochs} passes: against it the control shows what more views bring.'
+    )
