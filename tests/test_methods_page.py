@@ -87,3 +87,10 @@ def test_row_is_what_the_config_does(row):
 def test_every_method_has_a_row():
     folders = {path.parent for path in (ROOT / 'configs').glob('*/metafile.yml')}
     assert {config_of(row).parent for row in ROWS} == folders
+
+
+def test_no_method_has_two_rows():
+    configs = [config_of(row) for row in ROWS]
+    assert len(set(configs)) == len(configs)
+    names = [re.sub(r'\[(.*?)\]\(.*?\)', r'\1', row['Method']) for row in ROWS]
+    assert len(set(names)) == len(names)
