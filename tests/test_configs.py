@@ -36,6 +36,11 @@ ALGORITHMS = sorted({path.parent for path in CONFIGS})
 SIZE = 64
 WIDTH = 16  # of the features that are drawn for a decoder of any width
 MEMORY = 250  # images of the training set that is drawn for a decoder that keeps one
+OURS = (
+    "Our figures, where the method has been run, are on the benchmark's pages of\n"
+    '[Open Clip Art](../benchmark/openclipart/README.md) and '
+    '[Corel5K](../benchmark/corel5k/README.md).\n'
+)
 NUM_CLASSES = {
     'coco': 80,
     'corel5k': 374,
@@ -266,6 +271,7 @@ def test_folder_is_documented(folder):
         assert Path(config).name in readme
     for entry in index['Collections']:
         assert (ROOT / entry['README']).is_file()
+    assert OURS in readme, 'every page names the place of our figures in the same words'
 
 
 @pytest.mark.slow
