@@ -14,6 +14,7 @@ from torch import Tensor
 from ...utils.checks import check_choice
 
 ALIGNMENTS = ('mla', 'pla', 'pla_release')
+NO_LABEL = -1
 
 
 def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how: str) -> Tensor:
@@ -123,15 +124,17 @@ def _swap_to_predicted_steps(
         there.
     """
     placed = np.zeros_like(labelled)
+    unplaced = np.where(labelled, sequences, NO_LABEL)  # the label of each place, as it moves
     for step in range(sequences.shape[1]):
-        symbols = np.take_along_axis(sequences, origins, axis=1)
-        found = (symbols == picks[:, step, None]) & labelled & ~placed  # at most one in a row
-        rows = np.flatnonzero(found.any(axis=1) & labelled[:, step])
-        columns = found[rows].argmax(axis=1)
+        rows, columns = np.nonzero(unplaced == picks[:, step, None])  # at most one of an image
+        has_place = labelled[rows, step]
+        rows, columns = rows[has_place], columns[has_place]
 
         there = origins[rows, columns]
         origins[rows, columns] = origins[rows, step]
         origins[rows, step] = there
+        unplaced[rows, columns] = unplaced[rows, step]
+        unplaced[rows, step] = NO_LABEL
         placed[rows, step] = True
     return origins, placed
 
@@ -146,6 +149,6 @@ def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarr
     for image in np.flatnonzero(free.sum(axis=1) > 1):
         places = np.flatnonzero(free[image])
         labels = origins[image, places]
-        _, columns = linear_sum_assignment(costs[image][np.ix_(places, labels)])
+        _, columns = linear_sum_assignment(costs[image, places[:, None], labels])
         origins[image, places] = labels[columns]
     return origins
