@@ -4,7 +4,7 @@ from mmpretrain.registry import MODELS
 
 from ..datasets.annotations import compare_classes
 from ..datasets.cached import check_origin
-from ..engine.kept_thresholds import KEY
+from ..engine.kept_thresholds import pass_on_thresholds
 from ..engine.weights import load_weights
 from .agreement import fill_num_classes, find_head
 from .finding import read_own_config
@@ -42,9 +42,9 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
     kept = {
         name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(PARTS)
     }
-    merged_meta: dict[str, object] = dict(dataset_meta=dict(classes=tuple(meta['classes'])))
-    if KEY in decoder['meta']:
-        merged_meta[KEY] = decoder['meta'][KEY]
+    merged_meta = dict(
+        dataset_meta=dict(classes=tuple(meta['classes'])), **pass_on_thresholds(decoder, cnn)
+    )
     return dict(meta=merged_meta, state_dict={**kept, **weights})
 
 

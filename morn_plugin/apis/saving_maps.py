@@ -9,6 +9,7 @@ import torch
 
 from ..deploy.labels import Thresholds
 from ..engine.checkpoint_content import read_model_checkpoint
+from ..engine.kept_thresholds import pass_on_thresholds
 from ..evaluation.platt import PlattMap
 from ..models.decisions.score_map import ScoreMap
 from ..models.heads import DecisionHead
@@ -59,6 +60,7 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
         dataset_meta=dict(
             checkpoint['meta'].get('dataset_meta') or {}, classes=tuple(inferencer.classes)
         ),
+        **pass_on_thresholds(checkpoint),  # of the CNN's scores, which no map changes
     )
 
     with atomic_write(path) as file:

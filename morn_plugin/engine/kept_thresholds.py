@@ -21,5 +21,19 @@ def read_thresholds(checkpoint: Mapping[str, Any]) -> dict[str, float]:
     return {str(name): value for name, value in found.items() if _is_threshold(value)}
 
 
+def pass_on_thresholds(*checkpoints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what the ``meta`` of a new checkpoint says of thresholds.
+
+    Args:
+        *checkpoints: What the new one is made of. Thresholds are the first one's that keeps any;
+            they are of the CNN, so they hold wherever its weights go.
+
+    Returns:
+        A part of ``meta``; empty where none keeps thresholds.
+    """
+    kept = next(filter(None, map(read_thresholds, checkpoints)), None)
+    return {} if kept is None else {KEY: kept}
+
+
 def _is_threshold(value: Any) -> bool:
     return isinstance(value, float) and math.isfinite(value) and 0 <= value <= 1

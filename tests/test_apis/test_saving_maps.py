@@ -16,7 +16,10 @@ from tools_helpers import SLICE, run_in_process
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.exporting import ExportModel, describe_model, sample_input
 from morn_plugin.apis.saving_maps import make_rule, save_with_map
+from morn_plugin.apis.visits import Shelf, Uploads, Visits
 from morn_plugin.deploy.labels import Thresholds, load_thresholds
+from morn_plugin.deploy.limits import Limits
+from morn_plugin.engine.checkpoint_content import read_model_checkpoint
 from morn_plugin.engine.hooks.checkpoint_check_hook import require_weights
 from morn_plugin.evaluation.platt import PlattMap
 from morn_plugin.models import DecisionHead, LabelDecoderHead
@@ -77,7 +80,11 @@ def inferencer(tmp_path):
     config.dump(tmp_path / 'config.py')
     built = MODELS.build(config.model)
     torch.nn.init.normal_(built.head.fc.weight)
-    meta = dict(dataset_meta=dict(classes=tuple(CLASSES)))
+    meta = dict(
+        dataset_meta=dict(classes=tuple(CLASSES), cnn_checkpoint_sha256='0' * 64),
+        calibrated_thr={'cnn-calibrated': 0.3},
+        epoch=5,
+    )
     torch.save(dict(state_dict=built.state_dict(), meta=meta), tmp_path / 'model.pth')
     return MultiLabelInferencer(tmp_path / 'model.pth', tmp_path / 'config.py', device='cpu')
 
@@ -102,11 +109,42 @@ def test_the_copy_shows_probabilities_and_decides_by_the_thresholds(inferencer, 
         assert labels == expected
         assert copy.model.head.has_probability
 
+    assert copy.cnn_thr == 0.3
+    meta = read_model_checkpoint(tmp_path / 'new' / 'mapped.pth')['meta']
+    before = read_model_checkpoint(tmp_path / 'model.pth')['meta']
+    assert meta['dataset_meta'] == before['dataset_meta']
+    assert meta['calibrated_thr'] == before['calibrated_thr']
+    assert 'epoch' not in meta  # of a run, which a changed model is not a part of
+
     exported = ExportModel(copy.model)(sample_input(copy, IMAGES))[0].detach().numpy()
     np.testing.assert_allclose(exported, found, atol=1e-6)
     described = describe_model(copy)
     assert described['topk'] is None
     assert [set(np.flatnonzero(row > described['thr'])) for row in exported] == expected
+
+
+def test_the_page_begins_with_the_models_own_decision(inferencer, tmp_path):
+    pytest.importorskip('gradio', reason='gradio is not installed: the extra serve')
+    from morn_plugin.apis.web_page import build_page
+
+    def labels_at_first(model):
+        """Return the labels of the images, as the page lays them out before anything is moved."""
+        limits = Limits(max_images=len(IMAGES), max_megabytes=1)
+        visits = Visits(model, limits, Uploads(tmp_path, limits.lifetime), Shelf(limits))
+        page = build_page(visits, None)
+        key, complaints = visits.upload(IMAGES)
+        assert complaints == ''
+        states = [part.value for part in page.blocks.values() if type(part).__name__ == 'State']
+        (thr,) = [value for value in states if value is not None] or [None]
+        rows, _ = visits.show(thr, key)
+        named = lambda text: [] if text == '(none)' else text.split(', ')
+        return [{int(part.split()[0]) for part in named(text)} for _, text, _ in rows]
+
+    inferencer.classes = [str(index) for index in range(4)]
+    assert labels_at_first(inferencer) == predict(inferencer)[1]  # the two best of each
+    save_with_map(inferencer, THRESHOLDS, str(tmp_path / 'mapped.pth'))
+    copy = MultiLabelInferencer(tmp_path / 'mapped.pth', device='cpu')
+    assert labels_at_first(copy) == predict(copy)[1]
 
 
 def test_the_tool_saves_a_model_that_is_tested_by_its_own_config(
