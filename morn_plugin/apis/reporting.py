@@ -33,14 +33,6 @@ MAX_COPIES = 200  # near-copies that are skipped in search of another image
 Read = Callable[[str], np.ndarray]
 
 
-def find_threshold(inferencer: MultiLabelInferencer) -> Any:
-    """Return the model's own threshold; None where it has none or chooses the best few labels."""
-    head = inferencer.model.head
-    thr = getattr(head, 'thr', None)
-    decides_by_score = getattr(head, 'topk', None) is None and inferencer.has_threshold
-    return 0.5 if thr is None and decides_by_score else thr
-
-
 def find_log(folder: Path) -> list[dict[str, Any]]:
     """Read the curves of the runs in a folder, oldest first.
 

@@ -18,6 +18,7 @@ from ..utils.extras import require_extra
 from ..visualization.cards import CARD_STYLE
 from .collecting import list_tested_images
 from .inferencer import MultiLabelInferencer
+from .own_decisions import own_threshold
 from .visits import Shelf, Shown, Uploads, Visits
 
 PREFIX = 'morn_page_'  # of the folder of a page's files
@@ -60,7 +61,8 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
     """
     gradio = require_extra('gradio', 'serve')
     inferencer, limits = visits.inferencer, visits.limits
-    start = _first_threshold(inferencer, thresholds)
+    own = own_threshold(inferencer.model.head)
+    start = own if thresholds is None else thresholds
 
     with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
         gradio.Markdown(_describe(inferencer, limits))
@@ -102,16 +104,6 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
     return page
 
 
-def _first_threshold(inferencer: MultiLabelInferencer, thresholds: Any) -> Any:
-    """Return the threshold that the page starts with; None where the decoder decides itself."""
-    if thresholds is not None:
-        return thresholds
-    if not inferencer.has_threshold:
-        return None
-    own = getattr(inferencer.model.head, 'thr', None)
-    return 0.5 if own is None else own
-
-
 def _describe(inferencer: MultiLabelInferencer, limits: Limits) -> str:
     return (
         f'# Labels of images\nUp to {limits.max_images} images of {limits.max_megabytes} MB at '
@@ -122,7 +114,8 @@ def _describe(inferencer: MultiLabelInferencer, limits: Limits) -> str:
 
 
 def _make_slider(gradio: Any, start: Any, visible: bool) -> Any:
-    each = ' (moving it replaces a threshold for each label)' if isinstance(start, list) else ''
+    replaced = "the model's own choice" if start is None else 'a threshold for each label'
+    more = '' if isinstance(start, float) else f' (moving it replaces {replaced})'
     return gradio.Slider(
         0,
         1,
@@ -130,7 +123,7 @@ def _make_slider(gradio: Any, start: Any, visible: bool) -> Any:
         step=0.01,
         elem_id='threshold',
         visible=visible,
-        label=f'Threshold: labels with a higher score are given{each}',
+        label=f'Threshold: labels with a higher score are given{more}',
     )
 
 

@@ -45,7 +45,8 @@ def main() -> None:
     args = parse_args()
     from morn_plugin.apis import MultiLabelInferencer
     from morn_plugin.apis.collecting import SPLITS, collect_predictions
-    from morn_plugin.apis.reporting import build_report, find_log, find_threshold
+    from morn_plugin.apis.own_decisions import own_threshold
+    from morn_plugin.apis.reporting import build_report, find_log
     from morn_plugin.deploy.labels import load_thresholds
     from morn_plugin.deploy.running import show_progress
 
@@ -58,7 +59,7 @@ def main() -> None:
         loader, track = SPLITS[args.split], partial(show_progress, unit='batches')
         data = collect_predictions(inferencer, loader, track)
 
-        thr, predicted = find_threshold(inferencer), data.predicted
+        thr, predicted = own_threshold(inferencer.model.head), data.predicted
         if args.thresholds:
             thr = load_thresholds(args.thresholds, data.classes).thr
             predicted = data.scores > np.asarray(thr, dtype=np.float32)
