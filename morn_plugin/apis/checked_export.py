@@ -1,6 +1,7 @@
 """Export to a file, which is kept only if it reproduces the model's output on real images."""
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ..deploy.onnx_check import KEY
 from ..deploy.onnx_model import OnnxModel
 from ..deploy.program import METADATA, read_program_metadata
 from ..utils.extras import require_extra
-from ..utils.fields import PREDICTION_FIELDS
+from ..utils.fields import CHOSEN, PREDICTION_FIELDS, SCORES, STEP_LABELS
 from ..utils.limits import MIN_CHECKED_IMAGES
 from ..utils.spacing import evenly_spaced
 from ..utils.strict_json import dump_json
@@ -24,6 +25,8 @@ from .inferencer import MultiLabelInferencer
 TOLERANCE = 1e-4  # of a score, given the same pixels
 # Of a score, from image files, on average over labels: Pillow and OpenCV may decode differently.
 FILE_TOLERANCE = 0.02
+EXACT = (STEP_LABELS.array, CHOSEN)  # outputs that are no numbers
+MAX_ONNX_BYTES = 2**31  # an .onnx file is one message of protobuf
 
 
 def export_checked(
@@ -47,6 +50,8 @@ def export_checked(
     metadata = describe_model(inferencer, thr)
     images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
     extra = ''
+    # The model runs once before it is traced: what it reads at the first call is then there.
+    reference = expected_outputs(inferencer, paths, model.outputs)
     # The file gets its name only after the check.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder, out.name)
@@ -56,7 +61,6 @@ def export_checked(
             write_program(model, images[:2], metadata, draft)
             read_program_metadata(draft)
 
-        reference = expected_outputs(inferencer, paths, model.outputs)
         difference = check_file(draft, reference, images.numpy())
         if out.suffix == '.onnx':
             extra = f'; {compare_from_files(draft, inferencer, paths)}'
@@ -93,19 +97,74 @@ def find_images(
 
 
 def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
-    """Write an ONNX file for any number of images, with the metadata in its properties."""
+    """Write an ONNX file for any number of images, with the metadata in its properties.
+
+    Raises:
+        ValueError: If the model is larger than such a file may be, or has an operator that ONNX
+            does not know; names it.
+        ImportError: If what writes ONNX is not installed.
+    """
     onnx = require_extra('onnx', 'export')
     require_extra('onnxscript', 'export')
-    program: Any = torch.onnx.export(
-        export_program(model, example),
-        dynamo=True,
-        input_names=['images'],
-        output_names=list(model.outputs),
-        verbose=False,
-    )
+    check_onnx_size(model, path.name)
+    traced = export_program(model, example)
+    try:
+        program: Any = torch.onnx.export(
+            traced,
+            dynamo=True,
+            custom_translation_table={torch.ops.aten.sort.stable: _translate_stable_sort()},
+            input_names=['images'],
+            output_names=list(model.outputs),
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError as error:
+        raise ValueError(
+            f'{path.name}: the model has a step that ONNX cannot express ({_find_cause(error)}). '
+            'Write a .pt2 instead, or run this model with tools/predict.py.'
+        ) from error
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {KEY: dump_json(metadata)})
     onnx.save(proto, str(path))
+
+
+def check_onnx_size(model: torch.nn.Module, name: str, largest: int = MAX_ONNX_BYTES) -> None:
+    """Raise if a model is too large for an .onnx file.
+
+    Args:
+        model: With weights and buffers.
+        name: The file's, for the error.
+        largest: Bytes.
+
+    Raises:
+        ValueError: Says how large it is, and what to write instead.
+    """
+    parts = [*model.parameters(), *model.buffers()]
+    size = sum(part.numel() * part.element_size() for part in parts)
+    if size >= largest:
+        raise ValueError(
+            f'{name}: an .onnx file holds less than {largest / 2**30:.2g} GiB, but the model has '
+            f'{size / 2**30:.2g} GiB of weights and buffers: write a .pt2 instead.'
+        )
+
+
+def _find_cause(error: BaseException) -> str:
+    """Return the first line of the error that a chain of errors began with."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+
+
+def _translate_stable_sort() -> Callable[..., Any]:
+    """Return how ONNX sorts so that of equal values the one in front stays in front: by TopK."""
+    from onnxscript import opset18
+
+    def sort(
+        values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+    ) -> Any:
+        number = opset18.Gather(opset18.Shape(values), opset18.Constant(value_ints=[dim]))
+        return opset18.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
+
+    return sort
 
 
 def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
@@ -143,17 +202,22 @@ def expected_outputs(
         ValueError: If a score is not finite.
     """
     fields = {field.array: field.sample for field in PREDICTION_FIELDS}
+    names = [name for name in outputs if name in fields]
     samples = [
         sample
         for batch in inferencer.preprocess(paths, len(paths))
         for sample in inferencer.forward(batch)
     ]
     arrays = {
-        name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in outputs
+        name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in names
     }
     error = find_not_finite(**arrays)
     if error:
         raise ValueError(f'{inferencer.checkpoint_path}: its predictions are refused: {error}.')
+    if CHOSEN in outputs:
+        arrays[CHOSEN] = np.zeros(arrays[SCORES.array].shape, dtype=bool)
+        for row, sample in zip(arrays[CHOSEN], samples, strict=True):
+            row[sample.pred_label.numpy()] = True
     return arrays
 
 
@@ -163,19 +227,20 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
     And give the largest difference of a score.
 
     Raises:
-        ValueError: If a score differs by more than the tolerance, or a step picks another label.
+        ValueError: If a score differs by more than the tolerance, a step picks another label, or
+            other labels are predicted.
     """
     largest = 0.0
     for part in (slice(None), slice(0, 1), slice(1, 3)):
         found = run_file(path, images[part], tuple(reference))
         for name, value in reference.items():
             difference = float(np.abs(found[name].astype(np.float64) - value[part]).max())
-            if name == 'step_labels' and difference:
+            if name in EXACT and difference:
                 raise ValueError(
                     f'{path.name}: {name} of {len(images[part])} images differ from those of '
                     'PyTorch.'
                 )
-            if name != 'step_labels':
+            if name not in EXACT:
                 largest = max(largest, difference)
                 if not difference <= TOLERANCE:
                     raise ValueError(

@@ -12,8 +12,9 @@ from torch._dynamo.exc import UserError
 
 from ..datasets.transforms import LoadCheckedImage
 from ..deploy.labels import Thr
-from ..utils.fields import CNN_SCORES, PREDICTION_FIELDS, SCORES, PredictionField
+from ..utils.fields import CHOSEN, CNN_SCORES, PREDICTION_FIELDS, SCORES, PredictionField
 from .inferencer import MultiLabelInferencer, find_pipeline
+from .own_decisions import plain_decision
 
 
 class ExportModel(nn.Module):
@@ -25,8 +26,8 @@ class ExportModel(nn.Module):
         model: A multi-label ``ImageClassifier``, ours or MMPretrain's.
 
     Raises:
-        ValueError: If its decoder decides itself which labels an image has, or its decision rule
-            looks at the image: scores alone would not tell them.
+        ValueError: If its decoder decides itself which labels an image has, which scores would not
+            tell, or its answer for an image depends on the others of the batch.
     """
 
     def __init__(self, model: Any) -> None:
@@ -38,16 +39,18 @@ class ExportModel(nn.Module):
                 f'{model.head.method} cannot be exported: it decides itself which labels an image '
                 'has, and whoever runs the exported model would look for them above a threshold.'
             )
-        self.decision = getattr(model.head, 'decision', None)
-        if self.decision is not None and self.decision.as_plain() is None:
-            rule = type(self.decision).__name__
+        if getattr(getattr(model.head, 'decoder', None), 'depends_on_batch', False):
             raise ValueError(
-                f'A model that decides by {rule} cannot be exported: the rule looks at the image, '
-                'and whoever runs the exported model would look for labels above a threshold. '
-                'Train or export with thresholds instead of a `decision`.'
+                f'{model.head.method} cannot be exported as it is set: its answer for an image '
+                'depends on the other images that are predicted with it.'
             )
+        self.decision = getattr(model.head, 'decision', None)
+        #: Whether labels are an output, since a rule that looks at the image chooses them.
+        self.chooses = self.decision is not None and self.decision.as_plain() is None
         self.fields = [field for field in PREDICTION_FIELDS if self._has(field)]
         self.outputs = tuple(field.array for field in self.fields)
+        if self.chooses:
+            self.outputs += (CHOSEN,)
 
     def _has(self, field: PredictionField) -> bool:
         """Return whether the model's predictions have a field."""
@@ -61,8 +64,9 @@ class ExportModel(nn.Module):
         """Map images (N, 3, H, W) to the fields that :attr:`outputs` names.
 
         Returns:
-            scores (N, C); of a decoder behind a classifier also cnn_scores (N, C), and of one with
-            steps step_scores (N, T, C) and step_labels (N, T).
+            scores (N, C); of a decoder behind a classifier also cnn_scores (N, C), of one with
+            steps step_scores (N, T, C) and step_labels (N, T), and of a rule that looks at the
+            image labels (N, C), a mask.
         """
         feats = self.model.extract_feat(images)
         if not hasattr(self.head, 'decoder_inputs'):  # one of MMPretrain's heads
@@ -70,11 +74,14 @@ class ExportModel(nn.Module):
 
         inputs = self.head.decoder_inputs(feats)
         predictions = self.head.run_decoder(inputs)
+        scores = predictions[SCORES.sample]
         if self.decision is not None:
-            predictions[SCORES.sample] = self.decision.map_scores(predictions[SCORES.sample])
+            predictions[SCORES.sample] = self.decision.map_scores(scores)
         if self.head.has_cnn:
             predictions[CNN_SCORES.sample] = inputs['scores']
-        return tuple(predictions[field.sample] for field in self.fields)
+
+        found = tuple(predictions[field.sample] for field in self.fields)
+        return (*found, self.head.decide(scores, inputs)) if self.chooses else found
 
 
 def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[str, Any]:
@@ -92,10 +99,7 @@ def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[st
         ValueError: If the test pipeline has a step that an exported model cannot repeat; names it.
     """
     head = inferencer.model.head
-    decision = getattr(head, 'decision', None)
-    own = dict(thr=getattr(head, 'thr', None), topk=getattr(head, 'topk', None))
-    if decision is not None:
-        own = dict(thr=None, topk=None) | (decision.as_plain() or {})
+    own = plain_decision(head) or dict(thr=None, topk=None)
     thr = own['thr'] if thr is None else thr
     return dict(
         classes=inferencer.classes,
@@ -163,6 +167,7 @@ def sample_input(inferencer: MultiLabelInferencer, images: list[str]) -> Tensor:
 
 # Kernels on a GPU take so many images at a time, which tracing on one finds out.
 MAX_BATCH = 65_535
+TRACING_ERRORS = (RuntimeError, TypeError, UserError)
 
 
 def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedProgram:
@@ -176,15 +181,20 @@ def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedP
         images: Two of them or more, (N, 3, H, W).
 
     Raises:
-        ValueError: If the model cannot be traced so; names its backbone.
+        ValueError: If the model cannot be traced so; names its backbone or its method.
     """
     model.requires_grad_(False)
-    number = torch.export.Dim('batch', min=1, max=MAX_BATCH)
     try:
-        with number_from_shapes(), torch.no_grad():
-            return torch.export.export(model, (images,), dynamic_shapes={'images': {0: number}})
-    except (RuntimeError, TypeError, UserError) as error:
-        raise ValueError(_explain_failure(model, error)) from error
+        return trace(model, images)
+    except TRACING_ERRORS as error:
+        raise ValueError(_explain_failure(model, images, error)) from error
+
+
+def trace(module: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
+    """Trace a module of images (N, 3, H, W) whose number N stays free."""
+    number = torch.export.Dim('batch', min=1, max=MAX_BATCH)
+    with number_from_shapes(), torch.no_grad():
+        return torch.export.export(module, (images,), dynamic_shapes={'images': {0: number}})
 
 
 @contextmanager
@@ -208,16 +218,39 @@ def _put_windows_together(windows: Tensor, height: int, width: int, size: int) -
     return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
-def _explain_failure(model: ExportModel, error: Exception) -> str:
-    classifier: Any = model.model
-    backbone = type(classifier.backbone).__name__
+def _explain_failure(model: ExportModel, images: Tensor, error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines()]
     reason = next(filter(None, lines), '')
     if 'specialized' in str(error):
         what = 'its code depends on the number of images, which an exported model must leave free'
     else:
         what = 'its code has a step that torch.export cannot follow'
+    part, other = _find_culprit(model, images)
     return (
-        f'{backbone} cannot be exported: {what} ({type(error).__name__}: {reason}). Use another '
-        'backbone for export, or run this model with tools/predict.py.'
+        f'{part} cannot be exported: {what} ({type(error).__name__}: {reason}). Use another '
+        f'{other} for export, or run this model with tools/predict.py.'
     )
+
+
+def _find_culprit(model: ExportModel, images: Tensor) -> tuple[str, str]:
+    """Name the part that cannot be traced, and what it is: the backbone, or what stands behind."""
+    classifier: Any = model.model
+    backbone = type(classifier.backbone).__name__
+    if getattr(classifier.head, 'decoder', None) is None:
+        return backbone, 'backbone'
+    try:
+        trace(_Features(classifier), images)
+    except TRACING_ERRORS:
+        return backbone, 'backbone'
+    return classifier.head.method, 'method'
+
+
+class _Features(nn.Module):
+    """A model without its head."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Tensor) -> Any:
+        return self.model.extract_feat(images)

@@ -153,8 +153,22 @@ def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
         >>> choose_labels(np.array([0.3, 0.6, 0.9]), [0.2, 0.7, 0.5], None).tolist()
         [2, 0]
     """
+    return rank_labels(scores, mark_labels(scores[None], thr, topk)[0])
+
+
+def rank_labels(scores: np.ndarray, marked: np.ndarray) -> np.ndarray:
+    """Return the class indices of the labels that are marked for one image, best first.
+
+    Args:
+        scores: (C,).
+        marked: Boolean (C,).
+
+    Examples:
+        >>> rank_labels(np.array([0.3, 0.6, 0.9]), np.array([True, False, True])).tolist()
+        [2, 0]
+    """
     order = np.argsort(-scores, kind='stable')
-    return order[mark_labels(scores[None], thr, topk)[0, order]]
+    return order[marked[order]]
 
 
 def make_record(

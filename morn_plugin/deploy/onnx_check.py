@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..utils.extras import require_extra
-from ..utils.fields import PREDICTION_FIELDS, SCORES, STEP_LABELS
+from ..utils.fields import CHOSEN, PREDICTION_FIELDS, SCORES, STEP_LABELS
 from ..utils.schemas import ExportMetadata, check_schema
 from ..utils.strict_json import parse_json
 
@@ -104,7 +104,7 @@ def _find_wrong_interface(onnx: Any, graph: Any) -> str | None:
     known = {
         field.array: kinds.INT64 if field == STEP_LABELS else kinds.FLOAT
         for field in PREDICTION_FIELDS
-    }
+    } | {CHOSEN: kinds.BOOL}
     if SCORES.array not in outputs or not outputs.keys() <= known.keys():
         return f'expected outputs of {sorted(known)}, but got {sorted(outputs)[:5]}'
     expected = {INPUT: kinds.FLOAT} | {name: known[name] for name in outputs}

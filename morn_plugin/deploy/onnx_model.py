@@ -10,9 +10,9 @@ import numpy as np
 
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.extras import require_extra
-from ..utils.fields import CNN_SCORES, SCORES, STEP_LABELS, STEP_SCORES
+from ..utils.fields import CHOSEN, CNN_SCORES, SCORES, STEP_LABELS, STEP_SCORES
 from .images import prepare_image, read_image
-from .labels import Thr, choose_labels, make_record
+from .labels import Thr, choose_labels, make_record, rank_labels
 from .onnx_check import INPUT, read_onnx
 from .running import count_readers, read_ahead, run_batches
 from .sources import Source, is_path, iter_sources, name_record, read_memory
@@ -161,6 +161,7 @@ class OnnxModel:
             CNN_SCORES.array: (num_images, num_classes),
             STEP_SCORES.array: (num_images, steps, num_classes),
             STEP_LABELS.array: (num_images, steps),
+            CHOSEN: (num_images, num_classes),
         }
         for name, array in outputs.items():
             if array.shape != shapes[name]:
@@ -210,6 +211,8 @@ class OnnxModel:
         if thr is None and topk is None:
             thr, topk = self.metadata['thr'], self.metadata['topk']
         outputs = self.run(np.stack([image for _, image in batch]))
+        chosen = outputs.pop(CHOSEN, None)  # by the model's own rule, unless another one is asked
+        has_own = chosen is not None and thr is None and topk is None
         names = {
             'scores': 'scores',
             'cnn_scores': 'cnn_scores',
@@ -219,6 +222,9 @@ class OnnxModel:
         records = []
         for row, (path, _) in enumerate(batch):
             values = {names[name]: array[row] for name, array in outputs.items()}
-            labels = choose_labels(values['scores'], thr, topk)
+            scores = values['scores']
+            labels = (
+                rank_labels(scores, chosen[row]) if has_own else choose_labels(scores, thr, topk)
+            )
             records.append(make_record(path, self.classes, labels=labels, **values))
         return records

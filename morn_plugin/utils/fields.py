@@ -28,3 +28,7 @@ STEP_LABELS = PredictionField('step_labels', 'path', 'step_labels')  # (T,), -1 
 
 #: Every field; only the scores are in all predictions.
 PREDICTION_FIELDS = (SCORES, CNN_SCORES, STEP_SCORES, STEP_LABELS)
+
+#: A further output of an exported model whose decision rule looks at the image: (N, C), True where
+#: a label is predicted.
+CHOSEN = 'labels'

@@ -57,6 +57,8 @@ class LabelDecoder(nn.Module, ABC):
     has_steps = False
     #: Whether a score is a probability, so that a threshold of 0.5 means something.
     has_probability = True
+    #: Whether the prediction for an image depends on the others of its batch.
+    depends_on_batch = False
     #: The method's name in tables; None: the name of the class.
     display_name: str | None = None
 

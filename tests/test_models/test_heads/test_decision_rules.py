@@ -9,6 +9,7 @@ from mmpretrain.structures import DataSample
 
 from morn_plugin.apis.exporting import ExportModel
 from morn_plugin.apis.merging import merge
+from morn_plugin.engine.kept_thresholds import read_thresholds
 from morn_plugin.models import DecisionHead, LabelDecoderHead
 from morn_plugin.utils.files import sha256
 
@@ -19,9 +20,11 @@ RULES = {
     'top labels': dict(type='TopLabels', number=2),
     'score map': dict(type='ScoreMap', slope=2.0, offset=-0.5, thr=0.4),
     'quantity': dict(type='LabelQuantity', in_channels=WIDTH, hidden_dims=(8,)),
+    'count': dict(type='LabelCount', in_channels=WIDTH, most=3, hidden_dims=(8,)),
     'thresholds': dict(type='LearntThresholds', in_channels=WIDTH, hidden_dims=(8,)),
 }
 PLAIN = ['threshold', 'top labels', 'score map']
+LOOKING = sorted(RULES.keys() - set(PLAIN))
 every = pytest.mark.parametrize('name', RULES)
 
 
@@ -89,7 +92,7 @@ def test_a_plain_rule_is_the_same_from_the_scores_that_are_shown(name):
     assert (masks(merged) == masks(samples)).all()
 
 
-@pytest.mark.parametrize('name', sorted(RULES.keys() - set(PLAIN)))
+@pytest.mark.parametrize('name', LOOKING)
 def test_views_vote_on_a_rule_that_looks_at_the_image(name):
     model = build(name)
     first, second = predict(model, images()), predict(model, images().flip(3))
@@ -112,10 +115,17 @@ def test_an_exported_model_gives_the_scores_that_the_rule_is_for(name):
         assert (masks(samples).sum(dim=1) == rule['topk']).all()
 
 
-@pytest.mark.parametrize('name', sorted(RULES.keys() - set(PLAIN)))
-def test_a_rule_that_looks_at_the_image_is_not_exported(name):
-    with pytest.raises(ValueError, match='the rule looks at the image'):
-        ExportModel(build(name))
+@pytest.mark.parametrize('name', LOOKING)
+def test_an_exported_model_gives_the_labels_of_a_rule_that_looks_at_the_image(name):
+    model = build(name)
+    exported = ExportModel(model)
+    assert exported.outputs == ('scores', 'labels')
+    scores, labels = exported(images())
+    samples = predict(model, images())
+    torch.testing.assert_close(
+        scores.detach(), torch.stack([sample.pred_score for sample in samples])
+    )
+    assert (labels == masks(samples)).all()
 
 
 @every
@@ -133,9 +143,28 @@ def test_merging_keeps_what_the_rule_has_learnt(name, tmp_path):
     meta = dict(classes=classes, cnn_checkpoint_sha256=sha256(tmp_path / 'cnn.pth'))
     decoder = dict(state_dict=weights, meta=dict(dataset_meta=meta))
     merged = merge(cnn, decoder, str(tmp_path / 'cnn.pth'), 'decoder.pth')
+    assert 'calibrated_thr' not in merged['meta']
     for key, value in weights.items():
         assert torch.equal(merged['state_dict'][key], value)
     assert 'head.fc.weight' in merged['state_dict']
+
+
+@pytest.mark.parametrize(
+    ('own', 'expected'), [(0.2, 0.2), (None, 0.4)], ids=['the decoders', 'the CNNs']
+)
+def test_merging_keeps_the_threshold_of_the_cnn(own, expected, tmp_path):
+    """Validation on the cached scores chose one, or else the CNN's own training."""
+    classes = list('abcd')
+    thresholds = lambda thr: {} if thr is None else dict(calibrated_thr={'cnn-calibrated': thr})
+    cnn = dict(state_dict={}, meta=dict(dataset_meta=dict(classes=classes), **thresholds(0.4)))
+    torch.save(cnn, tmp_path / 'cnn.pth')
+    meta = dict(classes=classes, cnn_checkpoint_sha256=sha256(tmp_path / 'cnn.pth'))
+    decoder = dict(
+        state_dict={'head.decoder.fc.bias': torch.zeros(4)},
+        meta=dict(dataset_meta=meta, **thresholds(own)),
+    )
+    merged = merge(cnn, decoder, str(tmp_path / 'cnn.pth'), 'decoder.pth')
+    assert read_thresholds(merged) == {'cnn-calibrated': expected}
 
 
 def test_whether_scores_are_probabilities_is_for_the_loss_of_the_cnn_to_say():

@@ -81,18 +81,27 @@ class NeighbourDecoder(LabelDecoder):
         self._check_memory(features, len(targets))
 
         device = self.memory.device
-        self.memory = self._as_point(features).to(device)
-        self.memory_targets = torch.from_numpy(np.asarray(targets, dtype=np.int8)).to(device)
+        self.keep_memory(
+            self._as_point(features).to(device),
+            torch.from_numpy(np.asarray(targets, dtype=np.int8)).to(device),
+        )
         if self.memory_file is not None:
             digest = bytes.fromhex(sha256(self.memory_file))
             self.memory_sha256 = torch.tensor(list(digest), dtype=torch.uint8, device=device)
+
+    def keep_memory(self, memory: Tensor, targets: Tensor) -> None:
+        """Keep features (N, D) and labels (N, C), wherever they come from.
+
+        A subclass may take more out of them, which checkpoints then need not hold.
+        """
+        self.memory, self.memory_targets = memory, targets
 
     def read_queries(self, features: Tensor) -> Tensor:
         """Check the features of a batch (Q, D), and normalise them like the memory.
 
         Raises:
             RuntimeError: If there is no memory yet.
-            ValueError: If the features have a wrong width, or are not finite.
+            ValueError: If the features have a wrong width.
         """
         if not len(self.memory) and self.memory_file is not None:
             self._read_file()
@@ -101,10 +110,11 @@ class NeighbourDecoder(LabelDecoder):
                 f'{type(self).__name__} has no training set yet: add PrepareDecoderHook to the '
                 'hooks, load a checkpoint that holds one, or call `prepare`.'
             )
-        if self.memory_targets.shape[1] != self.num_classes:
+        if not self._fits():
             raise ValueError(
                 f'{type(self).__name__} was built with num_classes={self.num_classes}, but its '
-                f'training set has {self.memory_targets.shape[1]} classes.'
+                f'training set has {len(self.memory)} images and labels of shape '
+                f'{tuple(self.memory_targets.shape)}.'
             )
         self.check_features(features, self.memory.shape[1])
         return self._as_point(features)
@@ -113,6 +123,15 @@ class NeighbourDecoder(LabelDecoder):
     def presence(self) -> Tensor:
         """The labels of the memory (N, C): 1 where true, 0 else."""
         return (self.memory_targets > 0).to(self.memory.dtype)
+
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_state_dict(*args, **kwargs)
+        if len(self.memory) and self._fits():
+            self.keep_memory(self.memory, self.memory_targets)
+
+    def _fits(self) -> bool:
+        """Return whether there are labels (N, C) of the images that are kept."""
+        return self.memory_targets.shape == (len(self.memory), self.num_classes)
 
     def _as_point(self, features: Tensor) -> Tensor:
         wide = features.to(torch.promote_types(features.dtype, torch.float32))
@@ -163,5 +182,7 @@ class NeighbourDecoder(LabelDecoder):
                 'tools/extract_scores.py ... --features.'
             )
         device = self.memory_sha256.device
-        self.memory = self._as_point(torch.from_numpy(file.inputs['features'])).to(device)
-        self.memory_targets = torch.from_numpy(file.annotations.targets()).to(device)
+        self.keep_memory(
+            self._as_point(torch.from_numpy(file.inputs['features'])).to(device),
+            torch.from_numpy(file.annotations.targets()).to(device),
+        )

@@ -3,6 +3,8 @@
 Q queries, N images of the memory, K neighbours, D features.
 """
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -29,16 +31,13 @@ def nearest(
     Returns:
         Distances (Q, K), ascending, and rows of the memory (Q, K).
     """
-    squares = _sum_squares(memory)
-    size = max(1, BLOCK // max(len(memory), 1))
+    squares = sum_squares(memory)
     distances, rows = [], []
-    for start in range(0, len(queries), size):
-        block = queries[start : start + size]
-
-        # |q - m|^2 without |q|^2, which is the same for all candidates of a query
-        ranks = torch.addmm(squares, block, memory.t(), alpha=-2)  # (B, N)
+    for some in _blocks(queries.shape[0], BLOCK // max(memory.shape[0], 1)):
+        block = queries[some]
+        ranks = rank_candidates(block, memory, squares)  # (B, N)
         if exclude is not None:
-            ranks.scatter_(1, exclude[start : start + size, None], float('inf'))
+            ranks.scatter_(1, exclude[some, None], float('inf'))
         found = ranks.topk(num_neighbours, dim=1, largest=False).indices  # (B, K)
 
         exact = distances_to(block, memory, found)
@@ -52,25 +51,55 @@ def nearest(
     return torch.cat(distances), torch.cat(rows)
 
 
+def rank_candidates(queries: Tensor, memory: Tensor, squares: Tensor) -> Tensor:
+    """Compute what ranks the images of a memory by their distance, in one matrix product.
+
+    |q - m|^2 without |q|^2, which is the same for all candidates of a query.
+
+    Args:
+        queries: (Q, D).
+        memory: (N, D).
+        squares: (N,), see :func:`sum_squares`.
+
+    Returns:
+        (Q, N), the lower the nearer.
+    """
+    return torch.addmm(squares, queries, memory.t(), alpha=-2)
+
+
 def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     """Compute the distances of queries (B, D) to the rows (B, K) of a memory (N, D): (B, K)."""
+    if torch.compiler.is_exporting():
+        return _distances(queries, memory, rows)
     # A few queries at a time: gathered rows are subtracted and summed while they are in cache, and
     # the differences of all queries, (B, K, D), would be larger than the memory.
-    size = max(1, CACHED // max(rows.shape[1] * memory.shape[1], 1))
+    size = CACHED // max(rows.shape[1] * memory.shape[1], 1)
     distances = queries.new_empty(rows.shape)
-    for start in range(0, len(queries), size):
-        some = slice(start, start + size)
-        distances[some] = (memory[rows[some]] - queries[some].unsqueeze(1)).norm(dim=2)
+    for some in _blocks(len(queries), size):
+        distances[some] = _distances(queries[some], memory, rows[some])
     return distances
 
 
-def _sum_squares(memory: Tensor) -> Tensor:
+def sum_squares(memory: Tensor) -> Tensor:
     """Compute the squared length of each row (N, D), without a copy of the memory: (N,)."""
+    if torch.compiler.is_exporting():
+        return memory.square().sum(1)
     # Results are written into one tensor. Many small ones would lie between the freed parts and
     # prevent the reuse of their memory.
-    size = max(1, CACHED // max(memory.shape[1], 1))
     squares = memory.new_empty(len(memory))
-    for start in range(0, len(memory), size):
-        some = slice(start, start + size)
+    for some in _blocks(len(memory), CACHED // max(memory.shape[1], 1)):
         squares[some] = memory[some].square().sum(1)
     return squares
+
+
+def _distances(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
+    return (memory[rows] - queries.unsqueeze(1)).norm(dim=2)
+
+
+def _blocks(number: int, size: int) -> Iterator[slice]:
+    """Cut rows into blocks of one or more; an exported model takes any number of them at once."""
+    if torch.compiler.is_exporting():
+        yield slice(None)
+        return
+    size = max(1, size)
+    yield from (slice(start, start + size) for start in range(0, number, size))

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ....utils.checks import check_choice
 from .memory import NeighbourDecoder
+from .search import distances_to, rank_candidates, sum_squares
 
 NORMALIZE = ('none', 'training', 'transductive')
 
@@ -45,6 +46,7 @@ class TwoPassKNN(NeighbourDecoder):
     display_name = '2PKNN'
 
     label_maxima: Tensor
+    members: Tensor
 
     def __init__(
         self,
@@ -62,10 +64,14 @@ class TwoPassKNN(NeighbourDecoder):
             normalize_labels = 'training' if normalize_labels else 'none'
         check_choice('normalize_labels', normalize_labels, NORMALIZE)
         self.normalize_labels = normalize_labels
+        self.depends_on_batch = normalize_labels == 'transductive'
 
         # A parameter, so that a loop can train it further; it starts at the given value.
         self.bandwidth = torch.nn.Parameter(torch.tensor(float(bandwidth)))
         self.register_buffer('label_maxima', torch.ones(num_classes))
+        # The images of each label that has some, label after label; follows from the memory.
+        self.register_buffer('members', torch.empty(0, dtype=torch.long), persistent=False)
+        self._num_members: list[int] = []
 
     def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
         """Store the training set and, if needed, compute the maximum of each label over it.
@@ -116,33 +122,52 @@ class TwoPassKNN(NeighbourDecoder):
             scores = scores / torch.where(maxima > 0, maxima, 1)
         return dict(pred_score=scores)
 
+    def keep_memory(self, memory: Tensor, targets: Tensor) -> None:
+        """See the base class; and list the images of each label.
+
+        Raises:
+            ValueError: If no image has a label.
+        """
+        super().keep_memory(memory, targets)
+        members = [has_label.nonzero()[:, 0] for has_label in (targets > 0).unbind(1)]
+        members = [rows for rows in members if len(rows)]
+        if not members:
+            raise ValueError(
+                'TwoPassKNN looks for neighbours among the images of each label, but no training '
+                'image has one.'
+            )
+        self.members = torch.cat(members).to(self.memory.device)
+        self._num_members = [len(rows) for rows in members]
+
     def _score(self, queries: Tensor, exclude: Tensor | None = None) -> Tensor:
-        """Vote: (Q, D) to (Q, C), rows that sum to 1."""
-        distances = torch.cdist(
-            queries, self.memory, compute_mode='donot_use_mm_for_euclid_dist'
-        )  # (Q, N)
+        """Vote: (Q, D) to (Q, C), rows that sum to 1, or zeros where nothing else has a label."""
+        ranks = rank_candidates(queries, self.memory, sum_squares(self.memory))  # (Q, N)
         if exclude is not None:
-            distances = distances.scatter(1, exclude[:, None], float('inf'))
-        votes_for = self._neighbours_of_labels(distances)  # (Q, N)
+            ranks = ranks.scatter(1, exclude[:, None], float('inf'))
+        rows = self._neighbours_of_labels(ranks)  # (Q, P), an image may be there for many labels
+
+        # The union has each image once.
+        votes_for = torch.zeros_like(ranks, dtype=torch.bool).scatter(1, rows, True)
+        if exclude is not None:
+            votes_for = votes_for.scatter(1, exclude[:, None], False)
+        near = distances_to(queries, self.memory, rows)
+        distances = torch.zeros_like(ranks).scatter(1, rows, near)  # (Q, N)
 
         lowest = distances.masked_fill(~votes_for, float('inf')).amin(dim=1, keepdim=True)
         inside = distances.masked_fill(~votes_for, 0)
         mean = inside.sum(1, keepdim=True) / votes_for.sum(1, keepdim=True).clamp(min=1)
         mean = torch.where(mean > 0, mean, 1)  # only copies of the query: each has one vote
-        votes = torch.exp(-self.bandwidth * (inside - lowest) / mean) * votes_for
+        votes = torch.exp(-self.bandwidth * (inside - lowest) / mean).masked_fill(~votes_for, 0)
 
         scores = votes @ self.presence
-        return scores / scores.sum(1, keepdim=True)
+        total = scores.sum(1, keepdim=True)
+        return scores / torch.where(total > 0, total, 1)
 
-    def _neighbours_of_labels(self, distances: Tensor) -> Tensor:
-        """Mark the union of the K1 nearest images of every label: (Q, N) to boolean (Q, N)."""
-        marked = torch.zeros_like(distances, dtype=torch.bool)
-        for has_label in (self.memory_targets > 0).unbind(1):
-            members = has_label.nonzero()[:, 0]
-            if not len(members):
-                continue
-            number = min(self.num_neighbours, len(members))
-            near = distances[:, members].topk(number, dim=1, largest=False)
-            rows = members[near.indices]
-            marked.scatter_(1, rows, True)
-        return marked & distances.isfinite()
+    def _neighbours_of_labels(self, ranks: Tensor) -> Tensor:
+        """Find the K1 nearest images of every label: (Q, N) to rows of the memory (Q, P)."""
+        rows = []
+        for members in self.members.split(self._num_members):
+            number = min(self.num_neighbours, members.shape[0])
+            near = ranks[:, members].topk(number, dim=1, largest=False)
+            rows.append(members[near.indices])
+        return torch.cat(rows, dim=1)
