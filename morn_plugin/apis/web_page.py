@@ -61,8 +61,7 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
     """
     gradio = require_extra('gradio', 'serve')
     inferencer, limits = visits.inferencer, visits.limits
-    own = own_threshold(inferencer.model.head)
-    start = own if thresholds is None else thresholds
+    start = threshold_at_first(inferencer, thresholds)
 
     with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
         gradio.Markdown(_describe(inferencer, limits))
@@ -102,6 +101,11 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
         if gallery is not None:
             gallery.select(choose, None, [key, complaints], **private).then(**show)
     return page
+
+
+def threshold_at_first(inferencer: MultiLabelInferencer, thresholds: Any) -> Any:
+    """Return the threshold that the page begins with; None for labels that the model chooses."""
+    return own_threshold(inferencer.model.head) if thresholds is None else thresholds
 
 
 def _describe(inferencer: MultiLabelInferencer, limits: Limits) -> str:

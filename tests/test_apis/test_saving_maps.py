@@ -17,6 +17,7 @@ from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.exporting import ExportModel, describe_model, sample_input
 from morn_plugin.apis.saving_maps import make_rule, save_with_map
 from morn_plugin.apis.visits import Shelf, Uploads, Visits
+from morn_plugin.apis.web_page import threshold_at_first
 from morn_plugin.deploy.labels import Thresholds, load_thresholds
 from morn_plugin.deploy.limits import Limits
 from morn_plugin.engine.checkpoint_content import read_model_checkpoint
@@ -124,18 +125,13 @@ def test_the_copy_shows_probabilities_and_decides_by_the_thresholds(inferencer, 
 
 
 def test_the_page_begins_with_the_models_own_decision(inferencer, tmp_path):
-    pytest.importorskip('gradio', reason='gradio is not installed: the extra serve')
-    from morn_plugin.apis.web_page import build_page
-
     def labels_at_first(model):
         """Return the labels of the images, as the page lays them out before anything is moved."""
         limits = Limits(max_images=len(IMAGES), max_megabytes=1)
         visits = Visits(model, limits, Uploads(tmp_path, limits.lifetime), Shelf(limits))
-        page = build_page(visits, None)
         key, complaints = visits.upload(IMAGES)
         assert complaints == ''
-        states = [part.value for part in page.blocks.values() if type(part).__name__ == 'State']
-        (thr,) = [value for value in states if value is not None] or [None]
+        thr = threshold_at_first(model, None)
         rows, _ = visits.show(thr, key)
         named = lambda text: [] if text == '(none)' else text.split(', ')
         return [{int(part.split()[0]) for part in named(text)} for _, text, _ in rows]
