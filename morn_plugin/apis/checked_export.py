@@ -158,11 +158,13 @@ def _translate_stable_sort() -> Callable[..., Any]:
     """Return how ONNX sorts so that of equal values the one in front stays in front: by TopK."""
     from onnxscript import opset18
 
+    ops: Any = opset18
+
     def sort(
         values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False
     ) -> Any:
-        number = opset18.Gather(opset18.Shape(values), opset18.Constant(value_ints=[dim]))
-        return opset18.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
+        number = ops.Gather(ops.Shape(values), ops.Constant(value_ints=[dim]))
+        return ops.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
 
     return sort
 

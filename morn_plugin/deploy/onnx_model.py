@@ -211,8 +211,9 @@ class OnnxModel:
         if thr is None and topk is None:
             thr, topk = self.metadata['thr'], self.metadata['topk']
         outputs = self.run(np.stack([image for _, image in batch]))
-        chosen = outputs.pop(CHOSEN, None)  # by the model's own rule, unless another one is asked
-        has_own = chosen is not None and thr is None and topk is None
+        own = outputs.pop(CHOSEN, None)  # by the model's rule, unless another one is asked for
+        if thr is not None or topk is not None:
+            own = None
         names = {
             'scores': 'scores',
             'cnn_scores': 'cnn_scores',
@@ -224,7 +225,7 @@ class OnnxModel:
             values = {names[name]: array[row] for name, array in outputs.items()}
             scores = values['scores']
             labels = (
-                rank_labels(scores, chosen[row]) if has_own else choose_labels(scores, thr, topk)
+                choose_labels(scores, thr, topk) if own is None else rank_labels(scores, own[row])
             )
             records.append(make_record(path, self.classes, labels=labels, **values))
         return records
