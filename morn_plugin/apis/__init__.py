@@ -1,6 +1,6 @@
-"""What the tools are made of."""
+"""The functions behind the tools."""
 
-from morn_plugin import registration  # noqa: F401  whoever uses these builds registered classes
+from morn_plugin import registration  # noqa: F401  these functions build registered classes
 from morn_plugin.utils.arguments import add_common_arguments, add_model_arguments
 
 from .config import load_config

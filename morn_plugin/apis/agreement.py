@@ -1,8 +1,8 @@
 """Checks that settings agree, before the data are read.
 
-The classes are written in the annotation files, in cached scores, in a checkpoint and in a file of
-thresholds; their number is in the model. The metrics must measure what the model returns. All
-mistakes are found here at once, from the config and from the beginnings of the files that it names.
+Annotation files, cached scores, checkpoints and threshold files store the classes, and the model
+has their number. The metrics must measure the model's outputs. This module finds all mistakes at
+once, from the config and from the beginnings of the files it names.
 """
 
 import os.path as osp
@@ -27,12 +27,12 @@ TESTING = ('test_dataloader',)
 
 
 def find_class(kind: Registry, name: Any) -> Any:
-    """Return what a ``type`` stands for: a registered name, or the class itself; or None."""
+    """Return the class of a ``type``, which is a registered name or the class itself; or None."""
     return kind.get(name) if isinstance(name, str) else name
 
 
 def is_type(node: Any, kind: Registry, expected: type) -> bool:
-    """Return whether a setting builds a class or one derived from it, whichever way it is named."""
+    """Return whether a setting builds a class or a subclass, however it is named."""
     found = find_class(kind, node.get('type')) if isinstance(node, Mapping) else None
     return isinstance(found, type) and issubclass(found, expected)
 
@@ -43,7 +43,7 @@ class Disagreements:
 
     Attributes:
         settings: Contradictions between settings, or between settings and the data's files.
-        files: What is wrong with files that cannot be read.
+        files: Problems of files that cannot be read.
     """
 
     settings: list[str]
@@ -53,14 +53,14 @@ class Disagreements:
 def find_disagreements(
     cfg: Config, loaders: Sequence[str], others: Mapping[str, Sequence[str]] | None = None
 ) -> Disagreements:
-    """Find contradictions in the settings of a run, and give its model the number of classes.
+    """Find contradictions in the settings of a run, and set the model's number of classes.
 
-    ``num_classes`` of the head is taken from the data where it is left out or None.
+    ``num_classes`` of the head comes from the data if it is missing or None.
 
     Args:
         cfg: The whole config; ``model.head.num_classes`` is filled in.
         loaders: The data loaders that the run uses, such as ``('test_dataloader',)``.
-        others: Classes that must be those of the data, by where they come from.
+        others: Classes that must equal those of the data, by their source.
     """
     used = [name for name in loaders if isinstance(cfg.get(name), Mapping)]
     files: list[str] = []
@@ -82,7 +82,7 @@ def find_disagreements(
 
 
 def find_head(cfg: Mapping[str, Any]) -> Any:
-    """Return the setting of the model's head, also inside of test-time augmentation, or None."""
+    """Return the setting of the model's head, even inside test-time augmentation, or None."""
     model = cfg.get('model')
     while isinstance(model, Mapping) and 'head' not in model and 'module' in model:
         model = model['module']
@@ -91,7 +91,7 @@ def find_head(cfg: Mapping[str, Any]) -> Any:
 
 
 def fill_num_classes(head: Any, number: int) -> None:
-    """Set ``num_classes`` of a head that takes one, where it is left out or None."""
+    """Set ``num_classes`` of a head that accepts it, if it is missing or None."""
     kind = find_class(registry.MODELS, head['type'])
     takes = callable(kind) and 'num_classes' in find_parameters(kind)[0]
     if takes and head.get('num_classes') is None:
@@ -99,9 +99,9 @@ def fill_num_classes(head: Any, number: int) -> None:
 
 
 def read_data_classes(cfg: Mapping[str, Any], loader: str) -> dict[str, list[str]]:
-    """Read the classes of a loader's data set, by the files that hold them.
+    """Read the classes of a loader's data set from its files.
 
-    Only the beginnings of the files are read. Data sets of other kinds are left out.
+    Only the beginnings of the files are read. Other kinds of data sets are left out.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -167,7 +167,7 @@ def _check_decision(node: Mapping[str, Any], path: str, number: int) -> Iterator
 
 
 def _check_loaders(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """Find settings that leave images out of a validation or a test and so falsify it."""
+    """Find settings that leave images out of a validation or test and so falsify it."""
     for name in ('val_dataloader', 'test_dataloader'):
         for key in ('drop_last', 'num_batch_per_epoch'):
             if (cfg.get(name) or {}).get(key):
@@ -222,7 +222,7 @@ def find_own_decider(head: Any) -> str | None:
 
 
 def _check_best(cfg: Mapping[str, Any]) -> Iterator[str]:
-    """Compare what the best checkpoint is chosen by with what is measured."""
+    """Compare the key that selects the best checkpoint with the measured keys."""
     hooks = cfg.get('default_hooks') or {}
     wanted = (hooks.get('checkpoint') or {}).get('save_best')
     if not wanted:
@@ -275,4 +275,4 @@ def _read_origin(path: str) -> str:
     try:
         return read_origin(path)[1].get('checkpoint_sha256', '')
     except (AnnotationError, ScoreFileError):
-        return ''  # named when its classes were read
+        return ''  # reported when its classes were read

@@ -1,4 +1,4 @@
-"""Prediction where another program hands out the images, such as Ray Data."""
+"""Prediction of images that another program provides, such as Ray Data."""
 
 from pathlib import Path
 from typing import Any
@@ -11,13 +11,13 @@ from .inferencer import MultiLabelInferencer
 
 
 class BatchPredictor:
-    """Holds a :class:`MultiLabelInferencer`, and predicts tables of images.
+    """Predicts tables of images with a :class:`MultiLabelInferencer`.
 
     Args:
         model: A work folder or a checkpoint.
-        column: What the paths or the bytes of the images are called.
-        all_scores: Keep the scores of all labels and steps, not those of the predicted alone.
-        batch_size: Images that the model gets at once.
+        column: Name of the column with paths or bytes of the images.
+        all_scores: Keep the scores of all labels and steps, not only of the predicted labels.
+        batch_size: Images per batch of the model.
         thr: See :meth:`MultiLabelInferencer.predict`.
         topk: As there.
         **options: Those of :class:`MultiLabelInferencer`, such as ``device``.
@@ -47,8 +47,8 @@ class BatchPredictor:
             batch: Columns by name, each (N,).
 
         Returns:
-            The same, and ``record``, the JSON of each image as ``tools/predict.py`` writes it; that
-            of one that cannot be read has ``error``.
+            The same columns plus ``record``, the JSON of each image as in ``tools/predict.py``; an
+            image that cannot be read has ``error``.
         """
         records = self.inferencer.predict(iter(batch[self.column].tolist()), **self.options)
         texts = [

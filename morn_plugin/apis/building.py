@@ -1,4 +1,4 @@
-"""Builds the parts of a config; those of a stranger's config with less freedom."""
+"""Builds the parts of a config, with restrictions for a stranger's config."""
 
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -20,9 +20,9 @@ _only_registered: ContextVar[bool] = ContextVar('_only_registered', default=Fals
 
 @contextmanager
 def registered_only() -> Iterator[None]:
-    """Let MMEngine's registries find registered names alone, without importing anything.
+    """Let MMEngine's registries find only registered names, without importing anything.
 
-    Every ``type`` was checked already, but classes look up other arguments as well, such as
+    Every ``type`` was already checked, but classes also look up other arguments, such as
     ``norm_layer`` of MMPretrain's ``TIMMBackbone``.
     """
     token = _only_registered.set(True)
@@ -60,16 +60,16 @@ def build_part(registry: Registry, part: Any, cfg: Config) -> Any:
 
     Args:
         registry: Where its type is registered.
-        part: The part, or what was made of it.
-        cfg: The config that it is of.
+        part: The part, or the object built from it.
+        cfg: The config it belongs to.
 
     Raises:
-        ValueError: If it cannot be built; says which part and why. An error about a file stays what
-            it is.
+        ValueError: If it cannot be built; names the part and the reason. An error about a file is
+            not changed.
     """
     is_strange = isinstance(cfg, CheckpointConfig)
     try:
-        # MMEngine's wrappers of data sets look for what they hold in the default scope.
+        # MMEngine's data set wrappers look up their data sets in the default scope.
         scope = DefaultScope.overwrite_default_scope(cfg.get('default_scope') or 'mmpretrain')
         with registered_only() if is_strange else nullcontext(), scope:
             return registry.build(part)
@@ -84,18 +84,18 @@ def build_part(registry: Registry, part: Any, cfg: Config) -> Any:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, shortened."""
+    """Return the first line of an error, shortened."""
     text = str(error).strip() or 'it gives no reason'
     return text.splitlines()[0][:300]
 
 
 @contextmanager
 def limited_modules(max_modules: int, max_elements: int) -> Iterator[None]:
-    """Stop building a model once it is larger than what its weights can fill.
+    """Stop building a model once it is larger than its weights.
 
     Args:
-        max_modules: Modules in all.
-        max_elements: Elements of all parameters and buffers.
+        max_modules: Total number of modules.
+        max_elements: Total number of elements of parameters and buffers.
     """
     counts = dict(modules=0, elements=0)
 

@@ -1,4 +1,4 @@
-"""Thresholds and score maps for a model, chosen on its validation images.
+"""Chooses thresholds and score maps for a model on its validation images.
 
 N images, C labels.
 """
@@ -19,11 +19,11 @@ DECISION_COLUMNS = ('precision', 'recall', 'predicted', 'an image')
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was chosen, and why.
+    """The chosen thresholds, and the reason.
 
     Attributes:
-        thresholds: To be saved, and applied to other images.
-        reason: Why one threshold or one for each label, a sentence; empty if the user chose.
+        thresholds: The thresholds, to save and apply to other images.
+        reason: Why one threshold or one per label, a sentence; empty if the user chose.
         floor: The requested precision, 0-1; None for other measures.
     """
 
@@ -49,9 +49,9 @@ def calibrate(
         val: The model's predictions on them.
         measure: The figure to maximise: ``'per-label-f1'``, ``'per-image-f1'`` or ``'precision'``.
         scope: ``'global'``, one threshold for all labels; ``'label'``, one for each; or ``'auto'``:
-            what cross-validation prefers.
-        floor: Least share of right labels, of ``'precision'``.
-        with_map: Also fit the map that makes probabilities of the scores.
+            the result of cross-validation.
+        floor: Minimum precision, for ``'precision'``.
+        with_map: Also fit the map from scores to probabilities.
 
     Returns:
         The choice.
@@ -72,15 +72,15 @@ def calibrate(
 
 
 def compare_decisions(calibration: Calibration, sets: dict[str, PredictionSet]) -> list[str]:
-    """Format what the thresholds change, as lines of text.
+    """Format the effect of the thresholds as lines of text.
 
     Args:
-        calibration: What was chosen.
-        sets: Title to predictions, such as those on validation and on test images.
+        calibration: The chosen thresholds.
+        sets: Predictions by title, such as those on validation and on test images.
 
     Returns:
         The paper's columns, then those of all decisions together, each before and after; for a
-        requested precision, a line for each set that says whether it is reached.
+        requested precision, one line per set says whether it is reached.
     """
     rows = [
         (f'{title}, {when}', data, predicted)

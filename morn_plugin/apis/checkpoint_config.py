@@ -1,4 +1,4 @@
-"""The only way in for a config from a checkpoint.
+"""The only entry point for a config from a checkpoint.
 
 A checkpoint comes from whoever trained the model. Its config is read as data, checked before
 anything is imported or built. Anything more needs the user's explicit consent.
@@ -21,25 +21,25 @@ HELP = (
 )
 MAX_CHARACTERS = 1_000_000
 MAX_VALUES = 100_000
-MAX_PROBLEMS = 8  # named in one message
+MAX_PROBLEMS = 8  # reported in one message
 
 
 class CheckpointConfig(Config):
-    """A config that came inside a checkpoint, and passed :func:`read_checkpoint_config`."""
+    """A config from inside a checkpoint that passed :func:`read_checkpoint_config`."""
 
 
 def read_checkpoint_config(text: str, source: str, trust: bool = False) -> Config:
     """Read the config text of a checkpoint.
 
     Args:
-        text: What MMEngine wrote there.
-        source: Where it came from, for the error.
-        trust: Use it like the user's own config: import what it names, and run it as Python if it
-            is more than values. Only with the user's consent.
+        text: The text that MMEngine wrote.
+        source: Its source, for the error.
+        trust: Treat it like the user's own config: import its modules, and run it as Python if it
+            contains more than values. Only with the user's consent.
 
     Raises:
-        ValueError: If it is no config; or, without ``trust``, if it is larger, or names or does
-            more, than a checkpoint's config may. Lists what.
+        ValueError: If it is not a config; or, without ``trust``, if it is larger than allowed, or
+            names or does something that is not allowed. Lists the problems.
     """
     if trust:
         return _read_trusted(text, source)
@@ -86,7 +86,7 @@ def _read_trusted(text: str, source: str) -> Config:
 
 
 def _import_modules(imports: Any, source: str) -> None:
-    """Import the modules of a stranger's ``custom_imports``, which the gate let through."""
+    """Import the modules of a stranger's ``custom_imports``, which passed the gate."""
     if not imports:
         return
     names = imports['imports']

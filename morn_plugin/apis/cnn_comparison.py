@@ -1,4 +1,4 @@
-"""Whether a decoder is worth having: its validation figures beside those of its own CNN."""
+"""Compares a decoder's validation figures with those of its own CNN."""
 
 from collections.abc import Mapping
 
@@ -8,17 +8,17 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from ..engine.kept_thresholds import CNN
 
 FIGURES = ('per-label/f1-score', 'per-image/f1-score')
-STILL_FALLING = 0.01  # of the loss, from the last quarter but one of its values to the last
+STILL_FALLING = 0.01  # of the loss, between the last two quarters of its values
 
 
 def compare_with_cnn(hub: MessageHub) -> str | None:
-    """Say so if the decoder is below its own CNN in the last validation, and what may cure it.
+    """Report if the decoder is below its CNN in the last validation, with possible remedies.
 
-    Both decide as the config says, by a threshold of 0.5 unless it names another. Where the
-    validation chose a threshold for the CNN alone, the CNN's figures at it are given as well.
+    Both decide as the config says, by default with a threshold of 0.5. If validation chose a
+    threshold for the CNN alone, the CNN's figures at that threshold are also given.
 
     Args:
-        hub: The run's figures, as MMEngine keeps them.
+        hub: The run's figures, as stored by MMEngine.
 
     Returns:
         The sentences, or None: the decoder has the better F1_L or F1_I, or there is nothing to

@@ -33,14 +33,14 @@ class PredictionSet:
 
     Attributes:
         classes: Names of the C labels.
-        ann_file: Where the true labels came from.
+        ann_file: File of the true labels.
         img_paths: N files.
         targets: (N, C) int8; 1 true, 0 false, -1 ignored.
         scores: (N, C) float32, 0-1.
         predicted: (N, C) bool, by the model's own threshold.
         cnn_scores: (N, C), or None.
         step_scores: (N, T, C), or None.
-        step_labels: (N, T), the labels picked step by step, -1 after the end, or None.
+        step_labels: (N, T), the labels picked at each step, -1 after the end, or None.
     """
 
     classes: list[str]
@@ -60,7 +60,7 @@ class PredictionSet:
 
     @property
     def first_scores(self) -> np.ndarray:
-        """The scores after one step (N, C); of a model without steps, its scores."""
+        """The scores after one step (N, C), or the scores of a model without steps."""
         return self.scores if self.step_scores is None else self.step_scores[:, 0]
 
 
@@ -73,13 +73,13 @@ def collect_predictions(
 
     Args:
         inferencer: The model.
-        loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Images of the
-            training set pass the test pipeline; each is predicted once, however often a wrapper
-            repeats it.
+        loader: ``'train_dataloader'``, ``'val_dataloader'`` or ``'test_dataloader'``. Training
+            images go through the test pipeline; each is predicted once, even if a wrapper repeats
+            it.
         track: Shows progress: maps batches and their number to the batches.
 
     Raises:
-        ValueError: If the data set is empty, or of other classes than the model.
+        ValueError: If the data set is empty, or its classes differ from the model's.
     """
     cfg = inferencer.cfg
     config = without_repeats(loader_dataset(cfg, loader))
@@ -134,11 +134,11 @@ def _as_arrays(sample: Any, num_classes: int, model: str) -> dict[str, Any]:
 
 
 def list_tested_images(cfg: Any, number: int) -> list[str]:
-    """Return images that a config tests, evenly spaced.
+    """Return evenly spaced test images of a config.
 
     Raises:
-        ValueError: If the config has no test data set, or it is empty; others as the data set
-            raises them.
+        ValueError: If the config has no test data set, or it is empty; or as raised by the data
+            set.
     """
     config = without_repeats(loader_dataset(cfg))
     dataset = build_part(DATASETS, with_pipeline(config, find_pipeline(cfg), test_mode=True), cfg)

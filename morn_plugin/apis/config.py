@@ -1,6 +1,6 @@
-"""From command line to a ready config.
+"""Loads a config for the command line.
 
-What ``tools/train.py`` and ``tools/test.py`` have in common.
+Shared by ``tools/train.py`` and ``tools/test.py``.
 """
 
 import argparse
@@ -22,8 +22,8 @@ LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config and apply the common flags to it.
 
-    A config that is not there, cannot be read, or overrides what nothing reads any more ends the
-    process with a message.
+    If the config is missing, cannot be read, or overrides a variable that nothing reads afterwards,
+    the process ends with a message.
     """
     force_weights_only()
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))

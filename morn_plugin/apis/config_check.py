@@ -1,14 +1,13 @@
 """Finds mistakes in a config before anything is loaded.
 
-MMEngine builds the data before the optimizer, the schedulers and the metrics, so that a misspelt
-setting of these shows after minutes; and some misspelt ones never show. Here the arguments of
-everything that has a ``type`` are compared with the signature of what is registered under that
-name.
+MMEngine builds the data before the optimizer, the schedulers and the metrics, so a misspelt setting
+of these fails only after minutes, and some never fail. This module compares the arguments of
+everything with a ``type`` with the signature of the registered class.
 
 A correct config must never be refused. So the check is strict only where MMEngine or MMPretrain
-builds a setting as it stands. A dict below that belongs to whoever reads it: its ``type`` may be
-another kind of name (LoRA's targets), and it may hold more than the arguments (the magnitudes of
-RandAugment's policies). There only what is nearly a known name is a mistake.
+builds a setting directly. A nested dict is interpreted by its reader: its ``type`` may be a
+different kind of name (LoRA's targets), and it may have more than arguments (the magnitudes of
+RandAugment's policies). There only a name that is similar to a known one is a mistake.
 """
 
 import difflib
@@ -49,10 +48,10 @@ REGISTRIES: dict[str, Registry] = dict(
     init_cfg=registry.WEIGHT_INITIALIZERS,
     log_processor=registry.LOG_PROCESSORS,
 )
-# The parts of a model that are built as they stand.
+# The parts of a model that are built directly.
 MODEL_PARTS = {'backbone', 'neck', 'head', 'decoder', 'loss', 'module'}
 LOOPS: dict[str, Any] = dict(val_cfg=ValLoop, test_cfg=TestLoop)
-# What MMEngine takes out of a config before it calls the class, or adds.
+# Arguments that MMEngine removes or adds before it calls the class.
 EXTRA = {
     'hook': {'priority'},
     'parameter scheduler': {'convert_to_iter_based'},
@@ -66,13 +65,13 @@ TOP_LEVEL = {
     'custom_imports',
     'optim_wrapper',
 } - {'cfg'}
-# What tools/test.py --tta reads, ours and MMPretrain's.
+# Read by tools/test.py --tta, ours and MMPretrain's.
 TTA = {'tta_model', 'tta_pipeline'}
-# What tools/benchmark/benchmark.py reads.
+# Read by tools/benchmark/benchmark.py.
 BENCHMARK = {'benchmark'}
-# Every name at the top level that means something to MMEngine or to a tool.
+# Every top-level name that MMEngine or a tool reads.
 SETTINGS = frozenset({*TOP_LEVEL, *TTA, *BENCHMARK, 'runner_type'})
-# How alike a name must be to count as a misspelt one, where unknown names are allowed.
+# How similar a name must be to count as misspelt, where unknown names are allowed.
 NEARLY_THE_SAME = 0.85
 
 
@@ -88,7 +87,7 @@ def check_config(cfg: Mapping[str, Any], source: str = 'config') -> None:
         source: Its file, for the error.
 
     Raises:
-        ConfigError: Names all mistakes that were found, one a line.
+        ConfigError: Lists all mistakes, one per line.
     """
     missing = _find_missing_packages(cfg)
     problems = [missing] if missing else [*_check_top_level(cfg), *_check_loops(cfg)]
@@ -104,7 +103,7 @@ def check_config(cfg: Mapping[str, Any], source: str = 'config') -> None:
 
 
 def build_early(runner: Runner) -> None:
-    """Build, before the data, what MMEngine builds after it: the optimizer and the metrics.
+    """Build the optimizer and the metrics early; MMEngine builds them after the data.
 
     Raises:
         Exception: Whatever their classes raise for wrong values.
@@ -117,9 +116,9 @@ def build_early(runner: Runner) -> None:
 
 
 def _find_missing_packages(cfg: Mapping[str, Any]) -> str | None:
-    """Name what must be installed for the model, if MMPretrain has only a stand-in for it.
+    """Name the missing packages of a model, if MMPretrain has only a stand-in for it.
 
-    Nothing else can be checked then: its datasets and parts are registered neither.
+    Nothing else can be checked then, since its datasets and parts are not registered either.
     """
     model = cfg.get('model')
     name = model.get('type') if isinstance(model, Mapping) else None
@@ -133,8 +132,7 @@ def _find_missing_packages(cfg: Mapping[str, Any]) -> str | None:
 
 
 def _check_top_level(cfg: Mapping[str, Any]) -> Iterator[str]:
-    # Any name is allowed as a variable: only those that look like a misspelt setting are
-    # mistakes.
+    # Any name is allowed as a variable; only names that look like a misspelt setting are mistakes.
     unset = {name for name in TOP_LEVEL if cfg.get(name) is None}
     for key in set(cfg) - TOP_LEVEL:
         meant = _nearest(key, unset, cutoff=0.87)
@@ -161,13 +159,13 @@ def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> Iterator[str]:
-    """Check a setting and all below it.
+    """Check a setting and everything inside it.
 
     Args:
         node: Its value.
         path: Its name, for the message.
         kind: Where its ``type`` is registered; None if that is not known.
-        strict: Whether it is built as it stands.
+        strict: Whether it is built directly.
     """
     if isinstance(node, Mapping):
         if path == 'optim_wrapper':
@@ -183,7 +181,7 @@ def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> 
 
 
 def _find_kind(path: str, key: str, kind: Registry | None) -> tuple[Registry | None, bool]:
-    """Find where the ``type`` of a setting is registered, and whether it is built as it stands."""
+    """Find the registry of a setting's ``type``, and whether the setting is built directly."""
     # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
     if path == 'default_hooks':
         return kind, True
@@ -252,13 +250,13 @@ def _names(kind: Registry | None) -> set[str]:
 
 
 def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], bool]:
-    """Find what a class or function can be called with.
+    """Find the parameters of a class or function.
 
-    Through ``**kwargs`` handed on to base classes.
+    Includes those passed by ``**kwargs`` to base classes.
 
     Returns:
-        The parameters by name, their annotations resolved where possible; and whether it takes any
-        other as well.
+        The parameters by name, with annotations resolved if possible; and whether it accepts any
+        others.
     """
     functions = [function]
     if inspect.isclass(function):
@@ -288,12 +286,12 @@ def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], b
 def _hints(function: Callable) -> dict[str, Any]:
     try:
         return get_type_hints(function)
-    except Exception:  # an annotation that cannot be resolved here says nothing about the config
+    except Exception:  # an annotation that cannot be resolved is ignored
         return {}
 
 
 def _hands_on(function: Callable) -> bool:
-    """Return whether ``**kwargs`` go to the base class, rather than somewhere unknown."""
+    """Return whether ``**kwargs`` are passed to the base class, not somewhere unknown."""
     try:
         source = inspect.getsource(function)
     except (OSError, TypeError):
@@ -304,9 +302,9 @@ def _hands_on(function: Callable) -> bool:
 def _fits(value: Any, parameter: inspect.Parameter, is_ours: bool) -> bool:
     """Compare a value with a plain annotation.
 
-    Other annotations, and those that their own default contradicts, say nothing. Those of other
-    packages are checked by nothing, and some say too little (MMPretrain has `int` for a pair,
-    MMEngine `str` for a number): there only a text where no text is expected is a mistake.
+    Other annotations are ignored, and so are those that their own default contradicts. Annotations
+    of other packages are unchecked, and some are too narrow (MMPretrain has `int` for a pair,
+    MMEngine `str` for a number): there only a string where no string is expected is a mistake.
     """
     allowed = _plain_types(parameter.annotation)
     if allowed is None or value is None or value == parameter.default:

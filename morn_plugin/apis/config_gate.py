@@ -1,8 +1,7 @@
-"""What the config inside a checkpoint may hold.
+"""Defines what the config inside a checkpoint may contain.
 
-MMEngine imports and calls any dotted name that a config has as a ``type``. In a stranger's config
-every ``type`` must be the name of something registered, and nothing may lead to a file, a URL or
-another module.
+MMEngine imports and calls any dotted name given as a ``type``. In a stranger's config every
+``type`` must be a registered name, and nothing may refer to a file, a URL or another module.
 """
 
 import re
@@ -22,7 +21,7 @@ SCOPES = ('mmpretrain', 'mmengine', 'mmcv')
 MAX_PATTERN = 200  # characters
 IMPORTS = re.compile(r'(morn_plugin|mmpretrain)(\.[A-Za-z]\w*)*')
 
-# Registered, but as unsafe as a dotted name: their arguments lead to other code.
+# Registered, but as unsafe as a dotted name: their arguments can call other code.
 REFUSED = {
     'HuggingFaceClassifier': 'it downloads what it is told to',
     'TimmClassifier': 'it downloads what it is told to',
@@ -38,7 +37,7 @@ REFUSED = {
     'FashionMNIST': 'it downloads',
     'MultiTaskDataset': 'it reads files of kinds that can run code',
 }
-# Weights come from the checkpoint alone.
+# Weights come only from the checkpoint.
 NOT_FOLLOWED = ('init_cfg', 'pretrained')
 FILE_WORDS = {
     'path',
@@ -68,13 +67,13 @@ LARGEST_BY_NAME = {
 
 
 class ConfigGate:
-    """Checks a stranger's config: notes what it must not contain, and cleans the rest."""
+    """Checks a stranger's config: records forbidden content, and cleans the rest."""
 
     def __init__(self) -> None:
         self.problems: list[str] = []
 
     def clean_config(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the config with every ``type`` as a bare name, without what is not followed.
+        """Return the config with every ``type`` as a bare name, without the dropped settings.
 
         It may be used only if ``problems`` is empty.
         """
@@ -83,13 +82,13 @@ class ConfigGate:
         return {key: self._clean(value, key, key, _section(key)) for key, value in values.items()}
 
     def _clean(self, node: Any, path: str, key: Any, section: str) -> Any:
-        """Clean a value and all below it.
+        """Clean a value and everything inside it.
 
         Args:
             node: The value.
-            path: Where it stands, for the message.
-            key: Under which it stands, itself or the list that it is in.
-            section: The part of the config, which says where its types are registered.
+            path: Its position, for the message.
+            key: The key of the value, or of the list that contains it.
+            section: The part of the config, which determines the registry of its types.
         """
         if isinstance(node, Mapping):
             return self._clean_mapping(node, path, section)
@@ -156,7 +155,7 @@ class ConfigGate:
             )
 
     def _check_backend(self, value: Any, path: str) -> Any:
-        """Allow files on the local disk only: other backends import what they are told to."""
+        """Allow only files on the local disk: other backends import what they are told to."""
         if value is not None and value not in LOCAL_DISK:
             self.problems.append(f'`{path}`: expected the local disk, but got {describe(value)}')
         return value
@@ -174,7 +173,7 @@ class ConfigGate:
 
 
 def _find_wrong_text(text: str, key: str, path: str, section: str) -> str | None:
-    """Return what was expected instead of a text that may lead outside, or None."""
+    """Return the expected value if a text may refer to something outside, else None."""
     if section not in ('model', 'dataset', 'pipeline'):
         return None
     if '://' in text:
@@ -204,7 +203,7 @@ def _section(key: Any, within: str | None = None) -> str:
 
 
 def _is_target_of_lora(path: str, pattern: Any) -> bool:
-    """Return whether a ``type`` is LoRA's pattern of the layers that it adapts, not a class."""
+    """Return whether a ``type`` is LoRA's pattern of adapted layers, not a class."""
     is_target = re.search(r'\.targets\[\d+\]$', path) is not None
     return is_target and isinstance(pattern, str) and len(pattern) <= MAX_PATTERN
 
@@ -216,7 +215,7 @@ def _all_registries() -> tuple[Registry, ...]:
 
 
 def _registered(section: str) -> dict[str, Any]:
-    """Return what a part of the config may name: names and what is registered under them."""
+    """Return the registered names that a part of the config may use, with their classes."""
     registries: Iterable[Registry] = {
         'model': (mmpretrain.registry.BATCH_AUGMENTS, mmpretrain.registry.MODELS),
         'dataset': (mmpretrain.registry.DATASETS,),
@@ -234,9 +233,8 @@ def _registered(section: str) -> dict[str, Any]:
 def _find_name(name: Any, registered: Mapping[str, Any]) -> str | None:
     """Return the bare name under which something is registered, or None.
 
-    It may be given with a scope, as ``mmpretrain.ResNet``, or as pure-Python configs write it, by
-    the module that it is in, ``mmpretrain.models.ResNet``: the module must have been imported
-    before.
+    It may be written with a scope, as ``mmpretrain.ResNet``, or with its module, as in pure-Python
+    configs, ``mmpretrain.models.ResNet``; the module must already be imported.
     """
     if not isinstance(name, str):
         return None

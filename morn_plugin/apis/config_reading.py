@@ -1,9 +1,8 @@
 """Reads a config so that a user's own settings take effect.
 
-MMEngine puts a variable's value in when it reads the file that uses it. A config that builds on
-another and overrides such a variable (``image_size = 64``) then changes the variable alone,
-silently. Here ``image_size`` is a setting that counts everywhere, and any other such variable is an
-error.
+MMEngine inserts the value of a variable when it reads the file that uses it. A derived config that
+overrides such a variable (``image_size = 64``) then silently changes only the variable. Here
+``image_size`` is a setting that applies everywhere, and any other such override is an error.
 """
 
 import ast
@@ -18,7 +17,7 @@ from mmengine.config import Config
 from .config_check import SETTINGS, ConfigError
 
 IMAGE_SIZE = 'image_size'
-# What sets the size of an image: in a transform, and in a backbone that belongs to one size.
+# Arguments that set the image size: in a transform, and in a backbone of fixed size.
 SIZE_KEYS = ('scale', 'crop_size', 'size', 'img_size', 'input_size')
 SIZED = ('train_dataloader', 'val_dataloader', 'test_dataloader', 'tta_pipeline', 'model')
 FROM_BASE = re.compile(r'_base_\.(\w+)')
@@ -30,7 +29,7 @@ class Overridden:
     """A variable of a base that is overridden too late: the base has used its own value.
 
     Attributes:
-        name: Of the variable.
+        name: Name of the variable.
         before: The base's value.
         where: The file or flag that overrides it.
     """
@@ -42,10 +41,10 @@ class Overridden:
 
 @dataclass(frozen=True)
 class Source:
-    """What the text of a config says before it is run.
+    """Names in the text of a config, before it is run.
 
     Attributes:
-        bases: The files that it builds on.
+        bases: The files it derives from.
         assigned: Names that it sets at its top level.
         read: Names that it reads itself.
         from_base: Names that it reads of its bases, as ``_base_.name``.
@@ -62,15 +61,15 @@ def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
 
     Args:
         path: The file, or ``package::file`` of an installed package.
-        options: Settings by dotted name, as ``--cfg-options`` takes them.
+        options: Settings by dotted name, as in ``--cfg-options``.
 
     Returns:
-        The config. Where it overrides ``image_size`` of a base, transforms and backbone have the
-        new size.
+        The config. If it overrides ``image_size`` of a base, transforms and backbone have the new
+        size.
 
     Raises:
-        ConfigError: If a variable is overridden that nothing reads any more, or ``image_size``
-            reaches nothing; names all.
+        ConfigError: If a variable is overridden that nothing reads afterwards, or ``image_size``
+            has no effect; names all.
     """
     options = dict(options or {})
     cfg = Config.fromfile(path)
@@ -88,15 +87,15 @@ def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
 
 
 def find_overridden(path: str, read_above: frozenset[str] = frozenset()) -> list[Overridden]:
-    """Find the variables that a config or one of its bases overrides although nothing reads them.
+    """Find the variables that a config or its bases override too late.
 
     Args:
         path: The config's file.
-        read_above: Names that the files which build on it read of their bases.
+        read_above: Names that derived files read from their bases.
 
     Returns:
-        One entry a variable and file, the config's own first. None for pure-Python configs, whose
-        names MMEngine resolves by import, and none for what an installed package brings.
+        One entry per variable and file, the config's own first. Pure-Python configs, whose names
+        MMEngine resolves by import, and installed packages have no entries.
     """
     source = read_source(path)
     if source is None or '.mim' in Path(path).parts:
@@ -126,7 +125,7 @@ def names_below(path: str) -> frozenset[str]:
 
 
 def read_source(path: str) -> Source | None:
-    """Read what a config's text says; None if it is no Python file, or a pure-Python config."""
+    """Read the names in a config's text; None if it is no Python file, or a pure-Python one."""
     if not path.endswith('.py') or Config._is_lazy_import(path):
         return None
 
@@ -158,7 +157,7 @@ def _assigned_names(tree: ast.Module) -> Iterator[str]:
 
 
 def _overridden_by(options: Mapping[str, Any], cfg: Config) -> Iterator[Overridden]:
-    """Find the variables of a config that the command line overrides: all are used already."""
+    """Find the variables of a config that the command line overrides too late."""
     for name, value in options.items():
         if name in cfg and name not in SETTINGS and cfg[name] != value:
             yield Overridden(name, cfg[name], f'--cfg-options {name}')
@@ -174,7 +173,7 @@ def _explain(item: Overridden, cfg: Config) -> str:
 
 
 def _find_value(node: Any, value: Any, path: str = '') -> Iterator[str]:
-    """Name the settings that have a value; none for numbers, of which many are alike by chance."""
+    """Name the settings with a value; none for numbers, many of which are equal by chance."""
     if isinstance(value, int | float | None):
         return
     children: Any = ()
@@ -198,12 +197,12 @@ def _shorten(value: Any) -> str:
 
 
 def _apply_image_size(cfg: Config, before: Sequence[Any]) -> list[str]:
-    """Put the new size wherever an old one stands, and say what is wrong if it stands nowhere."""
+    """Replace every old size by the new one; return a problem if there is none."""
     size = cfg[IMAGE_SIZE]
     if not isinstance(size, int) or isinstance(size, bool) or size < 1:
         return [f'`image_size` should be a positive number of pixels, but got {size!r}.']
 
-    # Nothing reads the pipelines that are variables, but they are printed with the config.
+    # Nothing reads pipelines that are variables, but they are printed with the config.
     for variable in (name for name in cfg if name.endswith('_pipeline') and name not in SIZED):
         _replace_sizes(cfg[variable], before, size)
     if sum(_replace_sizes(cfg.get(name), before, size) for name in SIZED):
@@ -215,7 +214,7 @@ def _apply_image_size(cfg: Config, before: Sequence[Any]) -> list[str]:
 
 
 def _replace_sizes(node: Any, before: Sequence[Any], size: int) -> int:
-    """Replace sizes of a setting and all below it; return how many."""
+    """Replace the sizes in a setting and everything inside it; return how many."""
     if isinstance(node, Mapping):
         count = 0
         for key, value in node.items():
@@ -232,7 +231,7 @@ def _replace_sizes(node: Any, before: Sequence[Any], size: int) -> int:
 
 
 def _resize(value: Any, before: Sequence[Any], size: int) -> Any:
-    """Return the new value of a size, or None if it is none of the old ones."""
+    """Return the new value of a size, or None if it is not an old one."""
     if value in before:
         return size
     is_pair = isinstance(value, Sequence) and not isinstance(value, str) and len(value) == 2

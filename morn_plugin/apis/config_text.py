@@ -1,4 +1,4 @@
-"""The text of a config, read as data: nothing of it is executed or imported."""
+"""Reads the text of a config as data, without executing or importing anything."""
 
 import ast
 from typing import Any, TypeVar
@@ -9,10 +9,10 @@ from mmengine.config import Config
 def parse_config(text: str, source: str) -> Config:
     """Read the config text that MMEngine wrote into a checkpoint, as data.
 
-    Nothing of it is executed or imported. MMEngine itself would run it as a Python file.
+    Nothing is executed or imported. MMEngine itself would run it as a Python file.
 
     Raises:
-        ValueError: If it is more than assignments of plain values.
+        ValueError: If it contains more than assignments of plain values.
 
     Examples:
         >>> parse_config('model = dict(type="A", depth=-1)', 'a text').model
@@ -28,10 +28,10 @@ Kind = TypeVar('Kind', bound=Config)
 
 
 def make_config(values: dict[str, Any], source: str, kind: type[Kind] = Config) -> Kind:
-    """Make a config of values, see :func:`parse_config`."""
+    """Make a config from values, see :func:`parse_config`."""
     try:
         return kind(values)
-    except KeyError as error:  # a name that MMEngine keeps for itself
+    except KeyError as error:  # a name reserved by MMEngine
         raise ValueError(f'{source}: {error.args[0]}.') from error
 
 

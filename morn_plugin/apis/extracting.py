@@ -1,4 +1,4 @@
-"""What ``tools/extract_scores.py`` changes in a config, and how it fills the file."""
+"""Prepares the config for ``tools/extract_scores.py`` and writes the file."""
 
 import os.path as osp
 from dataclasses import astuple
@@ -19,15 +19,15 @@ from .faster import find_faster
 
 
 def use_split(cfg: Config, split: str, shard: Shard | None = None) -> ConfigDict:
-    """Test on the data of a split, seen through the test pipeline: no augmentation, in order.
+    """Test on the data of a split with the test pipeline: no augmentation, in order.
 
     Args:
         cfg: The config, which is changed.
         split: ``'train'``, ``'val'`` or ``'test'``.
-        shard: Which share of the images. Defaults to all.
+        shard: The shard of the images. Defaults to all.
 
     Returns:
-        The config of its innermost data set; of several, of the first.
+        The config of its innermost data set, the first if there are several.
     """
     loader = cfg.get(f'{split}_dataloader')
     if loader is None:
@@ -46,7 +46,7 @@ def use_split(cfg: Config, split: str, shard: Shard | None = None) -> ConfigDict
 def provenance(
     cfg: Config, config: str, split: str, checkpoint: str, dataset: ConfigDict
 ) -> dict[str, str]:
-    """Return where the file comes from.
+    """Return the origin of the file.
 
     Args:
         cfg: The config.
@@ -76,13 +76,13 @@ def image_folder(dataset: ConfigDict) -> str:
 
 
 def note_shard(shard: Shard, out: str, origin: dict[str, str], images: float) -> None:
-    """Note beside the file of a share of the images how it was made; nothing beside one of all."""
+    """Write a note next to the file of a shard on how it was made."""
     if shard.total > 1 and is_main_process():
         RunNote(origin, str(shard), int(images)).save(out)
 
 
 def score_item(model: Any) -> str:
-    """Return which scores of a model's predictions are the CNN's."""
+    """Return the name of the CNN's scores in a model's predictions."""
     return 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
 
 

@@ -1,4 +1,4 @@
-"""Caching what a CNN gives for images that no data set lists, and putting shards together."""
+"""Caches a CNN's outputs for images without a data set, and merges shards."""
 
 import sys
 import tempfile
@@ -36,23 +36,23 @@ def extract_images(
     batch_size: int = 32,
     max_gb: float = MAX_GB,
 ) -> Outcome:
-    """Write the scores of images, and what else is wanted, into a cached file without labels.
+    """Write scores and further outputs of images into a cached file without labels.
 
-    An image that cannot be read has no row; the note beside the file says at which place it was.
-    What is computed waits on disk until the number of rows is known, not in memory.
+    An image that cannot be read has no row; the note next to the file gives its place. Results wait
+    on disk, not in memory, until the number of rows is known.
 
     Args:
         inferencer: The CNN.
         stream: The images.
         out: The file of the stream's shard.
-        inputs: What it gets beside the scores, see :class:`DumpScores`.
-        provenance: What it says of its origin.
+        inputs: Outputs to store in addition to the scores, see :class:`DumpScores`.
+        provenance: The origin, stored in the file.
         batch_size: Images at once.
         max_gb: Refuse to write a file larger than this.
 
     Raises:
-        ScoreFileError: If a value is not as it should be, or the file would be too large.
-        FileNotFoundError: If an input holds no image.
+        ScoreFileError: If a value is invalid, or the file would be too large.
+        FileNotFoundError: If an input has no images.
     """
     if inputs:
         inferencer.model.keep_inputs(inputs)
@@ -88,7 +88,7 @@ def _run(
     batch_size: int,
     spool: '_Spool',
 ) -> Iterator[tuple[Any, Exception | None]]:
-    """Yield each image, and why it could not be read; what the CNN gives goes into the spool."""
+    """Yield each image, with the error if it cannot be read; outputs go to the spool."""
     item = score_item(inferencer.model)
     loaded = read_ahead(_prepare(inferencer), stream, inferencer.num_workers, 2 * batch_size)
     with closing(loaded):
@@ -151,7 +151,7 @@ def _copy(arrays: dict[str, np.ndarray], rows: np.ndarray, writer: CachedFileWri
 
 
 def merge_scores(out: str | Path, max_gb: float = MAX_GB) -> Outcome:
-    """Put the shards of a cached file together, in the order of the images.
+    """Merge the shards of a cached file, in the order of the images.
 
     Args:
         out: The file, such as ``scores.safetensors`` of ``scores-1-of-8.safetensors`` and so on.
@@ -159,12 +159,13 @@ def merge_scores(out: str | Path, max_gb: float = MAX_GB) -> Outcome:
 
     Raises:
         FileNotFoundError: If a shard is missing.
-        ValueError: If one is not finished, was made otherwise than the first, or has not its share.
+        ValueError: If one is not finished, was made with different settings, or is not a complete
+            shard.
     """
     paths = find_shards(out)
     notes = load_finished(paths)
     total = sum(note.images or 0 for note in notes)
-    # A file without rows cannot be loaded: its images could not be read.
+    # A file without rows cannot be loaded: none of its images could be read.
     files = [
         load_scores(path) if note.images != len(note.failed) else None
         for path, note in zip(paths, notes, strict=True)

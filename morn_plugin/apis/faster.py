@@ -1,4 +1,4 @@
-"""The same predictions in less time on a CPU: chosen by itself where it agrees with the model."""
+"""Faster prediction on a CPU, used automatically if it agrees with the model."""
 
 import copy
 from collections.abc import Sequence
@@ -17,17 +17,17 @@ SHARE = 1e-4  # of the largest value, of features, which have no range
 
 
 def find_faster(model: Any, data: dict[str, Any]) -> Any:
-    """Return a model that gives the same in less time, or this one where there is none.
+    """Return a faster model with the same predictions, or this model if there is none.
 
-    Beside a GPU and in half precision it is this one, as where the two differ on an example by more
-    than ``TOLERANCE`` in a score, or in a label or step.
+    This model is returned with a GPU, in half precision, and if the two differ on an example by
+    more than ``TOLERANCE`` in a score, or in a label or step.
 
     Args:
-        model: A classifier in evaluation mode, with a ``backbone``; it stays as it is.
-        data: A batch as its ``test_step`` takes it; the first image is the example.
+        model: A classifier in evaluation mode, with a ``backbone``; it is not changed.
+        data: A batch for its ``test_step``; the first image is the example.
 
     Returns:
-        A model that shares all but its backbone with this one.
+        A model that shares everything but the backbone with this one.
     """
     weights = [value for value in model.parameters() if value.is_floating_point()]
     is_plain = all(value.dtype == torch.float32 and value.device.type == 'cpu' for value in weights)
@@ -37,7 +37,7 @@ def find_faster(model: Any, data: dict[str, Any]) -> Any:
     try:
         with torch.no_grad():
             return _fold(model, {name: value[:1] for name, value in data.items()})
-    except Exception as error:  # whatever a backbone of someone else's does not bear
+    except Exception as error:  # another author's backbone may fail in any way
         reason = f'{type(error).__name__}: {error}'
         print_log(f'The model runs as it is, not folded: {reason}', 'current', 10)
         return model
@@ -66,7 +66,7 @@ def _agree(one: DataSample, other: DataSample) -> bool:
 
 
 def _are_close(one: Any, other: Any, tolerance: float | None) -> bool:
-    """Compare two values; without a tolerance by a share of the largest."""
+    """Compare two values; without a tolerance, relative to the largest."""
     if isinstance(one, Sequence) and not isinstance(one, str):
         pairs = zip(one, other, strict=True)
         return all(_are_close(mine, theirs, tolerance) for mine, theirs in pairs)

@@ -1,4 +1,4 @@
-"""From a work folder or a checkpoint to config and weights."""
+"""Finds config and weights of a work folder or a checkpoint."""
 
 import os.path as osp
 from collections.abc import Mapping
@@ -32,22 +32,22 @@ EXPORTED = {
 def find_model(
     path: str | Path, config: str | Path | None = None, trust_config: bool = False
 ) -> tuple[Config, dict[str, Any], str]:
-    """Find what belongs together.
+    """Find the config and the checkpoint of a model.
 
     Args:
-        path: A work folder, of which the best checkpoint is taken, else the last; or a checkpoint.
-        config: The config, used as it is. Defaults to None: the text in the checkpoint, else the
-            one config file beside it, both of which may name only what is registered, see
+        path: A work folder, whose best checkpoint is used, else the last; or a checkpoint.
+        config: The config, fully trusted. Defaults to None: the text in the checkpoint, else the
+            only config file next to it; both may use only registered names, see
             :func:`~morn_plugin.apis.checkpoint_config.read_checkpoint_config`.
-        trust_config: Use the text in the checkpoint, or the file beside it, as it is as well.
+        trust_config: Also trust the text in the checkpoint, or the file next to it.
 
     Returns:
         Config, the checkpoint (``state_dict`` and ``meta``) and its path.
 
     Raises:
         FileNotFoundError: If there is no checkpoint or no config.
-        ValueError: If there are several and none is named, or one of them cannot be read or used,
-            an exported model for example.
+        ValueError: If there are several and none is named, or one cannot be read or used, for
+            example an exported model.
     """
     checkpoint_path = find_checkpoint(path)
     try:
@@ -66,7 +66,7 @@ def find_model(
 
 
 def read_own_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
-    """Read a config file that the user named.
+    """Read a config file given by the user.
 
     Args:
         path: The file.
@@ -74,21 +74,21 @@ def read_own_config(path: str | Path, options: Mapping[str, Any] | None = None) 
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ConfigError: If it overrides a variable that nothing reads any more.
+        ConfigError: If it overrides a variable that nothing reads afterwards.
         ValueError: If it cannot be read.
     """
     try:
         return read_config(str(path), options)
     except (FileNotFoundError, ConfigError):
         raise
-    except Exception as error:  # a config is code, which can raise anything
+    except Exception as error:  # a config is code and can raise anything
         raise ValueError(
             f'The config {path} cannot be read: {type(error).__name__}: {first_line(error)}'
         ) from error
 
 
 def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
-    """Read the config file beside a checkpoint, which came with it and is trusted no more."""
+    """Read the config file next to a checkpoint, which is trusted no more than the checkpoint."""
     found = find_config(checkpoint.parent)
     if trust:
         return read_own_config(found)
@@ -109,7 +109,7 @@ def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
 def find_checkpoint(path: str | Path) -> str:
     """Return the checkpoint of a work folder, or the path itself if it is a file.
 
-    MMEngine writes absolute paths into ``last_checkpoint``: only the name counts, so that a folder
+    MMEngine writes absolute paths into ``last_checkpoint``. Only the name is used, so that a folder
     can be moved.
     """
     path = Path(path)

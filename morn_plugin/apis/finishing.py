@@ -1,4 +1,4 @@
-"""The end of a run: what it made, and the next command."""
+"""Messages at the end of a run: its outputs, and the next command."""
 
 import os.path as osp
 from typing import Any
@@ -16,10 +16,10 @@ MERGE = 'model_converters/merge_decoder'
 
 
 def say_what_was_trained(runner: Runner, config: str) -> None:
-    """Log which checkpoint a training made, whether its decoder helps, and how to test it.
+    """Log the checkpoint of a training, whether its decoder helps, and how to test it.
 
     Args:
-        runner: The run, at its end.
+        runner: The finished run.
         config: Its config file.
     """
     hooks = [hook for hook in runner.hooks if isinstance(hook, CheckpointHook)]
@@ -42,9 +42,9 @@ def say_what_was_trained(runner: Runner, config: str) -> None:
 
 
 def find_checkpoints(hook: CheckpointHook) -> tuple[dict[str, str], str | None]:
-    """Return the best checkpoints that a hook saved, by their figure, and the last one.
+    """Return a hook's best checkpoints, by their figure, and the last one.
 
-    Paths are relative to the folder that the process was started in.
+    Paths are relative to the current folder.
     """
     keys = list(hook.key_indicators) if hook.save_best else []
     if len(keys) == 1:
@@ -62,12 +62,12 @@ def _shorten(path: str) -> str:
 
 
 def say_what_was_tested(runner: Runner, checkpoint: str, out: str | None) -> None:
-    """Log what a test wrote, and how to look at single images.
+    """Log the files of a test, and how to view single images.
 
     Args:
-        runner: The run, at its end.
-        checkpoint: What was tested.
-        out: The file that was asked for, if any.
+        runner: The finished run.
+        checkpoint: The tested checkpoint.
+        out: The requested file, if any.
     """
     if not is_main_process():
         return

@@ -50,35 +50,34 @@ from .faster import find_faster
 from .finding import find_model
 
 MAX_PIXELS_OPTION = 'max_pixels of MultiLabelInferencer (--max-pixels of a tool)'
-# What a model may have beyond its weights: activations, dropout, and buffers that are not saved.
+# Additional memory of a model besides its weights: activations, dropout, and unsaved buffers.
 SPARE_MODULES = 2000
 SPARE_ELEMENTS = 50_000_000
 
 
 class MultiLabelInferencer(BaseInferencer):
-    """Predicts the labels of images: MMEngine's inferencer for any multi-label model of MMPretrain.
+    """MMEngine's inferencer for any multi-label model of MMPretrain.
 
     Args:
         model: A work folder or a checkpoint.
         config: The config. Defaults to None: found by :func:`~morn_plugin.apis.finding.find_model`.
-        device: Where to run, such as ``'cuda:0'``. Defaults to None, the best there is.
+        device: Device, such as ``'cuda:0'``. Defaults to None, the best available.
         num_workers: Threads that read and transform the next two batches while the model runs; 0
-            for none. Defaults to None, 2 beside a GPU and none on a CPU.
+            for none. Defaults to None, 2 with a GPU and none on a CPU.
         show_progress: Show MMEngine's progress bar in calls.
-        max_pixels: Refuse larger images before they are decoded. Defaults to None, what
-            ``LoadCheckedImage`` of the config says.
-        trust_config: Use the config in the checkpoint as one's own, whatever it imports. Defaults
-            to False: it may name only what is registered.
+        max_pixels: Refuse larger images before decoding. Defaults to None, the limit of
+            ``LoadCheckedImage`` in the config.
+        trust_config: Trust the config in the checkpoint, whatever it imports. Defaults to False: it
+            may use only registered names.
 
     Raises:
         FileNotFoundError: If there is no checkpoint or config.
-        ValueError: If the model is no multi-label classifier of images.
+        ValueError: If the model is not a multi-label classifier of images.
 
-    Example:
-        ``MultiLabelInferencer('work_dirs/morn')(['a.jpg', 'photos/'], batch_size=64,
-        thr=0.3)['predictions']`` gives a list of dicts with ``img_path``, ``labels``, ``names``,
+    Example: ``MultiLabelInferencer('work_dirs/morn')(['a.jpg', 'photos/'], batch_size=64,
+        thr=0.3)['predictions']`` returns a list of dicts with ``img_path``, ``labels``, ``names``,
         ``scores`` (C,), and for a model that has them ``cnn_scores`` (C,), ``step_scores`` (T, C),
-        ``path`` (T,), the labels picked step by step, and ``path_names``.
+        ``path`` (T,), the labels picked at each step, and ``path_names``.
     """
 
     forward_kwargs = {'thr', 'topk'}
@@ -128,20 +127,20 @@ class MultiLabelInferencer(BaseInferencer):
             inputs: One or several paths, folders, glob patterns and URLs; or pictures in memory: of
                 Pillow, the bytes of an image file, a file opened for reading bytes, and arrays,
                 (H, W, 3) uint8 BGR as OpenCV reads.
-            return_datasamples: Give MMPretrain's data samples in place of dicts.
+            return_datasamples: Return MMPretrain's data samples instead of dicts.
             batch_size: Images at once.
-            **kwargs: ``thr`` (one number, or one a label, Python's or NumPy's, or the file that
-                ``tools/analysis/calibrate.py`` wrote; of models that have a threshold) or ``topk``;
-                by default the model's own labels are kept.
+            **kwargs: ``thr`` (one number, or one per label, Python's or NumPy's, or a file from
+                ``tools/analysis/calibrate.py``; for models with a threshold) or ``topk``; by
+                default the model's own labels are used.
                 ``out_dir``: draw every image into this folder.
 
         Returns:
-            ``predictions``, one an image in the order of the inputs, and ``visualization``, the
-            files drawn.
+            ``predictions``, one per image in the order of the inputs, and ``visualization``, the
+            drawn files.
 
         Raises:
-            ImageError: If an image cannot be decoded. :meth:`predict` goes on instead.
-            TypeError: If an input is of another kind.
+            ImageError: If an image cannot be decoded. :meth:`predict` continues instead.
+            TypeError: If an input has an unsupported type.
         """
         check_positive(batch_size=batch_size)
         if 'thr' in kwargs:
@@ -150,17 +149,17 @@ class MultiLabelInferencer(BaseInferencer):
 
     @property
     def has_threshold(self) -> bool:
-        """Whether labels are those with a score above a threshold.
+        """Whether a threshold decides the labels.
 
         Otherwise the decoder decides itself.
         """
         return getattr(self.model.head, 'has_threshold', True)  # MMPretrain's heads have one
 
     def require_threshold(self, purpose: str) -> None:
-        """Raise where a threshold would mean nothing.
+        """Raise if a threshold would have no meaning.
 
         Args:
-            purpose: What was wanted, for the error.
+            purpose: The requested operation, for the error.
 
         Raises:
             ValueError: If the decoder decides itself; names it.
@@ -178,10 +177,10 @@ class MultiLabelInferencer(BaseInferencer):
         thr: Thr | str | Path = None,
         topk: int | None = None,
     ) -> Iterator[dict[str, Any]]:
-        """Predict one after the other, and go on past images that cannot be read.
+        """Predict one after the other, and continue after images that cannot be read.
 
         Yields:
-            A dict an image as in a call, or ``dict(img_path, error)``.
+            One dict per image as in a call, or ``dict(img_path, error)``.
         """
         check_positive(batch_size=batch_size)
         thr = self._read_thr(thr)
@@ -194,7 +193,7 @@ class MultiLabelInferencer(BaseInferencer):
         """Read and transform one image by the config's test pipeline.
 
         Args:
-            source: One of what :func:`~morn_plugin.deploy.sources.list_sources` gives.
+            source: An item of :func:`~morn_plugin.deploy.sources.list_sources`.
 
         Returns:
             The ``inputs`` and ``data_samples`` of a batch.
@@ -212,13 +211,13 @@ class MultiLabelInferencer(BaseInferencer):
         return self.pipeline(results)
 
     def _check_resize(self, height: int, width: int) -> None:
-        """Refuse a thin line of pixels that the pipeline would make a huge image of."""
+        """Refuse a very thin image that the pipeline would enlarge to a huge one."""
         resize = self._resize
         if isinstance(resize, ResizeEdge) and resize.edge == 'short':
             scale_edge(width, height, resize.scale)
 
     def read(self, source: Any) -> np.ndarray:
-        """Read one image as it is, for :meth:`prepare` or to be drawn.
+        """Read one image unchanged, for :meth:`prepare` or for drawing.
 
         Args:
             source: As for :meth:`prepare`.
@@ -244,7 +243,7 @@ class MultiLabelInferencer(BaseInferencer):
     def _load_file(self, path: str) -> dict[str, Any]:
         """Load a file by the pipeline's own first transform.
 
-        Others than ours may hand it to whatever OpenCV or Pillow know: it passes our door first.
+        Other loaders may pass it to any decoder of OpenCV or Pillow, so our checks come first.
         """
         if not isinstance(self._load, LoadCheckedImage):
             content = read_content(path, self.max_pixels)
@@ -267,7 +266,7 @@ class MultiLabelInferencer(BaseInferencer):
     def forward(
         self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None
     ) -> list[DataSample]:
-        """Run the model on a batch, and set the labels where ``thr`` or ``topk`` is given.
+        """Run the model on a batch, and set the labels if ``thr`` or ``topk`` is given.
 
         Raises:
             ValueError: If ``thr`` is given for a decoder without threshold, or the model raises
@@ -287,7 +286,7 @@ class MultiLabelInferencer(BaseInferencer):
         return samples
 
     def _find_network(self, inputs: dict[str, Any]) -> Any:
-        """Return the model, or what gives the same in less time, made anew if the model changed."""
+        """Return the model or a faster equivalent, rebuilt if the model changed."""
         tensors = [*self.model.parameters(), *self.model.buffers()]
         state = (self.model, *(id(tensor) for tensor in tensors), *map(_version, tensors))
         if self._network is None or self._network[0] != state:
@@ -297,7 +296,7 @@ class MultiLabelInferencer(BaseInferencer):
 
     @contextmanager
     def _naming_the_model(self) -> Iterator[None]:
-        """Turn whatever a model raises for its input into an error with its name."""
+        """Turn any error of a model into one that names the model."""
         try:
             yield
         except Exception as error:
@@ -371,7 +370,7 @@ class MultiLabelInferencer(BaseInferencer):
         return list(self._iter_inputs(inputs))
 
     def _iter_inputs(self, inputs: Source | Iterable[Source]) -> Iterator[Any]:
-        """Find the images that are meant; of an iterator one by one."""
+        """Find the images of the inputs; items of an iterator one by one."""
         for item in iter_sources(inputs):
             if isinstance(item, str) and '://' in item:
                 yield from list_remote(item)
@@ -464,12 +463,12 @@ class MultiLabelInferencer(BaseInferencer):
 
 
 def _version(tensor: torch.Tensor) -> int:
-    """Return a number that grows when a tensor is written to; one made for inference has none."""
+    """Return the version of a tensor, which grows with each write; inference tensors have none."""
     return 0 if tensor.is_inference() else tensor._version
 
 
 def loader_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
-    """Return the config of a loader's data set, with whatever wraps it.
+    """Return the config of a loader's data set, with its wrappers.
 
     Raises:
         ValueError: If the config has no such loader.
@@ -481,7 +480,7 @@ def loader_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
 
 
 def find_dataset(cfg: Config, loader: str = 'test_dataloader') -> Any:
-    """Return the config of a loader's data set, inside whatever wraps it; of several, the first.
+    """Return the config of a loader's innermost data set, the first if there are several.
 
     Raises:
         ValueError: If the config has no such loader.
@@ -493,7 +492,7 @@ def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
     """Return the test pipeline of a config.
 
     Raises:
-        ValueError: If it tests no images but scores.
+        ValueError: If it tests scores, not images.
     """
     dataset = find_dataset(cfg)
     if 'pipeline' not in dataset:
@@ -506,13 +505,13 @@ def find_pipeline(cfg: Config) -> list[dict[str, Any]]:
 
 
 def list_remote(item: str) -> list[str]:
-    """Return the images of a remote folder, as MMEngine's file backends list it; else the item."""
+    """Return the images of a remote folder, listed by MMEngine's file backends; else the item."""
     if is_web_url(item):
         return [item]
     try:
         backend = fileio.get_file_backend(item)
     except (KeyError, ImportError):
-        return [item]  # named when it is read, so that the others go on
+        return [item]  # the error comes when it is read, so that the others continue
     if hasattr(backend, 'isdir') and backend.isdir(item):
         names: Iterable[str] = backend.list_dir_or_file(
             item, list_dir=False, suffix=SUFFIXES, recursive=True

@@ -1,4 +1,4 @@
-"""Put a decoder that was trained on cached scores behind the CNN that they came from."""
+"""Merges a decoder trained on cached scores with the CNN of these scores."""
 
 from mmpretrain.registry import MODELS
 
@@ -10,15 +10,15 @@ from .agreement import fill_num_classes, find_head
 from .finding import read_own_config
 
 DECODER = 'head.decoder.'
-PARTS = (DECODER, 'head.decision.')  # what was trained without the CNN
+PARTS = (DECODER, 'head.decision.')  # the parts trained without the CNN
 
 
 def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
-    """Return a checkpoint with the CNN's weights, and the decoder's with its decision rule's.
+    """Return a checkpoint with the weights of the CNN, the decoder and its decision rule.
 
     Raises:
-        ValueError: If the decoder has none, or was trained on scores of another CNN or for other
-            classes.
+        ValueError: If the decoder has no weights, or was trained on scores of a different CNN or
+            for different classes.
     """
     weights = {
         name: tensor for name, tensor in decoder['state_dict'].items() if name.startswith(PARTS)
@@ -49,10 +49,10 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
 
 
 def add_config(merged: dict, path: str) -> None:
-    """Keep a config in a checkpoint, if its model is the one that the checkpoint holds.
+    """Store a config in a checkpoint, if the checkpoint fits its model.
 
     Raises:
-        ValueError: Names what of the checkpoint and the model does not fit.
+        ValueError: Names the tensors of checkpoint and model that do not fit.
     """
     cfg = read_own_config(path)
     head = find_head(cfg)

@@ -1,4 +1,4 @@
-"""A model that knows its own scale: the fitted map and the thresholds saved with its weights."""
+"""Saves a fitted map and thresholds with a model's weights."""
 
 import copy
 from pathlib import Path
@@ -20,23 +20,22 @@ DECISION = 'head.decision.'
 
 
 def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out: str) -> str:
-    """Write a copy of a model's checkpoint that decides by a fitted map, and its config.
+    """Write a copy of a model's checkpoint with a fitted map, and its config.
 
-    Everything that reads the copy shows probabilities and predicts the labels that the thresholds
-    mark: ``predict.py``, ``export.py``, the report and the page, by the config in the checkpoint;
-    ``test.py`` by the one beside it.
+    All tools then show probabilities and predict by the thresholds: ``predict.py``, ``export.py``,
+    the report and the page read the config in the checkpoint; ``test.py`` reads the one next to it.
 
     Args:
-        inferencer: The model, as it was calibrated.
-        thresholds: What was chosen, with a map.
+        inferencer: The calibrated model.
+        thresholds: The chosen thresholds, with a map.
         out: The checkpoint to write, ``.pth``.
 
     Returns:
-        The config written beside it, ``.py``.
+        The config written next to it, ``.py``.
 
     Raises:
-        ValueError: If the name is another, there is no map, or the model's own decision looks at
-            the image, so that a map would be in its place.
+        ValueError: If the name has a different ending, there is no map, or the model's own decision
+            depends on the image, which the map would replace.
     """
     path = Path(out)
     if path.suffix != '.pth':
@@ -72,11 +71,11 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
 
 
 def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
-    """Return the decision of a model that was calibrated: its map, and thresholds of probabilities.
+    """Return the decision of a calibrated model: its map, and thresholds of probabilities.
 
     Args:
-        head: The model's; a map that it has already comes before the new one.
-        thresholds: Of the scores as the model shows them, before the new map.
+        head: The model's head; a map that it already has is applied before the new one.
+        thresholds: Thresholds of the shown scores, before the new map.
 
     Raises:
         ValueError: If there is no map, or the head cannot take one.
@@ -100,7 +99,8 @@ def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
     if isinstance(own, ScoreMap):
         first = PlattMap(float(own.slope), float(own.offset), own.space)
     thr = found.probabilities(np.asarray(thresholds.thr)).tolist()
-    # Both are sigmoids, and the new one's logit is that of the first: one sigmoid does for both.
+    # Both are sigmoids, and the input of the new one is the logit of the first, so one sigmoid
+    # replaces both.
     slope = found.slope * first.slope
     offset = found.slope * first.offset + found.offset
     return ScoreMap(head.num_classes, slope, offset, first.space, thr)

@@ -1,4 +1,4 @@
-"""The start of a run: mistakes are found before the data are read, and leave no files behind."""
+"""Starts a run: finds mistakes before the data are read, and leaves no files behind."""
 
 import logging
 import os
@@ -27,7 +27,7 @@ from ..engine.training_state import TrainingStateError, require_own_weights
 from .agreement import Disagreements, find_class, find_disagreements, find_head, is_type
 from .config_check import ConfigError, build_early, check_config
 
-# Mistakes of the user: the message says it all, a traceback would hide it.
+# The user's mistakes: the message is enough, and a traceback would hide it.
 MISTAKES = (
     AnnotationError,
     CheckpointError,
@@ -47,19 +47,19 @@ def build_runner(
     loaders: Sequence[str],
     others: Mapping[str, Sequence[str]] | None = None,
 ) -> Runner:
-    """Check a config and what it names, and build all of a run but its data.
+    """Check a config and its files, and build a run without its data.
 
     Args:
-        cfg: The config; hooks that check what is loaded are added, and the number of classes.
+        cfg: The config; loading checks and the number of classes are added.
         source: Its file, for messages.
-        watch: What :func:`tidy_start` yields.
+        watch: The hook from :func:`tidy_start`.
         loaders: The data loaders that the run uses.
-        others: Classes that must be those of the data, by where they come from.
+        others: Classes that must equal those of the data, by their source.
 
     Raises:
-        ConfigError: Names all mistakes in the settings that were found.
-        CheckpointError: If the checkpoint that is started from cannot be read.
-        ValueError: If it is not one of the model.
+        ConfigError: Lists all mistakes in the settings.
+        CheckpointError: If the initial checkpoint cannot be read.
+        ValueError: If it does not fit the model.
     """
     add_checks(cfg)
     checkpoint = read_checkpoint(cfg.get('load_from'))
@@ -86,10 +86,10 @@ def build_runner(
 def _find_problems(
     cfg: Config, source: str, loaders: Sequence[str], named: Mapping[str, Sequence[str]]
 ) -> Disagreements:
-    """Find what does not agree in a config that is right otherwise.
+    """Find contradictions in an otherwise correct config.
 
     Raises:
-        ConfigError: If it is not; names also what does not agree, as far as that can be told.
+        ConfigError: If it is not correct; also names contradictions, as far as they can be found.
     """
     try:
         check_config(cfg, source)
@@ -103,7 +103,7 @@ def _find_problems(
 
 
 def _lacks_classes(cfg: Config) -> bool:
-    """Return whether a model waits for the number of classes of data that cannot be read."""
+    """Return whether a model needs the number of classes of data that cannot be read."""
     head = find_head(cfg)
     return head is not None and head.get('num_classes') is None
 
@@ -121,7 +121,7 @@ def _classes_of(checkpoint: dict[str, Any] | None, path: Any) -> dict[str, Seque
 
 
 def add_checks(cfg: Config) -> None:
-    """Add the hooks that compare what is loaded, where the config has not got them."""
+    """Add the hooks that check loaded files, if the config lacks them."""
     hooks = _hooks_of(cfg)
     custom = cfg.get('custom_hooks') or []
     for name, kind in CHECKS.items():
@@ -130,7 +130,7 @@ def add_checks(cfg: Config) -> None:
 
 
 def _hooks_of(cfg: Config) -> Any:
-    """Return the default hooks of a config, which it may lack, to be changed in place."""
+    """Return the default hooks of a config for changes, adding them if missing."""
     if not cfg.get('default_hooks'):
         cfg.default_hooks = {}
     return cfg.default_hooks
@@ -141,7 +141,7 @@ def read_checkpoint(path: str | None) -> dict[str, Any] | None:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        CheckpointError: If it is damaged, refused or no checkpoint.
+        CheckpointError: If it is damaged, refused or not a checkpoint.
     """
     if not path or '://' in path:
         return None
@@ -155,7 +155,7 @@ def read_checkpoint(path: str | None) -> dict[str, Any] | None:
 
 
 def resume_safely(cfg: Config, checkpoint: str) -> None:
-    """Let a run resume, through the hook that takes no path from a checkpoint.
+    """Let a run resume through the hook that accepts no path from a checkpoint.
 
     Args:
         cfg: The config.
@@ -177,16 +177,16 @@ def resume_safely(cfg: Config, checkpoint: str) -> None:
 
 
 def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_training: bool) -> None:
-    """Compare the checkpoint that a run starts from with its model, before the data are read.
+    """Compare a run's initial checkpoint with its model, before the data are read.
 
     Args:
-        runner: The run, its model built.
-        checkpoint: The content of ``load_from``, if it is at hand.
+        runner: The run, with its model built.
+        checkpoint: The content of ``load_from``, if available.
         is_training: Whether the run trains.
 
     Raises:
         ValueError: If tensors are missing that the run needs.
-        TrainingStateError: If the run resumes, and cannot continue from it.
+        TrainingStateError: If the run resumes and cannot continue from it.
     """
     for hook in runner.hooks if is_training else ():
         if isinstance(hook, ResumableCheckpointHook):
@@ -200,7 +200,7 @@ def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_train
 
 
 class _Watch(Hook):
-    """Notes that a run has come to its first batch."""
+    """Records that a run has reached its first batch."""
 
     priority = 'LOWEST'
 
@@ -219,16 +219,16 @@ class _Watch(Hook):
 
 @contextmanager
 def tidy_start(cfg: Config) -> Iterator[Hook]:
-    """Remove what a run has written if it fails before its first batch.
+    """Remove a run's files if it fails before its first batch.
 
-    That is the folder of its log, the copy of its config, and the work folder where it was made for
-    this. A mistake of whoever started the run ends it with its message alone.
+    These are the folder of its log, the copy of its config, and the work folder if the run created
+    it. A user's mistake ends the run with only its message.
 
     Args:
         cfg: The config, with its ``work_dir``.
 
     Yields:
-        A hook to register with the run, which notes the first batch.
+        A hook to register with the run, which records the first batch.
     """
     folder = osp.abspath(cfg.work_dir)
     made = list(_missing_folders(folder))
@@ -250,14 +250,14 @@ def tidy_start(cfg: Config) -> Iterator[Hook]:
 
 
 def _missing_folders(folder: str) -> Iterator[str]:
-    """Yield the folders that are made for this one, it first."""
+    """Yield the folders to be created for this one, itself first."""
     while not osp.isdir(folder):
         yield folder
         folder = osp.dirname(folder)
 
 
 def _remove_log(work_dir: str) -> None:
-    """Remove the log folder of this process's run, which has its name from the time."""
+    """Remove the log folder of this process's run, which is named by the time."""
     for handler in list(MMLogger.get_current_instance().handlers):
         if isinstance(handler, logging.FileHandler):
             folder = osp.dirname(handler.baseFilename)

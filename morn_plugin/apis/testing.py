@@ -1,4 +1,4 @@
-"""What ``tools/test.py`` changes in a config, and what it writes."""
+"""Prepares the config for ``tools/test.py``, and writes its figures."""
 
 import mmengine
 import numpy as np
@@ -20,7 +20,7 @@ def draw_tested(cfg: Config, folder: str, interval: int) -> None:
 
     Args:
         cfg: Changed in place.
-        folder: Where to.
+        folder: Output folder.
         interval: Draw every N-th image.
     """
     cfg.setdefault('default_hooks', {})
@@ -35,10 +35,11 @@ def draw_tested(cfg: Config, folder: str, interval: int) -> None:
 
 
 def use_thresholds(cfg: Config, path: str) -> None:
-    """Let the model and every metric of its final scores decide by the thresholds of a file.
+    """Make the model and every metric of its final scores use the thresholds of a file.
 
     Raises:
-        ValueError: If there is one for each label, but the head or a metric takes a single number.
+        ValueError: If there is one per label, but the head or a metric accepts only a single
+            number.
     """
     thr = load_thresholds(path).thr
     evaluators = (
@@ -64,7 +65,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
 
 
 def flip_pipeline(pipeline: list) -> list:
-    """Return a test pipeline that shows each image twice, the second time mirrored."""
+    """Return a test pipeline with each image and its mirror image."""
     flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
     views = dict(type='TestTimeAug', transforms=[flips, [pipeline[-1]]])
     return [*pipeline[:-1], views]
@@ -79,7 +80,7 @@ def use_flip_tta(cfg: Config) -> None:
 
 
 def write_figures(metrics: dict[str, float], path: str) -> None:
-    """Write the figures, in JSON with ``null`` for one that is no number."""
+    """Write the figures as JSON, with ``null`` for NaN."""
     if not path.endswith('.json'):
         mmengine.dump(metrics, path, indent=2)
         return

@@ -1,8 +1,8 @@
-"""What happens on the page, without the page: reading, predicting, keeping for a while, showing.
+"""The logic of the web page: reading, predicting, caching and showing images.
 
-What a visitor sees is kept shrunk and for a while, in the memory of this process; files are deleted
-when they have been read. Nothing else of a visit is kept, and no file of this machine is served but
-the examples, which are decoded, shrunk and encoded when the page starts.
+Shown images are kept shrunk and for a limited time, in the memory of this process; files are
+deleted once read. Nothing else of a visit is kept. No file of this machine is served except the
+examples, which are decoded, shrunk and encoded when the page starts.
 """
 
 import os
@@ -33,12 +33,12 @@ EXPIRED = 'These pictures are no longer kept here: drop them once more.'
 
 @dataclass(frozen=True)
 class Shown:
-    """What is kept of one image.
+    """The stored data of one image.
 
     Attributes:
         image: (h, w, 3) uint8, RGB, shrunk.
-        name: Its file's name.
-        record: Its labels and scores, as arrays.
+        name: Name of the file.
+        record: Labels and scores, as arrays.
     """
 
     image: np.ndarray
@@ -53,21 +53,21 @@ class Shown:
 
 
 class Shelf:
-    """What visitors look at, under keys that cannot be guessed: bounded in size and time.
+    """Images of visitors under unguessable keys, limited in size and time.
 
     Args:
-        limits: The bounds.
-        clock: Gives seconds; another one for tests.
+        limits: The limits.
+        clock: Returns seconds; replaceable for tests.
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
         self.limits, self._clock = limits, clock
         self._lock = threading.Lock()
-        # Keys, with the time of the last look and what is kept; the oldest look first.
+        # Keys with the time of the last access and the images, oldest access first.
         self._kept: OrderedDict[str, tuple[float, list[Shown]]] = OrderedDict()
 
     def put(self, shown: list[Shown]) -> str:
-        """Keep pictures, and return their key."""
+        """Store pictures, and return their key."""
         key = secrets.token_urlsafe(16)
         with self._lock:
             self._kept[key] = self._clock(), shown
@@ -75,7 +75,7 @@ class Shelf:
         return key
 
     def get(self, key: str | None) -> list[Shown] | None:
-        """Return the pictures of a key, or None where they are gone."""
+        """Return the pictures of a key, or None if they are gone."""
         with self._lock:
             self._expire()
             if key is None or key not in self._kept:
@@ -90,13 +90,13 @@ class Shelf:
             self._kept.pop(key or '', None)
 
     def expire(self) -> None:
-        """Drop what nobody has looked at for long, and the oldest if there is too much."""
+        """Drop images not viewed for long, and the oldest if there are too many."""
         with self._lock:
             self._expire()
 
     @property
     def size(self) -> int:
-        """Bytes that are kept."""
+        """Stored bytes."""
         return sum(item.size for _, shown in self._kept.values() for item in shown)
 
     def _expire(self) -> None:
@@ -111,8 +111,8 @@ class Uploads:
     """The folder that Gradio writes uploads into.
 
     Args:
-        folder: An empty one of its own.
-        lifetime: Seconds after which a file is deleted if it was not predicted.
+        folder: An empty folder for this purpose only.
+        lifetime: Seconds after which an unused file is deleted.
     """
 
     def __init__(self, folder: Path, lifetime: float) -> None:
@@ -120,18 +120,18 @@ class Uploads:
         self._kept: set[Path] = set()
 
     def keep(self) -> None:
-        """Keep what is there now, the examples."""
+        """Keep the current files, the examples."""
         self._kept = set(self._files())
 
     def delete(self, paths: Iterable[str]) -> None:
-        """Delete uploads that have been read; nothing outside of the folder."""
+        """Delete uploads that have been read; nothing outside the folder."""
         root = self.folder.resolve()
         for path in map(Path, paths):
             if path.resolve().is_relative_to(root) and path not in self._kept:
                 path.unlink(missing_ok=True)
 
     def sweep(self, now: float | None = None) -> None:
-        """Delete the files that are left over."""
+        """Delete leftover files."""
         oldest = (time.time() if now is None else now) - self.lifetime
         for path in self._files():
             if path not in self._kept and path.stat().st_mtime < oldest:
@@ -143,14 +143,14 @@ class Uploads:
 
 @dataclass
 class Visits:
-    """What happens on the page, without the page: reading, predicting, showing.
+    """The logic of the web page: reading, predicting, showing.
 
     Attributes:
         inferencer: The model.
-        limits: What a visitor may ask for.
-        uploads: Where the files come from.
-        shelf: What is kept.
-        examples: What is offered.
+        limits: Limits per visitor.
+        uploads: The folder of uploaded files.
+        shelf: The stored images.
+        examples: The offered images.
     """
 
     inferencer: MultiLabelInferencer
@@ -163,7 +163,7 @@ class Visits:
         """Predict the dropped images, and delete the files.
 
         Returns:
-            The key of what is kept, and a message about the other files.
+            The key of the stored images, and a message about the other files.
         """
         files = list(files or ())
         shown, complaints = [], []
@@ -182,11 +182,11 @@ class Visits:
         return self.shelf.put(shown), '\n\n'.join(complaints)
 
     def choose_example(self, index: int) -> str:
-        """Show an example, and return the key of what is kept."""
+        """Show an example, and return its key."""
         return self.shelf.put([self.examples[index]])
 
     def offer(self, paths: Iterable[str]) -> list[str]:
-        """Predict the examples once, and return what is wrong with those left out."""
+        """Predict the examples once, and return the problems of those left out."""
         complaints = []
         for path in paths:
             try:
@@ -196,11 +196,11 @@ class Visits:
         return complaints
 
     def show(self, thr: Any, key: str | None) -> tuple[list[list[str]], str]:
-        """Lay out what is kept under a key, at a threshold.
+        """Lay out the images of a key at a threshold.
 
         Args:
-            thr: One for all labels, or one for each; None for the model's own labels.
-            key: As :meth:`upload` gave it; None before the first upload.
+            thr: One for all labels, or one per label; None for the model's own labels.
+            key: The key from :meth:`upload`; None before the first upload.
 
         Returns:
             The rows of the table, and the cards of the images as HTML.
@@ -227,7 +227,7 @@ class Visits:
         return [item.name, ', '.join(named) or '(none)', path]
 
     def _predict(self, path: str) -> Shown:
-        """Read and predict one image, of which only the shrunk one is left."""
+        """Read and predict one image, and keep only a shrunk copy."""
         name = escape_surrogates(os.path.basename(path))
         if os.path.getsize(path) > self.limits.max_megabytes * 1e6:
             raise ValueError(f'{name} is larger than {self.limits.max_megabytes} MB.')
@@ -238,7 +238,7 @@ class Visits:
         return Shown(shrink(image, SIDE).copy(), name, _as_arrays(record))
 
     def _complain(self, path: str, error: Exception) -> str:
-        """Return what is wrong, without the folder that Gradio put the file into."""
+        """Return the error, without the folder of Gradio's upload."""
         return escape_surrogates(str(error).replace(path, os.path.basename(path)))
 
 

@@ -1,7 +1,7 @@
 """Evaluation: pure functions and registered metrics.
 
-The functions need NumPy, SciPy and scikit-learn alone. The metrics, which need torch and
-MMPretrain, are imported when the first of them is asked for.
+The functions need only NumPy, SciPy and scikit-learn. The metrics need torch and MMPretrain and are
+imported on first use.
 """
 
 from typing import Any

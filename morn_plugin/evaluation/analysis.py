@@ -1,6 +1,6 @@
 """Counts right and wrong predictions for each label and each image. No MMEngine here.
 
-N images, C labels; targets (N, C) in {0, 1, -1}, -1 being left out of every count.
+N images, C labels; targets (N, C) in {0, 1, -1}, where -1 is left out of every count.
 """
 
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ class LabelFigures:
     """Figures of each label, arrays (C,); ratios in percent, NaN where undefined.
 
     Attributes:
-        support: Images that have the label.
-        precision: Of the images it is predicted for, those that have it.
-        recall: Of the images that have it, those it is predicted for.
-        f1: Harmonic mean of the two, 0 where the label is there or predicted but never both.
+        support: Number of images with the label.
+        precision: Share of true labels among the predictions.
+        recall: Share of predicted labels among the images with the label.
+        f1: Harmonic mean of the two; 0 if the label is true or predicted, but never both.
         average_precision: Area under the precision-recall steps, by scikit-learn.
-        missed: Images that have it, but it was not predicted.
-        extra: Images it was wrongly predicted for.
+        missed: Number of images with the label, but without a prediction of it.
+        extra: Number of images with a wrong prediction of it.
     """
 
     support: np.ndarray

@@ -1,7 +1,7 @@
-"""Chooses thresholds, and measures how far scores are probabilities. No MMEngine here.
+"""Chooses thresholds, and measures the calibration of scores. No MMEngine here.
 
 N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}; -1 is left out of every
-count. A label is predicted where its score is strictly greater than its threshold.
+count. A label is predicted if its score is strictly greater than its threshold.
 """
 
 from typing import NamedTuple
@@ -15,14 +15,14 @@ from .resampling import LabelSets, bootstrap_images
 
 MEASURES = ('per-label-f1', 'per-image-f1', 'precision')
 SCOPES = ('global', 'label')
-DEFAULT = 0.5  # of a label without validation images
+DEFAULT = 0.5  # for a label without validation images
 FIGURES = {'per-label-f1': 'F1_L', 'per-image-f1': 'F1_I'}
 
 
 def cut_points(scores: np.ndarray) -> np.ndarray:
     """Return descending thresholds that split the scores in every possible way, once each.
 
-    Between two neighbouring scores the middle is taken; float32, as scores are.
+    A threshold is the middle of two neighbouring scores, in float32 like the scores.
 
     Args:
         scores: Any shape.
@@ -35,21 +35,21 @@ def cut_points(scores: np.ndarray) -> np.ndarray:
     below = np.append(values[1:], np.float32(0))
     middle = ((values.astype(np.float64) + below) / 2).astype(np.float32)
 
-    # There is nothing between neighbours in float32.
+    # float32 has no number between direct neighbours.
     is_between = (middle < values) & (middle > below)
     return np.append(values[:1], np.where(is_between, middle, below))
 
 
 def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Lower a threshold from the highest score to the lowest, and accumulate each score's gain.
+    """Sweep a threshold from the highest to the lowest score and accumulate the gains.
 
     Args:
         scores: (K,). A score of 0 exceeds no threshold, and adds nothing.
         *gains: (K,) each.
 
     Returns:
-        All different thresholds (cuts,), descending, at the first of which nothing is predicted;
-        and the sums (cuts,).
+        All different thresholds (cuts,), descending; the first one predicts nothing; and the sums
+        (cuts,).
 
     Examples:
         >>> sweep(np.float32([0.2, 0.6, 0.6]), np.array([5, 1, 2]))[1].tolist()
@@ -70,17 +70,17 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
 def global_threshold(
     scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9
 ) -> float:
-    """Choose one threshold for all labels: the best of all possible ones, found in one sweep.
+    """Choose the best of all possible thresholds for all labels, in one sweep.
 
     Args:
         scores: (N, C).
         targets: (N, C).
         measure: ``'per-label-f1'`` (F1_L), ``'per-image-f1'`` (F1_I), or ``'precision'``: the
-            highest recall with at least ``floor`` of all predicted labels right.
+            highest recall at a precision of at least ``floor``.
         floor: 0-1, for ``'precision'``.
 
     Returns:
-        The threshold; of equally good ones the highest.
+        The threshold; the highest of equally good ones.
     """
     _check(measure, floor)
     if measure == 'precision':
@@ -98,11 +98,11 @@ def label_thresholds(
 ) -> list[float]:
     """Choose a threshold for each label.
 
-    ``'per-label-f1'`` makes each label's own F1 best; ``'precision'`` gives each label the highest
-    recall with at least ``floor`` of its predictions right (1.0, never predicted, where none
-    reaches it). ``'per-image-f1'`` starts from the best global one and changes one label at a time
-    while F1_I gets better: a local optimum. A label without a true image keeps 0.5, or the global
-    one.
+    ``'per-label-f1'`` maximises the F1 of each label. ``'precision'`` finds the highest recall of
+    each label at a precision of at least ``floor`` (1.0, never predicted, if none reaches it).
+    ``'per-image-f1'`` starts from the best global threshold and changes one label at a time while
+    F1_I improves, which ends in a local optimum. A label without true images keeps 0.5, or the
+    global threshold.
 
     Args:
         scores: (N, C).
@@ -139,9 +139,9 @@ def choose_thresholds(
     Args:
         scores: (N, C).
         targets: (N, C).
-        measure: As there.
+        measure: See there.
         scope: ``'global'`` or ``'label'``.
-        floor: As there.
+        floor: See there.
     """
     check_choice('scope', scope, SCOPES)
     choose = label_thresholds if scope == 'label' else global_threshold
@@ -156,7 +156,7 @@ def predict_held_out(
     floor: float = 0.9,
     folds: int = 5,
 ) -> np.ndarray:
-    """Predict every image by thresholds that were chosen without it, as in cross-validation.
+    """Predict every image with thresholds chosen without it (cross-validation).
 
     The folds are the same for every scope and measure.
 
@@ -193,13 +193,13 @@ def predict_held_out(
 def calibrate_globally(
     scores: np.ndarray, targets: np.ndarray, measure: str, folds: int = 5
 ) -> tuple[float, list[float]]:
-    """Choose one threshold on all images, and judge each image by one that was chosen without it.
+    """Choose one threshold on all images, and evaluate it by cross-validation.
 
     Args:
         scores: (N, C).
         targets: (N, C).
         measure: See :func:`global_threshold`.
-        folds: Parts of the cross-validation, N at most. A single image is judged by its own
+        folds: Parts of the cross-validation, at most N. A single image is evaluated with its own
             threshold.
 
     Returns:
@@ -219,9 +219,9 @@ class ScopeChoice(NamedTuple):
 
     Attributes:
         scope: ``'global'`` or ``'label'``.
-        held_out: For each scope, percent on images that the thresholds were chosen without: F1_L or
-            F1_I; for ``'precision'`` the precision.
-        reason: A sentence for people.
+        held_out: For each scope, percent on held-out images: F1_L or F1_I; for ``'precision'`` the
+            precision.
+        reason: A sentence for the user.
     """
 
     scope: str
@@ -234,18 +234,18 @@ def choose_scope(
 ) -> ScopeChoice:
     """Choose between one threshold and one for each label by cross-validation.
 
-    A threshold for each label is fitted to few images, so its gain may not carry over. It is taken
-    only if held-out images improve by more than the standard error of that gain (a bootstrap over
-    images). For ``'precision'``: of the scopes whose precision on such images reaches the floor,
-    the one with more right labels; if none does, the one that comes closer. One threshold where
-    there are fewer images than folds.
+    A threshold per label is fitted to few images, so its gain may not generalise. It is used only
+    if the gain on held-out images exceeds its standard error (a bootstrap over images). For
+    ``'precision'``: of the scopes whose precision on held-out images reaches the floor, the one
+    with more correct labels; if none does, the closer one. One threshold if there are fewer images
+    than folds.
 
     Args:
         scores: (N, C).
         targets: (N, C).
         measure: See :func:`global_threshold`.
         floor: 0-1, for ``'precision'``.
-        folds: Parts that the images are split into.
+        folds: Number of parts that the images are split into.
     """
     _check(measure, floor)
     if len(scores) < folds:
@@ -287,7 +287,7 @@ def _explain(
 def _choose_by_floor(
     predicted: dict[str, np.ndarray], targets: np.ndarray, floor: float, folds: int
 ) -> ScopeChoice:
-    """Prefer what reaches the precision on held-out images, then what has more right labels."""
+    """Prefer the scope that reaches the floor, then the one with more correct labels."""
     counts = {scope: count_sets(chosen, targets, axis=0) for scope, chosen in predicted.items()}
     correct = {scope: int(count.correct.sum()) for scope, count in counts.items()}
     held_out = {
@@ -313,7 +313,7 @@ def _choose_by_floor(
 
 
 class Reliability(NamedTuple):
-    """A reliability curve; arrays of one entry a bin that holds anything.
+    """A reliability curve; arrays with one entry per non-empty bin.
 
     Attributes:
         score: Mean score.
@@ -329,7 +329,7 @@ class Reliability(NamedTuple):
 
 
 def reliability_curve(scores: np.ndarray, targets: np.ndarray, bins: int = 10) -> Reliability:
-    """Compare scores with how often they are right, in bins of equal width.
+    """Compare scores with the share of true labels, in bins of equal width.
 
     (a, b] and 0 in the first.
 
@@ -358,23 +358,23 @@ def _check(measure: str, floor: float) -> None:
 
 
 def _at_floor(cuts: np.ndarray, predicted: np.ndarray, correct: np.ndarray, floor: float) -> float:
-    """Return the cut with the most correct ones whose precision reaches the floor, or 1.0."""
+    """Return the cut that reaches the floor with the most correct labels, or 1.0."""
     reached = (predicted > 0) & (correct >= floor * predicted)
     return float(cuts[int(np.argmax(np.where(reached, correct, -1)))]) if reached.any() else 1.0
 
 
 def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Count the predicted and the right labels at every threshold of (K,) scores."""
+    """Count the predicted and the correct labels at every threshold of (K,) scores."""
     known = targets >= 0
     true = (targets[known] > 0).astype(np.int64)
     return sweep(scores[known], np.ones(len(true), dtype=np.int64), true)
 
 
 def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each entry's gain in the rows' mean precision and recall, given those above it.
+    """Return each entry's gain in mean precision and recall over rows, given those above.
 
     Args:
-        scores: (R, K), one row for each image or each label.
+        scores: (R, K), one row per image or per label.
         targets: (R, K).
 
     Returns:
@@ -394,9 +394,9 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
 
 
 def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
-    """Find the first of the highest harmonic means, and its value.
+    """Find the first highest harmonic mean, and its value.
 
-    Sums that differ by rounding alone count as equal.
+    Sums that differ only by rounding count as equal.
     """
     total = precision + recall
     f1 = np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 1e-12)

@@ -27,5 +27,5 @@ OVERALL_COLUMNS = ALL_COLUMNS[6:9]
 #: The columns of the paper's Table 1.
 PAPER_COLUMNS = PER_LABEL_COLUMNS + PER_IMAGE_COLUMNS
 
-#: What most other papers call a column. By our conventions the figures are equal.
+#: The names of columns in most other papers. By our conventions the figures are equal.
 OTHER_NAMES = dict(zip(PER_LABEL_COLUMNS, ('CP', 'CR', 'CF1'), strict=True))

@@ -4,10 +4,10 @@ N images, C labels. ``Counts`` hold, for each label or each image, how often it 
 predicted (a2, b2) and both (a3, b3). Targets are (N, C) in {0, 1, -1}; -1 is left out of every
 count.
 
-Undefined ratios: a label that is never predicted has no precision and one without an image no
-recall; likewise an image with nothing predicted, and one without true labels. ``undefined='zero'``,
-the authors' convention and the default, counts them as 0 in the mean; ``'one'`` as 1 (SRN's code);
-``'skip'`` leaves them out of it.
+Undefined ratios: a label that is never predicted has no precision, and a label without images has
+no recall. The same holds for an image without predicted or without true labels.
+``undefined='zero'``, the authors' convention and the default, counts them as 0 in the mean;
+``'one'`` as 1 (SRN's code); ``'skip'`` leaves them out.
 """
 
 from collections.abc import Iterable
@@ -45,7 +45,7 @@ class PrecisionRecallF1(NamedTuple):
 
 
 def pack_labels(predicted: np.ndarray, target: np.ndarray) -> list[bytes]:
-    """Pack the label sets of images, one bit a label.
+    """Pack the label sets of images, one bit per label.
 
     A label of target -1 is dropped from both sets, which leaves it out of every count.
 
@@ -63,7 +63,7 @@ def pack_labels(predicted: np.ndarray, target: np.ndarray) -> list[bytes]:
 def unpack_labels(
     packed: Iterable[bytes], num_classes: int, chunk: int = 4096
 ) -> Iterable[tuple[np.ndarray, np.ndarray]]:
-    """Unpack what :func:`pack_labels` packed, a chunk of images at a time.
+    """Unpack the results of :func:`pack_labels`, a chunk of images at a time.
 
     Yields:
         Boolean arrays (chunk, C): predicted, true.
@@ -126,8 +126,8 @@ def mean_precision_recall_f1(
         counts: Of labels or of images.
         undefined: ``'zero'``, ``'one'`` or ``'skip'``, see the top of the module.
         f1: ``'of-means'``, the harmonic mean of mean precision and mean recall, or ``'mean'``, the
-            mean of the entries' own F1s. An entry that lacks precision or recall lacks F1 as well
-            where ``undefined='skip'``.
+            mean of the entries' own F1s. With ``undefined='skip'``, an entry without precision or
+            recall has no F1 either.
 
     Returns:
         Percent.
@@ -161,11 +161,11 @@ def overall_precision_recall_f1(
     """Compute OP, OR and OF1: the ratios of the sums over all decisions (micro average).
 
     Args:
-        counts: Of labels or of images; both give the same.
-        undefined: ``'zero'`` or ``'one'``: what precision is where nothing is predicted at all, and
-            recall where nothing is true. Since there is no mean, ``'skip'`` is as ``'zero'``.
+        counts: Of labels or of images, with the same result.
+        undefined: ``'zero'`` or ``'one'``: the precision if nothing is predicted at all, and the
+            recall if nothing is true. Without a mean, ``'skip'`` equals ``'zero'``.
         at_least_one: Count one (wrong) prediction for each label that is never predicted, as
-            ML-GCN's evaluation does, whose guard against 0/0 reaches its overall precision. Needs
+            ML-GCN's evaluation does: its guard against 0/0 changes the overall precision. Needs
             counts of labels.
 
     Returns:
@@ -205,9 +205,9 @@ def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
 
 
 def top_one(scores: np.ndarray, target: np.ndarray) -> float:
-    """Compute the share of images whose best label is a true one (paper, Table 4).
+    """Compute the share of images whose best label is true (paper, Table 4).
 
-    Ignored labels are left out; of equal scores the lower class index is the better.
+    Ignored labels are left out. Ties: the lower class index is better.
 
     Args:
         scores: (N, C), 0-1, of one step.
@@ -224,7 +224,7 @@ def top_one(scores: np.ndarray, target: np.ndarray) -> float:
 
 
 def best_is_true(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return for each image whether its best label is a true one.
+    """Return for each image whether its best label is true.
 
     Args:
         scores: (N, C), 0-1.
@@ -245,13 +245,13 @@ def average_precisions(
     Args:
         scores: (N, C).
         target: (N, C); positive true, 0 false, negative ignored.
-        envelope: Take as P_k the highest precision at this recall or a higher one (PASCAL VOC 2010
+        envelope: Use as P_k the highest precision at this recall or a higher one (PASCAL VOC 2010
             and later; SRN's code).
-        ties: Images of equal score are passed ``'together'``, so that the figure does not depend on
-            their order, or ``'apart'``, one after the other as they come (ML-GCN's code).
+        ties: Images of equal score are ranked ``'together'``, so that the figure does not depend on
+            their order, or ``'apart'``, in the given order (ML-GCN's code).
 
     Returns:
-        Percent (C,); NaN for a label without a true image.
+        Percent (C,); NaN for a label without true images.
 
     Examples:
         >>> scores = np.array([[0.9], [0.8], [0.8], [0.7]])
@@ -260,7 +260,7 @@ def average_precisions(
         >>> average_precisions(scores, np.array([[0], [1], [0], [1]]), ties='apart').tolist()
         [50.0]
     """
-    from sklearn.metrics import precision_recall_curve  # takes a second, so only when needed
+    from sklearn.metrics import precision_recall_curve  # takes a second, so only if needed
 
     check_choice('ties', ties, TIES)
     found = np.full(scores.shape[1], np.nan)
@@ -292,7 +292,7 @@ def mean_average_precision(
     Args:
         scores: (N, C).
         target: (N, C); positive true, 0 false, negative ignored.
-        undefined: A label without a true image counts as ``'zero'``, as ``'one'``, or is left out
+        undefined: A label without true images counts as ``'zero'``, as ``'one'``, or is left out
             (``'skip'``).
         envelope: See :func:`average_precisions`.
         ties: See :func:`average_precisions`.
@@ -308,17 +308,17 @@ def mean_average_precision(
 
 
 def topk_bound(num_true: np.ndarray, topk: int) -> dict[str, float]:
-    """Compute the best figures that an answer of exactly k labels an image can have.
+    """Compute the best possible figures with exactly k labels per image.
 
-    Whatever the k labels are, an image with n true ones has at most min(n, k) of them right.
+    Of the k labels, at most min(n, k) are correct for an image with n true ones.
 
     Args:
         num_true: (N,), the number of true labels of each image.
         topk: k.
 
     Returns:
-        ``P_I``, ``R_I``, ``F1_I``, ``OP``, ``OR`` and ``OF1`` in percent, an image without true
-        labels counting as 0 in ``R_I``.
+        ``P_I``, ``R_I``, ``F1_I``, ``OP``, ``OR`` and ``OF1`` in percent, where an image without
+        true labels counts as 0 in ``R_I``.
 
     Examples:
         >>> topk_bound(np.array([1, 2, 5]), 3)['OR']
@@ -337,13 +337,13 @@ def harmonic_mean(precision: float, recall: float) -> float:
 
 
 def _ratios(numerator: np.ndarray, denominator: np.ndarray, undefined: str) -> np.ndarray:
-    """Divide, with what ``undefined`` says (NaN for ``'skip'``) where the denominator is 0."""
+    """Divide; where the denominator is 0, use ``undefined`` (NaN for ``'skip'``)."""
     filled = {'zero': 0.0, 'one': 1.0, 'skip': np.nan}[undefined]
     out = np.full(len(numerator), filled)
     return np.divide(numerator, denominator, out=out, where=denominator > 0)
 
 
 def _mean_percent(ratios: np.ndarray) -> float:
-    """Average what is defined, in percent; 0 where nothing is."""
+    """Average the defined values, in percent; 0 if there are none."""
     defined = ratios[~np.isnan(ratios)]
     return float(100 * defined.mean()) if len(defined) else 0.0

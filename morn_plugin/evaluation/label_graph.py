@@ -2,8 +2,8 @@
 
 No MMEngine here.
 
-N images, T steps, C labels. ``paths`` (N, T) are the labels picked step by step, -1 where a path
-has ended; ``targets`` (M, C) training labels in {0, 1, -1}.
+N images, T steps, C labels. ``paths`` (N, T) are the labels picked at each step, -1 after the end
+of a path; ``targets`` (M, C) are training labels in {0, 1, -1}.
 """
 
 from dataclasses import dataclass
@@ -17,15 +17,15 @@ TRANSITION_COLUMNS = ('label', 'next', 'count', 'probability', 'expected', 'lift
 class LabelGraph:
     """Transitions between labels, arrays (C, C) from rows a to columns b.
 
-    NaN rows where nothing is known of a.
+    A row is NaN if nothing is known about a.
 
     Attributes:
         count: How often b directly follows a.
         probability: P(l_t = b | l_{t-1} = a), rows sum to 1.
-        expected: The same if the next label were drawn from those that share a training image with
-            a, as often as they do.
-        lift: probability / expected; infinite where b follows a but never shares an image with it,
-            NaN where both are 0.
+        expected: The probability if the next label were drawn from the labels that share a training
+            image with a, in proportion to how often they do.
+        lift: probability / expected; infinite if b follows a but never shares an image with it, NaN
+            if both are 0.
     """
 
     count: np.ndarray
@@ -37,7 +37,7 @@ class LabelGraph:
 def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
     """Count how often label b directly follows label a.
 
-    -1, where a path has ended, follows nothing.
+    -1, after the end of a path, does not count.
 
     Returns:
         Integer (C, C).
@@ -75,7 +75,7 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
         targets: (M, C).
 
     Raises:
-        ValueError: If there is no transition, or a path has a label that is none of the C.
+        ValueError: If there is no transition, or a path has an unknown label.
     """
     if paths.ndim != 2 or paths.shape[1] < 2:
         raise ValueError(
@@ -100,8 +100,8 @@ def structure_share(graph: LabelGraph) -> float | None:
     """Measure how far transitions are from co-occurrence.
 
     Returns:
-        The mean distance of the two rows in total variation, 0-1, over the transitions that leave a
-        label with a known row on both sides; None where there is no such transition.
+        The mean distance of the two rows in total variation, 0-1, over the transitions from labels
+        with a known row on both sides; None if there is no such transition.
     """
     known = np.isfinite(graph.probability).all(1) & np.isfinite(graph.expected).all(1)
     weight = graph.count[known].sum(1)
@@ -125,7 +125,7 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
         min_count: Leave out rarer transitions.
 
     Returns:
-        One dict a transition; an infinite lift (never together in training) is None.
+        One dict per transition; an infinite lift (never together in training) is None.
     """
     a, b = np.nonzero(graph.count >= min_count)
     order = np.argsort(-graph.count[a, b], kind='stable')
@@ -144,11 +144,11 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
 def choose_edges(rows: list[dict], number: int) -> list[dict]:
     """Return the transitions that exceed co-occurrence the most.
 
-    Those from a label to itself are left out.
+    Transitions from a label to itself are left out.
 
     Args:
-        rows: As of :func:`list_transitions`.
-        number: How many at most.
+        rows: See :func:`list_transitions`.
+        number: Maximum number.
     """
     surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
     others = [row for row in rows if row['label'] != row['next']]

@@ -1,7 +1,7 @@
 """Maps scores to probabilities by one sigmoid for all labels, fitted on validation.
 
-Platt, "Probabilistic Outputs for Support Vector Machines", 1999. The order of the scores stays.
-Afterwards 0.5 means that a label is as likely true as false. No MMEngine here.
+Platt, "Probabilistic Outputs for Support Vector Machines", 1999. The map keeps the order of the
+scores. Afterwards 0.5 means that a label is as likely true as false. No MMEngine here.
 """
 
 from typing import NamedTuple
@@ -18,8 +18,8 @@ class PlattMap(NamedTuple):
 
     Attributes:
         slope: Positive, which keeps the order of the scores.
-        offset: What is added.
-        space: What x is: ``'logit'``, log(s / (1 - s)) of the score s, or ``'score'``, s itself.
+        offset: The offset.
+        space: The input x: ``'logit'``, log(s / (1 - s)) of the score s, or ``'score'``, s itself.
     """
 
     slope: float
@@ -43,7 +43,7 @@ def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit')
     as false.
 
     Args:
-        scores: Any shape, 0-1 where ``space`` is ``'logit'``.
+        scores: Any shape, 0-1 if ``space`` is ``'logit'``.
         targets: The same shape, in {0, 1, -1}.
         space: See :class:`PlattMap`.
 
@@ -58,20 +58,20 @@ def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit')
 def fit_platt(values: np.ndarray, targets: np.ndarray, max_iterations: int = 100) -> PlattMap:
     """Fit a sigmoid by maximum likelihood, with Newton's method.
 
-    Platt's targets, (n_true + 1) / (n_true + 2) and 1 / (n_false + 2) in place of 1 and 0, keep the
-    map finite where true and false do not overlap.
+    Platt's targets, (n_true + 1) / (n_true + 2) and 1 / (n_false + 2) instead of 1 and 0, keep the
+    map finite if true and false scores do not overlap.
 
     Args:
         values: Scores of any scale, any shape.
         targets: The same shape, in {0, 1, -1}; -1 is left out.
-        max_iterations: Of Newton's method.
+        max_iterations: Maximum number of Newton steps.
 
     Returns:
-        The map of ``values``, of positive slope.
+        The map of ``values``, with positive slope.
 
     Raises:
         ValueError: If true or false labels are missing, a value is not finite, or higher scores do
-            not go with true labels.
+            not correspond to true labels.
 
     Examples:
         >>> fitted = fit_platt(np.array([-1.0, 0.0, 0.0, 1.0]), np.array([0, 0, 1, 1]))
@@ -114,7 +114,7 @@ def _check_fit(x: np.ndarray, true: np.ndarray) -> None:
 
 
 def _newton_step(design: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the step (2,) towards the maximum of the likelihood, halved until it does gain."""
+    """Return a Newton step (2,), halved until the likelihood increases."""
     logits = design @ weights
     probs = 1 / (1 + np.exp(-logits))
     gradient = design.T @ (wanted - probs)
@@ -134,7 +134,7 @@ def _log_likelihood(logits: np.ndarray, wanted: np.ndarray) -> float:
 
 
 def _as_values(scores: np.ndarray, space: str) -> np.ndarray:
-    """Return what a map's sigmoid is taken of: the scores, or their logits without infinities."""
+    """Return the input of a map's sigmoid: the scores, or their logits without infinities."""
     if space == 'score':
         return np.asarray(scores)
     least = np.finfo(np.float32).eps

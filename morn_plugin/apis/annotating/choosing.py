@@ -1,4 +1,4 @@
-"""Which model is kept: the CNN or the decoder, each with one calibrated threshold.
+"""Chooses the CNN or the decoder, each with one calibrated threshold.
 
 N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}.
 """
@@ -20,7 +20,7 @@ class Candidate:
 
     Attributes:
         thr: Chosen on all validation images.
-        f1_l: F1_L in percent, on validation images that its threshold was chosen without.
+        f1_l: F1_L in percent, on held-out validation images.
         f1_i: F1_I, likewise.
     """
 
@@ -35,7 +35,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """What is kept.
+    """The chosen model.
 
     Attributes:
         kept: ``'decoder'`` or ``'cnn'``.
@@ -49,11 +49,11 @@ class Choice:
 
     @property
     def thr(self) -> float:
-        """The threshold of what is kept."""
+        """The threshold of the chosen model."""
         return self.decoder.thr if self.kept == 'decoder' else self.cnn.thr
 
     def describe(self) -> str:
-        """Return a sentence that says what is kept and why."""
+        """Return a sentence with the choice and its reason."""
         figures = (
             f'on the validation images the decoder has {self.decoder.describe()} and the CNN alone '
             f'{self.cnn.describe()}, each with one calibrated threshold'
@@ -63,20 +63,20 @@ class Choice:
         return f'The decoder does not help here, and the CNN alone is kept: {figures}.'
 
     def as_plain(self) -> dict[str, Any]:
-        """Return what a file can hold."""
+        """Return plain values for a file."""
         return asdict(self)
 
     @classmethod
     def from_plain(cls, content: dict[str, Any]) -> 'Choice':
-        """Return the choice that a file holds."""
+        """Return the choice stored in a file."""
         cnn, decoder = (Candidate(**content[name]) for name in ('cnn', 'decoder'))
         return cls(content['kept'], cnn, decoder)
 
 
 def choose_model(cnn: np.ndarray, decoder: np.ndarray, targets: np.ndarray) -> Choice:
-    """Keep the decoder where it has the higher F1_I, and the CNN alone otherwise.
+    """Keep the decoder if it has the higher F1_I, and the CNN alone otherwise.
 
-    Every image is judged by a threshold that was chosen without it.
+    Every image is evaluated with a threshold that was chosen without it.
 
     Args:
         cnn: (N, C) scores of the CNN on validation images.

@@ -1,6 +1,6 @@
-"""From a user's table of images to a model: the package's tools, one after the other.
+"""Runs the package's tools one after the other, from a table of images to a model.
 
-Each step can also be done by its tool alone: ``tools/train.py`` and ``tools/test.py`` take the
+Each step can also be run by its tool alone: ``tools/train.py`` and ``tools/test.py`` accept the
 written configs.
 """
 
@@ -37,21 +37,21 @@ from .steps import Steps
 
 NUM_STEPS = 8
 PICTURES = 16  # test images that are drawn
-MIN_COUNT = (5, 20)  # images of a tag, the least and the most that are asked for
+MIN_COUNT = (5, 20)  # smallest and largest default of the minimum number of images per tag
 
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The user's request.
 
     Attributes:
         images: The image folder.
-        tags: The table, or None: the image folder has a folder for each tag.
+        tags: The table, or None: the image folder has one folder per tag.
         out: Where everything is written.
-        quick: Whether a first model in a few minutes is wanted.
-        min_count: Images that a tag must be on, or None: by the number of images.
+        quick: Whether to train a first model in a few minutes.
+        min_count: Minimum number of images per tag, or None: by the number of images.
         image_size: Edge in pixels, or None: by data and hardware.
-        epochs: Of the CNN, or None: by the data.
+        epochs: Epochs of the CNN, or None: by the data.
     """
 
     images: Path
@@ -67,14 +67,14 @@ def annotate(request: Request) -> Path:
     """Train, choose, test and report.
 
     Args:
-        request: What is wanted. The same request skips finished steps and continues an interrupted
-            one.
+        request: The request. Repeating it skips finished steps and continues an interrupted one.
 
     Returns:
         The model file.
 
     Raises:
-        AnnotationError: If no image is found, no tag is often enough, or the tags cannot be used.
+        AnnotationError: If there are no images, no tag is frequent enough, or the tags cannot be
+            used.
         StepError: If a step fails; shows the end of its log.
         OSError: If a file cannot be read or written.
     """
@@ -134,7 +134,7 @@ class _Run:
         self.steps.run('convert', 'Read the table', settings, lambda: _are_there(made), work)
 
     def _convert_logged(self, min_count: int) -> Parsed:
-        """Convert; what the converter prints goes to the log."""
+        """Convert; the converter's output goes to the log."""
         log = self.steps.log_dir / 'convert.log'
         log.parent.mkdir(parents=True, exist_ok=True)
         with open(log, 'w', encoding='utf-8') as file, redirect_stdout(file):
@@ -266,7 +266,7 @@ class _Run:
         return Choice.from_plain(read_json(self.choice_file))
 
     def _write_model(self, choice: Choice, image: Config, decoder: str) -> None:
-        """Write one file that has weights, classes, thresholds and config."""
+        """Write one file with weights, classes, thresholds and config."""
         cnn = find_checkpoint(self.cnn_dir)
         if choice.kept == 'decoder':
             self.steps.run_tool(
@@ -357,8 +357,8 @@ def _list_images(folder: Path) -> list[str]:
     """List the images of a folder.
 
     Raises:
-        NotADirectoryError: If it is none.
-        AnnotationError: If it has no image.
+        NotADirectoryError: If it is not a folder.
+        AnnotationError: If it has no images.
     """
     if not folder.is_dir():
         raise NotADirectoryError(f'{folder} is not a folder of images.')
@@ -378,7 +378,7 @@ def _digest_table(tags: Path | None) -> str:
     """Digest the table, or all tables of a folder.
 
     Raises:
-        FileNotFoundError: If it is not there.
+        FileNotFoundError: If it does not exist.
     """
     if tags is None:
         return ''

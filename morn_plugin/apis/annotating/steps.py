@@ -1,6 +1,6 @@
-"""Runs each step once, and remembers which are finished.
+"""Runs each step once, and remembers the finished ones.
 
-A file keeps for each step the hash of its settings. A step is skipped if it is finished, its
+A file stores the hash of the settings of each step. A step is skipped if it is finished, its
 settings are unchanged and its output still exists.
 """
 
@@ -24,15 +24,15 @@ PERIOD = 15.0  # seconds between lines of progress
 
 
 class StepError(RuntimeError):
-    """A step failed; the message has the end of its log."""
+    """A step failed; the message contains the end of its log."""
 
 
 class Steps:
-    """Runs steps one after the other, and remembers what is finished.
+    """Runs steps one after the other, and remembers the finished ones.
 
     Args:
         folder: Where everything is written.
-        number: How many steps there are.
+        number: Number of steps.
     """
 
     def __init__(self, folder: Path, number: int) -> None:
@@ -60,11 +60,11 @@ class Steps:
 
         Args:
             name: Key in the file.
-            title: For people.
-            settings: What the result depends on, besides the steps before.
+            title: Title for the user.
+            settings: Everything that the result depends on, besides earlier steps.
             outputs: Returns whether the step's output exists.
-            work: Runs the step; continues where it was interrupted.
-            clear: Removes unfinished output of other settings.
+            work: Runs the step; continues after an interruption.
+            clear: Removes unfinished output of different settings.
         """
         self.place += 1
         text = dump_json(dict(settings), sort_keys=True, default=str)
@@ -85,12 +85,12 @@ class Steps:
         print(f'      {format_time(time.monotonic() - begin)}', flush=True)
 
     def run_tool(self, log: str, tool: str, *arguments: str | Path) -> None:
-        """Run a tool of the package to its end, its output in a log.
+        """Run a tool of the package to its end, with its output in a log.
 
         Args:
             log: Name of the log.
             tool: Path below ``tools``.
-            *arguments: Of the tool.
+            *arguments: Arguments of the tool.
 
         Raises:
             StepError: If it fails; shows the end of the log.
@@ -123,7 +123,7 @@ class Steps:
 
 
 def _follow(command: Sequence[str], log: Any) -> int:
-    """Run a command, write its output to a log, and show its progress now and then."""
+    """Run a command, write its output to a log, and show its progress from time to time."""
     paths = [str(PACKAGE.parent), *filter(None, [os.environ.get('PYTHONPATH')])]
     environment = os.environ | dict(PYTHONPATH=os.pathsep.join(paths), PYTHONUNBUFFERED='1')
     process = subprocess.Popen(

@@ -11,18 +11,18 @@ from .image_metric import ScoreMetric
 class MeanAveragePrecision(ScoreMetric):
     """Mean over labels of the average precision (mAP), computed by scikit-learn.
 
-    Beside MMPretrain's ``AveragePrecision``, whose key it has: images of equal score are passed
-    together, so that the figure does not depend on their order (there it does, and on the device);
-    a label whose images are all ignored does not fail; and the scores of the CNN alone can be asked
-    for. Without ties both give the same.
+    It has the key of MMPretrain's ``AveragePrecision`` and differs in three points: images of equal
+    score are ranked together, so the figure does not depend on their order (there it does, and on
+    the device); a label whose images are all ignored does not fail; and it can measure the scores
+    of the CNN alone. Without ties both give the same figure.
 
     Key: ``multi-label/mAP`` in percent.
 
     Args:
-        undefined: A label without a true image counts as ``'zero'``, as ``'one'``, or is left out
+        undefined: A label without true images counts as ``'zero'``, as ``'one'``, or is left out
             (``'skip'``).
         envelope: Interpolate: the precision at a recall is the highest at this recall or above.
-        ties: ``'together'``, or ``'apart'``: one after the other as the images come.
+        ties: ``'together'``, or ``'apart'``: in the order of the images.
         item: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: Replaces the default prefix of the key.

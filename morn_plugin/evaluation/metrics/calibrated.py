@@ -1,4 +1,4 @@
-"""What one threshold makes of scores if it is chosen on validation images in place of 0.5."""
+"""Figures at one threshold chosen on validation images, instead of 0.5."""
 
 from mmpretrain.registry import METRICS
 
@@ -19,16 +19,15 @@ KEYS = tuple(
 class CalibratedF1(ScoreMetric):
     """The figures of :class:`PerLabelF1` and :class:`PerImageF1` at one calibrated threshold.
 
-    In validation it chooses the threshold, and judges each image by one that was chosen without it
-    (cross-validation). In a test it takes the threshold that training kept in the checkpoint (see
-    :class:`CalibrationHook`), and has no figures where there is none: a threshold chosen on the
-    tested images would flatter the model.
+    In validation it chooses the threshold and evaluates it by cross-validation. In a test it uses
+    the threshold stored in the checkpoint (see :class:`CalibrationHook`), and has no figures
+    without one: a threshold chosen on the test images would flatter the model.
 
     Keys, below the prefix: ``per-label/precision``, ..., ``per-image/f1-score`` in percent, and
     ``thr``, 0-1.
 
     Args:
-        measure: What the threshold is the best for: ``'per-image-f1'`` or ``'per-label-f1'``.
+        measure: The figure to maximise: ``'per-image-f1'`` or ``'per-label-f1'``.
         folds: Parts of the cross-validation.
         item: ``'pred_score'``, or ``'cnn_score'`` for the CNN alone.
         collect_device: ``'cpu'`` or ``'gpu'``.
@@ -62,11 +61,11 @@ class CalibratedF1(ScoreMetric):
         self.thr: float | None = None
 
     def use(self, thr: float | None) -> None:
-        """Take a threshold as it is, for a test; None leaves the figures out."""
+        """Set the threshold for a test; None leaves out the figures."""
         self.chooses, self.thr = False, thr
 
     def figures(self, results: list[bytes]) -> dict[str, float]:
-        """Choose a threshold or take the one that was given, and compute the figures."""
+        """Choose a threshold or use the given one, and compute the figures."""
         scores, targets = self.unpack(results)
         if self.chooses:
             self.thr, values = calibrate_globally(scores, targets, self.measure, self.folds)

@@ -17,19 +17,19 @@ from .image_metric import stack_scores
 
 @METRICS.register_module()
 class DumpScores(BaseMetric):
-    """Writes scores, and features or maps where wanted, in the order of the data set.
+    """Writes scores, and optionally features or maps, in the order of the data set.
 
-    They go to disk batch by batch, from all processes, so that memory does not grow with the data.
-    The labels and paths come from the data set: call :meth:`read_dataset` before the test.
+    All processes write batch by batch, so memory does not grow with the data. The labels and paths
+    come from the data set: call :meth:`read_dataset` before the test.
 
     Key: ``scores/images``, the number of images written.
 
     Args:
         out: The cached file to write.
-        provenance: What the file says of its origin.
+        provenance: The origin, stored in the file.
         img_prefix: Image paths are written relative to this folder.
-        item: Which scores: ``'cnn_score'``, or ``'pred_score'`` for a model without a CNN's row.
-        inputs: What the file gets beside the scores; the model's predictions carry it, see
+        item: Which scores: ``'cnn_score'``, or ``'pred_score'`` for a model without ``cnn_score``.
+        inputs: Further contents of the file; the predictions must contain them, see
             :meth:`MultiLabelClassifier.keep_inputs`.
         max_gb: Refuse to write a file larger than this.
     """
@@ -51,17 +51,17 @@ class DumpScores(BaseMetric):
         self.writer: CachedFileWriter | None = None
 
     def read_dataset(self, dataset: Any) -> None:
-        """Take labels and image paths from the data set that is tested.
+        """Read labels and image paths from the tested data set.
 
         Args:
-            dataset: Has ``metainfo`` and ``get_data_info``, as MMEngine's data sets and wrappers.
+            dataset: Has ``metainfo`` and ``get_data_info``, like MMEngine's data sets and wrappers.
         """
         items = [self._read_item(dataset.get_data_info(index)) for index in range(len(dataset))]
         annotations = Annotations(list(dataset.metainfo['classes']), items)
         self.writer = CachedFileWriter(self.out, annotations, self.provenance, self.max_gb)
 
     def process(self, data_batch: Any, data_samples: Sequence[dict]) -> None:
-        """Write the rows of a batch, and keep their places."""
+        """Write the rows of a batch, and remember their places."""
         if self.writer is None:
             raise RuntimeError('DumpScores: call read_dataset before the test.')
         arrays = dict(scores=stack_scores(data_samples, self.item).numpy())
@@ -73,7 +73,7 @@ class DumpScores(BaseMetric):
         self.results += places
 
     def compute_metrics(self, results: list[int]) -> dict[str, float]:
-        """Rename the file, now that every process has written its rows."""
+        """Rename the file after every process has written its rows."""
         assert self.writer is not None
         self.writer.finish(np.array(results))
         return dict(images=float(len(results)))
@@ -89,7 +89,7 @@ class DumpScores(BaseMetric):
 
 
 def stack_input(samples: Sequence[dict], name: str) -> Any:
-    """Stack one input of a batch: an array (B, ...), or a tuple of them for stages."""
+    """Stack one input of a batch: an array (B, ...), or a tuple of arrays for stages."""
     values = [sample[name] for sample in samples]
     if isinstance(values[0], tuple):
         return tuple(

@@ -1,4 +1,4 @@
-"""The base of all metrics: one entry for each image, and checked scores."""
+"""Base class of all metrics: one entry per image, and checked scores."""
 
 from abc import abstractmethod
 from collections.abc import Sequence
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from ...models.targets import describe, stack_targets
 
-# Scores that a model may lack: one without a CNN in front of it has no answer of the CNN alone.
+# Scores that a model may lack: without a CNN there are no scores of the CNN alone.
 OPTIONAL_ITEMS = ('cnn_score',)
 
 
 class ImageMetric(BaseMetric):
-    """A metric with one entry for each image, so any number of processes collects the same entries.
+    """A metric with one entry per image, the same for any number of processes.
 
     A subclass defines the entry of an image (:meth:`entries`) and the figures of all entries
     (:meth:`figures`). ``cnn_score`` is a field that a model may lack: if all images lack it, there
@@ -83,7 +83,7 @@ class ImageMetric(BaseMetric):
     def entries(
         self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
     ) -> Sequence[Any]:
-        """Return what is kept of each image of a batch; no text.
+        """Return the entry of each image of a batch; no text.
 
         Args:
             scores: (N, C) float32, 0-1.
@@ -97,7 +97,7 @@ class ImageMetric(BaseMetric):
 
 
 class ScoreMetric(ImageMetric):
-    """Keeps the scores and the true labels of every image, five bytes a label."""
+    """Keeps the scores and the true labels of every image, five bytes per label."""
 
     def entries(
         self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
@@ -125,7 +125,7 @@ def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
         Float (N, ...), (N, C) for ``pred_score``.
 
     Raises:
-        ValueError: If an image has none, or a NaN, or one outside 0-1; names the image.
+        ValueError: If an image has no scores, a NaN, or a score outside 0-1; names the image.
     """
     for sample in samples:
         if item not in sample:

@@ -1,6 +1,6 @@
 """Metrics on label sets: per label, per image, over all decisions, and the best constant answer.
 
-Every metric keeps one short string of bytes an image.
+Every metric keeps one short byte string per image.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ class LabelSetMetric(ImageMetric):
     Args:
         thr: Labels with a score strictly greater are predicted, 0-1, or C such numbers. Defaults to
             None, 0.5.
-        topk: Take this many best labels instead.
-        use_pred_label: Take the prediction's own ``pred_label`` instead: what the model decided,
-            by its threshold or otherwise.
+        topk: Predict this many best labels instead.
+        use_pred_label: Use the prediction's ``pred_label`` instead: the model's own decision, by
+            threshold or otherwise.
         floor: Of the ``topk`` best labels, only those with a score strictly greater than this.
             Defaults to None, exactly ``topk``.
         inclusive: A score equal to ``thr`` or ``floor`` is enough.
@@ -93,7 +93,7 @@ class LabelSetMetric(ImageMetric):
 
 
 class _PrecisionRecallF1Metric(LabelSetMetric):
-    """Adds how undefined ratios count, and the keys."""
+    """Adds the handling of undefined ratios, and the keys."""
 
     def __init__(self, *args: Any, undefined: str = 'zero', **kwargs: Any) -> None:
         check_choice('undefined', undefined, UNDEFINED)
@@ -106,7 +106,7 @@ class _PrecisionRecallF1Metric(LabelSetMetric):
 
 
 class _MeanPrecisionRecallF1Metric(_PrecisionRecallF1Metric):
-    """Adds which F1 is meant."""
+    """Adds the choice of the F1."""
 
     def __init__(self, *args: Any, f1: str = 'of-means', **kwargs: Any) -> None:
         check_choice('f1', f1, F1_FORMS)
@@ -121,7 +121,7 @@ class _MeanPrecisionRecallF1Metric(_PrecisionRecallF1Metric):
 class PerLabelF1(_MeanPrecisionRecallF1Metric):
     """P_L, R_L and F1_L: means over labels, and the harmonic mean of the two (paper, Sec. 4.2).
 
-    By these options they are also what other papers call CP, CR and CF1.
+    With these options they are also CP, CR and CF1 of other papers.
 
     Keys: ``per-label/precision``, ``per-label/recall``, ``per-label/f1-score`` in percent, and
     ``per-label/n-plus``, the number of labels with a recall above 0.
@@ -166,7 +166,7 @@ class PerImageF1(_MeanPrecisionRecallF1Metric):
         *args: Those of :class:`LabelSetMetric`.
         undefined: How an image with nothing predicted (precision) or without true labels (recall)
             counts: ``'zero'`` as 0, the authors' convention, ``'one'`` as 1, or ``'skip'`` not at
-            all.
+                all.
         unlabelled: ``'keep'`` the images without true labels (the paper on MS-COCO), or ``'drop'``
             them from both means.
         f1: ``'of-means'``, or ``'mean'``, the mean of the images' own F1s.
@@ -192,15 +192,15 @@ class PerImageF1(_MeanPrecisionRecallF1Metric):
 class OverallF1(_PrecisionRecallF1Metric):
     """OP, OR and OF1: precision and recall of all decisions together (micro average).
 
-    Beside MMPretrain's ``MultiLabelMetric(average='micro')``: a score has to exceed the threshold
-    (there it may equal it), there may be a threshold a label, and labels that a decoder chose
-    itself or the scores of the CNN alone can be counted.
+    Differences from MMPretrain's ``MultiLabelMetric(average='micro')``: a score must exceed the
+    threshold (there it may equal it), a threshold per label is possible, and it can count labels
+    that a decoder chose itself, or the scores of the CNN alone.
 
     Keys: ``overall/precision``, ``overall/recall``, ``overall/f1-score`` in percent.
 
     Args:
         *args: Those of :class:`LabelSetMetric`.
-        undefined: What precision is where nothing is predicted at all: ``'zero'`` or ``'one'``.
+        undefined: The precision if nothing is predicted at all: ``'zero'`` or ``'one'``.
         at_least_one: Count one (wrong) prediction for each label that is never predicted, as
             ML-GCN's evaluation does.
         **kwargs: Those of :class:`LabelSetMetric`.
@@ -223,13 +223,13 @@ class OverallF1(_PrecisionRecallF1Metric):
 class ConstantAnswer(LabelSetMetric):
     """The best constant answer: the k labels most frequent in training, for every image.
 
-    k is the one with the best per-image F1 on the very images tested, which favours this answer.
-    Keys as those of :class:`PerLabelF1` and :class:`PerImageF1` under ``constant/``, with
+    k maximises the per-image F1 on the test images themselves, which favours this answer. The keys
+    are those of :class:`PerLabelF1` and :class:`PerImageF1` under ``constant/``, with
     ``constant/k`` and ``constant/top-1``.
 
     Args:
         ann_file: Training annotations, for the frequencies.
-        **kwargs: Those of :class:`LabelSetMetric`; only the true labels are looked at.
+        **kwargs: Those of :class:`LabelSetMetric`; only the true labels are used.
     """
 
     default_prefix = 'constant'
@@ -240,7 +240,7 @@ class ConstantAnswer(LabelSetMetric):
         self.order = np.argsort(-load_annotations(ann_file).label_counts(), kind='stable')
 
     def predicted_labels(self, scores: np.ndarray, data_samples: Sequence[dict]) -> np.ndarray:
-        """Mark every label; the entries then hold those that are not ignored."""
+        """Mark every label; the entries then contain those that are not ignored."""
         return np.ones(scores.shape, dtype=bool)
 
     def figures(self, results: list[bytes]) -> dict[str, float]:

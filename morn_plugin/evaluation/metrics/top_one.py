@@ -12,15 +12,15 @@ from .image_metric import ImageMetric, stack_scores
 
 @METRICS.register_module()
 class TopOneAccuracy(ImageMetric):
-    """Percentage of images whose best label after ONE step of the decoder is a true one.
+    """Percentage of images whose best label after ONE step of the decoder is true.
 
     Key: ``one-step/top-1``. An image without true labels counts as wrong; an ignored label (-1) is
         skipped.
 
     Args:
         item: ``'step_scores'`` (T, C), of which the first step counts, or scores (C,) such as
-            ``'cnn_score'``. A model without steps has no ``step_scores``: its ``pred_score`` stands
-            for them.
+            ``'cnn_score'``. A model without steps has no ``step_scores``; its ``pred_score`` is
+            used.
         collect_device: ``'cpu'`` or ``'gpu'``.
         prefix: Replaces the default prefix of the key.
     """
