@@ -1,4 +1,4 @@
-"""Everything that an exported model needs: NumPy, Pillow, pydantic, onnx and onnxruntime.
+"""Runs exported models with NumPy, Pillow, pydantic, onnx and onnxruntime.
 
-Neither torch nor MMPretrain.
+It needs neither torch nor MMPretrain.
 """

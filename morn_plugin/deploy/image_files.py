@@ -14,10 +14,10 @@ from .image_formats import FORMATS, SNIFFED, ImageError, find_format
 from .urls import fetch
 
 MAX_PIXELS = 100_000_000
-BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, not compressed
+BYTES_PER_PIXEL = 8  # at most: four channels of 16 bits, uncompressed
 SUFFIXES = tuple(sorted({suffix for kind in FORMATS for suffix in kind.suffixes}))
-# Kinds of pictures that are not opened: drawings, documents, layers, and raw camera files, of which
-# Pillow would find a thumbnail. A message says that they are left out.
+# Formats that are not opened: drawings, documents, layers, and camera raw files, of which Pillow
+# would read a thumbnail. A message says that they are left out.
 OTHER_SUFFIXES = (
     *('.svg', '.eps', '.ps', '.pdf', '.emf', '.wmf', '.psd', '.xcf', '.fits', '.exr', '.hdr'),
     *('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.raw', '.rw2', '.jxl', '.heics'),
@@ -26,18 +26,18 @@ OTHER_SUFFIXES = (
 
 
 def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
-    """Find the images that are meant.
+    """Find the images of the inputs.
 
     Args:
-        inputs: Files (kept as they are, even if missing), folders (searched to the bottom for
-            images: by the usual endings, of other files by their content), glob patterns, ``**``
-            included, and URLs (kept). One input or several.
+        inputs: Files (kept unchanged, even if missing), folders (searched recursively for images:
+            by the usual endings, other files by their content), glob patterns, including ``**``,
+            and URLs (kept). One input or several.
 
     Returns:
         Paths, those of a folder or pattern in sorted order; each at most once.
 
     Raises:
-        FileNotFoundError: If a folder holds no image, or a pattern matches none.
+        FileNotFoundError: If a folder has no images, or a pattern matches none.
         TypeError: If an input is not a path.
     """
     found: dict[str, None] = {}
@@ -47,7 +47,7 @@ def list_images(inputs: Iterable[str | PathLike] | str | PathLike) -> list[str]:
 
 
 def describe(item: object) -> str:
-    """Name the kind of a wrong input.
+    """Name the type of a wrong input.
 
     Examples:
         >>> describe(0.5), describe(b'GIF89a')
@@ -60,7 +60,7 @@ def describe(item: object) -> str:
 
 
 def find_files(item: str | PathLike) -> list[str]:
-    """Find the images that one path means, see :func:`list_images`."""
+    """Find the images of one path, see :func:`list_images`."""
     if not isinstance(item, (str, PathLike)):
         raise TypeError(
             'Expected the path or URL of an image, a folder or a pattern, but got '
@@ -82,11 +82,11 @@ def find_files(item: str | PathLike) -> list[str]:
 def walk_folder(folder: str) -> Iterator[str]:
     """Yield the images of a folder in sorted order, and warn of pictures of other kinds.
 
-    Directories are listed one after the other, as images are requested; only those on the way to
-    the current one are held in memory.
+    Directories are listed one after the other, as images are requested; memory holds only those on
+    the path to the current one.
 
     Raises:
-        FileNotFoundError: In the end, if it holds no image.
+        FileNotFoundError: At the end, if there were no images.
     """
     found, others, example = False, 0, ''
     for path in _walk(str(Path(folder))):
@@ -109,7 +109,7 @@ def walk_folder(folder: str) -> Iterator[str]:
 
 
 def _walk(folder: str) -> Iterator[str]:
-    """Yield the files of a folder and those below, sorted by the parts of their paths."""
+    """Yield the files of a folder and its subfolders, sorted by the parts of their paths."""
     try:
         names = sorted(os.listdir(folder))
     except PermissionError as error:
@@ -134,11 +134,11 @@ def _looks_like_image(path: str) -> bool:
 
 
 def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Read a file that may hold an image: a regular file, not larger than images are.
+    """Read a file that may be an image: a regular file of plausible size.
 
     Args:
         path: The file.
-        max_pixels: Refuse files that are larger than so many pixels can be.
+        max_pixels: Refuse files that are larger than this many pixels can be.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -164,25 +164,25 @@ def read_file(path: str, max_pixels: int = MAX_PIXELS) -> bytes:
 
 
 def fetch_url(url: str, max_pixels: int = MAX_PIXELS) -> bytes:
-    """Fetch an ``http(s)`` URL that the user named.
+    """Fetch an ``http(s)`` URL given by the user.
 
     Raises:
-        ImageError: If it cannot be fetched, or is larger than so many pixels can be.
+        ImageError: If it cannot be fetched, or is larger than this many pixels can be.
     """
     limit = _max_bytes(max_pixels)
     return _check_bytes(fetch(url, limit + 1, is_own=True), url, max_pixels)
 
 
 def fetch_listed(url: str, size: int = -1, allow_private: bool = False) -> bytes:
-    """Fetch an ``http(s)`` URL that somebody else wrote.
+    """Fetch an ``http(s)`` URL from an untrusted list.
 
     Args:
         url: The URL.
-        size: Return so many bytes at most; negative for those of the largest image.
-        allow_private: Whether it may lead to an address that is not public.
+        size: Maximum number of bytes; negative for the size of the largest image.
+        allow_private: Whether it may lead to a non-public address.
 
     Raises:
-        ImageError: If it may not, or cannot be fetched.
+        ImageError: If its address is not allowed, or it cannot be fetched.
     """
     limit = size if size >= 0 else _max_bytes(MAX_PIXELS)
     return fetch(url, limit, allow_private=allow_private)
@@ -192,7 +192,7 @@ def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> b
     """Read an open binary file to its end.
 
     Raises:
-        TypeError: If it gives text.
+        TypeError: If it returns text.
         ImageError: If it is larger than ``max_pixels`` pixels can be.
     """
     content = _read_bounded(file, source, max_pixels)

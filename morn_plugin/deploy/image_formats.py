@@ -1,10 +1,10 @@
-"""The only way in for image files: the kinds that are opened, by content, and their size limit.
+"""The only entry point for image files: the supported formats, by content, and their size limit.
 
-Pillow knows more than forty kinds. Some of them start a program (EPS runs Ghostscript), others
-unpack without a bound (FITS with gzip), and no camera writes either. The kinds below are opened
-with Pillow's own classes, one by one: independent of the file's name and of Pillow's list of
-plugins. The size is read from the header before a pixel is decoded, and the limit is our own
-(Pillow's is one for the whole process, and other code may rely on it).
+Pillow supports more than forty formats. Some start a program (EPS runs Ghostscript), others unpack
+without limit (FITS with gzip), and no camera writes either. The formats below are opened directly
+with Pillow's own classes, independent of the file's name and of Pillow's list of plugins. The size
+is read from the header before a pixel is decoded, and the limit is our own (Pillow's applies to the
+whole process, and other code may rely on it).
 """
 
 import io
@@ -30,9 +30,9 @@ from ..utils.extras import require_extra
 from .tiff_directories import check_directories
 
 MAX_ICON_PIXELS = 1024 * 1024  # no system shows a larger icon
-MAX_SCANS = 20  # of a progressive JPEG with as many pixels as are allowed; fewer pixels, more scans
+MAX_SCANS = 20  # of a progressive JPEG of the largest size; smaller ones may have more scans
 MAX_RUN_LENGTH_WIDTH = 2**15
-SNIFFED = 64  # bytes that tell the kind of a file
+SNIFFED = 64  # bytes that identify the format of a file
 
 
 class ImageError(ValueError):
@@ -41,15 +41,15 @@ class ImageError(ValueError):
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """A kind of image file.
+    """An image format.
 
     Attributes:
-        name: What it is called.
-        suffixes: Usual endings of its files; used only to find files in a folder.
-        matches: Whether a file that begins with these bytes is one.
-        open: Reads the header, and no pixel.
-        cost: What a pixel costs in memory and time, in pixels of a PNG file.
-        check: Looks at the content before it is opened, for what a header does not tell.
+        name: Its name.
+        suffixes: Usual file endings; used only to find files in a folder.
+        matches: Whether a file that begins with these bytes has this format.
+        open: Reads the header, but no pixels.
+        cost: Memory and time cost of a pixel, in pixels of a PNG file.
+        check: Checks the content before opening, for problems that the header does not show.
     """
 
     name: str
@@ -61,12 +61,12 @@ class ImageFormat:
 
     @property
     def pillow_name(self) -> str:
-        """What Pillow calls it."""
+        """Pillow's name of the format."""
         return {'HEIC': 'HEIF'}.get(self.name, self.name.upper().replace(' ', ''))
 
 
 def find_format(start: bytes) -> ImageFormat | None:
-    """Find the kind of a file by its first bytes, ``SNIFFED`` of them.
+    """Find the format of a file from its first ``SNIFFED`` bytes.
 
     Examples:
         >>> find_format(b'GIF89a').name
@@ -82,11 +82,12 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
 
     Args:
         content: The whole file.
-        max_pixels: Refuse what takes more memory and time than a PNG file of so many pixels.
+        max_pixels: Refuse images that need more memory and time than a PNG file of this many
+            pixels.
 
     Raises:
         TooLargeError: If it is larger.
-        ValueError: If its kind is not supported, or its header is broken; other errors as Pillow
+        ValueError: If its format is not supported, or its header is broken; other errors as Pillow
             raises them.
     """
     kind = find_format(content[:SNIFFED])
@@ -135,13 +136,13 @@ def check_size(width: int, height: int, max_pixels: int, cost: int = 1, name: st
 
 
 def _cost_of_decoder(image: Image.Image) -> int:
-    """Return what a pixel costs where Pillow decodes in Python, in pixels of a PNG file."""
+    """Return the cost of a pixel if Pillow decodes in Python, in pixels of a PNG file."""
     tiles = getattr(image, 'tile', None)
     decoder = tiles[0][0] if tiles else ''
     return 10 if decoder in ('bmp_rle', 'ppm', 'ppm_plain') else 1
 
 
-# What begins how
+# Signatures of the formats
 
 
 def _begins(*starts: bytes) -> Callable[[bytes], bool]:
@@ -164,7 +165,7 @@ def _is_webp(start: bytes) -> bool:
 
 
 def _brands(start: bytes) -> set[bytes]:
-    """Return the brands of an ISO base media file, of which AVIF and HEIC are."""
+    """Return the brands of an ISO base media file, such as AVIF and HEIC."""
     if start[4:8] != b'ftyp':
         return set()
     length = min(int.from_bytes(start[:4], 'big'), len(start))
@@ -197,7 +198,7 @@ def _is_heif(start: bytes) -> bool:
 class _JpegFile(JpegImagePlugin.JpegImageFile):
     """A JPEG file whose EXIF data are read later, after they have been checked.
 
-    Of an MPO file, which is a JPEG file with more of them behind it, the first picture.
+    For an MPO file, which is a sequence of JPEG files, this is the first picture.
     """
 
     def _read_dpi_from_exif(self) -> None:
@@ -219,10 +220,10 @@ def _open_heif(file: io.BytesIO) -> Image.Image:
 
 
 def _open_icon(file: io.BytesIO) -> Image.Image:
-    """Open the largest picture of an icon, of equal ones that with the most bits a pixel.
+    """Open the largest picture of an icon; ties: the one with the most bits per pixel.
 
-    Pillow's own class decodes while it opens, and believes the sizes in the directory, which stop
-    at 256.
+    Pillow's own class decodes while opening, and trusts the sizes in the directory, which end at
+    256.
     """
     content = file.getvalue()
     entry = max(_icon_entries(content), key=lambda item: (item.width * item.height, item.bits))
@@ -245,10 +246,10 @@ class _IconEntry:
 
 
 def _icon_entries(content: bytes) -> list[_IconEntry]:
-    """Read the pictures of an icon, sizes from their own headers.
+    """Read the pictures of an icon, with the sizes from their own headers.
 
     Raises:
-        ValueError: If there is none, or one lies outside of the file.
+        ValueError: If there is none, or one lies outside the file.
     """
     (number,) = struct.unpack_from('<H', content, 4)
     entries = []
@@ -283,7 +284,7 @@ def _check_icon(content: bytes, max_pixels: int) -> None:
 
 
 def _check_webp(content: bytes, max_pixels: int) -> None:
-    """Check the size before libwebp allocates memory, which it does while it opens a file."""
+    """Check the size before libwebp allocates memory, which it does when opening a file."""
     kind = content[12:16]
     if kind == b'VP8X':
         width = 1 + int.from_bytes(content[24:27], 'little')
@@ -303,7 +304,7 @@ def _check_jpeg(content: bytes, max_pixels: int) -> None:
 
 
 def _check_scans(content: bytes, width: int, height: int, max_pixels: int) -> None:
-    """Bound the passes over a progressive JPEG: a dozen bytes order one, over all its pixels."""
+    """Limit the scans of a progressive JPEG: a dozen bytes request one over all its pixels."""
     scans, allowed = content.count(_SCAN), MAX_SCANS * max_pixels // max(1, width * height)
     if scans > allowed:
         raise ValueError(
@@ -330,7 +331,7 @@ def _check_tiff(content: bytes, max_pixels: int) -> None:
 
 
 def _check_bmp(content: bytes, max_pixels: int) -> None:
-    """Bound the columns of a run-length file: two bytes skip 255 rows, however wide they are."""
+    """Limit the columns of a run-length file: two bytes skip 255 rows of any width."""
     length, width = struct.unpack_from('<II', content, 14)
     compression = int.from_bytes(content[30:34], 'little') if length >= 40 else 0
     if compression in _RUN_LENGTH and width > MAX_RUN_LENGTH_WIDTH:
@@ -340,13 +341,13 @@ def _check_bmp(content: bytes, max_pixels: int) -> None:
 
 
 def _check_jpeg2000(content: bytes, max_pixels: int) -> None:
-    """Refuse a file that was cut off before its first tile, which would be decoded as black."""
+    """Refuse a file truncated before its first tile, which would be decoded as black."""
     if _TILE_DATA not in content:
         raise ValueError('the file ends before its first tile')
 
 
 def _check_boxes(content: bytes, max_pixels: int) -> None:
-    """Check EXIF data wherever they are: codecs pass them to Pillow while a file is opened."""
+    """Check EXIF data anywhere: codecs pass them to Pillow when opening a file."""
     found = 0
     for prefix in TiffImagePlugin.PREFIXES:
         place = content.find(prefix)

@@ -1,6 +1,6 @@
 """Streams of images from folders, lists, tar files and URLs, of any length.
 
-Only the current image is held in memory, not the names of the others.
+Memory holds only the current image, not the names of the others.
 """
 
 import codecs
@@ -26,11 +26,11 @@ MAX_ATTRIBUTES = 1000  # that hold for all members of a tar file
 
 @dataclass(frozen=True)
 class ListedUrl(LazyImage):
-    """A URL that a list names.
+    """A URL from a list.
 
     Attributes:
         name: The URL.
-        allow_private: Whether it may lead to an address that is not public.
+        allow_private: Whether it may lead to a non-public address.
     """
 
     name: str
@@ -43,13 +43,13 @@ class ListedUrl(LazyImage):
 
 @dataclass(frozen=True)
 class TarMember(LazyImage):
-    """An image in a tar file that is not compressed: a part of the file.
+    """An image in an uncompressed tar file: a part of the file.
 
     Attributes:
         name: Path of the tar file, and the member's name in it.
         archive: The tar file.
         start: Where the image's bytes begin.
-        length: How many there are.
+        length: Number of bytes.
     """
 
     name: str
@@ -76,8 +76,8 @@ class BrokenImage(LazyImage):
     """An image that cannot be read; only its record is affected.
 
     Attributes:
-        name: What was named.
-        reason: Why.
+        name: The given name.
+        reason: Why it cannot be read.
     """
 
     name: str
@@ -89,26 +89,28 @@ class BrokenImage(LazyImage):
 
 
 class ImageStream:
-    """Images of all kinds of inputs, in an order that is the same on every machine.
+    """Images of all kinds of inputs, in the same order on every machine.
 
     Iterating again starts from the beginning.
 
     Args:
         inputs: Files, folders, patterns and URLs as
             :func:`~morn_plugin.deploy.image_files.list_images` takes them; and tar files (.tar, not
-            compressed) as webdataset writes them, of which every member with the ending of an image
-            is one. An image that two inputs name comes once.
-        lists: Text files with a path or URL a line, paths relative to the folder of the list.
-        shard: The share that is wanted. Defaults to all.
-        trust_lists: Whether the lists may name files outside of their folders.
-        allow_private: Whether URLs in lists may lead to addresses that are not public.
+            compressed) in webdataset's layout, where every member with an image ending is an image.
+            An image named by two inputs is yielded once.
+        lists: Text files with one path or URL per line; paths are relative to the folder of the
+            list.
+        shard: The requested shard. Defaults to all.
+        trust_lists: Whether the lists may name files outside their folders.
+        allow_private: Whether URLs in lists may lead to non-public addresses.
 
     Attributes:
-        expand: Lists what a URL of another scheme than ``http(s)`` means, such as a remote folder.
+        expand: Lists the images of a URL with a scheme other than ``http(s)``, such as a remote
+            folder.
 
     Raises:
         FileNotFoundError: If there is no such list or tar file.
-        ValueError: If a list names what it may not; names the first lines.
+        ValueError: If a list has forbidden entries; names the first lines.
     """
 
     def __init__(
@@ -131,10 +133,10 @@ class ImageStream:
         return self.shard.take(self._all())
 
     def count(self) -> int | None:
-        """Return how many images the shard has, or None if only reading all of them would tell.
+        """Return the number of images of the shard, or None if they must all be read.
 
         Raises:
-            FileNotFoundError: If a folder holds no image, or a pattern matches none.
+            FileNotFoundError: If a folder has no images, or a pattern matches none.
         """
         number = self._listed
         for source in self._of_inputs():
@@ -155,7 +157,7 @@ class ImageStream:
             yield from self._of_list(path)
 
     def _of_inputs(self) -> Iterator[str]:
-        """Yield what the inputs mean, each once."""
+        """Yield the images of the inputs, each once."""
         files: set[str] = set()
         folders: list[str] = []
         for item in self.inputs:
@@ -192,14 +194,14 @@ def check_list(path: str, trust: bool = False) -> int:
 
     Args:
         path: The list.
-        trust: Whether it may name files outside of its folder.
+        trust: Whether it may name files outside its folder.
 
     Returns:
-        How many images it names.
+        The number of images.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it names none, or what it may not; names the first such lines.
+        ValueError: If it is empty or has forbidden entries; names the first such lines.
     """
     number, wrong = 0, 0
     examples: list[str] = []
@@ -256,7 +258,7 @@ def _is_inside(path: str, folder: str) -> bool:
 
 
 class _Guard:
-    """Tells which files stay in a folder when links are followed; a folder below is asked once.
+    """Tells which files are inside a folder after following links; each subfolder is resolved once.
 
     Args:
         folder: The folder.
@@ -267,7 +269,7 @@ class _Guard:
         self._is_folder_inside = lru_cache(MAX_FOLDERS)(self._look)
 
     def is_inside(self, path: str) -> bool:
-        """Tell whether a file is one."""
+        """Return whether a file is inside."""
         if os.path.islink(path):
             return _is_inside(os.path.realpath(path), self._folder)
         return self._is_folder_inside(os.path.dirname(path))
@@ -293,9 +295,9 @@ def is_archive(source: str) -> bool:
 
 
 def read_tar(path: str) -> Iterator[LazyImage]:
-    """Yield the images of a tar file: the members whose names end as images do.
+    """Yield the images of a tar file: the members with image endings.
 
-    No member is unpacked, so nothing is written anywhere. Under such a name, a member that is not a
+    Members are not unpacked, so nothing is written. A member with an image ending that is not a
     regular file, or damage to the archive, becomes an image that cannot be read.
     """
     if not os.path.isfile(path):
@@ -326,14 +328,14 @@ def _as_image(member: tarfile.TarInfo, path: str) -> LazyImage:
 
 
 def _check_end(file: IO[bytes], offset: int) -> None:
-    """Raise unless the archive really ends here: tarfile treats a damaged header as the end."""
+    """Raise unless the archive ends here: tarfile treats a damaged header as the end."""
     file.seek(offset)
     if file.read(tarfile.BLOCKSIZE).strip(b'\0'):
         raise tarfile.ReadError(f'the header at byte {offset} is damaged')
 
 
 class _HeaderReader:
-    """A file that lets tarfile read headers only, each of limited size."""
+    """A file that lets tarfile read only headers, each of limited size."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file

@@ -52,15 +52,15 @@ def decode_image(
 ) -> np.ndarray:
     """Decode the bytes of an image file.
 
-    The first frame of an animated one, upright by its EXIF orientation. Its kind is told by the
-    content alone (:mod:`~morn_plugin.deploy.image_formats`).
+    The first frame of an animation is used, upright by its EXIF orientation. The format is
+    determined only by the content (:mod:`~morn_plugin.deploy.image_formats`).
 
     Args:
         content: The file's bytes.
         source: The file's name, for the error.
         background: Grey value (0-255) under transparent pixels.
         max_pixels: Refuse larger images before they are decoded.
-        option: How the user raises ``max_pixels``, for the error.
+        option: The option that raises ``max_pixels``, for the error.
 
     Returns:
         (H, W, 3) uint8, RGB.
@@ -77,7 +77,7 @@ def decode_image(
 def check_image(
     content: bytes, source: str, max_pixels: int = MAX_PIXELS, option: str = MAX_PIXELS_OPTION
 ) -> None:
-    """Raise as :func:`decode_image` does, from the header alone, for callers that decode elsewhere.
+    """Raise like :func:`decode_image`, from the header alone, for callers that decode themselves.
 
     Raises:
         ImageError: If it would not be decoded.
@@ -88,14 +88,14 @@ def check_image(
 
 @contextmanager
 def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
-    """Turn any exception into an :class:`ImageError` with the image's name and what to do."""
+    """Turn any exception into an :class:`ImageError` with the image's name and a remedy."""
     try:
         yield
     except TooLargeError as error:
         raise ImageError(
             f'Image {source} has {error}. Shrink it, or raise {option} to {error.needed}.'
         ) from error
-    except Exception as error:  # Pillow's decoders raise many kinds for broken files
+    except Exception as error:  # Pillow's decoders raise many types for broken files
         reason = str(error).rstrip('.') or type(error).__name__
         raise ImageError(f'Image {source} cannot be decoded{detail}: {reason}.') from error
 
@@ -134,7 +134,7 @@ def _turn_upright(image: Image.Image, orientation: int) -> Image.Image:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Read the EXIF orientation, 1 where there is none."""
+    """Read the EXIF orientation, 1 if there is none."""
     data = image.info.get('exif', b'')
     if isinstance(data, bytes):
         check_directories(data.removeprefix(b'Exif\0\0'))
@@ -197,16 +197,16 @@ def prepare_image(image: np.ndarray, preprocessing: dict[str, Any]) -> np.ndarra
 
 
 def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize as OpenCV's INTER_LINEAR does, in its fixed-point arithmetic.
+    """Resize like OpenCV's INTER_LINEAR, in its fixed-point arithmetic.
 
-    Two taps an axis, no smoothing when shrinking.
+    It uses two taps per axis, without smoothing when shrinking.
 
-    Pillow's own bilinear filter smooths, so a model trained with OpenCV's would see other images,
-    and even grey values that are off by one change scores.
+    Pillow's bilinear filter smooths, so a model trained with OpenCV's would see different images,
+    and even grey values that differ by one change the scores.
 
     Args:
         image: (H, W, 3) uint8.
-        size: Width and height wanted.
+        size: New width and height.
     """
     x0, x1, ax, bx = _taps(image.shape[1], size[0], clip_weights=True)
     y0, y1, ay, by = _taps(image.shape[0], size[1], clip_weights=False)
@@ -228,8 +228,8 @@ def _taps(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return, for every new pixel, the two old ones around its centre and their weights, in 1/2048.
 
-    At the border both taps are the same pixel; OpenCV gives one of them all the weight across, and
-    shares it out down.
+    At the border both taps are the same pixel. OpenCV gives one tap all the weight horizontally,
+    and splits it vertically.
     """
     centre = ((np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5).astype(np.float32)
     if clip_weights:
@@ -253,7 +253,7 @@ def scale_edge(width: int, height: int, scale: int) -> tuple[int, int]:
     """Compute the size of an image whose shorter edge becomes ``scale``.
 
     Raises:
-        ImageError: If a thin line of pixels would become an image that is too large.
+        ImageError: If a very thin image would become too large.
 
     Examples:
         >>> scale_edge(200, 100, 50)

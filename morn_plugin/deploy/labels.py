@@ -1,4 +1,4 @@
-"""From scores to label sets and records, in NumPy."""
+"""Turns scores into label sets and records, in NumPy."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -16,15 +16,15 @@ Thr = float | Sequence[float] | None
 
 @dataclass(frozen=True)
 class Thresholds:
-    """What ``tools/analysis/calibrate.py`` chose.
+    """The thresholds chosen by ``tools/analysis/calibrate.py``.
 
     Attributes:
-        thr: One for all labels, or one for each; 0-1. A score must exceed it.
+        thr: One for all labels, or one per label; 0-1. A score must exceed it.
         classes: Names of the C labels.
-        measure: What was made best.
+        measure: The maximised figure.
         chosen_on: The annotation file of the images it was chosen on.
-        score_map: Turns the scores into probabilities; None if they are probabilities already, or
-            no map was fitted. ``thr`` is of the scores as the model gives them, before the map.
+        score_map: Turns the scores into probabilities; None if they already are, or no map was
+            fitted. ``thr`` applies to the model's scores, before the map.
     """
 
     thr: float | list[float]
@@ -42,11 +42,11 @@ class Thresholds:
         Path(path).write_text(dump_json(content, indent=1) + '\n', encoding='utf-8')
 
     def map_record(self, record: dict[str, Any]) -> dict[str, Any]:
-        """Return the record of an image with probabilities in place of its scores.
+        """Return the record of an image with probabilities instead of scores.
 
         Args:
-            record: As :func:`make_record` makes it; one without ``scores`` (of an image that could
-                not be read) stays as it is, as do all where there is no map.
+            record: A record of :func:`make_record`; it stays unchanged without ``scores`` (an image
+                that could not be read) and without a map.
         """
         if self.score_map is None or 'scores' not in record:
             return record
@@ -58,11 +58,11 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
     """Read thresholds.
 
     Args:
-        path: A file that :meth:`Thresholds.save` wrote.
-        classes: The classes of the model, where they are known.
+        path: A file written by :meth:`Thresholds.save`.
+        classes: The classes of the model, if known.
 
     Raises:
-        ValueError: If the content is not valid, or of other classes; names file and field.
+        ValueError: If the content is not valid or its classes differ; names file and field.
     """
     try:
         text = Path(path).read_text(encoding='utf-8')
@@ -91,14 +91,13 @@ def mark_labels(
 ) -> np.ndarray:
     """Mark the predicted labels of images: score strictly greater than ``thr``, or the best few.
 
-    The same labels as ``select_labels`` marks in tensors, plus the conventions of other groups'
-    evaluation code.
+    This equals ``select_labels`` for tensors, plus the conventions of other groups' evaluation
+    code.
 
     Args:
         scores: (N, C), 0-1.
         thr: 0-1, one for all labels or C of them, or None for 0.5. Ignored if ``topk`` is given.
-        topk: Take this many best labels instead. Of equal scores the lower class index is the
-            better.
+        topk: Predict this many best labels instead. Ties: the lower class index is better.
         floor: Of the ``topk`` best, only those with a score strictly greater than this: at most
             ``topk``. Defaults to None, exactly ``topk``.
         inclusive: A score equal to ``thr`` or ``floor`` is enough.
@@ -136,18 +135,18 @@ def mark_labels(
 
 
 def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
-    """Return the labels that :func:`mark_labels` marks for one image, best first.
+    """Return the labels of :func:`mark_labels` for one image, best first.
 
     Args:
         scores: (C,), 0-1.
-        thr: As there.
-        topk: As there.
+        thr: See there.
+        topk: See there.
 
     Returns:
         Class indices.
 
     Raises:
-        ValueError: As there.
+        ValueError: See there.
 
     Examples:
         >>> choose_labels(np.array([0.3, 0.6, 0.9]), [0.2, 0.7, 0.5], None).tolist()
@@ -180,7 +179,7 @@ def make_record(
     step_scores: np.ndarray | None = None,
     path: np.ndarray | None = None,
 ) -> dict[str, Any]:
-    """Collect what is known of one image as plain values.
+    """Collect the results of one image as plain values.
 
     Args:
         img_path: Its file, or None for an array.
@@ -192,9 +191,9 @@ def make_record(
         path: (T,), the label picked at each step, -1 after the end of a sequence.
 
     Returns:
-        ``img_path``, ``labels``, ``names``, ``scores``, and where the model gives them
-        ``cnn_scores``, ``step_scores``, ``path`` and ``path_names``. Only ``img_path`` and
-        ``error`` where a score is not finite: the labels would mean nothing.
+        ``img_path``, ``labels``, ``names``, ``scores``, and if the model has them ``cnn_scores``,
+        ``step_scores``, ``path`` and ``path_names``. Only ``img_path`` and ``error`` if a score is
+        not finite: the labels would have no meaning.
     """
     error = find_not_finite(scores=scores, cnn_scores=cnn_scores, step_scores=step_scores)
     if error:
@@ -220,10 +219,10 @@ def find_not_finite(**arrays: np.ndarray | None) -> str | None:
     """Look for values that are not finite.
 
     Args:
-        **arrays: By what they are called; None where the model gives none.
+        **arrays: Arrays by name; None if the model has none.
 
     Returns:
-        Which array holds how many, or None.
+        A message with the array and the number of such values, or None.
 
     Examples:
         >>> find_not_finite(scores=np.array([0.5, np.nan]), cnn_scores=None)
@@ -239,7 +238,7 @@ def find_not_finite(**arrays: np.ndarray | None) -> str | None:
 def cut_at_end(
     path: np.ndarray | None, step_scores: np.ndarray | None
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """Cut a path that ended early: the steps up to the one that said END, and the labels before it.
+    """Cut a path that ended early: the steps up to END, and the labels before it.
 
     Args:
         path: (T,), -1 after the end; or None.
@@ -258,7 +257,7 @@ def cut_at_end(
 
 
 def shorten_record(record: dict[str, Any]) -> dict[str, Any]:
-    """Keep the scores of the predicted labels only, rounded for people."""
+    """Keep only the scores of the predicted labels, rounded for display."""
     labels = record['labels']
     short = {
         key: value

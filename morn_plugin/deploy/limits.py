@@ -1,18 +1,18 @@
-"""What the visitors of a page may ask for."""
+"""Limits for the visitors of a page."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a visitor may ask for.
+    """Limits for a visitor.
 
     Attributes:
-        max_images: Images at once.
-        max_megabytes: Of a file.
-        max_pixels: Of an image.
-        lifetime: Seconds for which pictures are kept after they were last looked at.
-        kept_megabytes: Of all visitors' pictures together; the oldest go first.
+        max_images: Images per upload.
+        max_megabytes: Size of a file.
+        max_pixels: Pixels of an image.
+        lifetime: Seconds for which pictures are kept after they were last viewed.
+        kept_megabytes: Total size of all visitors' pictures; the oldest are dropped first.
     """
 
     max_images: int = 16

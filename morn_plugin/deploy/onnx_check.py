@@ -1,8 +1,8 @@
-"""Checks what an .onnx file holds before onnxruntime loads it.
+"""Checks the content of an .onnx file before onnxruntime loads it.
 
-An exported model is a straight line of standard operations on what is in the file. Loops and
-conditions may never end, functions may unfold without end, operations of other domains can be
-anything, and weights outside of the file can be any file.
+An exported model is a straight line of standard operations on data in the file. Loops and
+conditions may never end, functions may expand without limit, operations of other domains can do
+anything, and external weights can be any file.
 """
 
 from collections.abc import Iterable
@@ -20,17 +20,17 @@ MAX_NODES = 100_000
 
 
 def read_onnx(content: bytes, source: str) -> tuple[Any, ExportMetadata]:
-    """Parse an .onnx file and check graph and metadata; nothing of it is run.
+    """Parse an .onnx file and check graph and metadata, without running it.
 
     Args:
         content: The file's bytes.
         source: Its name, for the error.
 
     Returns:
-        The model as ``onnx`` has it, and the checked metadata.
+        The ``onnx`` model, and the checked metadata.
 
     Raises:
-        ValueError: If it is not a model as ``tools/export.py`` writes it; says why.
+        ValueError: If it is not a model from ``tools/export.py``; gives the reason.
         ImportError: If ``onnx`` is missing; gives the pip command.
     """
     onnx = require_extra('onnx', 'export')

@@ -1,4 +1,4 @@
-"""Runs a model that ``tools/export.py`` wrote."""
+"""Runs a model written by ``tools/export.py``."""
 
 import threading
 from collections.abc import Iterable, Iterator, Sequence
@@ -38,12 +38,12 @@ class OnnxModel:
         num_threads: Threads of onnxruntime; 0 lets it choose.
         max_pixels: Refuse larger images before they are decoded. Defaults to None, the limit of the
             export.
-        max_memory: Bytes that onnxruntime may allocate on the CPU.
-        max_seconds: How long a batch may take.
+        max_memory: Maximum number of bytes that onnxruntime may allocate on the CPU.
+        max_seconds: Maximum time of a batch.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it cannot be loaded, or is not a model that ``tools/export.py`` wrote.
+        ValueError: If it cannot be loaded, or was not written by ``tools/export.py``.
         ImportError: If onnx or onnxruntime is missing; gives the pip command.
     """
 
@@ -73,7 +73,7 @@ class OnnxModel:
         runtime = require_extra('onnxruntime', 'export')
         options = runtime.SessionOptions()
         options.intra_op_num_threads = num_threads
-        options.log_severity_level = FATAL  # the error says what is wrong
+        options.log_severity_level = FATAL  # the error names the problem
         self._limit_memory(runtime, options)
         try:
             return runtime.InferenceSession(
@@ -104,7 +104,7 @@ class OnnxModel:
         """Read and prepare one image.
 
         Args:
-            source: One of what :func:`~morn_plugin.deploy.sources.list_sources` gives.
+            source: An item of :func:`~morn_plugin.deploy.sources.list_sources`.
 
         Returns:
             Its path or None, and the image (3, h, w) float32.
@@ -113,17 +113,17 @@ class OnnxModel:
         return name_record(source), image
 
     def read(self, source: Any) -> np.ndarray:
-        """Read one image as it is, to (H, W, 3) uint8 RGB; an array must be that already."""
+        """Read one image unchanged, as (H, W, 3) uint8 RGB; arrays must be that already."""
         read = read_image if is_path(source) else read_memory
         background = self.preprocessing['background']
         return read(source, background, self.max_pixels, MAX_PIXELS_OPTION)
 
     def run(self, images: np.ndarray) -> dict[str, np.ndarray]:
-        """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and what else the model gives.
+        """Map prepared images (N, 3, h, w) to ``scores`` (N, C) and the model's other outputs.
 
         Raises:
-            ValueError: If it cannot be run, takes longer or more memory than it may, or gives
-                arrays of other shapes; names the file.
+            ValueError: If it cannot be run, exceeds the time or memory limit, or returns wrong
+                shapes; names the file.
         """
         options = require_extra('onnxruntime', 'export').RunOptions()
         options.log_severity_level = FATAL
@@ -190,11 +190,11 @@ class OnnxModel:
             batch_size: Images at once.
             thr: Overrides the thresholds of the export.
             topk: Return this many best labels instead.
-            num_workers: Threads that read ahead; None for 2 beside a GPU and none on a CPU.
+            num_workers: Threads that read ahead; None for 2 with a GPU and none on a CPU.
 
         Yields:
-            A record an image (:func:`~morn_plugin.deploy.labels.make_record`), or ``dict(img_path,
-            error)``.
+            One record per image (:func:`~morn_plugin.deploy.labels.make_record`), or
+            ``dict(img_path, error)``.
         """
         check_positive(batch_size=batch_size)
         thr, topk = plain_numbers(thr), plain_numbers(topk)

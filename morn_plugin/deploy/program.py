@@ -1,7 +1,7 @@
 """The metadata of a ``torch.export`` program (.pt2), read without loading the program.
 
-Loading one evaluates expressions that are in it, so that a stranger's .pt2 is code. Its metadata is
-a text in an archive.
+Loading a program evaluates expressions in it, so a stranger's .pt2 is code. Its metadata is a text
+in an archive.
 """
 
 import os
@@ -16,7 +16,7 @@ MAX_BYTES = 64_000_000
 
 
 def read_program_metadata(path: str | os.PathLike) -> dict[str, Any]:
-    """Read what ``tools/export.py`` wrote beside a program; nothing of the program is loaded.
+    """Read the metadata that ``tools/export.py`` wrote, without loading the program.
 
     Returns:
         ``classes``, ``preprocessing``, ``thr`` and ``topk``, see

@@ -1,4 +1,4 @@
-"""Checks that a model's checkpoint holds named tensors, and a ``meta`` of the expected form.
+"""Checks that a model's checkpoint has named tensors and a valid ``meta``.
 
 torch loads only tensors and plain containers. Still, a list may replace a dict, a tensor may claim
 more elements than it stores, and weights may be booleans.
@@ -20,14 +20,14 @@ MAX_PROBLEMS = 5  # named in one message
 
 
 def read_model_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
-    """Load the checkpoint of a model and check what is taken out of it.
+    """Load the checkpoint of a model and check the used parts.
 
     Args:
-        path: A local file: a checkpoint of OpenMMLab's, one that has its weights under ``model``,
-            or weights alone.
+        path: A local file: an OpenMMLab checkpoint, one with its weights under ``model``, or plain
+            weights.
 
     Returns:
-        ``state_dict`` with tensors by name, and ``meta``, a dict, empty where there is none.
+        ``state_dict`` with tensors by name, and ``meta``, a dict, empty if missing.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -48,9 +48,9 @@ def read_model_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
 
 
 def _copy_state_dict(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Copy the tensors and torch's versions of the layers, but no other attribute.
+    """Copy the tensors and torch's layer versions, but no other attribute.
 
-    An ``OrderedDict`` of a checkpoint can have any attributes, in place of its methods too.
+    An ``OrderedDict`` in a checkpoint can have any attributes, even instead of its methods.
     """
     copied = OrderedDict(dict.items(state))
     versions = vars(state).get('_metadata') if isinstance(state, OrderedDict) else None
@@ -63,7 +63,7 @@ def check_state_dict(state: Any, source: str) -> None:
     """Require tensors by name, each stored completely.
 
     Raises:
-        ValueError: Names the entries at fault.
+        ValueError: Names the wrong entries.
     """
     if not isinstance(state, dict):
         raise ValueError(f'{source}: expected tensors by name, but got {describe(state)}.')
@@ -97,10 +97,10 @@ def check_kinds(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
     Args:
         model: The model to fill.
         state: Tensors by name, with or without the ``module.`` of a parallel model.
-        source: Where they came from, for the error.
+        source: Their source, for the error.
 
     Raises:
-        ValueError: Names the tensors that are of another kind.
+        ValueError: Names the tensors of a different type.
     """
     own = model.state_dict()
     problems = []

@@ -1,9 +1,9 @@
-"""Checkpoint files: written completely or not at all, verified before use.
+"""Checkpoint files: written completely or not at all, and verified before use.
 
-Found again after a crash.
+Finds them again after a crash.
 
-torch.save writes a zip archive with a CRC-32 of every record. torch.load ignores them; this module
-checks them.
+torch.save writes a zip archive with a CRC-32 of every record. torch.load ignores the CRCs; this
+module checks them.
 """
 
 import os
@@ -36,9 +36,9 @@ class CheckpointError(RuntimeError):
 
 @register_backend('atomic')
 class AtomicLocalBackend(LocalBackend):
-    """MMEngine's backend for local files.
+    """MMEngine's backend for local files, with atomic writes.
 
-    Whose files appear under their names only when whole and on disk.
+    A file appears under its name only when it is complete and on disk.
 
     Switch it on with ``backend_args=dict(backend='atomic')``; :class:`ResumableCheckpointHook`
     does.
@@ -48,8 +48,8 @@ class AtomicLocalBackend(LocalBackend):
         """Write bytes to a file.
 
         Raises:
-            OSError: If they cannot be written, of a full disk for example; the file is as it was
-                before.
+            OSError: If they cannot be written, for example because the disk is full; the old file
+                is kept.
         """
         try:
             with atomic_write(filepath) as file:
@@ -74,7 +74,7 @@ class AtomicLocalBackend(LocalBackend):
 def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
     """Verify and load a checkpoint.
 
-    Nothing but tensors, plain containers and the allow-list comes out of it.
+    Only tensors, plain containers and types on the allow-list are loaded.
 
     Args:
         path: A local file.
@@ -100,19 +100,19 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
             f'Checkpoint {path} is refused: {_first_reason(error)} It may be crafted to run code '
             'when it is loaded; nothing of it was run.'
         ) from error
-    except Exception as error:  # damaged or crafted files make torch raise many kinds of errors
+    except Exception as error:  # damaged or crafted files make torch raise many types of errors
         raise CheckpointError(
             f'Checkpoint {path} cannot be loaded: {type(error).__name__}: {_first_reason(error)}'
         ) from error
 
 
 def find_damage(path: str | os.PathLike) -> str | None:
-    """Look for damage without loading: the CRC-32 of every record must be right.
+    """Look for damage without loading: the CRC-32 of every record must be correct.
 
     Files in torch's format from before 1.6 have no checksum; only their beginning is checked.
 
     Returns:
-        What is wrong, or None.
+        The problem, or None.
     """
     try:
         with open(path, 'rb') as file:
@@ -148,7 +148,7 @@ def find_unbounded_content(path: str | os.PathLike) -> str | None:
         path: A file in which :func:`find_damage` found none.
 
     Returns:
-        What is wrong, or None.
+        The problem, or None.
     """
     with open(path, 'rb') as file:
         if file.read(1) == b'\x80':
@@ -180,7 +180,7 @@ def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None
             )
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             return f'its record {record.filename!r} is compressed, which torch.save never does'
-        name = record.filename.lower()  # as torch looks for it
+        name = record.filename.lower()  # as torch does
         if name in names:
             return f'its record {record.filename!r} is there twice'
         names.add(name)
@@ -194,7 +194,7 @@ def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None
 
 
 def _first_reason(error: BaseException) -> str:
-    """Return the reason that torch's unpickler names, without its advice to switch it off."""
+    """Return the reason given by torch's unpickler, without the advice to disable it."""
     while isinstance(error, pickle.UnpicklingError) and error.__context__ is not None:
         error = error.__context__
     lines = str(error).strip().split('\n')
@@ -209,14 +209,13 @@ def find_resumable(
 ) -> tuple[str | None, list[str]]:
     """Find the newest intact checkpoint of a run.
 
-    The file ``last_checkpoint`` names the newest. Where that one is damaged or missing, older ones
-    of the folder follow; where nothing names one, the one with the highest number comes first.
-    Files outside of the folder are never followed, so that a copied folder does not lead back to
-    the original.
+    The file ``last_checkpoint`` names the newest. If it is damaged or missing, older ones in the
+    folder are tried; without that file, the highest number comes first. Files outside the folder
+    are never used, so a copied folder does not refer to the original.
 
     Args:
         folder: The run's ``work_dir``, or wherever its checkpoints are.
-        filename_tmpl: How checkpoints are named, with a number in place of ``{}``.
+        filename_tmpl: Name pattern of checkpoints, with a number for ``{}``.
 
     Returns:
         The checkpoint's path, or None; and what was skipped, with reasons.
@@ -226,7 +225,7 @@ def find_resumable(
         path = osp.join(folder, name)
         reason = find_damage(path) or find_unbounded_content(path)
         if reason is None:
-            try:  # an intact archive may still hold no training state, or a crafted one
+            try:  # an intact archive may still have no training state, or a crafted one
                 if 'optimizer' in torch.load(path, map_location='meta', weights_only=True):
                     return path, skipped
                 reason = 'it holds no optimizer state, so that training cannot continue from it'
@@ -246,7 +245,7 @@ def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator
     named = _read_last_checkpoint(folder, skipped)
     if named is not None:
         yield named
-        # Files with higher numbers are of another run: the last one of this run is named.
+        # Files with higher numbers belong to another run: the last one of this run is named.
         numbers = {
             name: number for name, number in numbers.items() if number < numbers.get(named, 1 << 62)
         }
@@ -274,9 +273,9 @@ def remove_unfinished(folder: str) -> None:
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_local(filename: str, map_location: Any = None) -> Any:
-    """Load a local checkpoint for MMEngine, in place of its own loader.
+    """Load a local checkpoint for MMEngine, instead of its own loader.
 
-    Verified, and with errors that name the file.
+    The file is verified, and errors name it.
     """
     return _without_code(load_checkpoint(filename, map_location))
 

@@ -9,10 +9,10 @@ CNN = 'cnn-calibrated'  # of the CNN alone; also the prefix of its metrics
 
 
 def read_thresholds(checkpoint: Mapping[str, Any]) -> dict[str, float]:
-    """Return the thresholds that a checkpoint keeps, by metric; other values are left out.
+    """Return a checkpoint's thresholds by metric; invalid values are left out.
 
     Args:
-        checkpoint: Its content, from anywhere.
+        checkpoint: Its content, from any source.
     """
     meta = checkpoint.get('meta')
     found = meta.get(KEY) if isinstance(meta, Mapping) else None

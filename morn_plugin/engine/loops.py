@@ -6,7 +6,7 @@ from mmpretrain.registry import LOOPS
 
 @LOOPS.register_module()
 class PrepareLoop(EpochBasedTrainLoop):
-    """A training loop without iterations, for methods that are fitted by ``prepare`` alone.
+    """A training loop without iterations, for methods fitted only by ``prepare``.
 
     It is one epoch: the hooks prepare the decoder, the checkpoint is written and validated.
 

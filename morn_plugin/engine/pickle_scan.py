@@ -1,9 +1,9 @@
-"""Finds out what the pickle of a checkpoint would build, without building it.
+"""Analyses what the pickle of a checkpoint would build, without building it.
 
 torch loads only tensors and plain containers. But a few hundred bytes can describe more than anyone
-can traverse: a list that holds one list ten times, which holds another ten times, and so on. As the
-key of a dict, such a nest of tuples even blocks the loading itself, which must hash it. Some
-allowed functions also take a size and allocate it.
+can traverse: a list that holds one list ten times, which holds another ten times, and so on. As a
+dict key, such nested tuples even block loading, which must hash them. Some allowed functions also
+allocate a given size.
 """
 
 import pickletools
@@ -11,12 +11,12 @@ import re
 from collections.abc import Iterator
 from typing import IO, Any
 
-# Objects of the whole, if what is shared were copied, for each that is there.
+# Total objects if shared ones were copied, per existing object.
 MAX_COPIES = 10
 SPARE_COPIES = 1_000_000
 MAX_DEPTH = 100
-LARGEST = 1 << 60  # above this the number does not matter
-# Globals that no checkpoint needs, or that allocate or convert as much as they are told to.
+LARGEST = 1 << 60  # above this the exact number does not matter
+# Globals that no checkpoint needs, or that allocate or convert any requested amount.
 REFUSED = re.compile(
     r'builtins bytearray|torch(\.\w+)* \w*Tensor'
     r'|torch\._utils _rebuild_(device_tensor_\w+|xla_tensor|wrapper_subclass|nested_tensor)'
@@ -29,7 +29,7 @@ CALLS = ('REDUCE', 'NEWOBJ')
 
 
 class _Node:
-    """An object of the pickle, by what is in it."""
+    """An object of the pickle, with its parts."""
 
     __slots__ = ('parts', 'text')
 
@@ -46,11 +46,11 @@ def find_unbounded(stream: IO[bytes], pickles: int = 1) -> str | None:
     """Look for content that takes more time or memory than the file's size justifies.
 
     Args:
-        stream: Stands at the beginning of a pickle.
-        pickles: How many follow each other.
+        stream: Positioned at the beginning of a pickle.
+        pickles: Number of consecutive pickles.
 
     Returns:
-        What is wrong, or None. Pickles that torch cannot read are left for torch to refuse.
+        The problem, or None. Pickles that torch cannot read are left for torch to refuse.
     """
     try:
         for _ in range(pickles):

@@ -1,8 +1,8 @@
 """The position of a run in its data, as checkpoints store it.
 
 The number of iterations alone is not enough: how many samples they took, and how long an epoch was,
-depends on the batch size, the number of processes and the data of the run that counted them. So all
-of that goes into the checkpoint, and nothing is computed from the settings of the run that resumes.
+depends on the batch size, the number of processes and the data of the run that counted them. So the
+checkpoint stores all of these, and nothing is computed from the settings of the resuming run.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ KEY = 'data_position'
 
 @dataclass(frozen=True)
 class Layout:
-    """How a pass over the data is divided, without which a position in it means nothing.
+    """The division of a pass over the data, which gives a position its meaning.
 
     Attributes:
         batch_size: Images in a batch of one process.
@@ -46,7 +46,7 @@ class Layout:
         )
 
     def differences(self, other: 'Layout') -> str:
-        """Name the differences from this layout to another one."""
+        """Name the differences to another layout."""
         pairs = {
             field.name: (getattr(self, field.name), getattr(other, field.name))
             for field in fields(self)
@@ -79,7 +79,7 @@ def read_position(meta: Mapping[str, Any]) -> Position | None:
     """Read the position out of a checkpoint's ``meta``.
 
     Returns:
-        The position, or None where the checkpoint has none.
+        The position, or None if the checkpoint has none.
 
     Raises:
         ValueError: If the stored value is not a position.

@@ -1,9 +1,9 @@
-"""The allow-list with which MMEngine's checkpoints load while torch's ``weights_only`` stays on.
+"""The allow-list that lets MMEngine's checkpoints load with torch's ``weights_only``.
 
-torch refuses every global that is not listed. MMEngine's checkpoints hold its ``HistoryBuffer``s
-and a few NumPy objects in the message hub, and name methods of ``HistoryBuffer`` through
+torch refuses every global that is not listed. MMEngine's checkpoints contain its ``HistoryBuffer``s
+and a few NumPy objects in the message hub, and refer to methods of ``HistoryBuffer`` through
 ``builtins.getattr``. The real ``getattr`` would let a crafted file reach any attribute, so a
-guarded one takes its place.
+guarded one replaces it.
 """
 
 import os
@@ -27,7 +27,7 @@ def guarded_getattr(obj: Any, name: str) -> Any:
     """Stand in for ``getattr`` in a checkpoint: four methods of ``HistoryBuffer``, nothing else.
 
     Raises:
-        TypeError: If a file asks for anything else.
+        TypeError: If a file requests anything else.
     """
     if obj is not HistoryBuffer or not isinstance(name, str) or name not in HISTORY_METHODS:
         raise TypeError(
@@ -38,10 +38,10 @@ def guarded_getattr(obj: Any, name: str) -> Any:
 
 
 def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
-    """Stand in for NumPy's function that makes an array to be filled later: an empty one.
+    """Stand in for NumPy's function that creates an array to be filled later.
 
     Raises:
-        TypeError: If a file asks for anything else.
+        TypeError: If a file requests anything else.
     """
     if kind is not np.ndarray or not isinstance(shape, tuple) or shape != (0,):
         raise TypeError(
@@ -51,7 +51,7 @@ def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
 
 
 def guarded_scalar(dtype: np.dtype, *content: bytes) -> Any:
-    """Stand in for NumPy's function that makes a number from its bytes.
+    """Stand in for NumPy's function that creates a number from bytes.
 
     Raises:
         TypeError: If it is not a number, or bytes are missing.

@@ -1,8 +1,8 @@
 """Makes sure that all processes of a run start from the same state.
 
-Each process loads its checkpoint by itself, perhaps from a disk of its own. If two of them started
-from different weights, their gradients would be averaged silently, and only the first process's
-weights saved.
+Each process loads its own checkpoint, perhaps from its own disk. If two processes started from
+different weights, their gradients would silently be averaged, and only the first process's weights
+saved.
 """
 
 import hashlib
@@ -20,13 +20,14 @@ from torch.nn.parallel import DistributedDataParallel
 
 
 def require_same_start(runner: Runner) -> None:
-    """Compare hashes of what the processes start from.
+    """Compare hashes of the processes' initial states.
 
     Args:
         runner: The run, about to take its first step.
 
     Raises:
-        RuntimeError: In all processes, if one differs from the first; names which, and in what.
+        RuntimeError: In all processes, if one differs from the first; names the process and the
+            parts.
     """
     if get_world_size() == 1:
         return
@@ -36,7 +37,7 @@ def require_same_start(runner: Runner) -> None:
         seed=runner.seed,
         data=[len(dataset), list(getattr(dataset, 'metainfo', {}).get('classes') or ())],
     )
-    # If the model or its optimizer is sharded, every process has other parts.
+    # If the model or its optimizer is sharded, the processes have different parts.
     if isinstance(runner.model, DistributedDataParallel):
         parts['weights'] = runner.model.state_dict()
         wrapper = runner.optim_wrapper
@@ -50,7 +51,7 @@ def require_same_start(runner: Runner) -> None:
 
 
 def compare_with_first(digests: Sequence[Mapping[str, str]]) -> None:
-    """Raise if a process has another hash of any part than the first process.
+    """Raise if the hash of any part differs between a process and the first one.
 
     Examples:
         >>> hashes = [dict(seed='a'), dict(seed='a'), dict(seed='b')]

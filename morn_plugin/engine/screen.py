@@ -1,4 +1,4 @@
-"""Chooses what the screen shows; the log file has everything.
+"""Selects the messages for the screen; the log file has everything.
 
 MMEngine prints some hundred lines before the first iteration: environment, config, the order of all
 hooks. They are useful later, and stay in the log file.
@@ -12,7 +12,7 @@ from typing import Any
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
 
-# By module and function that log them: environment and config; the hooks; SyncBatchNorm.
+# By the logging module and function: environment and config; the hooks; SyncBatchNorm.
 LONG = {('runner', '_log_env'), ('runner', '__init__'), ('runner', 'wrap_model')}
 # By their beginnings: warnings that no user can act on.
 MINOR = (
@@ -23,15 +23,15 @@ MINOR = (
     '"HardDiskBackend" is the alias',
     '`save_param_scheduler` is True but',
 )
-#: What a record has that the file does without: ``logger.info(text, extra=SCREEN_ONLY)``.
+#: Marks a record that the file does not need: ``logger.info(text, extra=SCREEN_ONLY)``.
 SCREEN_ONLY = dict(shown_on='screen')
 
 
 class ScreenFilter(logging.Filter):
-    """Passes the records that a person reads during a run."""
+    """Passes the records that matter to a person during a run."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Return whether a record is shown; warnings and errors are, but for minor ones."""
+        """Return whether to show a record; warnings and errors are shown, except minor ones."""
         if getattr(record, 'shown_on', None) == 'file':
             return False
         is_long = (record.module, record.funcName) in LONG and record.levelno <= logging.INFO
@@ -40,10 +40,10 @@ class ScreenFilter(logging.Filter):
 
 @contextmanager
 def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator[None]:
-    """Send what is logged inside to the file only.
+    """Log only to the file inside this context.
 
     Args:
-        logger: Whose records.
+        logger: The logger.
         condition: Whether to do so.
     """
 
@@ -60,7 +60,7 @@ def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator
 
 
 class FileFilter(logging.Filter):
-    """Drops records that only repeat for the screen what the file has in full."""
+    """Drops records that repeat, for the screen, what the file has in full."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether a record is written."""

@@ -30,9 +30,8 @@ from .distributed import unwrap
 def read_training_inputs(runner: Runner, names: Sequence[str]) -> dict[str, Any]:
     """Collect inputs of every training image, in the order of the data set.
 
-    They come from the cached file where the runner trains on one; else from one pass of the model
-    over the training images, seen through the test pipeline, each image once, also with several
-    processes.
+    They come from the cached file if the runner trains on one. Otherwise the model runs once over
+    the training images with the test pipeline, each image once, even with several processes.
 
     Args:
         runner: Its training data set and model.
@@ -42,7 +41,7 @@ def read_training_inputs(runner: Runner, names: Sequence[str]) -> dict[str, Any]
         NumPy arrays (N, ...) by name, a tuple of them for ``stage_maps``.
 
     Raises:
-        ScoreFileError: If the cached file does not hold one.
+        ScoreFileError: If the cached file lacks one.
         ValueError: If cached files are wrapped.
     """
     dataset = runner.train_dataloader.dataset
@@ -62,7 +61,7 @@ def read_training_inputs(runner: Runner, names: Sequence[str]) -> dict[str, Any]
 
 
 def _test_view(runner: Runner) -> NumberedDataset:
-    """Build the training set once more, seen through the test pipeline."""
+    """Build the training set again with the test pipeline."""
     cfg = runner.cfg
     loader = cfg.get('test_dataloader') or cfg.get('val_dataloader')
     pipeline = next(innermost(loader.dataset)).pipeline
@@ -71,7 +70,7 @@ def _test_view(runner: Runner) -> NumberedDataset:
 
 
 def _run_model(runner: Runner, images: Subset, names: Sequence[str]) -> dict[str, list]:
-    """Run the model over this process's images; one list of rows a name."""
+    """Run the model over this process's images; one list of rows per name."""
     model: Any = unwrap(runner.model)
     batches: Any = DataLoader(
         images,

@@ -1,9 +1,9 @@
 """Checks what a resumed run takes from a checkpoint besides the weights.
 
-MMEngine takes it as it comes: paths from the message hub that hooks remove, a config text that it
-runs, the attributes of schedulers, whichever schedulers and averages happen to be there. The
-checkpoint may be from somebody else, or from a run with other settings. So every part is compared
-with this run before any of it is used.
+MMEngine uses it unchecked: paths in the message hub whose files hooks remove, a config text that it
+runs, attributes of schedulers, and any schedulers and averages it finds. The checkpoint may come
+from somebody else, or from a run with different settings. So every part is compared with this run
+before it is used.
 """
 
 import posixpath
@@ -22,12 +22,12 @@ from .weights import bare_model, load_weights, summarize
 
 LAST, BEST, BEST_SCORE = 'last_ckpt', 'best_ckpt', 'best_score'
 KEPT, OUTDATED_BEST, VALIDATED = 'keep_ckpt_ids', 'outdated_best_ckpts', 'last_validated_iter'
-# MMEngine's log treats every name that begins with `val` as a figure of the validation.
+# MMEngine's log treats every name that begins with `val` as a validation figure.
 VALIDATED_BEFORE = 'validated_at_iter'
 JUDGED_BY = 'best_judged_by'
 LARGEST_SEED = 2**32 - 1
 LONGEST_LOG = 1_000_000
-# These describe the run that wrote them, not the one that reads them.
+# These describe the run that wrote them, not the run that reads them.
 OF_ANOTHER_RUN = ('cfg', 'experiment_name', 'mmengine_version')
 EPOCH_OR_ITER = ('epoch', 'iter')
 
@@ -37,14 +37,14 @@ class TrainingStateError(ValueError):
 
 
 def take_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Check everything that a resumed run takes from a checkpoint, and remove the rest.
+    """Check everything that a resumed run uses from a checkpoint, and remove the rest.
 
     Args:
         runner: The run, its optimizer, schedulers and hooks built.
         checkpoint: The loaded checkpoint; changed in place.
 
     Raises:
-        TrainingStateError: If a part is missing, malformed, or that of another run.
+        TrainingStateError: If a part is missing, malformed, or from another run.
     """
     problems = [
         *_find_unfit_parts(runner, checkpoint),
@@ -57,10 +57,10 @@ def take_training_state(runner: Runner, checkpoint: dict[str, Any]) -> None:
 
 
 def require_own_weights(runner: Runner, checkpoint: dict[str, Any]) -> None:
-    """Check those parts of a checkpoint that need no data.
+    """Check the parts of a checkpoint that need no data.
 
     Raises:
-        TrainingStateError: If it is of another model, or training cannot continue from it.
+        TrainingStateError: If it belongs to another model, or training cannot continue from it.
     """
     _refuse(list(_find_unfit_parts(runner, checkpoint)), runner)
 
@@ -108,7 +108,7 @@ def take_paths(info: dict[str, Any]) -> None:
 
 
 def forget_paths(info: dict[str, Any]) -> None:
-    """Remove the names of files beside a checkpoint, for a run in another folder."""
+    """Remove the names of files next to a checkpoint, for a run in another folder."""
     for key in [key for key in info if _is_path_key(key) or key in (OUTDATED_BEST, KEPT)]:
         del info[key]
 
@@ -116,14 +116,14 @@ def forget_paths(info: dict[str, Any]) -> None:
 def forget_best(info: dict[str, Any], judged_by: Sequence[str]) -> bool:
     """Remove the best checkpoint and its score if another metric chose them.
 
-    Scores of different metrics cannot be compared: the new one might never be better.
+    Scores of different metrics are not comparable: the new one might never be better.
 
     Args:
         info: ``message_hub.runtime_info`` of a checkpoint; changed in place.
-        judged_by: What this run judges by; ``auto`` stands for any.
+        judged_by: The metrics of this run; ``auto`` stands for any.
 
     Returns:
-        Whether anything was taken away.
+        Whether anything was removed.
     """
     before = info.get(JUDGED_BY)
     unknown = before is None or any(item.startswith('auto ') for item in judged_by)
@@ -135,7 +135,7 @@ def forget_best(info: dict[str, Any], judged_by: Sequence[str]) -> bool:
 
 
 def without_methods(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the state of a scheduler without the methods that some hold: they cannot be loaded."""
+    """Return a scheduler's state without the methods that some contain: they cannot be loaded."""
     return {key: value for key, value in state.items() if not callable(value)}
 
 
@@ -144,7 +144,7 @@ def _is_path_key(key: Any) -> bool:
 
 
 def _take_name(path: Any) -> Any:
-    """Return the last part of a path, which MMEngine writes whole; anything else as it is."""
+    """Return the last part of a path that MMEngine writes in full; anything else unchanged."""
     return posixpath.basename(path.replace('\\', '/')) if isinstance(path, str) else path
 
 
@@ -253,7 +253,7 @@ def _check_optimizer(runner: Runner, checkpoint: dict[str, Any]) -> Iterator[str
 
 
 def _check_wrapper(wrapper: Any, saved: Any) -> Any:
-    """Yield what is wrong with the state of one optimizer, and return the state to load."""
+    """Yield the problems of one optimizer's state, and return the state to load."""
     optimizer = wrapper.optimizer
     try:
         own_check = getattr(optimizer, 'check_state', None)
@@ -351,7 +351,7 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rebuild(value: Any) -> HistoryBuffer | None:
-    """Rebuild a history of numbers from nothing but the numbers."""
+    """Rebuild a history of numbers from the numbers only."""
     try:
         values, counts = (list(map(float, part)) for part in value.data)
         whole = [int(count) for count in counts]

@@ -1,7 +1,7 @@
 """Loads the tensors of a checkpoint into a model, and reports those that do not fit.
 
-MMEngine loads what fits and logs the rest in one line, so a wrong checkpoint leaves a model with
-its random weights.
+MMEngine loads the tensors that fit and logs the rest in one line, so a wrong checkpoint silently
+leaves random weights.
 """
 
 import re
@@ -28,7 +28,7 @@ class Misfits:
     Attributes:
         missing: Tensors of the model that the checkpoint lacks.
         unexpected: Tensors of the checkpoint that the model lacks.
-        shapes: Tensors of both with different shapes, and a line that says which.
+        shapes: Tensors with different shapes, each with a line that describes them.
         matching: The number of tensors that fit.
     """
 
@@ -39,11 +39,11 @@ class Misfits:
 
     @property
     def unset(self) -> list[str]:
-        """The tensors of the model that loading leaves as they are."""
+        """The tensors of the model that loading does not change."""
         return [*self.missing, *self.shapes]
 
     def within(self, parts: Iterable[str]) -> list[str]:
-        """Return the tensors of some submodules that loading leaves as they are."""
+        """Return the tensors of some submodules that loading does not change."""
         prefixes = tuple(f'{part}.' for part in parts)
         return [name for name in self.unset if name.startswith(prefixes)]
 
@@ -64,13 +64,13 @@ def bare_model(model: nn.Module) -> Any:
 
 
 def load_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> Misfits:
-    """Load what fits, as MMEngine does, and return what does not.
+    """Load the tensors that fit, as MMEngine does, and return the others.
 
-    Modules take part: some rename tensors of older versions, resize position embeddings or accept
-    buffers of any size.
+    Modules take part in loading: some rename tensors of older versions, resize position embeddings
+    or accept buffers of any size.
 
     Args:
-        model: The model, also inside of a wrapper.
+        model: The model, possibly inside a wrapper.
         state_dict: The checkpoint's.
     """
     saved = {WRAPPED.sub('', str(name)): value for name, value in state_dict.items()}
@@ -109,7 +109,7 @@ def _read_error(error: str) -> tuple[str, str]:
 
 
 def summarize(names: Iterable[str], shown: int = 4) -> str:
-    """Summarise the names of tensors by the submodules that hold them.
+    """Summarise the names of tensors by submodule.
 
     Examples:
         >>> summarize(['head.fc.weight', 'head.fc.bias', 'scale'])

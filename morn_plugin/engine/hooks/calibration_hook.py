@@ -1,4 +1,4 @@
-"""The threshold of the CNN alone, from validation to the test."""
+"""Carries the threshold of the CNN alone from validation to the test."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -13,17 +13,17 @@ from ..kept_thresholds import KEY, read_thresholds
 
 @HOOKS.register_module()
 class CalibrationHook(Hook):
-    """Keeps the thresholds that :class:`CalibratedF1` chose in checkpoints, and tests with them.
+    """Stores the thresholds of :class:`CalibratedF1` in checkpoints, and tests with them.
 
-    A checkpoint has those of the last validation before it was saved, by the prefix of the metric,
-    in ``meta``.
+    A checkpoint stores the thresholds of the last validation before it, by the metric's prefix, in
+    ``meta``.
     """
 
     def __init__(self) -> None:
         self.thresholds: dict[str, float] = {}
 
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Take the thresholds that the validation chose."""
+        """Collect the thresholds chosen in validation."""
         for metric in _calibrated(runner.val_evaluator):
             if metric.chooses and metric.thr is not None:
                 self.thresholds[metric.prefix] = metric.thr
@@ -34,11 +34,11 @@ class CalibrationHook(Hook):
             checkpoint['meta'][KEY] = dict(self.thresholds)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
-        """Take those of a checkpoint."""
+        """Read them from a checkpoint."""
         self.thresholds = read_thresholds(checkpoint) or self.thresholds
 
     def before_test(self, runner: Runner) -> None:
-        """Hand them to the metrics of the test, which choose none themselves."""
+        """Pass them to the metrics of the test, which do not choose their own."""
         for metric in _calibrated(runner.test_evaluator):
             metric.use(self.thresholds.get(metric.prefix))
 

@@ -19,19 +19,19 @@ from ..weights import bare_model, load_weights, summarize
 class CheckpointCheckHook(Hook):
     """Checks a loaded checkpoint before it is used.
 
-    - The class list of a checkpoint must be that of the data set, in names and in order.
-    - A test, or the extraction of scores, needs every tensor of the model, and a model that has the
-      decision of the checkpoint.
-    - A resumed run needs all of the state that it continues from, and none of another run's: see
+    - The class list of a checkpoint must equal that of the data set, in names and order.
+    - A test, or the extraction of scores, needs every tensor of the model, and a model with the
+      checkpoint's decision.
+    - A resumed run needs the complete state that it continues from, and none of another run: see
       :mod:`morn_plugin.engine.training_state`.
-    - A run that starts from weights (``load_from``) needs every tensor of its frozen parts; what
-      else is left as it was initialised is named in the log. A frozen part without weights from
-      anywhere is an error.
+    - A run that starts from weights (``load_from``) needs every tensor of its frozen parts; other
+      tensors that keep their initial values are named in the log. A frozen part without weights is
+      an error.
     - The processes of a distributed run start from the same state.
 
     Raises:
         AnnotationError: If the class lists differ.
-        ValueError: If tensors or state are missing, or those of another model or run; names them
+        ValueError: If tensors or state are missing or belong to another model or run; names them
             all.
         RuntimeError: If the processes differ.
     """
@@ -69,7 +69,7 @@ class CheckpointCheckHook(Hook):
             )
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Compare the processes, once, after all hooks have prepared the start."""
+        """Compare the processes once, after all hooks have prepared the start."""
         if not self._compared:
             require_same_start(runner)
             self._compared = True
@@ -78,20 +78,20 @@ class CheckpointCheckHook(Hook):
 def require_weights(
     runner: Runner, checkpoint: Mapping[str, Any], is_training: bool, log: bool = True
 ) -> None:
-    """Require of a checkpoint what a run needs, and say what it leaves untouched.
+    """Require the tensors that a run needs, and report those it leaves unchanged.
 
     Args:
         runner: The run, which does not resume.
-        checkpoint: What was loaded from ``runner._load_from``.
+        checkpoint: The content of ``runner._load_from``.
         is_training: Whether the run trains; a test needs every tensor.
-        log: Whether to log what does not fit but is not needed.
+        log: Whether to log tensors that do not fit but are not needed.
 
     Raises:
         ValueError: If a tensor is missing that the run needs.
     """
     source, logger = str(runner._load_from), runner.logger
     weights = checkpoint.get('state_dict')
-    if weights is None:  # it may be the weights alone
+    if weights is None:  # it may be plain weights
         weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}
     check_state_dict(weights, source)
     check_kinds(bare_model(runner.model), weights, source)
@@ -134,7 +134,7 @@ def dataset_classes(runner: Runner) -> list[str] | None:
 
 
 def _random_parts(runner: Runner) -> Iterator[str]:
-    """Name the frozen parts whose weights come from nowhere."""
+    """Name the frozen parts without a source of weights."""
     model = bare_model(runner.model)
     modules = dict(model.named_modules())
     settings = runner.cfg.get('model', {}) if hasattr(runner, 'cfg') else {}

@@ -37,20 +37,20 @@ class ListedImage:
 
 @HOOKS.register_module()
 class DataCheckHook(Hook):
-    """Refuses data sets that do not fit each other, or the model.
+    """Refuses data sets that contradict each other or the model.
 
     - The model has as many classes as the data.
     - An epoch has at least one batch.
-    - No image of the training set is in the validation or the test set, or is there twice with
-      different labels. The built data sets are compared, whatever they are made of: folds of one
-      file, or different ``indices`` of it, have no image in common.
+    - No training image is in the validation or test set, or occurs twice with different labels. The
+      built data sets are compared, whatever their type: folds of one file, or different ``indices``
+      of it, have no common image.
 
-    And reports skipped images at the end of a run.
+    It also reports skipped images at the end of a run.
 
     Args:
         overlap: What to do when an image file is in the training set and in the validation or test
             set too: ``'error'``, ``'warn'`` or ``'ignore'``. Files are compared by their real
-            paths; the converters look for copies and near-duplicates under other names.
+            paths; the converters look for copies and near-duplicates with different names.
 
     Raises:
         ValueError: If there is such a mistake; names it.

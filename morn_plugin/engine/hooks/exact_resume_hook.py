@@ -1,4 +1,4 @@
-"""Makes randomness depend only on the current position of training."""
+"""Makes randomness a function of the current training position."""
 
 import itertools
 from typing import Any
@@ -17,16 +17,16 @@ from ..position import KEY, Layout, Position, read_position
 class ExactResumeHook(Hook):
     """Makes a resumed run end with exactly the weights of an uninterrupted one.
 
-    Before every iteration all generators are seeded from (seed, iteration, rank), so that no state
-    of theirs has to be saved or restored; :class:`SeededSampler` does the same for the data, and
-    this hook sets its position, also in the middle of an epoch. The position is in the checkpoint,
-    with all that it depends on (:mod:`morn_plugin.engine.position`). The rest of a checkpoint is
-    what MMEngine saves: weights, optimizer, schedulers, averages, message hub. Use it together with
+    Before every iteration all generators are seeded from (seed, iteration, rank), so no random
+    state has to be saved or restored. :class:`SeededSampler` does the same for the data, and this
+    hook sets its position, even in the middle of an epoch. The checkpoint stores the position with
+    everything it depends on (:mod:`morn_plugin.engine.position`). The rest of the checkpoint is
+    saved by MMEngine: weights, optimizer, schedulers, averages, message hub. Use it together with
     :class:`ResumableCheckpointHook`.
 
     Raises:
-        ValueError: If the checkpoint is from inside an epoch, and the epochs of this run are
-            divided otherwise: another batch size, number of processes or data set.
+        ValueError: If the checkpoint is from inside an epoch, and this run divides its epochs
+            differently: a different batch size, number of processes or data set.
     """
 
     priority = 'VERY_HIGH'
@@ -157,5 +157,5 @@ class ExactResumeHook(Hook):
             f'continues at the beginning of epoch {position.passes + 1 + is_over}. The learning '
             'rate and schedules that count iterations stay as they were planned.'
         )
-        # Of a finished epoch only its end is left, with what hooks do there.
+        # Only the end of a finished epoch remains, with the hooks that run there.
         return position.passes, self._sampler.num_samples if is_over else 0

@@ -1,4 +1,4 @@
-"""The paper's table, and the field's, at the end of a test."""
+"""Prints the paper's table and the field's table at the end of a test."""
 
 import math
 from collections.abc import Mapping
@@ -20,7 +20,7 @@ from ...evaluation.columns import (
 from ..kept_thresholds import CNN
 
 COLUMNS = {name: METRIC_KEYS[name] for name in (*PAPER_COLUMNS, 'top-1')}
-#: What other papers report, under their names.
+#: The columns of other papers, under their names.
 FIELD_COLUMNS = {
     'mAP': METRIC_KEYS['mAP'],
     **{OTHER_NAMES[name]: METRIC_KEYS[name] for name in PER_LABEL_COLUMNS},
@@ -35,7 +35,7 @@ LEGEND = (
 
 @HOOKS.register_module()
 class PaperTableHook(Hook):
-    """Prints the figures of a test in percent: as the paper's Tables 1 and 4, then as others do.
+    """Prints the figures of a test in percent: like the paper's Tables 1 and 4, then like others.
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys, ``''`` for none. Rows without a
@@ -50,7 +50,7 @@ class PaperTableHook(Hook):
         self.rows = None if rows is None else dict(rows)
 
     def after_test_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
-        """Print the tables to the log, where they also stay in the log file."""
+        """Print the tables to the screen and the log file."""
         metrics = metrics or {}
         rows = self.rows
         if rows is None:
@@ -72,15 +72,15 @@ class PaperTableHook(Hook):
 
 
 def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
-    """Return what tables call a model.
+    """Return a model's name in tables.
 
     Args:
         model: Any classifier, perhaps wrapped.
         rows: Those of a config's :class:`PaperTableHook`, if it has any.
 
     Returns:
-        ``'Model'`` where there is no label decoder; else the title of the row without a prefix, or
-        the decoder's ``display_name``, or the name of its class.
+        ``'Model'`` without a label decoder; else the title of the row without a prefix, or the
+        decoder's ``display_name``, or the name of its class.
     """
     while hasattr(model, 'module'):  # of test-time augmentation, or of several processes
         model = model.module
@@ -99,7 +99,7 @@ def format_table(
 
     Args:
         rows: Title of each row to the prefix of its metrics' keys.
-        metrics: What the evaluator computed.
+        metrics: The evaluator's figures.
         columns: Title of each column to its metric's key.
 
     Examples:

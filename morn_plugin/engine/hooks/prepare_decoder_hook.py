@@ -1,4 +1,4 @@
-"""Gives a label decoder, and a loss, their part of the data: cached inputs, the training set."""
+"""Provides cached inputs and the training set to a label decoder and a loss."""
 
 from typing import Any
 
@@ -16,16 +16,16 @@ from ..training_inputs import read_training_inputs
 
 @HOOKS.register_module()
 class PrepareDecoderHook(Hook):
-    """Tells cached data sets what the decoder sees, and calls :meth:`LabelDecoder.prepare`.
+    """Tells cached data sets the decoder's inputs, and calls :meth:`LabelDecoder.prepare`.
 
-    ``prepare`` is called before training, where the decoder asks for it, and of the classifier's
-    loss, where it has one: a loss may weigh labels by how frequent they are. What they take is
-    computed in every run; equal annotations give equal values. A checkpoint that says otherwise
-    (fine-tuning on other data, or the annotations of a resumed run changed) is named in the log.
+    ``prepare`` is called before training, if the decoder asks for it, and on the classifier's loss,
+    if it has the method: a loss may weight labels by their frequency. The values are computed in
+    every run; equal annotations give equal values. If a checkpoint has different values
+    (fine-tuning on other data, or changed annotations of a resumed run), the log says so.
     """
 
     def before_run(self, runner: Runner) -> None:
-        """Tell cached data sets which inputs the head sees."""
+        """Tell cached data sets the inputs of the head."""
         inputs = getattr(getattr(unwrap(runner.model), 'head', None), 'inputs', ())
         for loop in (runner._train_loop, runner._val_loop, runner._test_loop):
             dataset = getattr(getattr(loop, 'dataloader', None), 'dataset', None)

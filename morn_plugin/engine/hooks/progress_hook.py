@@ -12,10 +12,10 @@ from tqdm import tqdm
 
 @HOOKS.register_module()
 class ProgressHook(Hook):
-    """Shows how many images of a test are done, in the main process.
+    """Shows the progress of a test, in the main process.
 
     Args:
-        title: What stands before the bar.
+        title: Text before the bar.
     """
 
     def __init__(self, title: str = 'Testing') -> None:
@@ -36,7 +36,7 @@ class ProgressHook(Hook):
         data_batch: Any = None,
         outputs: Sequence[Any] | None = None,
     ) -> None:
-        """Go on by a batch of every process."""
+        """Advance by one batch per process."""
         if self._bar is not None:
             step = len(outputs or ()) * get_world_size()
             self._bar.update(min(step, self._bar.total - self._bar.n))

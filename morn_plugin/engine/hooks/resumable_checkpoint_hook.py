@@ -33,21 +33,20 @@ from ..training_state import (
 class ResumableCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, made safe.
 
-    - Files are written under another name, flushed to disk and renamed; what they replace is
-    removed after that.
+    - Files are written under a temporary name, flushed to disk and renamed; the replaced file is
+      removed afterwards.
     - Paths in them and in ``last_checkpoint`` are relative to the folder, so that it can be moved
     and copied; no path read from either can leave the folder.
-    - Resuming takes the newest intact checkpoint, and says which it skipped and why. The first
-    process chooses for all.
+    - Resuming uses the newest intact checkpoint, and reports skipped ones with reasons. The first
+      process chooses for all.
     - A checkpoint from before a validation is followed by that validation when resumed, so that the
     best checkpoint and
       whatever depends on it are the same too.
 
     Args:
         *args: Those of ``CheckpointHook``.
-        auto_resume: Whether to resume wherever there is a checkpoint in the folder, and to start as
-            if this were not set where there is none. For restarts by torchrun or a cluster;
-            ``tools/train.py --resume`` sets it.
+        auto_resume: Whether to resume if the folder has a checkpoint; without one, the option has
+            no effect. For restarts by torchrun or a cluster; ``tools/train.py --resume`` sets it.
         **kwargs: Those of ``CheckpointHook``.
     """
 
@@ -126,7 +125,7 @@ class ResumableCheckpointHook(CheckpointHook):
         self._is_inside_epoch = inside_epoch(runner, checkpoint['meta'])
 
     def _judged_by(self) -> list[str]:
-        """Return what the best checkpoint is chosen by: metrics and whether more is better."""
+        """Return the criteria of the best checkpoint: metrics and whether more is better."""
         return [f'{key} {rule}' for key, rule in zip(self.key_indicators, self.rules, strict=True)]
 
     def before_train(self, runner: Runner) -> None:
@@ -149,7 +148,7 @@ class ResumableCheckpointHook(CheckpointHook):
             runner.logger.info(
                 'Validating first: the checkpoint is from before the validation that was due.'
             )
-            # As in an uninterrupted run: those of the last iteration.
+            # As in an uninterrupted run: the figures of the last iteration.
             last_epoch = runner.epoch - isinstance(runner.train_loop, EpochBasedTrainLoop)
             runner.message_hub.update_info_dict(dict(epoch=last_epoch, iter=runner.iter - 1))
             runner.val_loop.run()
@@ -250,8 +249,8 @@ class ResumableCheckpointHook(CheckpointHook):
             return
         before = self._best_paths()
         outdated = [path for path in before.values() if path]
-        # It goes into the checkpoint that is saved in between, so that a kill before the removal is
-        # made good.
+        # It is stored in the checkpoint saved in between, so that a kill before the removal can be
+        # repaired.
         runner.message_hub.update_info(OUTDATED_BEST, [osp.basename(path) for path in outdated])
         self._set_best_paths(dict.fromkeys(before))
         super()._save_best_checkpoint(runner, metrics)
@@ -296,7 +295,7 @@ def _require_visible(path: str | None) -> None:
 def _share_buffers(runner: Runner) -> None:
     """Broadcast the buffers (BatchNorm's statistics) that the checkpoint gets.
 
-    Every process gets those of the first.
+    Every process gets the first process's buffers.
     """
     averaged = (hook.ema_model for hook in runner.hooks if hasattr(hook, 'ema_model'))
     for model in (runner.model, *averaged):

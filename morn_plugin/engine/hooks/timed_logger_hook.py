@@ -12,10 +12,10 @@ from ..screen import SCREEN_ONLY, kept_from_screen
 from .paper_table_hook import PaperTableHook
 
 MINUTE = 60.0  # seconds
-#: Numbers that the log keeps of each quantity of a training run, for its means. MMEngine keeps a
-#: million, and copies all of them for each that comes: a millisecond an iteration after 100,000.
+#: Values that the log keeps of each quantity of a training run, for its means. MMEngine keeps a
+#: million and copies all of them for each new one: a millisecond per iteration after 100,000.
 KEPT_NUMBERS = 10_000
-# What the screen shows of a validation, of the model and of its CNN; the log file has all.
+# Figures of a validation shown on the screen, for the model and its CNN; the log file has all.
 SHOWN = {
     'F1_L': 'per-label/f1-score',
     'F1_I': 'per-image/f1-score',
@@ -31,8 +31,8 @@ class TimedLoggerHook(LoggerHook):
 
     Besides every ``interval``-th iteration, a line with the remaining time follows the first
     iteration, then any gap of ``seconds``, and after the first minute any gap of a minute. Lines by
-    the clock are for the reader: TensorBoard and the JSON file get those of the iterations alone,
-    so they are the same on any machine.
+    the clock are for the reader only. TensorBoard and the JSON file get only the lines by
+    iteration, so they are the same on any machine.
 
     Args:
         interval: Iterations between lines.
@@ -66,7 +66,7 @@ class TimedLoggerHook(LoggerHook):
         self._begin = self._last = self._clock()
 
     def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        """Log the iteration, if it is its turn."""
+        """Log the iteration, if it is due."""
         super().after_train_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'train', len(runner.train_dataloader))
         if self._is_first:
@@ -75,12 +75,12 @@ class TimedLoggerHook(LoggerHook):
         self._is_first = False
 
     def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        """Log the iteration, if it is its turn."""
+        """Log the iteration, if it is due."""
         super().after_val_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'val', len(runner.val_dataloader))
 
     def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
-        """Log the iteration, if it is its turn."""
+        """Log the iteration, if it is due."""
         super().after_test_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'test', len(runner.test_dataloader))
 
@@ -93,7 +93,7 @@ class TimedLoggerHook(LoggerHook):
             runner.logger.info(f'Validation {_count(runner)}: {shown}', extra=SCREEN_ONLY)
 
     def after_test_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Log the figures; on the screen where no table of them follows."""
+        """Log the figures; on the screen only if no table follows."""
         has_table = any(isinstance(hook, PaperTableHook) for hook in runner.hooks)
         with kept_from_screen(runner.logger, has_table and summarise(metrics or {}) is not None):
             super().after_test_epoch(runner, metrics)
@@ -112,13 +112,13 @@ class TimedLoggerHook(LoggerHook):
 
 
 def summarise(metrics: Mapping[str, float]) -> str | None:
-    """Put the main figures into a line.
+    """Write the main figures in one line.
 
     Args:
-        metrics: What an evaluator computed, in percent.
+        metrics: An evaluator's figures, in percent.
 
     Returns:
-        The line; None without any of them.
+        The line; None without main figures.
 
     Examples:
         >>> summarise({'per-image/f1-score': 64.912, 'cnn/per-image/f1-score': 60.0})
@@ -138,7 +138,7 @@ def summarise(metrics: Mapping[str, float]) -> str | None:
 
 
 def _count(runner: Runner) -> str:
-    """Return after which epoch or iteration a validation comes, in words."""
+    """Return the epoch or iteration of a validation, in words."""
     if runner._train_loop is None or isinstance(runner._train_loop, dict):
         return 'alone'
     if isinstance(runner.train_loop, EpochBasedTrainLoop):

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 @HOOKS.register_module()
 class PredictionVisualizationHook(Hook):
-    """Draws one picture of a few images, and on demand one of each image.
+    """Draws one picture of a few images, and on demand one picture per image.
 
-    The images are evenly spaced among those with at least two true labels; nobody picked them. In a
-    test it becomes ``overview.png``; in training it is handed to the run's visualizer after each
-    validation, and thus to all of its backends, such as TensorBoard (``visualizer.vis_backends``).
+    The images are evenly spaced among those with at least two true labels, not hand-picked. A test
+    writes ``overview.png``. Training passes the picture to the run's visualizer after each
+    validation, and so to all its backends, such as TensorBoard (``visualizer.vis_backends``).
 
     As ``default_hooks.visualization`` it is what ``test.py --show-dir`` turns on, MMPretrain's too.
 
@@ -34,14 +34,14 @@ class PredictionVisualizationHook(Hook):
         out_dir: Folder of a test's pictures. Defaults to ``predictions`` in the run's own log
             folder.
         overview: Images in ``overview.png``; 0 for none.
-        interval: In a test, draw also every N-th image into a file of its own; 0 for none.
+        interval: In a test, also draw every N-th image into its own file; 0 for none.
         val_interval: Draw after every N-th validation; 0 for none.
         enable: False draws nothing.
-        show: MMPretrain's ``test.py --show`` sets it. Pictures go into files alone.
+        show: MMPretrain's ``test.py --show`` sets it. Refused: pictures are only written to files.
         wait_time: Set by MMPretrain's ``test.py`` with ``show``, seconds.
 
     Raises:
-        ValueError: If pictures are wanted in windows.
+        ValueError: If ``show`` is set.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class PredictionVisualizationHook(Hook):
         self.val_interval = val_interval
 
         self._validations = 0
-        self._dataset: Any = None  # that the images below are of
+        self._dataset: Any = None  # that the images below belong to
         self._places: dict[str, int] = {}  # in a wrapped data set, by path
         self._chosen: set[int] = set()
         self._drawn: dict[int, Prediction] = {}
@@ -125,7 +125,7 @@ class PredictionVisualizationHook(Hook):
             runner.logger.info(f'Pictures of predictions: {path}')
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Hand the overview to the visualizer."""
+        """Pass the overview to the visualizer."""
         drawn = self._collect()
         if drawn:
             image = visualization.render_predictions(
@@ -163,7 +163,7 @@ class PredictionVisualizationHook(Hook):
                 self._drawn[index] = make_prediction(sample, self._load)
 
     def _collect(self) -> 'list[Prediction]':
-        """Return what all processes kept, in the main one."""
+        """Return the kept images of all processes, in the main one."""
         drawn = {
             index: item for part in all_gather_object(self._drawn) for index, item in part.items()
         }
@@ -171,7 +171,7 @@ class PredictionVisualizationHook(Hook):
 
 
 def find_loader(dataset: Any) -> LoadCheckedImage:
-    """Return the loader of a data set's images, also inside wrappers, else our own.
+    """Return the image loader of a data set, even inside wrappers, else our own.
 
     Its limits then hold for the pictures as well.
     """
@@ -181,7 +181,7 @@ def find_loader(dataset: Any) -> LoadCheckedImage:
 
 
 def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) -> 'Prediction':
-    """Collect what is drawn of a predicted sample; reads its image once more, as it is on disk.
+    """Collect the drawn fields of a predicted sample; reads its image again from disk.
 
     Args:
         sample: A predicted sample.

@@ -19,10 +19,10 @@ STATE = ('step', 'exp_avg', 'exp_avg_sq')
 class FusedRMSprop(Adam):
     """``torch.optim.RMSprop`` without momentum, as torch's fused Adam kernel computes it.
 
-    Adam without its first moment (beta_1 = 0) is RMSProp but for the correction of the bias, and
-    that is 1 once enough steps are counted. So the count starts there. torch has no fused kernel
-    for RMSprop itself, which passes over the weights five times. The first moment is the gradient
-    itself, and without weight decay shares its memory: a third less is read and written.
+    Adam without its first moment (beta_1 = 0) equals RMSProp except for the bias correction, which
+    is 1 after enough steps. So the step count starts there. torch has no fused kernel for RMSprop
+    itself, which passes over the weights five times. The first moment is the gradient, and without
+    weight decay shares its memory, which saves a third of the memory traffic.
 
     Args:
         params: Parameters or groups of them.
@@ -50,10 +50,10 @@ class FusedRMSprop(Adam):
         )
 
     def check_state(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Return a state as it can be loaded: the fused kernel looks at no shape.
+        """Return a state that can be loaded: the fused kernel does not check shapes.
 
         Raises:
-            ValueError: If it does not fit the parameters, or is not that of this optimizer.
+            ValueError: If it does not fit the parameters or this optimizer.
         """
         checked = check_state(self, state_dict, names=STATE)
         counts = [float(entry['step']) for entry in checked['state'].values()]
@@ -70,8 +70,8 @@ class FusedRMSprop(Adam):
     def state_dict(self) -> dict[str, Any]:
         """Return the state, with zeros for the first moment.
 
-        That is the last gradient, which no later step reads: in mixed precision perhaps an infinite
-        one, whose step was left out, or a part of a larger buffer.
+        The first moment is the last gradient, which no later step reads. In mixed precision it may
+        be infinite, if the step was skipped, or part of a larger buffer.
         """
         found = super().state_dict()
         found['state'] = {
@@ -81,14 +81,15 @@ class FusedRMSprop(Adam):
         return found
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, once it is checked, see :meth:`check_state`."""
+        """Load a state after checking it, see :meth:`check_state`."""
         super().load_state_dict(self.check_state(state_dict))
 
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
         """Take one step; ``closure``, if given, recomputes the loss, which is returned.
 
         Raises:
-            ValueError: If a parameter has changed its shape since its statistics were begun.
+            ValueError: If the shape of a parameter has changed since its statistics were
+                initialised.
         """
         for group in self.param_groups:
             for parameter in group['params']:
@@ -97,10 +98,10 @@ class FusedRMSprop(Adam):
         return super().step(closure)
 
     def _prepare(self, parameter: Tensor, has_decay: bool) -> None:
-        """Set up the statistics, and raise unless they lie in memory as the kernel expects.
+        """Set up the statistics, and raise unless they have the memory layout of the kernel.
 
-        The kernel multiplies what it reads of the first moment by 0, and writes the gradient there,
-        plus the weight decay if there is one.
+        The kernel multiplies the first moment by 0, and writes the gradient there, plus any weight
+        decay.
         """
         state = self.state[parameter]
         if not state:

@@ -1,8 +1,7 @@
 """Check the state of an optimizer before it is loaded.
 
-torch compares the number of parameters with those of a saved state, and nothing else. A state of
-another shape then reaches a kernel that does not check shapes either: fused kernels read and write
-past its end.
+torch compares only the number of parameters with a saved state. A state with wrong shapes then
+reaches kernels that do not check shapes either: fused kernels read and write out of bounds.
 """
 
 import logging
@@ -16,7 +15,7 @@ from torch.optim import Optimizer
 
 from ...utils.describing import shorten
 
-# These keep single numbers, or tensors of the parameter's shape.
+# Their state has single numbers, or tensors of the parameter's shape.
 ELEMENTWISE = {
     optim.SGD,
     optim.Adam,
@@ -30,9 +29,9 @@ ELEMENTWISE = {
     optim.Adadelta,
     optim.ASGD,
 }
-# These are one number for each parameter; everything else is a tensor of its shape.
+# These are one number per parameter; everything else has the parameter's shape.
 SCALARS = ('step', 'mu_product', 'eta', 'mu')
-# Options of how a step is computed, not of its result: this run keeps its own.
+# Options that affect how a step is computed, not its result: this run keeps its own.
 IMPLEMENTATION = ('fused', 'foreach', 'capturable', 'differentiable')
 # Schedulers change `lr` from step to step; the starting value is compared.
 RATES = ('lr', 'initial_lr')
@@ -49,12 +48,12 @@ def check_state(
 
     Args:
         optimizer: The optimizer that will load the state.
-        state_dict: What ``optimizer.state_dict()`` gave once, perhaps from an unknown file.
-        names: What is kept of a parameter: exactly these. Defaults to None: anything; then shapes
-            are compared where the optimizer is one of torch's elementwise ones, or a fused one.
+        state_dict: An earlier ``optimizer.state_dict()``, perhaps from an unknown file.
+        names: The exact names in a parameter's state. Defaults to None: any; then shapes are
+            compared if the optimizer is fused or one of torch's elementwise ones.
 
     Returns:
-        The state to load, its tensors in memory of their own that is laid out as the parameters'.
+        The state to load; its tensors have their own memory with the parameters' layout.
 
     Raises:
         ValueError: If it does not fit; names the first mistakes.
@@ -75,7 +74,7 @@ def check_state(
 
 
 def is_elementwise(optimizer: Optimizer) -> bool:
-    """Return whether what the optimizer keeps of a parameter has the parameter's shape."""
+    """Return whether the optimizer's state of a parameter has the parameter's shape."""
     is_fused = any(group.get('fused') for group in optimizer.param_groups)
     return type(optimizer) in ELEMENTWISE or is_fused
 
@@ -112,7 +111,7 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
 
 
 def is_alike(saved: Any, own: Any) -> bool:
-    """Return whether an option can be taken from a file: a finite number for a number, else equal.
+    """Return whether an option may come from a file: finite numbers may, others must be equal.
 
     Examples:
         >>> is_alike(3, 0.1), is_alike((0.9, 0.99), (0.0, 0.5)), is_alike(float('nan'), 0.1)
@@ -147,7 +146,7 @@ def _is_single(value: Tensor) -> bool:
 
 
 def _is_plain(value: Tensor) -> bool:
-    """Return whether it holds real numbers in the usual types, one after the other."""
+    """Return whether it is a dense tensor of real numbers in a usual type."""
     is_usual = value.dtype in FLOATS or value.dtype in INTEGERS
     return is_usual and value.layout == torch.strided
 
@@ -224,9 +223,9 @@ def _equal(saved: Any, own: Any) -> bool:
 def _arrange(
     optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
 ) -> dict[str, Any]:
-    """Copy the state, so that no tensors share memory and each has its parameter's layout.
+    """Copy the state so that no tensors share memory and each has its parameter's layout.
 
-    A tensor of the right shape may still be a few numbers, repeated by a stride of 0.
+    A tensor of the right shape may still be a few numbers repeated with stride 0.
     """
     groups = [
         {**saved, **{key: own[key] for key in IMPLEMENTATION if key in own}}

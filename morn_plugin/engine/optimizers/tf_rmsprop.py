@@ -1,4 +1,4 @@
-"""RMSProp as TensorFlow 1 computes it, which the authors' release trains with."""
+"""RMSProp of TensorFlow 1, used by the authors' release."""
 
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -17,8 +17,8 @@ class TFRMSprop(Optimizer):
 
     ``s = alpha s + (1 - alpha) g^2``, ``m = momentum m + lr g / sqrt(s + eps)``, ``w = w - m``,
     with s starting at 1. torch's RMSprop has eps outside the root, s from 0 and lr outside the
-    momentum. Of a parameter with a sparse gradient the rows without an entry stay as they are,
-    statistics included.
+    momentum. For a sparse gradient, rows without an entry stay unchanged, including their
+    statistics.
 
     Args:
         params: Parameters or groups of them.
@@ -26,7 +26,8 @@ class TFRMSprop(Optimizer):
         alpha: Decay of the mean square.
         momentum: Decay of the momentum.
         eps: Added to the mean square.
-        weight_decay: 0, as TensorFlow's has none. MMPretrain's layer-wise rates ask for a number.
+        weight_decay: Must be 0, as TensorFlow's has none. MMPretrain's layer-wise rates require the
+            argument.
 
     Raises:
         ValueError: If an argument is negative, or there is a weight decay.
@@ -52,15 +53,15 @@ class TFRMSprop(Optimizer):
         super().__init__(params, defaults)
 
     def check_state(self, state_dict: dict[str, Any]) -> dict[str, Any]:
-        """Return a state as it can be loaded.
+        """Return a state that can be loaded.
 
         Raises:
-            ValueError: If it does not fit the parameters, or is not that of this optimizer.
+            ValueError: If it does not fit the parameters or this optimizer.
         """
         return check_state(self, state_dict, names=('mean_square', 'momentum'))
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Load a state, once it is checked, see :meth:`check_state`."""
+        """Load a state after checking it, see :meth:`check_state`."""
         super().load_state_dict(self.check_state(state_dict))
 
     @torch.no_grad()
