@@ -24,23 +24,25 @@ def parse_args() -> argparse.Namespace:
         metavar='TAGS',
         type=Path,
         nargs='?',
-        help='table of tags (default: IMAGES has a folder for each tag)',
+        help='table of tags (default: IMAGES has one folder per tag)',
     )
     parser.add_argument(
         '--out',
         type=Path,
         default=Path('work_dirs/mine'),
         metavar='FOLDER',
-        help='where everything is written (default: %(default)s)',
+        help='output folder (default: %(default)s)',
     )
     parser.add_argument(
-        '--quick', action='store_true', help='a first model in a few minutes: small, few epochs'
+        '--quick',
+        action='store_true',
+        help='train a first model in a few minutes: small images, few epochs',
     )
     parser.add_argument(
         '--min-count',
         type=at_least(1),
         metavar='N',
-        help='images that a tag must be on (default: a hundredth of them, 5 to 20)',
+        help='minimum number of images per tag (default: a hundredth of all, 5 to 20)',
     )
     parser.add_argument(
         '--image-size',

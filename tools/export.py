@@ -20,18 +20,18 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--images',
         nargs='+',
-        help='images to check on (default: those of the config that are tested)',
+        help='images to check on (default: test images of the config)',
     )
     parser.add_argument(
         '--num-images',
         type=at_least(MIN_CHECKED_IMAGES),
         default=16,
-        help='how many of them (default: 16)',
+        help='number of images (default: 16)',
     )
     parser.add_argument(
         '--thresholds',
         metavar='FILE',
-        help='what tools/analysis/calibrate.py chose, to put into the file',
+        help='thresholds from tools/analysis/calibrate.py, to store in the file',
     )
     args = parser.parse_args()
     if not args.out.endswith(('.onnx', '.pt2')):

@@ -51,7 +51,7 @@ def parse_args() -> argparse.Namespace:
         nargs='+',
         default=[],
         metavar='IMAGE',
-        help='in place of a data set: files, folders, patterns, URLs, .tar files',
+        help='instead of a data set: files, folders, patterns, URLs, .tar files',
     )
     add_stream_arguments(parser)
     parser.add_argument(

@@ -15,11 +15,9 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        'out', help='the result, as --out named it: labels.csv of labels-1-of-8.csv and so on'
+        'out', help='the result, as in --out: labels.csv for labels-1-of-8.csv and so on'
     )
-    parser.add_argument(
-        '--overwrite', action='store_true', help='replace a result that is there already'
-    )
+    parser.add_argument('--overwrite', action='store_true', help='replace an existing result')
     args = parser.parse_args()
     if Path(args.out).exists() and not args.overwrite:
         parser.error(f'{args.out} is there already: pass --overwrite to replace it')

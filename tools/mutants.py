@@ -28,23 +28,23 @@ def parse_args() -> argparse.Namespace:
         '--number',
         type=at_least(0),
         default=100,
-        help='how many to try, drawn at random; 0 for all (default: 100)',
+        help='number of random changes; 0 for all (default: 100)',
     )
     parser.add_argument('--seed', type=int, default=0, help='of the draw (default: 0)')
     parser.add_argument(
         '--module',
         default='*',
         metavar='PATTERN',
-        help='only modules of such a name, such as "*.evaluation.functional"',
+        help='only modules that match, such as "*.evaluation.functional"',
     )
     parser.add_argument(
         '--least',
         type=float,
         default=95.0,
-        help='fail if the tests notice a smaller share, in percent (default: 95)',
+        help='fail if the tests notice fewer, in percent (default: 95)',
     )
     parser.add_argument(
-        '--jobs', type=at_least(1), default=2, help='mutants tried at a time (default: 2)'
+        '--jobs', type=at_least(1), default=2, help='mutants tested at once (default: 2)'
     )
     return parser.parse_args()
 

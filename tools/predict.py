@@ -36,7 +36,7 @@ def parse_args() -> argparse.Namespace:
         '--model',
         dest='named_model',
         metavar='PATH',
-        help='the model, where all that stands without a flag are images',
+        help='the model, if all positional arguments are images',
     )
     add_config_arguments(parser)
     parser.add_argument(
@@ -49,12 +49,12 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='keep what --out has already, and predict the rest',
+        help='keep the records in --out, and predict the rest',
     )
     parser.add_argument('--thr', type=float, help='predict labels with a score above this, 0-1')
     parser.add_argument('--topk', type=int, help='predict this many best labels')
     parser.add_argument(
-        '--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose'
+        '--thresholds', metavar='FILE', help='thresholds from tools/analysis/calibrate.py'
     )
     parser.add_argument(
         '--all-scores',
@@ -70,27 +70,27 @@ def parse_args() -> argparse.Namespace:
         '--max-pixels',
         type=at_least(1),
         metavar='N',
-        help='largest image to decode (default: what the model was trained or exported with)',
+        help='largest image to decode (default: the limit of the training or export)',
     )
     parser.add_argument(
         '--max-memory',
         type=at_least(1),
         metavar='MB',
-        help='what an .onnx file may allocate (default: 4000)',
+        help='memory limit of an .onnx file (default: 4000)',
     )
     parser.add_argument(
         '--max-seconds',
         type=at_least(1),
         metavar='N',
-        help='how long an .onnx file may take for a batch (default: 600)',
+        help='time limit per batch of an .onnx file (default: 600)',
     )
     parser.add_argument('--batch-size', type=at_least(1), default=32)
     parser.add_argument(
         '--num-workers',
         type=at_least(0),
-        help='threads that read images ahead (default: 2 beside a GPU, none on a CPU)',
+        help='threads that read images ahead (default: 2 with a GPU, none on a CPU)',
     )
-    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
     args = parser.parse_intermixed_args()  # flags may stand between the model and the images
     if args.named_model:
         args.model, args.images = args.named_model, [args.model, *args.images]
@@ -186,16 +186,21 @@ def draw_records(
 def predict(
     args: argparse.Namespace, model: Any, sources: Iterator[Any]
 ) -> Iterator[dict[str, Any]]:
-    """Yield the records of images, as the arguments want them."""
+    """Yield the records of images, as the arguments say."""
     thresholds = load_thresholds(args.thresholds, model.classes) if args.thresholds else None
     thr = args.thr if thresholds is None else thresholds.thr
     workers = dict(num_workers=args.num_workers) if args.model.endswith('.onnx') else {}
-    sources, drawn = tee(sources) if args.out_dir else (sources, iter(()))
+
+    drawn: Iterator[Any] = iter(())
+    if args.out_dir:
+        sources, drawn = tee(sources)
 
     records = model.predict(sources, args.batch_size, thr, args.topk, **workers)
     if thresholds is not None:
         records = map(thresholds.map_record, records)
-    return draw_records(records, model, args.out_dir, drawn) if args.out_dir else records
+    if args.out_dir:
+        records = draw_records(records, model, args.out_dir, drawn)
+    return records
 
 
 def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:

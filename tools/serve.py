@@ -21,17 +21,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--examples',
         nargs='+',
-        help='images to offer (default: some of the config that are tested)',
+        help='images to offer (default: some test images of the config)',
     )
     parser.add_argument(
         '--thresholds',
         metavar='FILE',
-        help='what tools/analysis/calibrate.py chose; the slider overrides it',
+        help='thresholds from tools/analysis/calibrate.py; the slider overrides them',
     )
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to listen on (default: 127.0.0.1, this machine alone)',
+        help='address to listen on (default: 127.0.0.1, only this machine)',
     )
     parser.add_argument('--port', type=int, default=7860)
     add_limits(parser)

@@ -18,7 +18,9 @@ def parse_args() -> argparse.Namespace:
         '--out', metavar='FILE', help='write the figures here (.json), or the predictions (.pkl)'
     )
     parser.add_argument(
-        '--out-item', choices=['metrics', 'pred'], help='what --out gets (default: by its ending)'
+        '--out-item',
+        choices=['metrics', 'pred'],
+        help='kind of content of --out (default: by its ending)',
     )
     parser.add_argument(
         '--show-dir', metavar='DIR', help='draw tested images with labels and steps here'
@@ -29,7 +31,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--thresholds',
         metavar='FILE',
-        help='what tools/analysis/calibrate.py chose; for the decoder, the CNN alone keeps its own',
+        help='thresholds from tools/analysis/calibrate.py for the decoder; the CNN keeps its own',
     )
     parser.add_argument(
         '--tta',

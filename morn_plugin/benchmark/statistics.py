@@ -58,8 +58,10 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> SeedTest:
     """
     changes = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     difference = float(changes.mean())
+
     if len(changes) < 2:
-        return SeedTest(difference, float('nan'), float('nan'), float('nan'), len(changes))
+        unknown = float('nan')
+        return SeedTest(difference, unknown, unknown, unknown, len(changes))
     if np.ptp(changes) < 1e-12:
         p_value = 1.0 if abs(difference) < 1e-12 else 0.0
         return SeedTest(difference, difference, difference, p_value, len(changes))

@@ -226,14 +226,18 @@ def _open_icon(file: io.BytesIO) -> Image.Image:
     256.
     """
     content = file.getvalue()
-    entry = max(_icon_entries(content), key=lambda item: (item.width * item.height, item.bits))
-    data = content[entry.offset : entry.offset + entry.length]
+    entries = _icon_entries(content)
+    best = max(entries, key=lambda item: (item.width * item.height, item.bits))
+    data = content[best.offset : best.offset + best.length]
+
     if data.startswith(_PNG):
         return PngImagePlugin.PngImageFile(io.BytesIO(data))
 
+    # A bitmap goes into an icon file of its own, with one entry.
     header = struct.pack('<HHH', 0, 1, 1)
-    place = struct.pack('<BBBBHHII', 0, 0, 0, 0, 1, entry.bits, len(data), 22)
-    return IcoImagePlugin.IcoFile(io.BytesIO(header + place + data)).frame(0)
+    entry = struct.pack('<BBBBHHII', 0, 0, 0, 0, 1, best.bits, len(data), 22)
+    icon = IcoImagePlugin.IcoFile(io.BytesIO(header + entry + data))
+    return icon.frame(0)
 
 
 @dataclass(frozen=True)

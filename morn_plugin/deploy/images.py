@@ -214,9 +214,14 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     rows = np.unique(np.concatenate([y0, y1]))  # the other pixels are not needed
     place = np.zeros(image.shape[0], dtype=np.int64)
     place[rows] = np.arange(len(rows))
-    part = image[rows].astype(np.int32)
-    across = (part[:, x0] * ax[:, None] + part[:, x1] * bx[:, None]) >> 4  # (rows, width, 3)
 
+    # Across, for every row that is needed: (rows, width, 3).
+    part = image[rows].astype(np.int32)
+    left = part[:, x0] * ax[:, None]
+    right = part[:, x1] * bx[:, None]
+    across = (left + right) >> 4
+
+    # Down.
     above = across[place[y0]] * ay[:, None, None] >> 16
     below = across[place[y1]] * by[:, None, None] >> 16
     values = above + below

@@ -62,9 +62,13 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
 
     order = np.argsort(-scores[passed], kind='stable')
     values = scores[passed][order]
-    last = np.append(values[1:] != values[:-1], True)  # of equal scores
-    sums = [gain[passed][order].cumsum()[last] for gain in gains]
-    return cut_points(values), *(np.append(part.dtype.type(0), part) for part in sums)
+    is_last = np.append(values[1:] != values[:-1], True)  # of equal scores
+
+    sums = []
+    for gain in gains:
+        total = gain[passed][order].cumsum()
+        sums.append(np.append(total.dtype.type(0), total[is_last]))
+    return cut_points(values), *sums
 
 
 def global_threshold(
@@ -380,17 +384,22 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     Returns:
         Two arrays (R, K); 0 where the target is unknown.
     """
+    num_rows, num_entries = scores.shape
     known, true = targets >= 0, targets > 0
-    order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
 
     # From the highest score down: the change in precision with each further entry.
+    order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
     correct = np.take_along_axis(true, order, axis=1).cumsum(axis=1)
-    changes = np.diff(correct / np.arange(1, scores.shape[1] + 1), axis=1, prepend=0)
+    predicted = np.arange(1, num_entries + 1)
+    changes = np.diff(correct / predicted, axis=1, prepend=0)
+
+    # Back to the order of the entries.
     precision = np.empty(scores.shape)
     np.put_along_axis(precision, order, changes, axis=1)
 
-    recall = true / np.maximum(true.sum(axis=1, keepdims=True), 1)
-    return precision * known / len(scores), recall / len(scores)
+    num_true = true.sum(axis=1, keepdims=True)
+    recall = true / np.maximum(num_true, 1)
+    return precision * known / num_rows, recall / num_rows
 
 
 def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:

@@ -130,15 +130,22 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
     a, b = np.nonzero(graph.count >= min_count)
     order = np.argsort(-graph.count[a, b], kind='stable')
 
-    def finite(values: np.ndarray, i: int, j: int) -> float | None:
-        return float(values[i, j]) if np.isfinite(values[i, j]) else None
-
     rows = []
     for i, j in zip(a[order], b[order], strict=True):
-        measured = [finite(values, i, j) for values in (graph.probability, graph.expected)]
-        row = (classes[i], classes[j], int(graph.count[i, j]), *measured, finite(graph.lift, i, j))
+        row = (
+            classes[i],
+            classes[j],
+            int(graph.count[i, j]),
+            _finite_or_none(graph.probability[i, j]),
+            _finite_or_none(graph.expected[i, j]),
+            _finite_or_none(graph.lift[i, j]),
+        )
         rows.append(dict(zip(TRANSITION_COLUMNS, row, strict=True)))
     return rows
+
+
+def _finite_or_none(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None
 
 
 def choose_edges(rows: list[dict], number: int) -> list[dict]:

@@ -103,10 +103,11 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
     """Return a convolution that includes the batch norm and its activation."""
     weight, bias = fold_weights(conv, norm)
     # timm's batch norm applies these afterwards.
-    behind = [part for part in (getattr(norm, 'drop', None), getattr(norm, 'act', None)) if part]
-    behind = [part for part in behind if not isinstance(part, nn.Identity)]
+    behind = [getattr(norm, name, None) for name in ('drop', 'act')]
+    behind = [part for part in behind if part and not isinstance(part, nn.Identity)]
 
-    if type(conv) is nn.Conv2d and conv.padding_mode == 'zeros' and isinstance(conv.padding, tuple):
+    pads_with_zeros = conv.padding_mode == 'zeros' and isinstance(conv.padding, tuple)
+    if type(conv) is nn.Conv2d and pads_with_zeros:
         return FoldedConv(conv, weight, bias, behind)
     if _pads_by_size(conv):
         return FoldedConv(conv, weight, bias, behind, pads_by_size=True)
@@ -119,14 +120,21 @@ def fold_weights(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> tuple[Tensor, Tensor]
     """Return the combined weight (out, in / groups, h, w) and bias (out,)."""
     assert norm.running_mean is not None
     assert norm.running_var is not None
-    gamma = torch.ones_like(norm.running_var) if norm.weight is None else norm.weight.detach()
-    beta = torch.zeros_like(norm.running_var) if norm.bias is None else norm.bias.detach()
-    bias = torch.zeros_like(norm.running_mean) if conv.bias is None else conv.bias.detach()
+    mean, variance = norm.running_mean.double(), norm.running_var.double()
+    gamma = _double_or(norm.weight, torch.ones_like(variance))
+    beta = _double_or(norm.bias, torch.zeros_like(mean))
+    bias = _double_or(conv.bias, torch.zeros_like(mean))
 
-    scale = gamma.double() / (norm.running_var.double() + norm.eps).sqrt()
-    shift = beta.double() + (bias.double() - norm.running_mean.double()) * scale
+    scale = gamma / (variance + norm.eps).sqrt()
+    shift = beta + (bias - mean) * scale
+
     dtype = conv.weight.dtype
-    return conv.weight.detach() * scale.to(dtype)[:, None, None, None], shift.to(dtype)
+    weight = conv.weight.detach() * scale.to(dtype)[:, None, None, None]
+    return weight, shift.to(dtype)
+
+
+def _double_or(parameter: Tensor | None, default: Tensor) -> Tensor:
+    return default if parameter is None else parameter.detach().double()
 
 
 def _pads_by_size(conv: nn.Conv2d) -> bool:

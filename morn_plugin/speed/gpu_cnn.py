@@ -215,10 +215,13 @@ def compare_outputs(
     is_same = ~differs.any(1)  # (N,)
 
     gaps = [(ours['cnn_scores'] - theirs['cnn_scores']).abs().max()]
-    for name in ('scores', 'step_scores'):
-        gap = (ours[name] - theirs[name]).abs()[is_same]
-        gaps += [gap.max()] if gap.numel() else []
-    return float(max(gaps)), float(differs.float().mean())
+    if is_same.any():
+        for name in ('scores', 'step_scores'):
+            gap = (ours[name] - theirs[name]).abs()
+            gaps.append(gap[is_same].max())
+
+    share = differs.float().mean()
+    return float(max(gaps)), float(share)
 
 
 @contextmanager

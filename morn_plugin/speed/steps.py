@@ -146,13 +146,16 @@ def make_products(sizes: Sizes, device: str = 'cpu') -> Run:
     recurrence, output = (4 * H, H, N), (C, H, N)
     rand = partial(torch.rand, device=device)
 
+    # Forward, step by step.
     forward = [state, state, table] + T * [recurrence, output]
     pairs = [(rand(rows, inputs), rand(outputs, inputs).t()) for outputs, inputs, rows in forward]
 
+    # Backward to the inputs: the cell step by step, the output layer all steps at once.
     to_inputs = [table, (C, H, N * T)] + T * [recurrence]
     pairs += [(rand(rows, outputs), rand(outputs, inputs)) for outputs, inputs, rows in to_inputs]
 
-    of_weights = [state, state, table, (C, H, N * T), (4 * H, H, N * T)]  # all steps at once
+    # Backward to the weights, all steps at once.
+    of_weights = [state, state, table, (C, H, N * T), (4 * H, H, N * T)]
     pairs += [(rand(rows, outputs).t(), rand(rows, inputs)) for outputs, inputs, rows in of_weights]
 
     def products() -> None:

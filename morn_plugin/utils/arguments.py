@@ -50,7 +50,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that every use of a trained model takes."""
     parser.add_argument('model', help='work folder or checkpoint')
     add_config_arguments(parser)
-    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best there is)')
+    parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:

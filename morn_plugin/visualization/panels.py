@@ -93,15 +93,15 @@ def render_predictions(
 
 def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], heading: str) -> Figure:
     fonts = choose_fonts([*classes, heading, *(item.title for item in predictions), SIGNS])
-    steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
-    lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
-    height = max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
 
+    height = _row_height(predictions)
     has_steps = any(item.step_scores is not None for item in predictions)
     widths = WIDTHS if has_steps else (*WIDTHS[:2], MARGIN)
     size = (sum(widths), height * len(predictions) + 0.7)
+
     figure = Figure(figsize=size, dpi=110, layout='constrained')
     axes = figure.subplots(len(predictions), 3, squeeze=False, width_ratios=widths)
+
     for row, item in zip(axes, predictions, strict=True):
         _draw_image(row[0], item, fonts)
         _draw_labels(row[1], item, classes, fonts)
@@ -110,6 +110,13 @@ def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], head
     title = '\n'.join(filter(None, (fonts.clean(heading), _make_legend(predictions))))
     figure.suptitle(title, fontsize=10, parse_math=False, fontfamily=fonts.families)
     return figure
+
+
+def _row_height(predictions: Sequence[Prediction]) -> float:
+    """Return the height of a row, in inches: room for its steps and for its labels."""
+    steps = max(1 if item.step_scores is None else len(item.step_scores) for item in predictions)
+    lines = max(min(_count_lines(item), MAX_LINES + 1) for item in predictions)
+    return max(2.3, STEP_HEIGHT * (steps + 1), 0.22 * (lines + 2))
 
 
 def _make_legend(predictions: Sequence[Prediction]) -> str:

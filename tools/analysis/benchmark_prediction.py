@@ -19,7 +19,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('model', help='work folder or checkpoint')
-    parser.add_argument('exported', help='the .onnx file that tools/export.py made of it')
+    parser.add_argument('exported', help='the .onnx file exported from it')
     parser.add_argument('images', nargs='+', help='files, folders or patterns')
     add_config_arguments(parser)
     parser.add_argument('--batch-size', type=at_least(1), default=32)
@@ -27,7 +27,7 @@ def parse_args() -> argparse.Namespace:
         '--threads', type=at_least(1), default=2, help='of torch and onnxruntime (default: 2)'
     )
     parser.add_argument(
-        '--rounds', type=at_least(1), default=7, help='rounds of each way (default: 7)'
+        '--rounds', type=at_least(1), default=7, help='rounds of each measurement (default: 7)'
     )
     add_busy_argument(parser)
     return parser.parse_args()

@@ -25,7 +25,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--floor',
         type=float,
-        help='of --measure precision: least share of right labels (default: 0.9)',
+        help='minimum precision, for --measure precision (default: 0.9)',
     )
     parser.add_argument(
         '--scope',

@@ -30,13 +30,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         'commit',
-        help='what to compare with: a commit, a branch or a tag, or the folder of a checkout',
+        help='a commit, a branch, a tag, or the folder of a checkout to compare with',
     )
     parser.add_argument(
         '--rounds',
         type=at_least(1),
         default=5,
-        help='times that each of the two is measured (default: 5)',
+        help='measurements of each (default: 5)',
     )
     parser.add_argument('--threads', type=at_least(1), default=1, help='of torch (default: 1)')
     return parser.parse_args()

@@ -40,15 +40,15 @@ def parse_args() -> argparse.Namespace:
         '--only', nargs='+', choices=list(CHECKS), metavar='CHECK', help=', '.join(CHECKS)
     )
     parser.add_argument(
-        '--minutes', type=float, default=8, help='begin no check after these (default: 8)'
+        '--minutes', type=float, default=8, help='start no check after this time (default: 8)'
     )
-    parser.add_argument('--device', help='cuda or cpu (default: cuda where there is one)')
+    parser.add_argument('--device', help='cuda or cpu (default: cuda if available)')
     parser.add_argument(
         '--out', type=Path, default=Path('work_dirs/gpu_check'), help='folder of the report'
     )
     parser.add_argument('--rounds', type=at_least(1), default=3, help='turns (default: 3)')
     parser.add_argument(
-        '--small', action='store_true', help='tiny sizes, which show that it runs and no more'
+        '--small', action='store_true', help='tiny sizes, only to check that it runs'
     )
     return parser.parse_args()
 

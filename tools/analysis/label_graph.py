@@ -30,7 +30,7 @@ def parse_args() -> argparse.Namespace:
         '--min-count',
         type=at_least(1),
         default=3,
-        help='transitions seen less often are left out of table and graph (default: 3)',
+        help='leave rarer transitions out of table and graph (default: 3)',
     )
     parser.add_argument(
         '--max-labels',

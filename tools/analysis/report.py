@@ -24,13 +24,13 @@ def parse_args() -> argparse.Namespace:
         help='images to report on (default: test)',
     )
     parser.add_argument(
-        '--thresholds', metavar='FILE', help='what tools/analysis/calibrate.py chose'
+        '--thresholds', metavar='FILE', help='thresholds from tools/analysis/calibrate.py'
     )
     parser.add_argument(
-        '--log-dir', type=Path, help='where the curves are (default: the folder of the checkpoint)'
+        '--log-dir', type=Path, help='folder of the training logs (default: that of the checkpoint)'
     )
     parser.add_argument(
-        '--out', type=Path, metavar='FILE', help='default: report.html beside the checkpoint'
+        '--out', type=Path, metavar='FILE', help='default: report.html next to the checkpoint'
     )
     parser.add_argument(
         '--images',

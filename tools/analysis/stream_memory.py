@@ -50,11 +50,14 @@ def predict_without_model(stream: ImageStream, out: Path) -> int:
     def predict(batch: list[str]) -> list[dict[str, Any]]:
         return [make_record(path, classes, scores, labels) for path in batch]
 
-    file, sources = record_file(out), iter(stream)
+    file = record_file(out)
+    sources = iter(stream)
     outcome = begin(file, RunNote({}), out.exists(), sources)
+
     with file:
         loaded = read_ahead(lambda path: path, sources, 0, 64)
-        write_records(run_batches(predict, loaded, 32), file.write, outcome, all_scores=False)
+        records = run_batches(predict, loaded, 32)
+        write_records(records, file.write, outcome, all_scores=False)
     return outcome.images
 
 

@@ -38,9 +38,11 @@ def parse_args() -> argparse.Namespace:
         metavar='NAME',
         help='methods, groups of them, and configs of your own (default: all; --list shows them)',
     )
-    parser.add_argument('--list', action='store_true', help='list methods and groups, and stop')
-    parser.add_argument('--plan-only', action='store_true', help='print the plan, and stop')
-    parser.add_argument('--page-only', action='store_true', help='write the page from what is done')
+    parser.add_argument('--list', action='store_true', help='list methods and groups, and exit')
+    parser.add_argument('--plan-only', action='store_true', help='print the plan, and exit')
+    parser.add_argument(
+        '--page-only', action='store_true', help='write the page from the finished runs'
+    )
     parser.add_argument(
         '--seeds', type=at_least(1), default=5, metavar='N', help='of every method (default: 5)'
     )
@@ -72,7 +74,7 @@ def parse_args() -> argparse.Namespace:
     kinds.add_argument(
         '--frozen',
         action='store_true',
-        help='leave the CNN as ImageNet made it; a linear classifier a seed takes its place',
+        help='keep the ImageNet weights; train a linear classifier per seed',
     )
     kinds.add_argument(
         '--checkpoint',
@@ -90,7 +92,7 @@ def parse_args() -> argparse.Namespace:
         '--resamples',
         type=at_least(20),
         default=1000,
-        help='how many times test images are drawn for the intervals (default: 1000)',
+        help='number of bootstrap resamples for the intervals (default: 1000)',
     )
     parser.add_argument('--title', help='of the data, on the page (default: their name)')
     parser.add_argument(

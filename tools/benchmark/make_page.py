@@ -15,7 +15,7 @@ def parse_args() -> argparse.Namespace:
         '--resamples',
         type=at_least(20),
         default=1000,
-        help='how many times test images are drawn for the intervals (default: 1000)',
+        help='number of bootstrap resamples for the intervals (default: 1000)',
     )
     return parser.parse_args()
 

@@ -9,15 +9,13 @@ from morn_plugin.utils.layout import find_config_file
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument(
-        'cnn', help='checkpoint of the CNN, the one that the scores were extracted with'
-    )
+    parser.add_argument('cnn', help='checkpoint of the CNN with which the scores were extracted')
     parser.add_argument('decoder', help='checkpoint of the decoder trained on the scores')
     parser.add_argument('out', help='checkpoint to write, for the image config')
     parser.add_argument(
         '--config',
         type=find_config_file,
-        help='the image config, to be kept in the checkpoint, where predict.py finds it',
+        help='the image config, to store in the checkpoint for predict.py',
     )
     return parser.parse_args()
 

@@ -141,11 +141,13 @@ class CachedFileWriter:
         sizes = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in shapes.items()}
         self._check_size(sizes)
 
-        header, offset = self._header(arrays), 0
+        header = self._header(arrays)
+        offset = 0
         for name, (dtype, shape) in shapes.items():
             place = [offset, offset + sizes[name]]
             header[name] = dict(dtype=NAMES[dtype.name], shape=shape, data_offsets=place)
             offset += sizes[name]
+
         text = dump_json(header).encode()
         text += b' ' * (-len(text) % 8)
 
@@ -153,6 +155,7 @@ class CachedFileWriter:
         with open(self.partial, 'wb') as file:
             file.write(len(text).to_bytes(8, 'little') + text)
             file.truncate(8 + len(text) + offset)
+
         layout = read_layout(self.partial)
         for name, value in self._labels.items():
             _map(self.partial, value.dtype, layout[name])[...] = value

@@ -174,7 +174,7 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
     parser.add_argument(
         '--allow-missing',
         action='store_true',
-        help='continue without the images that are not on disk, instead of stopping',
+        help='continue without missing images, instead of stopping',
     )
     parser.add_argument(
         '--allow-repeats',
@@ -189,7 +189,7 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
     parser.add_argument(
         '--overwrite',
         action='store_true',
-        help='replace another result in the folder, instead of stopping',
+        help='replace a different result in the folder, instead of stopping',
     )
     parser.add_argument(
         '--workers', type=at_least(1), default=8, help='threads that look for images (default: 8)'

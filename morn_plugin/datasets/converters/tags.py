@@ -295,7 +295,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
-        '--guess', action='store_true', help='guess what the other options do not say, and say it'
+        '--guess',
+        action='store_true',
+        help='guess the options that are not given, and print the guesses',
     )
     group.add_argument(
         '--format',
@@ -310,7 +312,7 @@ def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
         '--delimiter',
         type=_one_character,
         metavar='CHAR',
-        help='between its columns (default: found out)',
+        help='between its columns (default: detected)',
     )
     group.add_argument(
         '--separator', metavar='CHAR', help='between the tags of a cell (default: ;)'
@@ -326,12 +328,12 @@ def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
         ),
     ):
         group.add_argument(f'--{name}-column', default='', metavar='NAME', help=meaning)
-    group.add_argument('--flags', action='store_true', help='a column a tag, which says 1 or 0')
+    group.add_argument('--flags', action='store_true', help='one column per tag, with 1 or 0')
     group.add_argument(
         '--min-confidence',
         type=_probability,
         metavar='P',
-        help='least value of a tag that is there, where values are not only 0 and 1',
+        help='minimum value of a present tag, if values are not only 0 and 1',
     )
     group.add_argument(
         '--image-names',

@@ -7,6 +7,7 @@ N images, D features, C labels, L = H W places, M width of the transformer.
 """
 
 import math
+from functools import partial
 from typing import Any
 
 import torch
@@ -102,14 +103,15 @@ def sine_positions(places: Tensor) -> Tensor:
     The first half of the channels encodes the row, the second half the column.
     """
     channels, height, width = places.shape[1:]
-    quarter = channels // 4
-    exponent = torch.arange(quarter, device=places.device, dtype=places.dtype) / quarter
-    rates = torch.exp(-math.log(10_000) * exponent)  # (M / 4,)
+    count = partial(torch.arange, device=places.device, dtype=places.dtype)
 
-    rows = torch.arange(height, device=places.device, dtype=places.dtype)
-    columns = torch.arange(width, device=places.device, dtype=places.dtype)
-    of_row = rates[:, None] * rows  # (M / 4, H)
-    of_column = rates[:, None] * columns  # (M / 4, W)
-    vertical = torch.cat([of_row.sin(), of_row.cos()])[:, :, None].expand(-1, -1, width)
-    horizontal = torch.cat([of_column.sin(), of_column.cos()])[:, None].expand(-1, height, -1)
+    quarter = channels // 4
+    rates = torch.exp(-math.log(10_000) * (count(quarter) / quarter))  # (M / 4,)
+
+    def waves(positions: Tensor) -> Tensor:
+        angles = rates[:, None] * positions  # (M / 4, P)
+        return torch.cat([angles.sin(), angles.cos()])  # (M / 2, P)
+
+    vertical = waves(count(height))[:, :, None].expand(-1, -1, width)
+    horizontal = waves(count(width))[:, None].expand(-1, height, -1)
     return torch.cat([vertical, horizontal])

@@ -180,6 +180,8 @@ class RecurrentAttention(LabelDecoder):
         """
         self.check_feature_map(feature_map, self.in_channels)
         projected = self.project(feature_map).relu()
+
+        # The whole map first.
         middle = projected.new_zeros(projected.shape[0], 1, 2)
         whole = self._embed(projected, middle, torch.ones_like(middle))
         h, c = self.lstm(whole[:, 0])
@@ -188,12 +190,14 @@ class RecurrentAttention(LabelDecoder):
         for _ in range(self.num_steps):
             states.append(h)
             centre, halves, log_prob = self._place(h, draws)
-            regions = self._embed(projected, centre.expand_as(halves), halves)  # (N, R, H)
-            h, c = self.lstm(regions.mean(dim=1), (h, c))
-            seen = torch.cat([regions, h[:, None].expand_as(regions)], dim=2)
-            logits.append(self.fc(seen).amax(dim=1))
             centres.append(centre[:, 0])
             log_probs.append(log_prob)
+
+            regions = self._embed(projected, centre.expand_as(halves), halves)  # (N, R, H)
+            h, c = self.lstm(regions.mean(dim=1), (h, c))
+
+            seen = torch.cat([regions, h[:, None].expand_as(regions)], dim=2)  # (N, R, 2 H)
+            logits.append(self.fc(seen).amax(dim=1))
 
         stack = lambda parts: torch.stack(parts, dim=1)
         return Glimpses(stack(logits).amax(dim=1), stack(centres), stack(log_probs), stack(states))

@@ -105,13 +105,20 @@ def _run_steps(
     h, c = state
     steps = _Steps([], [], [h], [c], [], [], [], [])
     table = _input_table(weights, h.shape[0] * num_steps)
+
     for step in range(num_steps):
-        rows = steps.labels[-1] + 1 if step else torch.full_like(h[:, 0], START, dtype=torch.long)
-        logits, h, c, *kept_values = _step(rows, h, c, weights, table)
+        rows = steps.labels[-1] + 1 if step else _start_rows(h)
+        logits, h, c, *others = _step(rows, h, c, weights, table)
         label = pick(logits.detach(), steps.labels)
-        for kept, value in zip(steps, (logits, label, h, c, *kept_values), strict=True):
+
+        for kept, value in zip(steps, (logits, label, h, c, *others), strict=True):
             kept.append(value)
     return steps
+
+
+def _start_rows(h: Tensor) -> Tensor:
+    """Return the row of START for each image of a state (N, H): (N,)."""
+    return torch.full_like(h[:, 0], START, dtype=torch.long)
 
 
 def step_once(
@@ -127,10 +134,9 @@ def step_once(
     Returns:
         Logits (N, C) and the new state.
     """
-    rows = (
-        torch.full_like(state[0][:, 0], START, dtype=torch.long) if labels is None else labels + 1
-    )
-    logits, h, c, *_ = _step(rows, *state, weights, _input_table(weights, len(rows)))
+    rows = _start_rows(state[0]) if labels is None else labels + 1
+    table = _input_table(weights, len(rows))
+    logits, h, c, *_ = _step(rows, *state, weights, table)
     return logits, (h, c)
 
 
@@ -142,14 +148,18 @@ def _step(
     Returns:
         Logits, h and c, and values for the backward pass: sigmoids, candidate, tanh_c, hidden.
     """
-    gates = _product(h, weights.weight_hh).add_(_input_gates(table, weights, rows))  # (N, 4H)
+    gates = _product(h, weights.weight_hh)  # (N, 4H)
+    gates.add_(_input_gates(table, weights, rows))
     three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
     sigmoids, candidate = three.sigmoid(), last.tanh()
 
+    # The cell.
     i, f, o = sigmoids.chunk(3, dim=1)
     c = (f * c).addcmul_(i, candidate)
     tanh_c = c.tanh()
     h = hidden = o * tanh_c
+
+    # The output layer.
     if weights.hidden_weight is not None and weights.hidden_bias is not None:
         hidden = _product(h, weights.hidden_weight).add_(weights.hidden_bias).tanh_()
     logits = _product(hidden, weights.output_weight).add_(weights.output_bias)

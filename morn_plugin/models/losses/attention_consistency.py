@@ -86,9 +86,13 @@ def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
     rows, other_rows, heights = _overlaps(maps.shape[2], other.shape[2], maps.device)
     columns, other_columns, widths = _overlaps(maps.shape[3], other.shape[3], maps.device)
 
-    difference = maps[:, :, rows][..., columns] - other[:, :, other_rows][..., other_columns]
+    blocks = maps[:, :, rows][..., columns]
+    other_blocks = other[:, :, other_rows][..., other_columns]
+    difference = blocks - other_blocks
+
     shares = heights[:, None] * widths  # sums to 1
-    return (difference.square() * shares.to(difference.dtype)).sum(dim=(2, 3)).mean()
+    weighted = difference.square() * shares.to(difference.dtype)
+    return weighted.sum(dim=(2, 3)).mean()
 
 
 def _overlaps(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:

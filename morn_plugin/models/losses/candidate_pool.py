@@ -53,13 +53,17 @@ def candidate_pool_loss(
         tensor(6.)
     """
     check_choice('form', form, FORMS)
-    ignored, counts = target < 0, until_end(step_labels, end=target.shape[1])
+    ignored = target < 0  # (N, C)
+    counts = until_end(step_labels, end=target.shape[1])  # (N, T)
     if form == 'likelihood':
         return sequence_cross_entropy(step_logits, step_labels, counts.sum(dim=1), ignored, average)
 
     pool = right_symbols(step_labels, target).to(step_logits.dtype)
     losses = F.binary_cross_entropy_with_logits(step_logits, pool, reduction='none')
+
     # If every label is ignored, an empty pool does not mean that the image has no labels.
     knows_any = (~ignored).any(dim=1, keepdim=True)
     known = torch.cat([~ignored, knows_any], dim=1)[:, None]  # (N, 1, C + 1)
-    return average_steps(torch.where(known, losses, 0).sum(dim=2), counts, average)
+    losses = torch.where(known, losses, 0)
+
+    return average_steps(losses.sum(dim=2), counts, average)

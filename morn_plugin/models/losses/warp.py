@@ -87,10 +87,12 @@ def _sample_ranks(violating: Tensor, false: Tensor, counts: Tensor) -> tuple[Ten
         nothing = violating.new_zeros(len(violating), dtype=torch.long)
         return nothing, nothing
 
-    num_others = counts.sum(dim=1) - 1
-    anything = ~false.any(dim=1, keepdim=True)  # no sample violates the margin: there is no pair
-    draws = (false | anything).float().multinomial(false.shape[1], replacement=True)  # (P, C draws)
+    # A true label without false ones has no pair: whatever is sampled does not violate the margin.
+    has_none = ~false.any(dim=1, keepdim=True)
+    chances = (false | has_none).float()
+    draws = chances.multinomial(false.shape[1], replacement=True)  # (P, C draws)
 
+    num_others = counts.sum(dim=1) - 1
     hits = violating.gather(1, draws)
     first = hits.int().argmax(dim=1)
     ranks = torch.where(hits.any(dim=1), num_others // (first + 1), 0)

@@ -214,9 +214,12 @@ class TagProp(NeighbourDecoder):
         self.check_target(target, len(features))
         queries = self.read_queries(features)
         distances, rows = nearest(queries, self.memory, self.num_neighbours + 1)
-        itself = distances[:, :1] <= 1e-6 * (1 + queries.norm(dim=1, keepdim=True))
-        distances = torch.where(itself, distances[:, 1:], distances[:, :-1])
-        rows = torch.where(itself, rows[:, 1:], rows[:, :-1])
+
+        # One neighbour more was found: leave out the query itself, or else the last one.
+        tolerance = 1e-6 * (1 + queries.norm(dim=1, keepdim=True))
+        has_itself = distances[:, :1] <= tolerance
+        distances = torch.where(has_itself, distances[:, 1:], distances[:, :-1])
+        rows = torch.where(has_itself, rows[:, 1:], rows[:, :-1])
 
         probability = self._score(distances, rows)
         weights = entry_weights(target).to(probability.dtype)
