@@ -1,7 +1,7 @@
 """Multi-order RNN for MMPretrain. Importing the package registers everything.
 
-Without MMPretrain only ``morn_plugin.deploy`` can be used, which runs exported models. The
-package's own tools register after they have parsed their arguments: see ``registration.py``.
+Without MMPretrain, only ``morn_plugin.deploy`` works, which runs exported models. The package's own
+tools register after parsing their arguments: see ``registration.py``.
 """
 
 import warnings

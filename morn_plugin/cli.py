@@ -15,7 +15,7 @@ from types import ModuleType
 from .utils.layout import find_root
 from .version import __version__
 
-# Folder below tools/ -> what stands before a tool's own name on the command line.
+# Folder below tools/ -> word before a tool's own name on the command line.
 GROUPS = {
     '': (),
     'analysis': (),
@@ -27,10 +27,10 @@ GROUPS = {
 
 @dataclass(frozen=True)
 class Command:
-    """A tool under its name.
+    """A tool and its name.
 
     Attributes:
-        words: What calls it, such as ``('convert', 'tags')``.
+        words: Its words on the command line, such as ``('convert', 'tags')``.
         path: The file.
     """
 
@@ -39,7 +39,7 @@ class Command:
 
     @property
     def name(self) -> str:
-        """The words as they are typed."""
+        """The words on the command line."""
         return ' '.join(self.words)
 
     def summary(self) -> str:
@@ -64,7 +64,7 @@ def find_commands(tools: Path | None = None) -> list[Command]:
 
 
 def format_help(commands: Sequence[Command]) -> str:
-    """Return what ``morn --help`` prints."""
+    """Return the text of ``morn --help``."""
     width = max(len(command.name) for command in commands)
     lines = [f'  {command.name:{width}}  {command.summary()}' for command in commands]
     head = [
@@ -90,10 +90,10 @@ def find_group(commands: Sequence[Command], word: str) -> list[Command]:
 
 
 def choose(commands: Sequence[Command], arguments: Sequence[str]) -> tuple[Command, list[str]]:
-    """Return the command that the arguments begin with, and the rest of them.
+    """Return the command at the beginning of the arguments, and the rest.
 
     Raises:
-        ValueError: If there is no such command; lists those that there are.
+        ValueError: If there is no such command; lists the existing ones.
     """
     for command in commands:
         given = tuple(word.replace('_', '-') for word in arguments[: len(command.words)])

@@ -1,7 +1,7 @@
 """Importing this module registers everything with MMPretrain and MMEngine.
 
-``import morn_plugin`` does so for a user. The package's own tools do it after they have parsed
-their arguments.
+``import morn_plugin`` does this for a user. The package's own tools do it after parsing their
+arguments.
 """
 
 from .utils import lighter_imports  # noqa: F401  before MMPretrain  # isort: skip
@@ -33,9 +33,9 @@ MODULE2PACKAGE['morn_plugin'] = 'morn_plugin'  # for _base_ = 'morn_plugin::...'
 
 
 def register_model_names() -> None:
-    """Let ``mmpretrain.list_models`` and ``mmpretrain.get_model`` know the configs by their names.
+    """Register the names of the configs for ``mmpretrain.list_models`` and ``get_model``.
 
-    Takes a tenth of a second, so the tools, which have no use for it, leave it out.
+    This takes a tenth of a second, so the tools, which do not need it, skip it.
     """
     root = find_root()
     for metafile in sorted(root.glob('configs/*/metafile.yml')):

@@ -1,8 +1,8 @@
-"""Registries of the scope ``morn_plugin``: a child of each of MMPretrain's, and all empty.
+"""Registries of the scope ``morn_plugin``: an empty child of each of MMPretrain's.
 
-Everything is registered with MMPretrain itself. MMEngine looks for these where a config has a base
-of the form ``_base_ = 'morn_plugin::...'``: it then builds in the scope of that name, and each
-child answers with what its parent has. One registry left out would break such a config.
+Everything is registered with MMPretrain itself. MMEngine needs these for configs with ``_base_ =
+'morn_plugin::...'``: it then builds in the scope of that name, and each child falls back to its
+parent. Without one of the registries, such a config would fail.
 """
 
 from mmengine.registry import Registry

@@ -1,5 +1,4 @@
 """Data sets, transforms and annotation files.
 
-``annotations`` needs nothing but NumPy; the registered classes are imported by ``morn_plugin``
-itself.
+``annotations`` needs only NumPy; ``morn_plugin`` itself imports the registered classes.
 """

@@ -1,4 +1,4 @@
-"""Annotation files of ``MultiLabelDataset``: read, check, count, write.
+"""Reads, checks, counts and writes annotation files of ``MultiLabelDataset``.
 
 The one place that knows the JSON layout, shared by the data sets, the metrics
 and every converter under ``tools/dataset_converters``::
@@ -44,10 +44,9 @@ class Annotations:
 
     Attributes:
         classes: Names of the C classes; the index in the list is the label.
-        data_list: One dict an image: ``img_path`` (str), ``gt_label`` (list
-            of int, 0..C-1, no repeats) and optionally
-            ``gt_label_difficult`` (the same, disjoint from ``gt_label``).
-        metainfo: Everything else that the file's ``metainfo`` says.
+        data_list: One dict per image: ``img_path`` (str), ``gt_label`` (list of int, 0..C-1, no
+            repeats) and optionally ``gt_label_difficult`` (the same, disjoint from ``gt_label``).
+        metainfo: Everything else in the file's ``metainfo``.
     """
 
     classes: list[str]
@@ -90,16 +89,15 @@ def check_classes(classes: Any, source: str) -> list[str]:
     """Check a list of class names.
 
     Args:
-        classes: What should be a non-empty sequence of distinct, non-empty
-            strings. Two that look the same are not distinct, see
-            :func:`~morn_plugin.utils.class_names.find_faults`.
-        source: Where it came from, for the error.
+        classes: Should be a non-empty sequence of distinct, non-empty strings. Two that look the
+            same are not distinct, see :func:`~morn_plugin.utils.class_names.find_faults`.
+        source: Its source, for the error.
 
     Returns:
         The names as a list.
 
     Raises:
-        AnnotationError: If it is anything else.
+        AnnotationError: If it is not.
     """
     problems = [f'{source}: {fault}.' for fault in find_faults(classes, 'metainfo.classes')]
     if problems:
@@ -113,10 +111,10 @@ def check_annotations(
     """Check the decoded JSON of an annotation file.
 
     Args:
-        content: What ``json.load`` gave.
+        content: The result of ``json.load``.
         source: The file's name, for the error.
-        classes: Class names that the file must have, in this order. They
-            stand in where the file has none. Defaults to None, any.
+        classes: Class names that the file must have, in this order. They are used if the file has
+            none. Defaults to None, any.
 
     Returns:
         The checked annotations, labels as plain lists of int.
@@ -165,7 +163,7 @@ def compare_classes(
     """Require two class lists to be equal, in names and in order.
 
     Raises:
-        AnnotationError: Names the first difference and what kind it is.
+        AnnotationError: Names the first difference and its kind.
     """
     found, expected = list(found), list(expected)
     if found == expected:
@@ -210,17 +208,17 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
 
 
 def load_classes(path: PathLike) -> list[str] | None:
-    """Read the class names of an annotation file, as far as possible without its images.
+    """Read the class names of an annotation file, if possible without its images.
 
-    Where ``metainfo`` comes first, as :func:`save_annotations` writes it, the beginning of the file
-    is enough. Whether the whole is valid is for :func:`load_annotations`.
+    If ``metainfo`` comes first, as :func:`save_annotations` writes it, the beginning of the file is
+    enough. :func:`load_annotations` checks the whole file.
 
     Returns:
-        The names, or None where the file has none.
+        The names, or None if the file has none.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If the names, or a file that has to be read whole, are not valid.
+        AnnotationError: If the names, or a file that must be read completely, are not valid.
     """
     path = Path(path)
     if not path.is_file():
@@ -242,16 +240,16 @@ def load_classes(path: PathLike) -> list[str] | None:
 
 
 def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
-    """Collect the labels of a data set that is built.
+    """Collect the labels of a built data set.
 
     Args:
         dataset: Has ``metainfo``, and ``get_cat_ids`` (MMPretrain's data sets,
-            :class:`ScoreDataset`) or ``get_data_info`` (MMEngine's wrappers). A wrapper that
-            repeats images counts them as often.
+            :class:`ScoreDataset`) or ``get_data_info`` (MMEngine's wrappers). Images repeated by a
+            wrapper count repeatedly.
 
     Returns:
-        Class names, and int8 targets (N, C) in {0, 1, -1}, -1 where the data set says that a label
-        is neither right nor wrong.
+        Class names, and int8 targets (N, C) in {0, 1, -1}, -1 for labels that are neither true nor
+        false.
     """
     classes = list(dataset.metainfo['classes'])
     targets = np.zeros((len(dataset), len(classes)), dtype=np.int8)
@@ -263,17 +261,17 @@ def training_targets(dataset: Any) -> tuple[list[str], np.ndarray]:
 
 
 def labels_of(dataset: Any, index: int) -> list[int]:
-    """Return the true labels of an image of a data set that is built; see ``training_targets``."""
+    """Return the true labels of an image of a built data set; see ``training_targets``."""
     if hasattr(dataset, 'get_cat_ids'):
         return list(dataset.get_cat_ids(index))
     return list(dataset.get_data_info(index)['gt_label'])
 
 
 def save_annotations(path: PathLike, annotations: Annotations) -> None:
-    """Check annotations and write them atomically, one image a line.
+    """Check annotations and write them atomically, one image per line.
 
     Raises:
-        AnnotationError: If the content would not be read back.
+        AnnotationError: If the content could not be read back.
     """
     content = dump_annotations(annotations, str(path))
     with atomic_write(path) as file:
@@ -281,17 +279,16 @@ def save_annotations(path: PathLike, annotations: Annotations) -> None:
 
 
 def dump_annotations(annotations: Annotations, source: str) -> bytes:
-    """Check annotations and return the bytes of their file, one image a line.
+    """Check annotations and return the bytes of their file, one image per line.
 
-    The bytes depend on the content alone, so that the same data gives the
-    same file everywhere.
+    The bytes depend only on the content, so the same data gives the same file everywhere.
 
     Args:
         annotations: The content.
         source: The file's name, for the error.
 
     Raises:
-        AnnotationError: If the content would not be read back.
+        AnnotationError: If the content could not be read back.
     """
     content = dict(
         metainfo=dict(annotations.metainfo, classes=annotations.classes),
@@ -304,7 +301,7 @@ def dump_annotations(annotations: Annotations, source: str) -> bytes:
 
 
 def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str]:
-    """Name what is wrong with one entry of ``data_list``."""
+    """Name the problems of one entry of ``data_list``."""
     if not isinstance(item, dict):
         yield (
             f'{where}` should be an object with `img_path` and `gt_label`, but got '
@@ -348,7 +345,7 @@ def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: in
 
 
 def _find_contradictions(data_list: list[dict[str, Any]], source: str) -> Iterator[str]:
-    """Name the images that are listed twice with different labels; one of the two is wrong."""
+    """Name the images listed twice with different labels; one of the two must be wrong."""
     first: dict[str, int] = {}
     for index, item in enumerate(data_list):
         before = first.setdefault(posixpath.normpath(item['img_path']), index)
@@ -362,7 +359,7 @@ def _find_contradictions(data_list: list[dict[str, Any]], source: str) -> Iterat
 
 
 def label_sets(item: Mapping[str, Any]) -> tuple[frozenset[int], frozenset[int]]:
-    """Return the true and the difficult labels of an image, as sets that can be compared."""
+    """Return the true and the difficult labels of an image as comparable sets."""
     return frozenset(item['gt_label']), frozenset(item.get('gt_label_difficult') or ())
 
 

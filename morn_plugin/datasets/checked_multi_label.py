@@ -20,21 +20,21 @@ from .transforms.loading import ImageError, LoadCheckedImage
 class CheckedMultiLabelDataset(MultiLabelDataset):
     """A ``MultiLabelDataset`` that checks its annotation file.
 
-    Every label must be an integer in range and appear once in an image; the class list must be that
-    of the config where the config has one (``metainfo=dict(classes=[...])``). Difficult labels
+    Every label must be an integer in range and appear once in an image; the class list must equal
+    that of the config if it has one (``metainfo=dict(classes=[...])``). Difficult labels
     (``gt_label_difficult``) become -1 in ``gt_score``. See :mod:`morn_plugin.datasets.annotations`
     for the layout.
 
     Args:
         *args: Those of ``MultiLabelDataset``.
-        corrupt_images: What to do about images that are missing or cannot be read. ``'error'``:
-            stop at the first one. ``'skip'``: read every image once when the data set is built, and
-            leave those out, with their number and names in the log; :class:`DataCheckHook` repeats
-            them at the end. Test figures then are those of the remaining images.
+        corrupt_images: Handling of images that are missing or cannot be read. ``'error'``: stop at
+            the first one. ``'skip'``: read every image once when the data set is built, and leave
+            those out, with their number and names in the log; :class:`DataCheckHook` repeats them
+            at the end. Test figures are then those of the remaining images.
         **kwargs: Those of ``MultiLabelDataset``.
 
     Attributes:
-        skipped: What is wrong with each skipped image.
+        skipped: The problem of each skipped image.
 
     Raises:
         AnnotationError: If the annotation file is not valid; names file, image and field.

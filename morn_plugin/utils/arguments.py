@@ -7,8 +7,8 @@ from .layout import find_config_file
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every run of a config takes, named as MMPretrain names them."""
-    from mmengine.config import DictAction  # missing where only exported models are run
+    """Add the common flags of training and testing, with MMPretrain's names."""
+    from mmengine.config import DictAction  # missing if only exported models are run
 
     parser.add_argument(
         'config',
@@ -47,14 +47,14 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that every use of a trained model takes."""
+    """Add the common flags of all tools that use a trained model."""
     parser.add_argument('model', help='work folder or checkpoint')
     add_config_arguments(parser)
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which config a model is built by."""
+    """Add the flags that select the config of a model."""
     parser.add_argument(
         '--config',
         type=find_config_file,
@@ -69,14 +69,14 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_busy_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the flag of measurements that are only taken on an idle machine."""
+    """Add the flag of measurements that need an idle machine."""
     parser.add_argument(
         '--busy', action='store_true', help='measure although the machine has something else to do'
     )
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that say which images are meant, and which share of them."""
+    """Add the flags that select the images, and their shard."""
     parser.add_argument(
         '--list',
         action='append',

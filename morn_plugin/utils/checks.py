@@ -24,7 +24,7 @@ def check_positive(**sizes: int) -> None:
 
 
 def plain_numbers(value: Any) -> Any:
-    """Turn NumPy's numbers and arrays, and tensors, into Python's numbers and lists.
+    """Convert NumPy's numbers and arrays, and tensors, to Python's numbers and lists.
 
     Examples:
         >>> import numpy as np
@@ -58,7 +58,7 @@ def at_least(least: int) -> Callable[[str], int]:
 
 
 def fraction(text: str) -> float:
-    """Read the ``type`` of a command line argument that is a share of something, below the whole.
+    """Read a command line argument that is a share, 0 or more and below 1.
 
     Examples:
         >>> fraction('1.5')
@@ -106,7 +106,7 @@ def check_probability(name: str, value: object) -> None:
 def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> None:
     """Raise unless at most one of ``thr`` and ``topk`` is set, and valid.
 
-    ``thr`` is a number 0-1 or one such number a label, ``topk`` a positive integer.
+    ``thr`` is a number 0-1 or one such number per label, ``topk`` a positive integer.
 
     Examples:
         >>> check_thr_topk([0.5, 1.5], None)
@@ -130,7 +130,7 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
 
 
 def describe_missing(path: str | os.PathLike) -> str:
-    """Return that a file does not exist and, for a relative path, in which folder it was sought.
+    """Return that a file does not exist and, for a relative path, the folder searched.
 
     Examples:
         >>> describe_missing('/data/train.json')

@@ -1,6 +1,6 @@
 """Checks lists of class names from any source.
 
-Programs compare bytes, people compare what they see: two names that look the same count as one.
+Programs compare bytes, but people compare what they see: names that look the same count as one.
 """
 
 import unicodedata
@@ -11,12 +11,12 @@ from .describing import describe
 
 MAX_CLASSES = 1_000_000
 MAX_CHARACTERS = 1000
-# Shown as nothing or as a blank, although Unicode files them under letters, marks or symbols.
+# Invisible or blank, although Unicode lists them as letters, marks or symbols.
 BLANKS = '\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0'
 
 
 def visible_form(name: str) -> str:
-    r"""Return what is seen of a name: characters composed, invisible ones left out, blanks as one.
+    r"""Return the visible form of a name: composed characters, no invisible ones, single blanks.
 
     Examples:
         >>> visible_form('polar\u00a0 be\u200bar') == visible_form('polar bear')
@@ -28,14 +28,14 @@ def visible_form(name: str) -> str:
 
 
 def find_faults(classes: Any, field: str) -> Iterator[str]:
-    """Look for what is wrong with a list of class names.
+    """Find the problems of a list of class names.
 
     Args:
-        classes: What should be a list or tuple of distinct names, each of which can be seen.
-        field: What the list is called where it came from.
+        classes: Should be a list or tuple of distinct, visible names.
+        field: The name of the list in its source.
 
     Yields:
-        One sentence a mistake, without the full stop.
+        One sentence per mistake, without the full stop.
     """
     if isinstance(classes, str) or not isinstance(classes, Sequence) or not len(classes):
         found = describe(classes)

@@ -1,4 +1,4 @@
-"""Describes any value for an error: short, and in bounded time.
+"""Describes any value for an error: short, and in limited time.
 
 ``repr`` of a list that holds one list ten times, which holds another ten times, and so on, has no
 end; of an integer with a million digits it raises.
@@ -13,7 +13,7 @@ PLAIN = (bool, float, complex, type(None))
 
 
 class _Describer(reprlib.Repr):
-    """Shortened ``repr`` that calls no ``__repr__`` of a class it does not know."""
+    """Shortened ``repr`` that calls no ``__repr__`` of unknown classes."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class _Describer(reprlib.Repr):
 
 
 def shorten(value: object) -> str:
-    """Return a value in short.
+    """Return a short description of a value.
 
     Examples:
         >>> shorten(0.5), shorten([1, 2, 3, 4, 5, 6, 7]), shorten(10**9999)
@@ -48,7 +48,7 @@ def shorten(value: object) -> str:
 
 
 def describe(value: object) -> str:
-    """Return a value in short, with its type.
+    """Return a short description of a value, with its type.
 
     Examples:
         >>> describe('cat'), describe([1, 2])
@@ -58,7 +58,7 @@ def describe(value: object) -> str:
 
 
 def list_problems(problems: Sequence[str], shown: int = 10) -> str:
-    """Return one mistake a line, up to a readable number."""
+    """Return one mistake per line, up to a readable number."""
     more = len(problems) - shown
     lines = [*problems[:shown], f'... and {more} more mistakes.'] if more > 0 else problems
     return '\n'.join(lines)

@@ -1,4 +1,4 @@
-"""Finds classes by the folder that their modules are in."""
+"""Finds classes by the folder of their modules."""
 
 import importlib
 import inspect
@@ -7,10 +7,10 @@ from typing import Any
 
 
 def find_subclasses(package: str, base: type) -> list[Any]:
-    """Import every module of a package, and return the classes in it that are of a kind.
+    """Import every module of a package, and return its subclasses of a class.
 
     Args:
-        package: Full name of a package that is imported already.
+        package: Full name of a package that is already imported.
         base: Their common base class; abstract subclasses are left out.
 
     Returns:

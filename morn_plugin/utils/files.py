@@ -27,7 +27,7 @@ def atomic_write(path: PathLike) -> Iterator[IO[bytes]]:
 
 @contextmanager
 def atomic_path(path: PathLike) -> Iterator[Path]:
-    """Return a temporary neighbour that gets the name ``path`` once the block has ended.
+    """Yield a temporary neighbour that is renamed to ``path`` when the block ends.
 
     After an error the previous file is as it was and the neighbour is gone.
     """
@@ -46,7 +46,7 @@ def atomic_path(path: PathLike) -> Iterator[Path]:
 
 
 def publish(temporary: Path, path: PathLike) -> None:
-    """Rename a finished temporary file, with the permissions of a file of the user's own."""
+    """Rename a finished temporary file, and give it the user's usual permissions."""
     os.chmod(temporary, 0o666 & ~_umask())
     os.replace(temporary, path)
 

@@ -1,6 +1,6 @@
 """Finds the files beside the package, and whether one of its own tools is running.
 
-Needs the standard library alone: it is imported before anything else.
+Needs only the standard library, since it is imported before anything else.
 """
 
 import sys
@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1]
 def find_root(package: Path = PACKAGE) -> Path:
     """Return the folder that holds ``configs`` and ``tools``.
 
-    A wheel has them inside the package, in ``.mim``, as those of OpenMMLab do. In a checkout they
-    are beside the package, and ``.mim``, where it is there, links to them.
+    A wheel has them inside the package, in ``.mim``, like OpenMMLab's packages. In a checkout they
+    are next to the package, and ``.mim``, if it exists, links to them.
 
     Args:
         package: Folder of the package.
@@ -26,7 +26,7 @@ def find_config_file(name: str) -> str:
     """Return the path of a config.
 
     Args:
-        name: A path, returned as it is, or ``morn_plugin::`` and the path in the package's own
+        name: A path, returned unchanged, or ``morn_plugin::`` and the path in the package's own
             configs.
     """
     prefix = 'morn_plugin::'
@@ -38,8 +38,8 @@ def find_config_file(name: str) -> str:
 def runs_own_tool(root: Path | None = None) -> bool:
     """Return whether the main program of this process is the ``morn`` command or a file of tools/.
 
-    They import slow modules only after parsing their arguments, so ``--help`` and a mistyped
-    argument are answered at once.
+    They import slow modules only after parsing their arguments, so ``--help`` and typing errors are
+    answered at once.
 
     Args:
         root: Folder that holds ``tools``. Defaults to that of this package.

@@ -1,6 +1,6 @@
-"""Importing this module imports torchvision, without what it needs only later.
+"""Importing this module imports torchvision without parts that it needs only later.
 
-It comes before the import of MMPretrain, which imports torchvision too.
+Import it before MMPretrain, which also imports torchvision.
 """
 
 import sys
@@ -14,9 +14,8 @@ COMPILER = 'torch._dynamo'
 def import_torchvision() -> None:
     """Import torchvision without torch's compiler, half a second of the start of every tool.
 
-    torchvision takes one function of it, ``is_compile_supported``, which is called when its
-    operator ``roi_align`` first runs. Until then something of that name stands for it. Does nothing
-    where either is imported already.
+    torchvision uses one function of it, ``is_compile_supported``, when its operator ``roi_align``
+    first runs. Until then a stand-in replaces it. Does nothing if either is already imported.
     """
     if 'torchvision' in sys.modules or COMPILER in sys.modules:
         return
@@ -32,7 +31,7 @@ def import_torchvision() -> None:
     sys.modules[COMPILER], sys.modules[f'{COMPILER}.utils'] = package, utils
     try:
         import_module('torchvision')
-    except (ImportError, AttributeError):  # another release asks for more: it gets the real thing
+    except (ImportError, AttributeError):  # another release needs more: use the real module
         for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
             del sys.modules[name]
     finally:

@@ -8,7 +8,7 @@ def markdown_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
     Args:
         header: Titles of the columns.
-        rows: Cells as text, one row a line of the table.
+        rows: Cells as text, one sequence per row.
 
     Examples:
         >>> print(markdown_table(['', 'images'], [['train', '763']]))

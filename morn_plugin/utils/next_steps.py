@@ -1,4 +1,4 @@
-"""The last line of a tool: the next command, ready to type."""
+"""The last line of a tool: the next command, ready to copy."""
 
 import shlex
 import sys
@@ -9,15 +9,15 @@ GROUPS = {'dataset_converters': 'convert', 'model_converters': 'convert'}
 
 
 def next_step(tool: str, *arguments: object, to: str) -> str:
-    """Return a line that says what to do next with what a tool has made.
+    """Return a line with the next command for the output of a tool.
 
     Args:
         tool: File of the next tool below ``tools/``, without its ending: ``'analysis/report'``.
-        *arguments: Its arguments. Those in capitals are for the reader to fill in.
-        to: What it does, after "to".
+        *arguments: Its arguments. The user fills in those in capitals.
+        to: Its purpose, after "to".
 
     Returns:
-        The line, with the command as this process was started: by file, or by ``morn``.
+        The line, with the command in the form of this process: by file, or by ``morn``.
 
     Examples:
         >>> next_step('test', 'a.py', 'b c.pth', to='test it').partition('tools/')[2]

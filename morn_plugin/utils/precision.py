@@ -13,7 +13,7 @@ def find_dtype(module: nn.Module) -> torch.dtype:
 
 
 def cast(value: Any, dtype: torch.dtype) -> Any:
-    """Convert a floating tensor, or each of a tuple or list; anything else stays.
+    """Convert a floating tensor, or each of a tuple or list; other values stay unchanged.
 
     Examples:
         >>> cast(torch.zeros(1), torch.bfloat16).dtype

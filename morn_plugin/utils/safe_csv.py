@@ -1,14 +1,14 @@
-"""Cells of CSV files that no spreadsheet mistakes for a formula."""
+"""Makes CSV cells that no spreadsheet mistakes for a formula."""
 
-#: What Excel, LibreOffice and others begin a formula with; tab and line end are cut off before.
+#: First characters of a formula in Excel, LibreOffice and others; they strip tab and line end.
 FORMULA_STARTS = ('=', '+', '-', '@', '\t', '\r', '\n', '＝', '＋', '－', '＠')  # noqa: RUF001
 
 
 def safe_cell(text: str) -> str:
-    """Put an apostrophe in front of a text that a spreadsheet would compute.
+    """Put an apostrophe before a text that a spreadsheet would evaluate.
 
-    A label or a file name may come from a stranger, and ``=HYPERLINK(...)`` in a cell sends its
-    neighbours to anyone. Spreadsheets themselves mark text by the apostrophe.
+    A label or file name may come from a stranger, and ``=HYPERLINK(...)`` can send other cells to
+    anyone. Spreadsheets themselves mark text with an apostrophe.
 
     Examples:
         >>> safe_cell('=1+1'), safe_cell('cat')

@@ -1,7 +1,7 @@
-"""Schemas of what is read from files that others made.
+"""Schemas of data in files from other people.
 
 These are a checkpoint, the metadata of an exported model, a thresholds file, the header of a score
-file. A value of a wrong kind is named by file and field; nothing is converted.
+file. An error for a wrong type names file and field; nothing is converted.
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from .checks import check_thr_topk
 from .class_names import find_faults
 from .describing import describe
 
-MAX_ERRORS = 5  # named in one message
+MAX_ERRORS = 5  # reported in one message
 MAX_EDGE = 1 << 12  # pixels
 MAX_PIXELS = 1_000_000_000
 
@@ -56,21 +56,21 @@ class Schema(BaseModel):
 
 
 class DatasetMeta(Schema):
-    """What a checkpoint says of the data that its model was trained on."""
+    """A checkpoint's description of its training data."""
 
     classes: ClassNames | None = None
     cnn_checkpoint_sha256: Text | None = None
 
 
 class CheckpointMeta(Schema):
-    """The ``meta`` of a checkpoint, as far as it is read."""
+    """The used part of a checkpoint's ``meta``."""
 
     cfg: str | None = None
     dataset_meta: DatasetMeta | None = None
 
 
 class ScoreMapContent(Schema):
-    """How scores become probabilities, see :class:`morn_plugin.evaluation.platt.PlattMap`."""
+    """The map from scores to probabilities, see :class:`morn_plugin.evaluation.platt.PlattMap`."""
 
     model_config = ConfigDict(extra='forbid')
 
@@ -80,7 +80,7 @@ class ScoreMapContent(Schema):
 
 
 class DatasetContent(Schema):
-    """The data set of a config, as far as it is read."""
+    """The data set of a config: the used part."""
 
     dataset: 'DatasetContent | None' = None
     pipeline: list[dict[str, Any]] | None = None
@@ -88,7 +88,7 @@ class DatasetContent(Schema):
 
 
 class LoaderContent(Schema):
-    """A data loader of a config, as far as it is read."""
+    """A data loader of a config: the used part."""
 
     dataset: DatasetContent | None = None
     batch_size: PositiveInt | None = None
@@ -96,7 +96,7 @@ class LoaderContent(Schema):
 
 
 class ConfigContent(Schema):
-    """The config of a checkpoint, as far as its shape is relied on."""
+    """The config of a checkpoint: the part whose structure is used."""
 
     model: dict[str, Any] | None = None
     train_dataloader: LoaderContent | None = None
@@ -146,7 +146,7 @@ class CenterCrop(Schema):
 
 
 class Preprocessing(Schema):
-    """What is done to an image, see :func:`morn_plugin.deploy.images.prepare_image`."""
+    """The preprocessing of an image, see :func:`morn_plugin.deploy.images.prepare_image`."""
 
     transforms: Annotated[
         list[Annotated[Resize | ResizeEdge | CenterCrop, Field(discriminator='type')]],
@@ -168,7 +168,7 @@ class Preprocessing(Schema):
 
 
 class ExportMetadata(Schema):
-    """What accompanies an exported model, see :func:`morn_plugin.apis.exporting.describe_model`."""
+    """The metadata of an exported model, see :func:`morn_plugin.apis.exporting.describe_model`."""
 
     classes: ClassNames
     preprocessing: Preprocessing
@@ -188,7 +188,7 @@ class ExportMetadata(Schema):
 
 
 class RunContent(Schema):
-    """The note beside a result, see :class:`morn_plugin.deploy.run_notes.RunNote`."""
+    """The note next to a result, see :class:`morn_plugin.deploy.run_notes.RunNote`."""
 
     settings: dict[str, Any]
     shard: Text
@@ -213,14 +213,14 @@ def check_schema(
     """Check a value against a schema.
 
     Args:
-        schema: What is expected.
-        value: Plain values, as a file gave them.
+        schema: The expected schema.
+        value: Plain values from a file.
         source: The file's name, for the error.
-        error: The kind of error to raise.
+        error: The type of error to raise.
 
     Raises:
-        ValueError: If a field is missing or of another kind; names file, field, what was expected
-            and what was found, of up to ``MAX_ERRORS`` fields.
+        ValueError: If a field is missing or has a wrong type; names file, field, the expected and
+            the found value, for up to ``MAX_ERRORS`` fields.
 
     Examples:
         >>> check_schema(CheckpointMeta, dict(cfg=5), 'a.pth')
@@ -242,7 +242,7 @@ def check_schema(
 def _explain(item: Any) -> str:
     place = _name_place(item['loc'])
     where = f'`{place}`: ' if place else ''
-    if item['type'] == 'value_error':  # one of ours, which says what was found
+    if item['type'] == 'value_error':  # one of ours, which names the found value
         return where + item['msg'].removeprefix('Value error, ').rstrip('.')
     if item['type'] == 'missing':
         return f'{where}expected a value, but there is none'

@@ -11,7 +11,7 @@ Item = TypeVar('Item')
 def evenly_spaced(items: Sequence[Item], number: int) -> list[Item]:
     """Return ``number`` of the items, evenly spaced, including the first and the last.
 
-    All where there are fewer.
+    Returns all if there are fewer.
 
     Examples:
         >>> evenly_spaced('abcdefg', 3)

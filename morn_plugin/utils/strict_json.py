@@ -1,7 +1,7 @@
-"""JSON as the standard has it: no ``NaN``, no key twice, no half of a character, no endless nest.
+"""Standard JSON: no ``NaN``, no repeated keys, no half characters, no endless nesting.
 
-Python's own reader and writer allow all of these, and other programs then read something else, or
-nothing.
+Python's own reader and writer allow all of these, and other programs then fail or read something
+else.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 from .describing import shorten
 from .files import PathLike, atomic_write
 
-# Half of a character above U+FFFF, escaped; a pair that belongs together does not match.
+# An escaped half of a character above U+FFFF; a complete pair does not match.
 HALF_CHARACTER = re.compile(r'\\u[dD][89a-fA-F]')
 
 
@@ -29,15 +29,16 @@ def parse_json(
 
     Args:
         text: The JSON.
-        source: Where it came from, for the error.
-        error: The kind of error to raise.
-        first_line: The line of the source that the text starts on, to name lines in the error.
-            Defaults to None: none is named.
-        by_field: Leave numbers and characters to whoever checks the fields, and can name them: the
-            name of a file, for one, may hold bytes that are no text, which Python writes so.
+        source: Its source, for the error.
+        error: The type of error to raise.
+        first_line: The first line of the text in its source, to name lines in errors. Defaults to
+            None: no lines.
+        by_field: Leave numbers and characters to a later check of the fields, which can name them.
+            A file name, for example, may contain bytes that are not text, which Python writes in
+            this way.
 
     Raises:
-        ValueError: If it is not strict JSON; says what was found.
+        ValueError: If it is not strict JSON; names the problem.
 
     Examples:
         >>> parse_json('{"thr": NaN}', 't.json')

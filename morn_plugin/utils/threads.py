@@ -1,23 +1,26 @@
-"""How the threads of a computation wait for one another.
+"""Sets how the threads of a computation wait for each other.
 
-OpenMP reads it once, when torch is imported. Needs the standard library alone.
+OpenMP reads the setting once, when torch is imported. Needs only the standard library.
 """
 
 import os
 from collections.abc import MutableMapping
 
 POLICY = 'OMP_WAIT_POLICY'
-OTHERS = ('GOMP_SPINCOUNT', 'KMP_BLOCKTIME')  # of GNU's and Intel's OpenMP, which say it otherwise
+OTHERS = (
+    'GOMP_SPINCOUNT',
+    'KMP_BLOCKTIME',
+)  # of GNU's and Intel's OpenMP, with their own variables
 
 
 def let_threads_sleep(environment: MutableMapping[str, str] = os.environ) -> None:
-    """Let threads that wait give their core away, unless the environment says how they wait.
+    """Let waiting threads sleep, unless the environment sets how they wait.
 
-    By default they spin for milliseconds. On a machine that has other things to do, the thread that
-    they wait for then finds no core: a step takes ten times as long (configs/morn/SPEED.md).
+    By default they spin for milliseconds. On a busy machine, the thread that they wait for then
+    finds no core, and a step takes ten times as long (configs/morn/SPEED.md).
 
     Args:
-        environment: Is changed; that of this process and of those that it starts.
+        environment: The environment to change, that of this process and its child processes.
 
     Examples:
         >>> settings = {}

@@ -1,6 +1,6 @@
 """Pictures.
 
-Matplotlib takes a third of a second to import, so a name is looked up when it is first used.
+Importing matplotlib takes a third of a second, so names are imported on first use.
 """
 
 from importlib import import_module

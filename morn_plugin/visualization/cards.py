@@ -22,7 +22,7 @@ from .panels import (
     sort_labels,
 )
 
-SIDE = 360  # pixels of an image in a page
+SIDE = 360  # pixels of an image on a page
 
 # Text cells wrap anywhere, so a table is never wider than a phone.
 CARD_STYLE = f"""
@@ -52,7 +52,7 @@ def make_card(item: Prediction, classes: Sequence[str]) -> str:
     """Lay out one image: itself, its labels, and a table of its steps.
 
     Args:
-        item: What is shown; its image is shrunk.
+        item: The prediction to show; its image is shrunk.
         classes: Names of the C labels.
     """
     title = make_readable(item.title)
@@ -66,7 +66,7 @@ def make_card(item: Prediction, classes: Sequence[str]) -> str:
 
 
 def encode_image(image: np.ndarray, side: int = SIDE) -> str:
-    """Shrink an image (H, W, 3) uint8 and put it into a ``data:`` address."""
+    """Shrink an image (H, W, 3) uint8 and encode it as a ``data:`` address."""
     buffer = io.BytesIO()
     Image.fromarray(shrink(image, side)).save(buffer, 'PNG')
     return f'data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}'

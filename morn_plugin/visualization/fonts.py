@@ -14,21 +14,20 @@ from matplotlib.textpath import text_to_path
 from ..utils.text import escape_surrogates
 
 CJK = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'IDEOGRAPHIC', 'BOPOMOFO', 'FULLWIDTH', 'KANGXI')
-# Debian's packages. matplotlib draws outlines alone, so a font of coloured emoji does not help.
+# Debian's packages. matplotlib draws only outlines, so a font of coloured emoji does not help.
 CJK_PACKAGE, SYMBOL_PACKAGE, OTHER_PACKAGE = 'fonts-noto-cjk', 'fonts-symbola', 'fonts-noto-core'
-BOLD = 600  # the least weight that is bold
-_said: set[str] = set()  # packages that were named already
-# The family that has a character; '' for matplotlib's own font, None where none has it.
+BOLD = 600  # the smallest weight that counts as bold
+_said: set[str] = set()  # packages that were already named
+# The family of a character; '' for matplotlib's own font, None if no font has it.
 _font_of: dict[str, str | None] = {}
 
 
 @dataclass(frozen=True)
 class Fonts:
-    """Fonts that together can show some texts.
+    """Fonts that together can show the given texts.
 
     Attributes:
-        families: For ``fontfamily`` of matplotlib, which looks for each character in one after the
-            other.
+        families: For ``fontfamily`` of matplotlib, which searches them in order for each character.
         missing: Characters that none of them has.
     """
 
@@ -36,7 +35,7 @@ class Fonts:
     missing: frozenset[str] = frozenset()
 
     def clean(self, text: str) -> str:
-        """Replace what cannot be shown by its code, and leave out what is invisible anyway."""
+        """Replace characters that cannot be shown by their code, and remove invisible ones."""
         return ''.join(self._show(character) for character in make_readable(text))
 
     def _show(self, character: str) -> str:
@@ -50,7 +49,7 @@ class Fonts:
         return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
 
     def shorten(self, text: str, room: float, size: float) -> str:
-        """Clean text, and cut it from the middle where it is wider than ``room`` points.
+        """Clean text, and shorten it in the middle if it is wider than ``room`` points.
 
         Names often differ at the end.
         """
@@ -66,7 +65,7 @@ class Fonts:
 
 
 def choose_fonts(texts: Iterable[str]) -> Fonts:
-    """Choose among the installed fonts those that show the texts.
+    """Choose installed fonts that show the texts.
 
     matplotlib's own font comes first, and is enough for most scripts. Names each package of fonts
     that would help, once.
@@ -82,7 +81,7 @@ def choose_fonts(texts: Iterable[str]) -> Fonts:
 
 
 def _look_up(characters: set[str]) -> None:
-    """Find the font of each character, to be kept in ``_font_of``."""
+    """Find the font of each character and store it in ``_font_of``."""
     if not characters:
         return
     default = font_manager.findfont(FontProperties())
@@ -151,8 +150,7 @@ def _package_of(character: str) -> str:
 def _installed_fonts() -> Iterator[str]:
     """Yield the font files of this machine, plain ones of Noto first.
 
-    The fonts are listed each time: matplotlib's own list is a file that lacks fonts installed after
-    it was written.
+    The fonts are listed each time, because matplotlib's own list is a file that lacks later fonts.
     """
     yield from sorted(font_manager.findSystemFonts(), key=_preference)
 
@@ -176,8 +174,8 @@ def _drawable(path: str, characters: set[str]) -> set[str]:
 def _register(path: str) -> str:
     """Make a font known to matplotlib, and return its family.
 
-    Bold text gets it as well where the family has no bold: matplotlib would take it anyway, but say
-    so in the log each time.
+    Bold text also gets it if the family has no bold: matplotlib would use it anyway, but log a
+    message each time.
     """
     manager = font_manager.fontManager
     if all(entry.fname != path for entry in manager.ttflist):

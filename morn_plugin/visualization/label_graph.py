@@ -1,4 +1,4 @@
-"""Pictures of which label a model picks after which."""
+"""Draws which label a model picks after which."""
 
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,7 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
 def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
     """Draw transitions as arrows in a circle of labels.
 
-    As wide as probable, darker the further above co-occurrence.
+    The width shows the probability, the shade how far it exceeds co-occurrence.
 
     Args:
         networkx: The library.
@@ -75,7 +75,7 @@ def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
 
 
 def _place_labels(networkx: Any, graph: Any) -> dict[str, np.ndarray]:
-    """Place labels in a circle, neighbours side by side, so that arrows cross less."""
+    """Place labels in a circle with neighbours side by side, so that fewer arrows cross."""
     groups = networkx.community.greedy_modularity_communities(graph.to_undirected())
     return networkx.circular_layout([label for group in groups for label in sorted(group)])
 
@@ -124,8 +124,8 @@ def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
 
     Args:
         rows: As of ``list_transitions``.
-        folder: Where to.
-        edges: How many to draw.
+        folder: Output folder.
+        edges: Number of transitions to draw.
 
     Raises:
         ImportError: If networkx is not installed; gives the pip command.

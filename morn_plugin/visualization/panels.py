@@ -1,7 +1,7 @@
 """Pictures of predictions: image, labels, and the steps as in the paper's Fig. 3.
 
-Colours are from the Okabe-Ito set, which colour-blind readers can distinguish; shapes and words
-repeat them.
+The colours are those of Okabe and Ito, which colour-blind readers can distinguish; shapes and words
+repeat the information.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,12 @@ NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
 
 @dataclass
 class Prediction:
-    """What is drawn of one image.
+    """The drawn data of one image.
 
     Attributes:
         image: (H, W, 3) uint8, RGB.
         title: Usually the file's name.
-        true: Indices of the true labels; None where they are not known.
+        true: Indices of the true labels; None if they are unknown.
         predicted: Indices of the predicted labels.
         step_scores: (T, C), 0-1; None for a model without steps.
         scores: (C,), 0-1.
@@ -68,12 +68,12 @@ def draw_predictions(
     path: str | Path | IO[bytes],
     heading: str = '',
 ) -> None:
-    """Draw one row an image into a picture file: image, labels, steps.
+    """Draw one row per image into a picture file: image, labels, steps.
 
     Args:
         predictions: At least one.
         classes: Names of the C labels.
-        path: Where to write; the ending tells the format. PNG into an open file.
+        path: Output file; its ending determines the format. An open file gets PNG.
         heading: A line on top.
     """
     figure = _make_figure(predictions, classes, heading)
@@ -85,7 +85,7 @@ def draw_predictions(
 def render_predictions(
     predictions: Sequence[Prediction], classes: Sequence[str], heading: str = ''
 ) -> np.ndarray:
-    """Draw as :func:`draw_predictions` does, into an array (H, W, 3) uint8, RGB."""
+    """Draw like :func:`draw_predictions` into an array (H, W, 3) uint8, RGB."""
     canvas = FigureCanvasAgg(_make_figure(predictions, classes, heading))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
@@ -193,7 +193,7 @@ def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str], fonts: Fo
 
 
 def sort_labels(item: Prediction) -> list[tuple[int, str, str]]:
-    """Return label, colour and mark of what is written beside an image, from top to bottom."""
+    """Return label, colour and mark of the text next to an image, from top to bottom."""
     if item.true is None:
         best_first = sorted(item.predicted, key=lambda label: -item.scores[label])
         return [(label, 'black', '•') for label in best_first]
@@ -253,7 +253,7 @@ def _write_path(
     bottom: float,
     fonts: Fonts,
 ) -> None:
-    """Write the labels picked step by step below the table, which ends at ``bottom``."""
+    """Write the labels picked at each step below the table, which ends at ``bottom``."""
     names = [fonts.shorten(classes[label], PATH_ROOM, CELL_SIZE) for label in path[:TOP_LABELS]]
     more = '  →  …' if len(path) > TOP_LABELS else ''
     axes.text(

@@ -1,4 +1,4 @@
-"""From the records that models give to pictures in files."""
+"""Draws the records of models into picture files."""
 
 import os
 import os.path as osp
@@ -15,10 +15,10 @@ MAX_STEM = 200  # bytes: file systems take 255, of which number and ending need 
 def from_record(
     record: dict[str, Any], image: np.ndarray, title: str, labels: Sequence[int] | None = None
 ) -> Prediction:
-    """Collect what is drawn of a record.
+    """Convert a record to a prediction for drawing.
 
     Args:
-        record: As :func:`~morn_plugin.deploy.labels.make_record` makes them.
+        record: See :func:`~morn_plugin.deploy.labels.make_record`.
         image: (H, W, 3) uint8, RGB.
         title: Usually the file's name.
         labels: The predicted labels. Defaults to None, those of the record.
@@ -46,11 +46,11 @@ def draw_record(
     """Draw one image with its labels, steps and path into a folder.
 
     Args:
-        record: As :func:`~morn_plugin.deploy.labels.make_record` makes them.
+        record: See :func:`~morn_plugin.deploy.labels.make_record`.
         image: (H, W, 3) uint8, RGB.
         classes: Names of the C labels.
         out_dir: The folder.
-        index: The image's place, which goes in front of its name.
+        index: The image's index, which is put before its name.
         source: Its path or URL.
 
     Returns:
@@ -62,7 +62,7 @@ def draw_record(
 
 
 def picture_path(out_dir: str, index: int, source: str) -> str:
-    """Return where the picture of an image goes: number and name of the image.
+    """Return the path of an image's picture: number and name of the image.
 
     Examples:
         >>> picture_path('out', 3, 'photos/cat.jpg')

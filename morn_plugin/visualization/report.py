@@ -61,12 +61,12 @@ for (const table of document.querySelectorAll('table.sortable')) {
 }
 """
 
-# The browser itself then refuses whatever is not in the page.
+# The browser then refuses everything that is not in the page.
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str:
-    """Put a page together.
+    """Build a page.
 
     Args:
         title: Plain text.
@@ -114,19 +114,19 @@ def _heading(name: str, sortable: bool) -> str:
 
 
 def make_note(text: str) -> str:
-    """Return a paragraph of plain text, nothing where there is none."""
+    """Return a paragraph of plain text, or nothing without text."""
     return f'<p class="note">{escape(text)}</p>' if text else ''
 
 
 def embed_figure(figure: Figure, description: str) -> str:
-    """Put a figure into the page."""
+    """Embed a figure in the page."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format='png')
     return embed_png(buffer.getvalue(), description)
 
 
 def embed_png(content: bytes, description: str) -> str:
-    """Put the bytes of a PNG file into the page."""
+    """Embed the bytes of a PNG file in the page."""
     data = base64.b64encode(content).decode()
     image = f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
     return f'<div class="wide">{image}</div>'

@@ -22,29 +22,29 @@ MEMORY_SHARE = 0.25
 
 @DATASETS.register_module()
 class ScoreDataset(Dataset):
-    """A data set of cached scores, features or maps that hands out whole batches.
+    """A data set of cached scores, features or maps that returns whole batches.
 
     A data loader asks for the samples of a batch at once (``__getitems__``), and gets them as
     slices of one tensor: no per-image objects while training. The loader's ``collate_fn`` is
-    ``dict(type='take_whole_batch')``. :class:`PrepareDecoderHook` tells the data set what the
-    model's decoder sees.
+    ``dict(type='take_whole_batch')``. :class:`PrepareDecoderHook` tells the data set the inputs of
+    the model's decoder.
 
     Args:
         ann_file: The cached file, relative to ``data_root``.
         data_root: Folder of the cached file, and of the image paths in it.
-        test_mode: Return data samples beside the inputs, for prediction and metrics.
-        metainfo: ``classes`` here are required of the file.
-        checkpoint: The checkpoint that must have given the scores. Defaults to None, any.
-        inputs: What batches hold beside the scores, out of ``'logits'``, ``'features'``,
+        test_mode: Also return data samples, for prediction and metrics.
+        metainfo: ``classes`` here must equal those of the file.
+        checkpoint: The checkpoint that the scores must come from. Defaults to None, any.
+        inputs: Inputs of batches in addition to the scores, from ``'logits'``, ``'features'``,
             ``'feature_map'``, ``'stage_maps'``; see :class:`LabelDecoder`.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ScoreFileError: If it cannot be used, or does not hold the inputs.
-        AnnotationError: If its classes or labels cannot.
+        ScoreFileError: If it cannot be used, or lacks the inputs.
+        AnnotationError: If its classes or labels cannot be used.
     """
 
-    is_random = False  # what it hands out depends on the index alone
+    is_random = False  # a sample depends only on the index
 
     def __init__(
         self,
@@ -69,15 +69,15 @@ class ScoreDataset(Dataset):
         self.targets = torch.from_numpy(file.annotations.targets())  # (N, C) int8
 
         self._arrays = file.inputs
-        self._rows: Tensor | None = None  # of the arrays, where this is a subset
+        self._rows: Tensor | None = None  # of the arrays, if this is a subset
         self._inputs: dict[str, Any] = {}
         self.use_inputs(inputs)
 
     def use_inputs(self, names: Sequence[str]) -> None:
-        """Let batches hold these inputs beside the scores.
+        """Add these inputs to the batches.
 
         Raises:
-            ScoreFileError: If the file does not hold one; says how it gets into it.
+            ScoreFileError: If the file lacks one; says how to add it.
         """
         wanted = [name for name in names if name != 'scores']
         missing = [name for name in wanted if name not in self._arrays]
@@ -100,13 +100,13 @@ class ScoreDataset(Dataset):
         return {name: self.scores.numpy() if name == 'scores' else arrays[name] for name in names}
 
     def full_init(self) -> None:
-        """Do nothing: the file is read already. Wrappers of data sets call it."""
+        """Do nothing, since the file is already read. Wrappers of data sets call it."""
 
     def get_subset(self, indices: Sequence[int]) -> 'ScoreDataset':
-        """Return the data set of some of the images, as ``KFoldDataset`` asks for it.
+        """Return the data set of some of the images, for ``KFoldDataset``.
 
         Args:
-            indices: Places of the images, in the order wanted.
+            indices: Indices of the images, in the new order.
         """
         rows = torch.as_tensor(indices, dtype=torch.long)
         subset = copy.copy(self)
@@ -126,8 +126,8 @@ class ScoreDataset(Dataset):
         """Return a batch.
 
         Returns:
-            ``inputs``, the scores (N, C), or where there are more inputs all of them by name; with
-            ``target`` (N, C) float for training, or ``data_samples`` for testing.
+            ``inputs``, the scores (N, C), or with more inputs all of them by name; with ``target``
+            (N, C) float for training, or ``data_samples`` for testing.
         """
         rows = torch.as_tensor(indices)
         inputs: Any = self.scores[rows]
@@ -145,7 +145,7 @@ class ScoreDataset(Dataset):
         return self.data_list[index]['gt_label']
 
     def get_data_info(self, index: int) -> dict[str, Any]:
-        """Return what the file says of an image, its path below the data root."""
+        """Return the file's data of an image, with its path below the data root."""
         item = self.data_list[index]
         return dict(item, img_path=osp.join(self.data_root, item['img_path']))
 
@@ -160,11 +160,11 @@ class ScoreDataset(Dataset):
 
 @FUNCTIONS.register_module()
 def take_whole_batch(batch: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
-    """Collate samples that are batches already.
+    """Collate samples that are already batches.
 
     Args:
-        batch: A batch or, where the data set is in a wrapper, which asks for one image at a time,
-            batches of one image each.
+        batch: A batch; or, inside a wrapper that requests one image at a time, batches of one image
+            each.
     """
     return _join(batch) if isinstance(batch, list) else batch
 
@@ -182,12 +182,12 @@ def _join(parts: Sequence[Any]) -> Any:
 
 
 def _take_rows(value: Any, rows: Any) -> Any:
-    """Return the rows of an array, or of each of several."""
+    """Return rows of an array, or of each of several."""
     return tuple(part[rows] for part in value) if isinstance(value, tuple) else value[rows]
 
 
 def _as_tensors(value: np.ndarray | tuple[np.ndarray, ...]) -> Tensor | tuple[Tensor, ...]:
-    """Turn mapped arrays into tensors, copied into memory if they are small enough."""
+    """Convert mapped arrays to tensors, copied into memory if they are small enough."""
     if isinstance(value, tuple):
         return tuple(_as_tensors(part) for part in value)  # type: ignore[misc]
 

@@ -1,9 +1,9 @@
 """Cached files: the outputs of a CNN for every image of a data set.
 
-One safetensors file holds scores, labels, image paths, class names and where they came from, and
-where wanted logits, features and feature maps. safetensors, because it is a plain header and plain
-arrays: loading executes nothing, a truncated file is noticed from its header, and the arrays are
-mapped, not parsed (HDF5 and Arrow are larger dependencies that offer nothing more here).
+One safetensors file has scores, labels, image paths, class names and their origin, and optionally
+logits, features and feature maps. The format is a plain header with plain arrays: loading runs no
+code, the header reveals a truncated file, and the arrays are mapped, not parsed (HDF5 and Arrow are
+larger dependencies without an advantage here).
 
 Arrays, N images and C classes: ``scores`` (N, C) float32; ``labels`` and ``difficult`` int32, the
 class indices of all images one after the other, with ``labels_start`` and ``difficult_start`` (N +
@@ -53,8 +53,8 @@ class ScoreFile:
         annotations: Classes, labels and image paths, in the order of the rows.
         provenance: ``config``, ``checkpoint``, ``checkpoint_sha256``, ``transforms``, ``ann_file``,
             ...
-        inputs: ``logits``, ``features``, ``feature_map`` and, as a tuple, ``stage_maps``, as far as
-            the file has them. Those of a loaded file are mapped: read when they are used.
+        inputs: ``logits``, ``features``, ``feature_map`` and, as a tuple, ``stage_maps``, if the
+            file has them. Those of a loaded file are mapped, that is, read on use.
     """
 
     scores: np.ndarray
@@ -87,12 +87,12 @@ def load_scores(
     Args:
         path: The file.
         classes: Class names that it must have, in this order. Defaults to None, any.
-        checkpoint: The checkpoint that must have given the scores. Defaults to None, any.
+        checkpoint: The checkpoint that the scores must come from. Defaults to None, any.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ScoreFileError: If it is truncated, of another format, or holds anything invalid.
-        AnnotationError: If its classes are not those expected, or its labels not valid.
+        ScoreFileError: If it is truncated, has a different format, or has invalid content.
+        AnnotationError: If its classes are not the expected ones, or its labels are not valid.
     """
     if not os.path.isfile(path):
         raise FileNotFoundError(
@@ -120,7 +120,7 @@ def load_scores(
 
 
 def read_origin(path: PathLike) -> tuple[list[str], dict[str, str]]:
-    """Read the class names and the provenance of a cached file, and nothing of its arrays.
+    """Read the class names and the provenance of a cached file, but not its arrays.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -144,7 +144,7 @@ def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) 
     """Require that the scores came from a checkpoint.
 
     Raises:
-        ScoreFileError: If the hash of the checkpoint is another than the one recorded.
+        ScoreFileError: If the hash of the checkpoint differs from the recorded one.
     """
     recorded, found = provenance.get('checkpoint_sha256'), sha256(checkpoint)
     if recorded != found:
@@ -172,14 +172,14 @@ def check_scores(
     """Raise unless scores are probabilities, float32 (N, C).
 
     Args:
-        scores: What is checked.
+        scores: The values to check.
         num_images: N.
         num_classes: C.
         source: The file, for the message.
         first_row: The number of the first row in the file.
 
     Raises:
-        ScoreFileError: Names the file, and the first row and class at fault.
+        ScoreFileError: Names the file, and the first wrong row and class.
     """
     if scores.dtype != np.float32:
         raise ScoreFileError(f'{source}: expected `scores` of float32, but got {scores.dtype}.')
@@ -202,7 +202,7 @@ def check_finite(name: str, values: np.ndarray, source: str, first_row: int = 0)
     """Raise unless every value is finite.
 
     Raises:
-        ScoreFileError: Names the file, the array and the first row at fault.
+        ScoreFileError: Names the file, the array and the first wrong row.
     """
     if not np.isfinite(values).all():
         row = np.argwhere(~np.isfinite(values))[0][0]
@@ -213,7 +213,7 @@ def check_finite(name: str, values: np.ndarray, source: str, first_row: int = 0)
 
 
 def _read(path: PathLike) -> tuple[dict[str, str], dict[str, np.ndarray]]:
-    """Read the header, and the arrays that are not mapped."""
+    """Read the header and the unmapped arrays."""
     try:
         with safe_open(Path(path), framework='numpy') as file:
             entries, _ = read_header(path, ScoreFileError)
@@ -267,7 +267,7 @@ def _gather_stages(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
 
 
 def read_layout(path: PathLike) -> dict[str, tuple[str, list[int], int]]:
-    """Read where the arrays of a safetensors file that is whole lie.
+    """Read the positions of the arrays in a complete safetensors file.
 
     Returns:
         By name NumPy's type (float16, float32; others are left out), the shape, and the offset in

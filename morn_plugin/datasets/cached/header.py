@@ -1,6 +1,6 @@
-"""The header of a cached file: which arrays it has, of which kind and where, before any is read.
+"""Reads the header of a cached file: its arrays with type and position.
 
-safetensors has checked that the arrays fill the file. This module checks that they are those of a
+safetensors has checked that the arrays fill the file. This module checks that they belong to a
 cached file: a type that NumPy lacks, or an array without dimensions, is refused.
 """
 
@@ -13,7 +13,7 @@ from ...utils.schemas import Schema, check_schema
 from ...utils.strict_json import parse_json
 
 MAX_BYTES = 100_000_000  # of the header, as safetensors has it
-#: NumPy's names of the kinds that a cached file has.
+#: NumPy's names of the types in a cached file.
 KINDS = dict(F16='float16', F32='float32', U8='uint8', I32='int32', I64='int64')
 #: Others, named for the error.
 OTHER_KINDS = dict(
@@ -31,7 +31,7 @@ ARRAYS = dict(
 
 
 class ArrayEntry(Schema):
-    """One array, as the header has it."""
+    """One array in the header."""
 
     dtype: Annotated[str, Field(max_length=20)]
     shape: Annotated[list[NonNegativeInt], Field(max_length=8)]
@@ -44,14 +44,14 @@ class ArrayEntry(Schema):
 
 
 def read_header(path: PathLike, error: type[ValueError]) -> tuple[dict[str, ArrayEntry], int]:
-    """Read the header of a safetensors file that is whole.
+    """Read the header of a complete safetensors file.
 
     Args:
         path: The file.
-        error: The kind of error to raise.
+        error: The type of error to raise.
 
     Returns:
-        The arrays by name, and the offset in bytes that theirs are counted from.
+        The arrays by name, and the byte position from which their offsets count.
 
     Raises:
         ValueError: If the header is not strict JSON, or an entry is invalid.
@@ -74,10 +74,10 @@ def read_header(path: PathLike, error: type[ValueError]) -> tuple[dict[str, Arra
 
 
 def check_arrays(entries: dict[str, ArrayEntry], source: str, error: type[ValueError]) -> None:
-    """Require the arrays that every cached file has, each of its kind.
+    """Require the arrays that every cached file has, each with its type.
 
     Raises:
-        ValueError: Names the file, and the array that is missing or of another kind.
+        ValueError: Names the file, and the array that is missing or has a wrong type.
     """
     for name, (kind, dims) in ARRAYS.items():
         if name not in entries:
@@ -96,7 +96,7 @@ def read_class_names(text: str | None, source: str, error: type[ValueError]) -> 
     """Read the class names of the header, a JSON list.
 
     Raises:
-        ValueError: If it is none.
+        ValueError: If it is not one.
     """
     try:
         classes = parse_json(text or '', source)

@@ -22,19 +22,19 @@ NAMES = {'float16': 'F16', 'float32': 'F32', 'int32': 'I32', 'int64': 'I64', 'ui
 class CachedFileWriter:
     """Writes scores, features and maps of a data set in any order of its images.
 
-    The rows go into a neighbour of the file that gets its name once every row is there. Several
-    processes of one machine may write together: each its own images, all of them the first batch
-    at the same time.
+    The rows go into a temporary file, which is renamed once every row is written. Several processes
+    of one machine may write together: each writes its own images, and all write the first batch at
+    the same time.
 
     Args:
         path: The file to write.
         annotations: Classes, labels and image paths, in the order of the rows.
-        provenance: What the file says of its origin.
+        provenance: The origin, stored in the file.
         max_gb: Refuse to write a file larger than this many gigabytes (1e9 bytes).
 
     Raises:
-        ScoreFileError: If a path has a line feed, a score is no probability, a value is not finite,
-            a row is missing at the end, or the file would be too large.
+        ScoreFileError: If a path has a line feed, a score is not a probability, a value is not
+            finite, a row is missing at the end, or the file would be too large.
     """
 
     def __init__(
@@ -55,9 +55,9 @@ class CachedFileWriter:
         """Write the rows of a batch.
 
         Args:
-            rows: Places of the B images in the data set.
+            rows: Indices of the B images in the data set.
             arrays: ``scores`` (B, C), and ``logits``, ``features``, ``feature_map``,
-                ``stage_maps.0`` ... as far as wanted, (B, ...); the same names in every batch.
+                ``stage_maps.0`` ... as needed, (B, ...); the same names in every batch.
         """
         stored = {
             name: np.asarray(values, dtype=DTYPES.get(name.split('.')[0], values.dtype))
@@ -78,8 +78,8 @@ class CachedFileWriter:
         """Finish the file: rename it to its final name.
 
         Args:
-            rows: The places that all processes together have written. Defaults to None, those that
-                this writer has.
+            rows: The indices written by all processes together. Defaults to None, those of this
+                writer.
         """
         if rows is not None:
             self._written[rows] = True
@@ -183,13 +183,13 @@ def _map(path: Path, dtype: Any, entry: tuple[str, list[int], int]) -> np.ndarra
 
 
 def _pack_annotations(annotations: Annotations, source: str) -> dict[str, np.ndarray]:
-    """Lay labels and paths out as the arrays of the file."""
+    """Convert labels and paths to the arrays of the file."""
     names = [item['img_path'] for item in annotations.data_list]
     broken = [name for name in names if '\n' in name]
     if broken:
         raise ScoreFileError(f'{source}: an image path has a line feed: {broken[0]!r}.')
 
-    # A file name need not be text: other bytes are restored as they were.
+    # A file name need not be text: other bytes are restored unchanged.
     text = '\n'.join([*names, '']).encode(errors='surrogateescape')
     arrays = {'img_paths': np.frombuffer(text, dtype=np.uint8)}
     for key, field in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):

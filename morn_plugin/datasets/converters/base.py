@@ -1,4 +1,4 @@
-"""What a converter hands to the shared code."""
+"""The results that a converter passes to the shared code."""
 
 import argparse
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from morn_plugin.datasets.annotations import Annotations
 
 @dataclass(frozen=True)
 class Published:
-    """The counts that a data set is known by; None where none was published.
+    """The published counts of a data set; None if not published.
 
     Attributes:
-        images: Number of images, those without a label included.
+        images: Number of images, including those without a label.
         classes: Number of classes.
         unlabelled: Number of images without any label.
         mean: Labels a picture over all images, to two decimals.
@@ -34,7 +34,7 @@ class Image:
         img_path: Relative to the root, with forward slashes.
         labels: Indices of the true classes, ascending.
         where: File and line (or field) that lists it, for messages.
-        difficult: Indices of classes that are neither right nor wrong.
+        difficult: Indices of classes that are neither true nor false.
     """
 
     img_path: str
@@ -49,8 +49,8 @@ class Split:
 
     Attributes:
         classes: Names of the C classes.
-        images: The images, unlabelled ones included.
-        published: What to compare the counts with.
+        images: The images, including unlabelled ones.
+        published: The counts to compare with.
     """
 
     classes: list[str]
@@ -64,11 +64,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Parsed:
-    """All that a parse function found.
+    """The results of a parse function.
 
     Attributes:
         splits: Name of the annotation file, such as ``train``, to its side.
-        notes: Lines that the report should say besides the counts.
+        notes: Lines of the report in addition to the counts.
         part_of: Name of a side that is cut from another one, to the name of that one: the parts of
             a training side divide its images among them.
         files: Name of a further file to write to its text, '' to remove it.

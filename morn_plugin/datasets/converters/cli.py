@@ -20,14 +20,14 @@ SIDE_FILES = ('train.json', 'train_fit.json', 'val.json', 'test.json')
 
 
 def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
-    """Convert a data set as the command line says.
+    """Convert a data set from the command line.
 
     Args:
         converter: The data set.
         argv: Arguments; defaults to those of the process.
 
     Returns:
-        0, or 1 after an error that standard error tells.
+        0, or 1 after an error, which is printed to stderr.
     """
     args = parse_args(converter, argv)
     try:
@@ -40,18 +40,18 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
 
 
 def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
-    """Read, check, report and write; after an error no annotation file has changed.
+    """Read, check, report and write; an error leaves all annotation files unchanged.
 
     Args:
         converter: The data set.
-        args: What :func:`parse_args` gave.
+        args: The result of :func:`parse_args`.
 
     Returns:
-        What was written, and the notes.
+        The written sides, and the notes.
 
     Raises:
         AnnotationError: If the input cannot be used, images are missing without
-            ``--allow-missing``, or another result is there without ``--overwrite``.
+            ``--allow-missing``, or a different result exists without ``--overwrite``.
         OSError: If a file cannot be read or written.
     """
     if not args.root.is_dir():
@@ -118,7 +118,7 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
 def _write(
     out_dir: Path, sides: Mapping[str, bytes], others: Mapping[str, str], overwrite: bool
 ) -> None:
-    """Write all files, unless another result is there."""
+    """Write all files, unless a different result exists."""
     changed = [
         name
         for name, content in sides.items()
@@ -146,7 +146,7 @@ def _write(
 
 
 def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line of a converter; ends the process where it is wrong."""
+    """Read the command line of a converter; ends the process if it is wrong."""
     parser = argparse.ArgumentParser(
         description=converter.description, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,4 +1,4 @@
-"""What the image files hold: a hash of the bytes, and a perceptual hash of the picture."""
+"""Reads image files: a hash of the bytes, and a perceptual hash of the picture."""
 
 import hashlib
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ from morn_plugin.deploy.images import ImageError, decode_image
 
 from .images import parallel_map
 
-FLAT_BITS = 16  # of 512; with fewer bits, two pictures of a few strokes each count as the same
+FLAT_BITS = 16  # of 512; with fewer, two pictures of a few strokes would count as the same
 HASHED_SIDE = 1024  # pixels; larger pictures are shrunk by a whole number first, for speed
 
 
 @dataclass(frozen=True)
 class Content:
-    """One image file as it was read.
+    """One image file.
 
     Attributes:
-        digest: SHA-256 of the bytes; of the name where there is no file.
-        bits: Perceptual hash, bool (B,), or None where the file cannot be decoded.
+        digest: SHA-256 of the bytes, or of the name if there is no file.
+        bits: Perceptual hash, bool (B,), or None if the file cannot be decoded.
         problem: Why it cannot be decoded, or ''.
     """
 
@@ -43,7 +43,7 @@ def read_contents(
 ) -> list[Content]:
     """Hash image files.
 
-    A file that is not there has no bytes; its name stands in, so that it can still be counted.
+    For a missing file the name is hashed, so that it still counts.
 
     Args:
         root: The directory that the paths are relative to.
@@ -92,7 +92,7 @@ def find_copies(contents: Sequence[Content]) -> np.ndarray:
 
 
 def find_near_copies(contents: Sequence[Content], distance: float = NEAR_DISTANCE) -> np.ndarray:
-    """Find the pairs of pictures that look nearly the same and are not copies.
+    """Find the pairs of pictures that look nearly the same but are not copies.
 
     Pictures that are too flat to compare are in no pair.
 
@@ -122,7 +122,7 @@ def group_contents(contents: Sequence[Content], distance: float = NEAR_DISTANCE)
 
     Args:
         contents: Of N images.
-        distance: The largest distance of near-copies, 0-1; 0 for copies of bytes alone.
+        distance: The largest distance of near-copies, 0-1; 0 for exact copies only.
 
     Returns:
         Integer array (N,), the group of every image.

@@ -1,4 +1,4 @@
-"""Finding the listed images on disk."""
+"""Finds the listed images on disk."""
 
 import os
 import unicodedata
@@ -34,9 +34,8 @@ def find_images(
 ) -> list[str | None]:
     """Look up images below the root.
 
-    A name that differs from the file's in upper and lower case alone, or in how
-    its accents are composed, is taken for it. An empty file, as a broken
-    download leaves it, is not an image.
+    A name may differ from the file's in upper and lower case, or in how its accents are composed.
+    An empty file, such as a broken download, is not an image.
 
     Args:
         root: The directory that the paths are relative to.

@@ -1,4 +1,4 @@
-"""Reading the files of a data set, with errors that name file and line."""
+"""Reads the files of a data set; errors name file and line."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -65,7 +65,7 @@ def decode_json(text: str, path: str, first_line: int = 1) -> Any:
 
 
 def read_classes(path: Path) -> list[str]:
-    """Read class names, one a line.
+    """Read class names, one per line.
 
     Raises:
         FileNotFoundError: If there is no such file.
@@ -94,10 +94,10 @@ def split_counted(line: str, where: str, meaning: str) -> tuple[str, int]:
 
 
 def check_row_count(path: Path, found: int, expected: int, against: Path) -> None:
-    """Require two files to go together line by line.
+    """Require two files to match line by line.
 
     Raises:
-        AnnotationError: Names the first line that has no partner.
+        AnnotationError: Names the first line without a partner.
     """
     if found != expected:
         raise AnnotationError(
@@ -107,7 +107,7 @@ def check_row_count(path: Path, found: int, expected: int, against: Path) -> Non
 
 
 def several(messages: Sequence[str], limit: int = 3) -> str:
-    """Put the first messages together and say how many there are."""
+    """Join the first messages and give their number."""
     more = [f'... {len(messages):,} in all.'] if len(messages) > limit else []
     return '\n'.join([*messages[:limit], *more])
 

@@ -1,4 +1,4 @@
-"""What a converter prints: the counts it found beside the published ones."""
+"""Prints the counts that a converter found next to the published ones."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,13 +15,13 @@ from .reading import several
 
 @dataclass(frozen=True)
 class Checked:
-    """A split held against the disk.
+    """A split compared with the files on disk.
 
     Attributes:
-        split: All listed images once, under the names the disk knows.
-        missing: Those of them that could not be found.
-        repeats: How many further times an image was listed.
-        respelled: How many were found in other upper and lower case.
+        split: All listed images once, with their names on disk.
+        missing: The images that could not be found.
+        repeats: Number of repeated listings.
+        respelled: Number of images found with different upper and lower case.
     """
 
     split: Split
@@ -104,7 +104,7 @@ def check_disjoint(splits: dict[str, Split]) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the report; ``published`` is '' where nothing is known."""
+    """A line of the report; ``published`` is '' if unknown."""
 
     name: str
     found: str
@@ -113,7 +113,7 @@ class Row:
 
 
 def rows_of(checked: Checked, drop_unlabelled: bool) -> list[Row]:
-    """Count a split, beside what was published."""
+    """Count a split, next to the published counts."""
     split, published = checked.split, checked.split.published
     numbers = [len(image.labels) for image in split.images]
     mean, most = sum(numbers) / max(len(numbers), 1), max(numbers, default=0)
@@ -172,7 +172,7 @@ def _expected_kept(published: Published, drop_unlabelled: bool) -> int | None:
 
 
 def print_report(console: Console, name: str, rows: list[Row]) -> None:
-    """Print the table of one split, and in words what differs."""
+    """Print the table of one split, and the differences in words."""
     table = Table(title=name, title_justify='left', title_style='bold')
     table.add_column('')
     for column in ('found', 'published', ''):

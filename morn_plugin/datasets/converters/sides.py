@@ -16,19 +16,19 @@ from .reading import several
 from .tables.layouts import Tagged
 
 TEST_FRACTION = 0.3
-VAL_FRACTION = 0.15  # of what is not test
+VAL_FRACTION = 0.15  # of the images that are not test
 LARGE_GROUP = 0.2  # of all images; a larger group of near-copies makes the split uneven
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How sides are chosen.
+    """Options for choosing the sides.
 
     Attributes:
         test: Expected share of the test side, or None: 0.3, or what the table says.
         val: Expected share of the validation side among what is not test, or None: 0.15, or what
             the table says.
-        seed: Of the draw.
+        seed: Seed of the random choice.
         near_distance: See :func:`~.contents.find_near_copies`.
         split_column: Of the table, for errors.
     """
@@ -42,7 +42,7 @@ class Plan:
 
 @dataclass(frozen=True)
 class Copies:
-    """Which of N images are copies of each other, or nearly.
+    """The copies and near-copies among N images.
 
     Attributes:
         exact: Pairs of copies, byte for byte, integer (P, 2).
@@ -63,7 +63,7 @@ def choose_sides(
     allow_copies: bool,
     notes: list[str],
 ) -> tuple[list[Tagged], Copies]:
-    """Put every image on a side.
+    """Assign every image to a side.
 
     Without a side in the table, the side of an image follows from its bytes and the seed, and
     copies and near-copies stay together. A side that the table does not have is drawn from the

@@ -1,4 +1,4 @@
-"""A folder of images and a table of their tags: how most people's own data looks."""
+"""Converts a folder of images and a table of their tags."""
 
 import argparse
 import csv
@@ -117,7 +117,7 @@ def _find(
     """Find the image of every row.
 
     Returns:
-        The rows under the names of the disk, and the images that are there.
+        The rows with the names on disk, and the existing images.
 
     Raises:
         AnnotationError: If a path leaves the image folder, or no image is there.
@@ -217,7 +217,7 @@ def _unite(rows: Sequence[Tagged], allow: bool) -> list[Tagged]:
 
 
 def _split(images: Sequence[Tagged], classes: list[str]) -> dict[str, Split]:
-    """Put the images of each side together, with labels in place of tags."""
+    """Collect the images of each side, with labels instead of tags."""
     index_of = {name: index for index, name in enumerate(classes)}
     sides: dict[str, list[Image]] = {side: [] for side in SIDES}
     for image in images:
@@ -266,11 +266,11 @@ def convert_own_data(
         tags: The table, or a folder; see the tool. Defaults to None: a folder for each tag in the
             image folder.
         out_dir: Where the annotation files are written.
-        guess: Whether to guess what the options do not say.
+        guess: Whether to guess missing options.
         **options: The tool's options by name, such as ``val_fraction=0.2`` or ``overwrite=True``.
 
     Returns:
-        The sides as they were written, and all notes: what was guessed, kept and left out.
+        The written sides, and all notes: what was guessed, kept and left out.
 
     Raises:
         AnnotationError: If the tags cannot be used; says what to do.

@@ -1,6 +1,6 @@
-"""Tables of tags, as people and tools write them.
+"""Reads tables of tags from people and tools.
 
-``text`` decodes a file, ``records`` and ``exports`` make rows of it, ``cells`` reads what is in a
-cell, ``layouts`` which tags an image has, ``image_names`` finds the files that are meant,
-``guessing`` guesses what is not said and says so, and ``sources`` puts these together.
+``text`` decodes a file, ``records`` and ``exports`` turn it into rows, ``cells`` reads a cell,
+``layouts`` reads the tags of an image, ``image_names`` finds the image files, ``guessing`` guesses
+missing options and reports them, and ``sources`` combines these.
 """

@@ -1,6 +1,6 @@
-"""Guesses how a table is laid out, and says what was guessed.
+"""Guesses the layout of a table, and reports the guesses.
 
-Every guess is a sentence that a person can check, with the option that overrules it.
+Every guess is a sentence that the user can check, with the option that overrides it.
 """
 
 import re
@@ -35,13 +35,13 @@ SEPARATOR_NAMES = {
     ' ': 'space',
     '': 'nothing (one tag a cell)',
 }
-SAMPLED = 2000  # rows that are looked at
+SAMPLED = 2000  # rows that are examined
 NUMBERED = re.compile(r'^(.*?)[ _-]?\d+$')
 
 
 @dataclass(frozen=True)
 class Given:
-    """What the user said, '' or () for what is to guess.
+    """The user's options, '' or () for those to guess.
 
     Attributes:
         image: Column of the image.
@@ -66,12 +66,12 @@ class Given:
 
 @dataclass(frozen=True)
 class Guess:
-    """How a table is laid out.
+    """The layout of a table.
 
     Attributes:
-        layout: Which columns say what.
+        layout: The meaning of the columns.
         image_names: How it names images, one of ``WAYS``.
-        sentences: What was guessed, in words, with the options that overrule it.
+        sentences: The guesses in words, with the options that override them.
     """
 
     layout: Layout
@@ -84,8 +84,8 @@ def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) ->
 
     Args:
         table: The table.
-        index: The images that it is about.
-        given: What the user said.
+        index: The images that the table describes.
+        given: The user's options.
 
     Raises:
         AnnotationError: If no reading is likelier than the others; names the columns and the
@@ -114,7 +114,7 @@ def _check_given(table: Table, given: Given) -> None:
 
 
 def _sample(table: Table) -> Sequence[Record]:
-    """Take evenly spaced rows: the first ones are often alike."""
+    """Return evenly spaced rows, since the first ones are often alike."""
     step = max(1, len(table.records) // SAMPLED)
     return table.records[::step]
 
