@@ -23,8 +23,8 @@ class LabelSets:
         true: True labels (N, C), float32.
         predicted: Predicted labels that are not ignored (N, C), float32.
         correct: Those that are both (N, C), float32.
-        precision: Of each image (N,), 0 where nothing is predicted.
-        recall: Of each image (N,), 0 where nothing is true.
+        precision: Precision of each image (N,), 0 if nothing is predicted.
+        recall: Recall of each image (N,), 0 if nothing is true.
     """
 
     true: np.ndarray
@@ -164,7 +164,7 @@ class RankedLabels:
         return cls(rankings, scores.shape[1])
 
     def mean_average_precision(self, weights: np.ndarray) -> np.ndarray:
-        """Compute mAP of resamples, in percent; a label without a true image counts as 0.
+        """Compute mAP of resamples, in percent; a label without true images counts as 0.
 
         Args:
             weights: (B, N).
@@ -183,7 +183,7 @@ class RankedLabels:
 
 
 class Resampled(NamedTuple):
-    """What a bootstrap over images says of a statistic, arrays of the statistic's own shape.
+    """The result of a bootstrap over images; arrays of the statistic's shape.
 
     Attributes:
         low: Lower end of the interval.
@@ -206,15 +206,15 @@ def bootstrap_images(
 ) -> Resampled:
     """Bootstrap a statistic over images: SciPy's percentile interval.
 
-    Several methods are compared on the same resamples where one call computes all of them.
+    To compare several methods on the same resamples, compute all of them in one call.
 
     Args:
         statistic: Maps weights (B, N) to values (..., B).
         num_images: N.
-        num_resamples: How many resamples are drawn.
-        confidence: Of the interval.
-        seed: Of the draws.
-        batch: Resamples at a time, which bounds memory.
+        num_resamples: Number of resamples.
+        confidence: Confidence level of the interval.
+        seed: Seed of the resampling.
+        batch: Resamples computed at once, to limit memory.
     """
     from scipy import stats  # importing takes half a second
 

@@ -10,7 +10,7 @@ from .bases import resolve
 from .planning import Plan
 
 SIDES = ('train', 'val', 'test')
-# While training, the best model is chosen by a figure without a threshold; thresholds follow.
+# In training, a figure without a threshold chooses the best model; thresholds follow later.
 CNN_BEST = 'cnn/multi-label/mAP'
 DECODER_BEST = 'multi-label/mAP'
 
@@ -88,13 +88,13 @@ def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: i
 
 
 def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: float) -> Config:
-    """Return the config of the model that was chosen, on images.
+    """Return the config of the chosen model, on images.
 
     Args:
         cnn: Config of the first stage.
         decoder: Config of the second stage, or None: the CNN was chosen.
         thr: The model's threshold.
-        cnn_thr: The threshold of the CNN alone, which its rows of tables get.
+        cnn_thr: The threshold of the CNN alone, for its rows of tables.
     """
     cfg = Config(cnn.to_dict())
     if decoder is not None:
@@ -123,7 +123,7 @@ def _use_threshold(metric: dict[str, Any], cnn_thr: float) -> dict[str, Any]:
 
 
 def _use_images(cfg: Config, plan: Plan, images: Path, data: Path) -> None:
-    """Read the images of every side, by the plan's batches and workers."""
+    """Read the images of every side, with the plan's batch size and workers."""
     for side in SIDES:
         loader = cfg[f'{side}_dataloader']
         loader.num_workers = plan.num_workers

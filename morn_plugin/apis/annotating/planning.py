@@ -8,7 +8,7 @@ from . import recipe
 from .hardware import PROBE_SIZE, Hardware
 from .images import Images
 
-GRID = 32  # pixels; what the backbone's strides divide
+GRID = 32  # pixels; a multiple of the backbone's strides
 SIZES = (224, 192, 160, 128, 96, 64)
 QUICK_SIZES = (64,)
 
@@ -32,7 +32,7 @@ class Plan:
     Attributes:
         backbone: ``'lite0'``, ``'lite1'`` or ``'lite2'`` of EfficientNet.
         image_size: Edge in pixels.
-        batch_size: Images a step.
+        batch_size: Images per step.
         cnn_epochs: Passes over the training images.
         decoder_epochs: Passes over the cached scores.
         num_workers: Processes that read images.
@@ -72,9 +72,9 @@ def make_plan(
     Args:
         images: The user's images.
         hardware: The machine.
-        quick: Whether a first model in a few minutes is wanted.
-        image_size: Taken as it is.
-        cnn_epochs: Taken as it is.
+        quick: Whether to train a first model in a few minutes.
+        image_size: Overrides the choice.
+        cnn_epochs: Overrides the choice.
         backbones: Those whose weights there are, see :func:`find_backbones`.
 
     Examples:
