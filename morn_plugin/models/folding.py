@@ -103,8 +103,8 @@ def _fold(conv: nn.Conv2d, norm: nn.BatchNorm2d) -> nn.Module:
     """Return a convolution that includes the batch norm and its activation."""
     weight, bias = fold_weights(conv, norm)
     # timm's batch norm applies these afterwards.
-    behind = [getattr(norm, name, None) for name in ('drop', 'act')]
-    behind = [part for part in behind if part and not isinstance(part, nn.Identity)]
+    layers = [getattr(norm, name, None) for name in ('drop', 'act')]
+    behind = [layer for layer in layers if layer and not isinstance(layer, nn.Identity)]
 
     pads_with_zeros = conv.padding_mode == 'zeros' and isinstance(conv.padding, tuple)
     if type(conv) is nn.Conv2d and pads_with_zeros:
