@@ -1,4 +1,4 @@
-"""Export to a file, which is kept only if it reproduces the model's output on real images."""
+"""Exports a model; the file is kept only if it reproduces the model's output on real images."""
 
 import tempfile
 from collections.abc import Callable
@@ -22,8 +22,9 @@ from .collecting import list_tested_images
 from .exporting import ExportModel, describe_model, export_program, sample_input
 from .inferencer import MultiLabelInferencer
 
-TOLERANCE = 1e-4  # of a score, given the same pixels
-# Of a score, from image files, on average over labels: Pillow and OpenCV may decode differently.
+TOLERANCE = 1e-4  # tolerance of a score for the same pixels
+# Tolerance of a score from image files, averaged over labels: Pillow and OpenCV may decode
+# differently.
 FILE_TOLERANCE = 0.02
 EXACT = (STEP_LABELS.array, CHOSEN)  # outputs that are no numbers
 MAX_ONNX_BYTES = 2**31  # an .onnx file is one message of protobuf
@@ -32,16 +33,16 @@ MAX_ONNX_BYTES = 2**31  # an .onnx file is one message of protobuf
 def export_checked(
     inferencer: MultiLabelInferencer, out: Path, paths: list[str], thr: list[float] | float | None
 ) -> str:
-    """Write the model, check the file on images, and only then give it its name.
+    """Write the model, check the file on images, and only then rename it.
 
     Args:
         inferencer: The model, on the CPU.
         out: File to write, ``.onnx`` or ``.pt2``.
         paths: Images to check on.
-        thr: Thresholds to put into the file.
+        thr: Thresholds to store in the file.
 
     Returns:
-        A sentence about how far the file agrees.
+        A sentence on how closely the file agrees.
 
     Raises:
         ValueError: If it does not agree.
@@ -52,7 +53,7 @@ def export_checked(
     extra = ''
     # The model runs once before it is traced: what it reads at the first call is then there.
     reference = expected_outputs(inferencer, paths, model.outputs)
-    # The file gets its name only after the check.
+    # The file is renamed only after the check.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder, out.name)
         if out.suffix == '.onnx':
@@ -78,8 +79,8 @@ def find_images(
 
     Args:
         inferencer: The model.
-        patterns: Files, folders or patterns; None for those that the config tests.
-        number: How many of them.
+        patterns: Files, folders or patterns; None for the config's test images.
+        number: Number of images.
 
     Raises:
         ValueError: If there are too few to check batches of several sizes.
@@ -177,7 +178,7 @@ def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, pat
 
 
 def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
-    """Run the written file, read back from disk.
+    """Run the written file, reloaded from disk.
 
     Raises:
         ValueError: If it does not run on this number of images.
@@ -186,7 +187,7 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
         if path.suffix == '.onnx':
             return OnnxModel(path).run(images)
         values = torch.export.load(path).module()(torch.from_numpy(images))
-    except Exception as error:  # onnxruntime and torch raise many kinds of errors
+    except Exception as error:  # onnxruntime and torch raise many types of errors
         reason = str(error).strip().splitlines()[0]
         raise ValueError(
             f'{path.name} does not run on {len(images)} images, although the number should be free '
@@ -224,9 +225,9 @@ def expected_outputs(
 
 
 def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
-    """Compare with the model itself, whole batch and in parts.
+    """Compare with the model, as a whole batch and in parts.
 
-    And give the largest difference of a score.
+    Return the largest difference of a score.
 
     Raises:
         ValueError: If a score differs by more than the tolerance, a step picks another label, or
@@ -256,7 +257,7 @@ def predict_scores(model: Any, images: list[str]) -> np.ndarray:
     """Predict files, to (N, C).
 
     Raises:
-        ValueError: If one cannot be predicted; says which.
+        ValueError: If a file cannot be predicted; names it.
     """
     records = list(model.predict(images))
     error = next((record['error'] for record in records if 'error' in record), None)
@@ -266,7 +267,7 @@ def predict_scores(model: Any, images: list[str]) -> np.ndarray:
 
 
 def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
-    """Describe how far predictions from image files agree, including decoding and resizing.
+    """Describe how closely predictions from image files agree, with decoding and resizing.
 
     Raises:
         ValueError: If they do not.

@@ -23,12 +23,12 @@ IMPORTS = re.compile(r'(morn_plugin|mmpretrain)(\.[A-Za-z]\w*)*')
 
 # Registered, but as unsafe as a dotted name: their arguments can call other code.
 REFUSED = {
-    'HuggingFaceClassifier': 'it downloads what it is told to',
-    'TimmClassifier': 'it downloads what it is told to',
+    'HuggingFaceClassifier': 'it downloads any given address',
+    'TimmClassifier': 'it downloads any given address',
     'CLIPGenerator': 'it loads the file that it is told to',
     'VQAGenerationHead': 'it loads the file that it is told to',
     'ImageToImageRetriever': 'it loads the file that it is told to',
-    'GroundingHead': 'it downloads what it is told to',
+    'GroundingHead': 'it downloads any given address',
     'Albu': 'it calls whatever Albumentations has under a name',
     'Albumentations': 'it calls whatever Albumentations has under a name',
     'CIFAR10': 'it downloads, and unpickles files',

@@ -18,7 +18,7 @@ from .own_decisions import plain_decision
 
 
 class ExportModel(nn.Module):
-    """Maps prepared images to plain tensors, in place of data samples.
+    """Maps prepared images to plain tensors instead of data samples.
 
     N images, C labels, T steps.
 
@@ -61,7 +61,7 @@ class ExportModel(nn.Module):
         return self.head.has_cnn if field is CNN_SCORES else self.head.has_steps
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Map images (N, 3, H, W) to the fields that :attr:`outputs` names.
+        """Map images (N, 3, H, W) to the fields in :attr:`outputs`.
 
         Returns:
             scores (N, C); of a decoder behind a classifier also cnn_scores (N, C), of one with
@@ -85,11 +85,11 @@ class ExportModel(nn.Module):
 
 
 def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[str, Any]:
-    """Collect what an exported model must be accompanied by.
+    """Collect the metadata of an exported model.
 
     Args:
         inferencer: The model.
-        thr: Thresholds to write in place of the model's own.
+        thr: Thresholds that replace the model's own.
 
     Returns:
         ``classes``, ``preprocessing`` (see :func:`~morn_plugin.deploy.images.prepare_image`),
@@ -110,12 +110,11 @@ def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[st
 
 
 def describe_preprocessing(inferencer: MultiLabelInferencer) -> dict[str, Any]:
-    """Put the test pipeline and the data preprocessor into plain values."""
+    """Describe the test pipeline and the data preprocessor in plain values."""
     loader, *transforms = find_pipeline(inferencer.cfg)
     defaults = LoadCheckedImage()
-    preprocessor = (
-        inferencer.model.data_preprocessor
-    )  # MMPretrain's or MMEngine's, which name one thing differently
+    # MMPretrain's or MMEngine's; they differ in one name.
+    preprocessor = inferencer.model.data_preprocessor
     to_rgb = getattr(preprocessor, 'to_rgb', False) or getattr(
         preprocessor, '_channel_conversion', False
     )
@@ -165,20 +164,20 @@ def sample_input(inferencer: MultiLabelInferencer, images: list[str]) -> Tensor:
     return inferencer.model.data_preprocessor(batch, False)['inputs'].detach()
 
 
-# Kernels on a GPU take so many images at a time, which tracing on one finds out.
+# GPU kernels process a limited number of images at once, which tracing would detect.
 MAX_BATCH = 65_535
 TRACING_ERRORS = (RuntimeError, TypeError, UserError)
 
 
 def export_program(model: ExportModel, images: Tensor) -> torch.export.ExportedProgram:
-    """Trace the model to a ``torch.export`` program whose number of images is free.
+    """Trace the model to a ``torch.export`` program for any number of images.
 
-    ONNX is made from the program too: handed the model itself, the exporter fixes the number of
-    images where it must, without a word.
+    ONNX is also made from the program, because from the model itself the exporter would silently
+    fix the number of images.
 
     Args:
-        model: What to trace.
-        images: Two of them or more, (N, 3, H, W).
+        model: The model to trace.
+        images: At least two images, (N, 3, H, W).
 
     Raises:
         ValueError: If the model cannot be traced so; names its backbone or its method.
@@ -199,9 +198,9 @@ def trace(module: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
 
 @contextmanager
 def number_from_shapes() -> Iterator[None]:
-    """Let MMPretrain's shifted windows take the number of images from their shape.
+    """Let MMPretrain's shifted windows infer the number of images from their shape.
 
-    They compute it by a division of Python numbers, which fixes it in a traced model.
+    They compute it by dividing Python numbers, which fixes it in a traced model.
     """
     original = ShiftWindowMSA.window_reverse
     ShiftWindowMSA.window_reverse = staticmethod(_put_windows_together)

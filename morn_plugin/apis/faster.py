@@ -39,7 +39,7 @@ def find_faster(model: Any, data: dict[str, Any]) -> Any:
             return _fold(model, {name: value[:1] for name, value in data.items()})
     except Exception as error:  # another author's backbone may fail in any way
         reason = f'{type(error).__name__}: {error}'
-        print_log(f'The model runs as it is, not folded: {reason}', 'current', 10)
+        print_log(f'The model runs unchanged, not folded: {reason}', 'current', 10)
         return model
 
 

@@ -124,7 +124,7 @@ def find_checkpoint(path: str | Path) -> str:
     best = sorted(path.glob('best_*.pth'))
     if len(best) > 1:
         raise ValueError(
-            f'{path} holds several best checkpoints: name one of {[item.name for item in best]}.'
+            f'{path} has several best checkpoints: name one of {[item.name for item in best]}.'
         )
     if best:
         return str(best[0])
@@ -153,5 +153,5 @@ def find_config(folder: Path) -> Path:
             f'The checkpoint has no config in it and {folder} holds none (*.py). {HELP}'
         )
     if len(found) > 1:
-        raise ValueError(f'{folder} holds several configs: {[item.name for item in found]}. {HELP}')
+        raise ValueError(f'{folder} has several configs: {[item.name for item in found]}. {HELP}')
     return found[0]

@@ -167,7 +167,7 @@ class MultiLabelInferencer(BaseInferencer):
         if not self.has_threshold:
             raise ValueError(
                 f'{self.checkpoint_path}: {self.model.head.method} decides itself '
-                f'which labels an image has, so that there is no threshold {purpose}.'
+                f'which labels an image has, so there is no threshold {purpose}.'
             )
 
     def predict(
@@ -452,7 +452,7 @@ class MultiLabelInferencer(BaseInferencer):
         if not classes:
             if number is None:
                 raise ValueError(
-                    f'{self.checkpoint_path} holds no class list, and neither does its config.'
+                    f'{self.checkpoint_path} has no class list, and neither does its config.'
                 )
             warnings.warn(
                 f'{self.checkpoint_path} holds no class list: labels are called by their number.',

@@ -28,8 +28,8 @@ from ..visualization.report import (
 from .collecting import PredictionSet
 from .inferencer import MultiLabelInferencer
 
-TOP = 15  # lines of the lists of errors
-MAX_COPIES = 200  # near-copies that are skipped in search of another image
+TOP = 15  # lines in the lists of errors
+MAX_COPIES = 200  # near-copies to skip in search of a different image
 Read = Callable[[str], np.ndarray]
 
 
@@ -37,7 +37,7 @@ def find_log(folder: Path) -> list[dict[str, Any]]:
     """Read the curves of the runs in a folder, oldest first.
 
     Raises:
-        ValueError: If a line of a log is no JSON, as MMEngine writes it; names file and line.
+        ValueError: If a line of a log is not MMEngine's JSON; names file and line.
     """
     lines: list[Any] = []
     for path in sorted(folder.glob('*/vis_data/scalars.json')):
@@ -59,15 +59,15 @@ def build_report(
     log: list[dict[str, Any]],
     number: int,
 ) -> str:
-    """Put the page together.
+    """Build the page.
 
     Args:
         data: The predictions, N images and C labels.
-        predicted: Boolean (N, C), the labels given at ``thr``.
+        predicted: Boolean (N, C), the labels predicted at ``thr``.
         thr: One, or C of them, or None, for the table of labels.
         inferencer: The model, which also reads the images.
         log: The curves, see :func:`find_log`.
-        number: Best images to show, and worst.
+        number: Number of best and of worst images to show.
     """
     figures = label_figures(data.scores, predicted, data.targets)
     title = f'Report on {Path(inferencer.checkpoint_path).resolve().parent.name}'
@@ -88,7 +88,7 @@ def build_report(
 
 
 def model_title(inferencer: MultiLabelInferencer) -> str:
-    """Return the name under which the config's own table shows the model, as test.py prints it."""
+    """Return the model's name in the config's own table, as test.py prints it."""
     rows = inferencer.cfg.get('default_hooks', {}).get('paper_table', {}).get('rows')
     return method_title(inferencer.model, rows)
 
@@ -96,13 +96,13 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
 def paper_table(
     data: PredictionSet, predicted: np.ndarray, name: str, cnn_thr: float | None = None
 ) -> str:
-    """Lay out the paper's figures, of the CNN alone as well where it is not the model.
+    """Lay out the paper's figures, also for the CNN alone if it is not the model.
 
     Args:
         data: The predictions.
         predicted: Boolean (N, C).
-        name: Of the model.
-        cnn_thr: The threshold that validation chose for the CNN alone, 0-1, if it did.
+        name: Name of the model.
+        cnn_thr: The threshold chosen on validation for the CNN alone, 0-1, if any.
     """
     rows: list[list] = [[name, *_paper_row(predicted, data.first_scores, data)]]
     cnn = data.cnn_scores
@@ -125,12 +125,12 @@ def _paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) ->
 
 def _make_curves(log: list[dict[str, Any]]) -> str:
     if not log:
-        return make_note('No log of a training run was found beside the checkpoint.')
+        return make_note('No log of a training run was found next to the checkpoint.')
     return embed_figure(draw_curves(log), 'Curves of losses and validation figures')
 
 
 def error_lists(data: PredictionSet, predicted: np.ndarray, figures: LabelFigures) -> str:
-    """Lay out the labels that are missed most, and the pairs that are confused most."""
+    """Lay out the most missed labels and the most confused pairs."""
     missed = make_table(
         ('label', 'missed', 'of', 'percent'),
         _missed_rows(data.classes, figures),
@@ -165,8 +165,8 @@ def image_sections(
 ) -> list[tuple[str, str]]:
     """Show the images with the best and the worst F1.
 
-    Of equal ones, those with the clearest scores or the most labels; near-copies of a shown image
-    are skipped.
+    Ties are broken by the clearest scores or the most labels; near-copies of a shown image are
+    skipped.
     """
     if not number:
         return []
@@ -190,16 +190,16 @@ def image_sections(
 def choose_different(
     order: Iterable[int], img_paths: list[str], read: Read, number: int
 ) -> tuple[list[tuple[int, np.ndarray]], int]:
-    """Take the first images of an order that are no near-copies of each other.
+    """Return the first images of an order that are not near-copies of each other.
 
     Args:
-        order: Places of images, those wanted most first.
+        order: Indices of images, the best first.
         img_paths: The files of all images.
-        read: Reads one, to (H, W, 3) uint8 RGB.
-        number: How many to take.
+        read: Reads an image as (H, W, 3) uint8 RGB.
+        number: Number of images.
 
     Returns:
-        Place and image, shrunk, of each; and how many near-copies were skipped.
+        Index and shrunk image of each; and the number of skipped near-copies.
     """
     chosen: list[tuple[int, np.ndarray]] = []
     hashes: list[np.ndarray] = []

@@ -1,4 +1,4 @@
-"""The page to try a model, of Gradio: drop images, see labels, scores, steps and path."""
+"""A Gradio page to try a model: drop images, see labels, scores, steps and path."""
 
 import os
 import shutil
@@ -23,7 +23,7 @@ from .visits import Shelf, Shown, Uploads, Visits
 
 PREFIX = 'morn_page_'  # of the folder of a page's files
 DEAD_AFTER = 3600  # seconds without being touched
-# Without these Gradio asks its makers for newer versions and counts visits.
+# Without these, Gradio checks for new versions and counts visits.
 QUIET = dict(GRADIO_ANALYTICS_ENABLED='False', HF_HUB_DISABLE_TELEMETRY='1', HF_HUB_OFFLINE='1')
 STYLE = f"""
 footer {{ display: none !important; }}
@@ -38,7 +38,7 @@ footer {{ display: none !important; }}
 
 
 def find_examples(inferencer: MultiLabelInferencer, number: int = 6) -> list[str]:
-    """Take images evenly from those that the config tests, if they are there."""
+    """Return evenly spaced test images of the config, if they exist."""
     try:
         paths = list_tested_images(inferencer.cfg, number)
     except (OSError, ValueError):
@@ -47,11 +47,11 @@ def find_examples(inferencer: MultiLabelInferencer, number: int = 6) -> list[str
 
 
 def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
-    """Lay out the page.
+    """Build the page.
 
     Args:
-        visits: What happens on it.
-        thresholds: Of ``tools/analysis/calibrate.py``; None for the model's own.
+        visits: The logic of the page.
+        thresholds: From ``tools/analysis/calibrate.py``; None for the model's own.
 
     Returns:
         The ``gradio.Blocks``.
@@ -92,7 +92,7 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
         def choose(event: Any) -> tuple[str, str]:
             return visits.choose_example(event.index), ''
 
-        choose.__annotations__['event'] = gradio.SelectData  # by which Gradio passes the place
+        choose.__annotations__['event'] = gradio.SelectData  # Gradio passes the index by this type
         one_at_a_time = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')
         private = dict(api_visibility='private')
         show = dict(fn=visits.show, inputs=[thr, key], outputs=[table, pictures], **private)
@@ -155,16 +155,16 @@ def open_page(
     thresholds: list[float] | float | None = None,
     limits: Limits | None = None,
 ) -> Iterator[tuple[Any, Visits]]:
-    """Prepare the page and a folder for its files, and clean up in the end.
+    """Prepare the page and a folder for its files, and clean up at the end.
 
     Args:
         inferencer: The model.
         examples: Images to offer.
-        thresholds: Of ``tools/analysis/calibrate.py``; None for the model's own.
-        limits: What a visitor may ask for.
+        thresholds: From ``tools/analysis/calibrate.py``; None for the model's own.
+        limits: Limits per visitor.
 
     Yields:
-        The page, and what happens on it.
+        The page and its logic.
     """
     limits = limits or Limits()
     os.environ.update(QUIET)
@@ -194,7 +194,7 @@ def _tidy(visits: Visits, ended: threading.Event) -> None:
 
 
 def remove_left_folders(parent: Path) -> None:
-    """Remove the folders of pages that were killed, which are no longer touched."""
+    """Remove the folders of killed pages, whose time stamps are old."""
     oldest = time.time() - DEAD_AFTER
     for folder in parent.glob(f'{PREFIX}*'):
         if folder.is_dir() and not folder.is_symlink() and folder.stat().st_mtime < oldest:
@@ -205,13 +205,13 @@ def launch(page: Any, host: str, port: int, limits: Limits) -> None:
     """Start serving, and return.
 
     Args:
-        page: Of :func:`open_page`.
+        page: The page from :func:`open_page`.
         host: Address to listen on.
         port: Port to listen on.
-        limits: What a visitor may ask for.
+        limits: Limits per visitor.
     """
     gradio = require_extra('gradio', 'serve')
-    font = ('system-ui', 'sans-serif')  # the theme's own would be fetched from elsewhere
+    font = ('system-ui', 'sans-serif')  # the theme's own font would be downloaded
     page.launch(
         server_name=host,
         server_port=port,

@@ -197,7 +197,7 @@ def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> b
     """
     content = _read_bounded(file, source, max_pixels)
     if not isinstance(content, bytes):
-        raise TypeError(f'Expected {source} to be opened for bytes ("rb"), but it gives text.')
+        raise TypeError(f'Expected {source} to be opened for bytes ("rb"), but it returns text.')
     return content
 
 

@@ -228,7 +228,7 @@ def find_resumable(
             try:  # an intact archive may still have no training state, or a crafted one
                 if 'optimizer' in torch.load(path, map_location='meta', weights_only=True):
                     return path, skipped
-                reason = 'it holds no optimizer state, so that training cannot continue from it'
+                reason = 'it has no optimizer state, so training cannot continue from it'
             except Exception as error:
                 reason = _first_reason(error)
         skipped.append(f'{path}: {reason}')

@@ -165,11 +165,11 @@ def _measure(root: _Node) -> None:
             open_nodes.remove(id(node))
             walk.pop()
         if len(walk) > MAX_DEPTH or depths.get(id(node), 0) > MAX_DEPTH:
-            raise _ScanError(f'what it holds is nested more than {MAX_DEPTH} deep')
+            raise _ScanError(f'its content is nested more than {MAX_DEPTH} deep')
 
     limit = MAX_COPIES * len(sizes) + SPARE_COPIES
     if sizes[id(root)] > limit:
         raise _ScanError(
-            f'what it holds is a nest of shared parts: {len(sizes):,} objects stand for more than '
+            f'its content is a nest of shared parts: {len(sizes):,} objects stand for more than '
             f'{limit:,}'
         )

@@ -58,21 +58,19 @@ def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--config',
         type=find_config_file,
-        help='config, where the checkpoint has none in it or beside it',
+        help='config, if the checkpoint has none inside or next to it',
     )
     parser.add_argument(
         '--trust-config',
         action='store_true',
-        help='use the config in the checkpoint even if it names more than what is registered: it '
+        help='use the config in the checkpoint even if it uses more than registered names: it '
         'can then run anything, so only if you trust its author',
     )
 
 
 def add_busy_argument(parser: argparse.ArgumentParser) -> None:
     """Add the flag of measurements that need an idle machine."""
-    parser.add_argument(
-        '--busy', action='store_true', help='measure although the machine has something else to do'
-    )
+    parser.add_argument('--busy', action='store_true', help='measure even if the machine is busy')
 
 
 def add_stream_arguments(parser: argparse.ArgumentParser) -> None:

@@ -160,7 +160,7 @@ class Bench:
             return
         lacking = [method for method in self.methods if 'stage_maps' in self._inputs_of(method)]
         for method in lacking:
-            print(f'{method.name} is left out: it sees several stages, of which the CNN gives one.')
+            print(f'{method.name} is left out: it needs several stages, but the CNN gives one.')
         self.methods = tuple(method for method in self.methods if method not in lacking)
         self.__dict__.pop('inputs', None)
 

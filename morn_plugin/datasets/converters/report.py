@@ -186,6 +186,6 @@ def print_report(console: Console, name: str, rows: list[Row]) -> None:
     if differing:
         console.print(
             f'{name} differs from the published count: {", ".join(differing)}. '
-            'If this is no subset on purpose, results will not compare.',
+            'Unless this is an intended subset, results are not comparable.',
             highlight=False,
         )

@@ -114,7 +114,7 @@ def require_weights(
         )
     if misfits.unset and not misfits.matching:
         raise ValueError(
-            f'{source} holds no tensor of this model, so that nothing would be loaded: it has '
+            f'{source} holds no tensor of this model, so nothing would be loaded: it has '
             f'{summarize(misfits.unexpected) or "none"}, and the model {summarize(misfits.unset)}.'
         )
 

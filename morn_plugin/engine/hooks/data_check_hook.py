@@ -180,7 +180,7 @@ def _without_images(settings: Any) -> Any:
 def _require_batches(loader: Any, name: str) -> None:
     if len(loader) == 0:
         raise ValueError(
-            f'{name} gives no batch, so that nothing would be done: it has {len(loader.dataset)} '
+            f'{name} gives no batch, so nothing would be done: it has {len(loader.dataset)} '
             f'images for {get_world_size()} processes, batch_size={loader.batch_size} and '
             f'drop_last={loader.drop_last}. Lower the batch size or leave out drop_last.'
         )

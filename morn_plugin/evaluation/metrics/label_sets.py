@@ -70,7 +70,7 @@ class LabelSetMetric(ImageMetric):
         if floor is not None:
             check_probability('floor', floor)
             if topk is None:
-                raise ValueError(f'Expected `floor` beside `topk` alone, but got floor={floor}.')
+                raise ValueError(f'Expected `floor` only with `topk`, but got floor={floor}.')
         self.thr, self.topk = thr, topk
         self.floor, self.inclusive = floor, inclusive
         self.use_pred_label = use_pred_label

@@ -157,7 +157,7 @@ class MultiLabelClassifier(ImageClassifier):
                 continue
             if name not in modules:
                 raise ValueError(
-                    f'Expected `frozen` to name submodules of the model, but there is no {name!r}; '
+                    f'Expected `frozen` to name submodules of the model, but it has no {name!r}; '
                     f'top-level ones are {[name for name, _ in self.named_children()]}.'
                 )
             parts.append(modules[name])
