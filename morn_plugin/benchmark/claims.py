@@ -85,9 +85,11 @@ def summarise(
 
 def _say_what_was_compared(info: BenchmarkInfo, facts: Facts, rows: Mapping[str, Row]) -> str:
     seeds = sorted({len(row.seeds) for row in rows.values()})
-    many = f'{seeds[0]}' if len(seeds) == 1 else f'{seeds[0]} to {seeds[-1]}'
+    many = f'{seeds[0]} to {seeds[-1]} seeds'
+    if len(seeds) == 1:
+        many = 'one seed' if seeds == [1] else f'{seeds[0]} seeds'
     return (
-        f'**Compared**: {len(rows)} methods on {info.title}, {many} seeds each: '
+        f'**Compared**: {len(rows)} methods on {info.title}, {many} each: '
         f'{len(info.classes)} labels; {info.num_training:,} images to train on, '
         f'{facts.num_val:,} to choose on, {facts.num_test:,} to test on.'
     )
@@ -119,22 +121,27 @@ def _name_decision(decision: str) -> str:
 def _say_who_is_where(
     comparisons: Sequence[Comparison], rows: Mapping[str, Row], reference: str
 ) -> list[str]:
-    """List the methods above and below the reference, a line a column and decision."""
+    """List the methods above and below the reference, a line a column and decision.
+
+    Where all have a single seed, the test images alone decide, and the line says so.
+    """
     lines = []
     for decision, column in ((CALIBRATED, 'F1_I'), (CALIBRATED, 'F1_L'), (NATIVE, 'F1_I')):
         found = [item for item in comparisons if (item.decision, item.column) == (decision, column)]
         if not found:
             continue
+        has_seeds = any(item.seeds.num_seeds > 1 for item in found)
+        how = '' if has_seeds else ', one seed, by test images alone and without correction'
         parts = []
         for verdict, words in VERDICTS.items():
             named = [
                 f'{rows[item.method].title} ({item.seeds.difference:+.2f})'
                 for item in found
-                if item.verdict == verdict
+                if (item.verdict if has_seeds else item.image_verdict) == verdict
             ]
             parts.append(f'{words}: {", ".join(named) or "none"}')
         lines.append(
-            f'**Against {rows[reference].title}** in {column}, {_name_decision(decision)}: '
+            f'**Against {rows[reference].title}** in {column}, {_name_decision(decision)}{how}: '
             f'{"; ".join(parts)}.'
         )
     return lines
@@ -192,7 +199,9 @@ def _say_what_k_labels_allow(info: BenchmarkInfo, facts: Facts, rows: Mapping[st
 
 
 def _say_what_it_costs(info: BenchmarkInfo, rows: Mapping[str, Row]) -> str:
-    costs = {row.title: row.seconds / 60 for row in rows.values()}
+    costs = {row.title: row.seconds / 60 for row in rows.values() if row.seconds}
+    if not costs:
+        return ''
     most, least = (choose(costs, key=lambda title: costs[title]) for choose in (max, min))
     whole = f'; {info.minutes:.0f} minutes for all, searches included' if info.minutes else ''
     runs = f'{costs[least]:.1f} ({least}) to {costs[most]:.1f} minutes ({most}) a run'

@@ -260,7 +260,9 @@ def draw_all(
 ) -> None:
     """Draw the pictures of the comparison of methods into a folder."""
     methods = select_group(rows, info.groups[0])
-    title = f'{info.title}, test side: mean and standard deviation over seeds'
+    has_seeds = any(len(row.seeds) > 1 for row in methods.values())
+    what = 'mean and standard deviation over seeds' if has_seeds else 'one seed'
+    title = f'{info.title}, test side: {what}'
     draw_methods(methods, folder / 'methods.png', title)
     draw_cost(methods, folder / 'cost.png', f'{info.title}: F1_I against the cost of a run')
 

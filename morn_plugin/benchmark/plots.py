@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import ScalarFormatter
 
 from .figures import CALIBRATED, NATIVE, Row
 
-MARKERS = 'osD^vP*Xh<>8p'
+MARKERS = 'osD^vP*X<>pd'
 # Colour, marker and name of each decision that is drawn.
 STYLES = {
     NATIVE: ('#0072B2', 'o', 'their own decision'),
@@ -24,7 +25,8 @@ def draw_methods(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
         _draw_column(axis, rows, column)
     figure.axes[0].set_yticks(range(len(rows)), [row.title for row in rows.values()], fontsize=8)
     figure.axes[0].invert_yaxis()
-    figure.axes[1].legend(fontsize=7)
+    handles, labels = figure.axes[1].get_legend_handles_labels()
+    figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)
 
@@ -78,7 +80,9 @@ def draw_frequency(
             marker=MARKERS[place % len(MARKERS)],
             label=name,
         )
-    axis.set_xscale('symlog', linthresh=1)
+    axis.set_xscale('symlog', linthresh=1, subs=[2, 5])
+    for which in (axis.xaxis.set_major_formatter, axis.xaxis.set_minor_formatter):
+        which(ScalarFormatter())
     axis.set_xlabel('training images that have the label')
     axis.set_ylabel('F1 of the label on the test side, percent')
     axis.set_title(title, fontsize=9)
@@ -87,13 +91,17 @@ def draw_frequency(
 
 
 def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
-    """Draw F1_I, with a calibrated threshold where there is one, against the minutes of a run."""
+    """Draw F1_I, with a calibrated threshold where there is one, against the minutes of a run.
+
+    Rows whose cost is not known are left out.
+    """
     figure = Figure(figsize=(8, 4.2), dpi=110, layout='constrained')
     axis = figure.subplots()
-    for place, row in enumerate(rows.values()):
+    timed = [row for row in rows.values() if row.seconds > 0]
+    for place, row in enumerate(timed):
         decision = CALIBRATED if CALIBRATED in row.figures else NATIVE
         axis.plot(
-            max(row.seconds, 0.1) / 60,
+            row.seconds / 60,
             row.column(decision, 'F1_I').mean(),
             color=f'C{place % 10}',
             marker=MARKERS[place % len(MARKERS)],

@@ -118,13 +118,23 @@ class Comparison:
         """``'above'`` or ``'below'`` where both tests say so, else ``'open'``."""
         if not self.p_holm < ALPHA:  # NaN: a single seed
             return 'open'
-        low = min(self.seeds.low, self.image_low)
-        high = max(self.seeds.high, self.image_high)
         if np.isnan([self.image_low, self.image_high]).any():
             return 'open'
-        if low > 0:
-            return 'above'
-        return 'below' if high < 0 else 'open'
+        low = min(self.seeds.low, self.image_low)
+        high = max(self.seeds.high, self.image_high)
+        return _place_of_zero(low, high)
+
+    @property
+    def image_verdict(self) -> str:
+        """The same by test images alone, for a single seed: no p-value, no correction."""
+        return _place_of_zero(self.image_low, self.image_high)
+
+
+def _place_of_zero(low: float, high: float) -> str:
+    """Return ``'above'`` or ``'below'`` for an interval on one side of 0, else ``'open'``."""
+    if low > 0:
+        return 'above'
+    return 'below' if high < 0 else 'open'
 
 
 def compare_methods(

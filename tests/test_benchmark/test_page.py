@@ -213,6 +213,26 @@ def test_the_summary_says_what_the_tables_say(written, info):
     assert 'above: none; below: none' in text
 
 
+def test_a_summary_of_one_seed_says_that_it_has_one(written, info):
+    place, rows = written
+    nan = float('nan')
+    comparisons = [
+        replace(
+            item,
+            p_holm=nan,
+            seeds=item.seeds._replace(low=nan, high=nan, p_value=nan, num_seeds=1),
+        )
+        for item in read_comparisons(place / 'comparisons.csv')
+    ]
+    single = {name: replace(row, seeds=(0,)) for name, row in rows.items()}
+    lines = summarise(info, load_facts(place), single, comparisons)
+    assert 'on Made-up data, one seed each: ' in lines[0]
+    against = [line for line in lines if line.startswith('**Against Cnn**')]
+    assert len(against) == 3
+    for line in against:
+        assert 'one seed, by test images alone and without correction: above: Better (+' in line
+
+
 def test_methods_of_several_views_are_compared_with_their_control(written, info):
     place, rows = written
     facts, comparisons = load_facts(place), read_comparisons(place / 'comparisons.csv')

@@ -87,6 +87,16 @@ def test_a_claim_has_to_stand_both_kinds_of_chance(p_holm, seeds, images, verdic
     assert make_comparison(p_holm, seeds, images).verdict == verdict
 
 
+@pytest.mark.parametrize(
+    ('images', 'verdict'),
+    [((0.1, 3), 'above'), ((-3, -0.1), 'below'), ((-1, 1), 'open'), ((math.nan,) * 2, 'open')],
+)
+def test_of_a_single_seed_test_images_alone_can_be_asked(images, verdict):
+    comparison = make_comparison(math.nan, (math.nan,) * 2, images)
+    assert comparison.verdict == 'open'
+    assert comparison.image_verdict == verdict
+
+
 @pytest.mark.parametrize('seed', range(3))
 def test_map_of_a_resample_is_that_of_its_images(seed):
     rng = np.random.default_rng(seed)
