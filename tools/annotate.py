@@ -1,9 +1,9 @@
 """Train a model on a folder of images and a table of their tags, in one command.
 
-Guesses how the table is written and says so; splits the images in three; fine-tunes a CNN, trains
-the Multi-order RNN's decoder on its scores, and keeps what is better on the validation images: the
-CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model, a
-report and pictures. The same command continues where it was interrupted, and repeats nothing.
+Guesses the format of the table and reports it; splits the images in three; fine-tunes a CNN, trains
+the Multi-order RNN's decoder on its scores, and keeps the better model on the validation images:
+the CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model,
+a report and pictures. The same command continues after an interruption, and repeats nothing.
 """
 
 import argparse
@@ -60,7 +60,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def interrupt(*_: object) -> None:
-    """End as by Ctrl-C, so that the step that is running ends as well."""
+    """End like Ctrl-C, so that the running step ends too."""
     raise KeyboardInterrupt
 
 

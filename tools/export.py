@@ -1,6 +1,6 @@
 """Export a model to ONNX, or to a torch.export program (.pt2).
 
-And check it on real images before it counts as done.
+The file is checked on real images before it is kept.
 """
 
 import argparse

@@ -1,8 +1,8 @@
 """Run the CNN once over a data set and cache its outputs, to train decoders without it.
 
-The file holds the label probabilities; with --features and --feature-map also the inputs of methods
-that see more of an image. The images are those of a data set of the config, or with --images and
---list any others, which have no labels in the file.
+The file has the label probabilities; with --features and --feature-map also further inputs of
+methods. The images are those of a data set of the config, or with --images and --list any others,
+without labels in the file.
 """
 
 import argparse
@@ -67,7 +67,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
-    """Name what the file gets beside the scores."""
+    """Return the names of the additional inputs in the file."""
     inputs: tuple[str, ...] = ()
     if args.features:
         inputs += ('logits', 'features')
@@ -118,7 +118,7 @@ def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
 
 
 def extract_others(args: argparse.Namespace, cfg: Any, out: str) -> None:
-    """Extract images that no data set lists."""
+    """Extract images without a data set."""
     from morn_plugin.apis.extracting import provenance
     from morn_plugin.apis.extracting_images import extract_images, report
     from morn_plugin.apis.inferencer import MultiLabelInferencer, find_dataset, list_remote

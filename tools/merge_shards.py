@@ -1,6 +1,7 @@
-"""Put together what several processes made with --shard, in the order of the images.
+"""Merge the results of several processes with --shard, in the order of the images.
 
-That of tools/predict.py (.jsonl, .csv, .parquet), and of tools/extract_scores.py (.safetensors).
+It merges results of tools/predict.py (.jsonl, .csv, .parquet) and of tools/extract_scores.py
+(.safetensors).
 """
 
 import argparse

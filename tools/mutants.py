@@ -1,6 +1,6 @@
-"""Change one thing of the numeric modules at a time, and count what the tests notice.
+"""Change one thing in the numeric modules at a time, and count the changes that tests notice.
 
-Made by mutmut, whose settings are in pyproject.toml. A sample takes minutes, all of them hours.
+Uses mutmut, with settings in pyproject.toml. A sample takes minutes, all changes take hours.
 """
 
 import argparse
@@ -50,10 +50,10 @@ def parse_args() -> argparse.Namespace:
 
 
 def call_mutmut(*arguments: str, check: bool = True) -> str:
-    """Run mutmut in the root of the repository, and return what it printed.
+    """Run mutmut in the root of the repository, and return its output.
 
     Raises:
-        SystemExit: If it fails, or is not installed; with the end of what it printed.
+        SystemExit: If it fails, or is not installed; shows the end of its output.
     """
     command = shutil.which('mutmut', path=str(Path(sys.executable).parent)) or shutil.which(
         'mutmut'
@@ -69,7 +69,7 @@ def call_mutmut(*arguments: str, check: bool = True) -> str:
 
 
 def list_mutants(pattern: str) -> list[str]:
-    """Make all mutants, and return the names of those of some modules."""
+    """Create all mutants, and return the names of those of some modules."""
     call_mutmut('run', NOBODY, check=False)  # makes them, then finds none of this name
     names: list[str] = []
     for path in sorted(MUTANTS.rglob('*.py.meta')):
@@ -91,7 +91,7 @@ def module_of(name: str) -> str:
 
 
 def read_verdicts(names: Sequence[str]) -> dict[str, str]:
-    """Return what became of mutants."""
+    """Return the verdicts on mutants."""
     wanted, found = set(names), {}
     for line in call_mutmut('results', '--all', 'true').splitlines():
         name, _, verdict = line.strip().rpartition(': ')

@@ -1,6 +1,6 @@
-"""Predict the labels of images, and draw them if wanted.
+"""Predict the labels of images, and optionally draw them.
 
-By a trained model or an exported one (.onnx, which needs neither torch nor MMPretrain).
+The model is a trained or an exported one (.onnx, which needs neither torch nor MMPretrain).
 """
 
 import argparse
@@ -91,7 +91,7 @@ def parse_args() -> argparse.Namespace:
         help='threads that read images ahead (default: 2 with a GPU, none on a CPU)',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
-    args = parser.parse_intermixed_args()  # flags may stand between the model and the images
+    args = parser.parse_intermixed_args()  # flags may come between the model and the images
     if args.named_model:
         args.model, args.images = args.named_model, [args.model, *args.images]
     if not args.images and not args.list:
@@ -113,7 +113,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def choose_device(args: argparse.Namespace) -> str | None:
-    """Return where to run: of several processes of torchrun each has the GPU of its number."""
+    """Return the device; each process of torchrun uses the GPU with its number."""
     rank = os.environ.get('LOCAL_RANK')
     if args.device or rank is None or args.shard.total == 1:
         return args.device
@@ -132,7 +132,7 @@ def load_model(args: argparse.Namespace) -> Any:
             limits['max_memory'] = args.max_memory * 1_000_000
         given = {name: value for name, value in limits.items() if value is not None}
         return OnnxModel(args.model, **given)
-    with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: records alone go to stdout
+    with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: only records go to stdout
         from morn_plugin.apis import MultiLabelInferencer
 
         return MultiLabelInferencer(
@@ -146,7 +146,7 @@ def load_model(args: argparse.Namespace) -> Any:
 
 
 def describe_run(args: argparse.Namespace, model: Any) -> RunNote:
-    """Return what must be the same for records to be in one file."""
+    """Return the settings that all records of a file must share."""
     path = model.path if args.model.endswith('.onnx') else model.checkpoint_path
     settings = dict(
         model=sha256(path),
@@ -168,7 +168,7 @@ def draw_records(
     out_dir: str,
     sources: Iterable[Any] | None = None,
 ) -> Iterator[dict[str, Any]]:
-    """Pass records on, and draw each into a folder; their images are read by path, or given."""
+    """Yield records, and draw each into a folder; images are read by path, or given."""
     from morn_plugin.visualization import draw_record  # matplotlib is not needed otherwise
 
     images = None if sources is None else iter(sources)
@@ -204,7 +204,7 @@ def predict(
 
 
 def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
-    """Predict what is not in the file yet."""
+    """Predict the images that are not in the file yet."""
     sources, total = iter(stream), stream.count()
     note = describe_run(args, model)
     file = record_file(args.shard.path(args.out))
@@ -231,7 +231,7 @@ def main() -> None:
     args = parse_args()
     try:
         stream = load_stream(args)
-        stream.count()  # a folder without images is said before the model is loaded
+        stream.count()  # report a folder without images before the model is loaded
         model = load_model(args)
         if not args.model.endswith('.onnx'):
             from morn_plugin.apis.inferencer import list_remote

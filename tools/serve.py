@@ -1,7 +1,7 @@
 """Serve a page on this machine: drop images, see labels, scores, steps and path.
 
-Reachable from this machine alone unless --host says otherwise; nothing is sent anywhere. Uploads
-are deleted when they have been read; what is shown is kept, shrunk, for a while.
+Only this machine can reach the page, unless --host is given; nothing is sent anywhere. Uploads are
+deleted once read; shown images are kept shrunk for a limited time.
 """
 
 import argparse

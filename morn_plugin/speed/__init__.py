@@ -1,4 +1,4 @@
-"""What the speed of the label decoder is measured with, and checks of a GPU.
+"""Measures the speed of the label decoder, and checks a GPU.
 
 - ``plain_decoder``: the decoder in plain PyTorch, the peer of every measurement.
 - ``steps``: training steps of the decoder and of its peers, at any size and on any device.

@@ -21,7 +21,7 @@ LABELS = 3  # of an image
 
 
 def write_features(path: Path, num_images: int, num_classes: int) -> None:
-    """Write a cached file of drawn scores (N, C), logits (N, C) and features (N, D)."""
+    """Write a cached file of random scores (N, C), logits (N, C) and features (N, D)."""
     generator = np.random.default_rng(0)
     data = [
         dict(
@@ -42,9 +42,9 @@ def loop_table(config: Path, rounds: int, num_images: int) -> Table:
     """Compare an iteration of ``Runner.train`` from cached features with the bare step.
 
     Args:
-        config: Of a method on cached features.
+        config: The config of a method on cached features.
         rounds: Epochs, and rounds of the bare step before them and after.
-        num_images: Of an epoch.
+        num_images: Images per epoch.
     """
     cfg = Config.fromfile(config)
     method = config.stem.split('_')[0]

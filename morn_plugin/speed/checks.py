@@ -1,4 +1,4 @@
-"""One check after the other, within a time, each for itself: one that fails costs no other."""
+"""Runs independent checks one after the other within a time limit."""
 
 import time
 import traceback
@@ -12,22 +12,22 @@ from typing import NamedTuple
 from ..utils.strict_json import dump_json
 from .timing import Table
 
-#: What can become of a check.
+#: The possible results of a check.
 PASSED, FAILED, BROKEN, SKIPPED = 'passed', 'FAILED', 'BROKEN', 'skipped'
 
 
 class NotHere(Exception):  # noqa: N818  no error: the check has nothing to look at
-    """A check cannot be made on this machine; says what it needs."""
+    """A check cannot run on this machine; names what it needs."""
 
 
 @dataclass
 class Found:
-    """What a check found.
+    """The findings of a check.
 
     Attributes:
-        holds: Whether what it looked for holds; None where it measures and promises nothing.
+        holds: Whether the guarantee holds; None if the check only measures.
         text: A sentence or two.
-        tables: What was measured.
+        tables: The measurements.
     """
 
     holds: bool | None
@@ -36,7 +36,7 @@ class Found:
 
 
 class Settings(NamedTuple):
-    """What checks are made with.
+    """The settings of checks.
 
     Attributes:
         device: ``'cuda'`` or ``'cpu'``.
@@ -44,12 +44,12 @@ class Settings(NamedTuple):
         labels: Numbers of labels C.
         cells: LSTM cells H.
         width: Embedding width M.
-        rounds: Turns over which medians are taken.
-        seconds: Length of a turn.
+        rounds: Rounds of which medians are reported.
+        seconds: Length of a round.
         depth: Layers of the ResNet.
         pixels: Side of an image.
         images: Images in a batch of the ResNet.
-        updates: Steps that show whether training stays finite.
+        updates: Training steps to check that training stays finite.
     """
 
     device: str = 'cuda'
@@ -84,8 +84,8 @@ def make_settings(device: str, rounds: int, small: bool = False) -> Settings:
 
     Args:
         device: ``'cuda'`` or ``'cpu'``.
-        rounds: Turns over which medians are taken.
-        small: Take tiny sizes, which show that the checks run and no more.
+        rounds: Rounds of which medians are reported.
+        small: Use tiny sizes, only to check that the checks run.
     """
     if not small:
         return Settings(device, rounds=rounds)
@@ -108,9 +108,9 @@ Check = Callable[[Settings], Found]
 
 
 def find_checks(places: Mapping[str, tuple[str, str]]) -> dict[str, Check]:
-    """Return checks by name, each of which is imported when it is made.
+    """Return checks by name; each is imported when it runs.
 
-    So a library that one of them needs and that is missing costs that one alone.
+    So a missing library affects only the check that needs it.
 
     Args:
         places: Module, in this package, and function of each.
@@ -125,7 +125,7 @@ def _import_and_check(module: str, function: str, settings: Settings) -> Found:
 
 @dataclass
 class Result:
-    """A check that was made: its name, what became of it, and how long it took."""
+    """The result of a check: its name, status and time."""
 
     name: str
     status: str
@@ -135,7 +135,7 @@ class Result:
 
     @property
     def is_bad(self) -> bool:
-        """Whether something does not hold, or could not be looked at for an error."""
+        """Whether a guarantee does not hold, or an error prevented the check."""
         return self.status in (FAILED, BROKEN)
 
     def to_markdown(self) -> str:
@@ -151,16 +151,16 @@ def run_checks(
     minutes: float,
     after_each: Callable[[Sequence[Result]], None],
 ) -> list[Result]:
-    """Make checks, and none after the time is over.
+    """Run checks until the time is over.
 
     Args:
         checks: By name, in their order.
-        settings: What they are made with.
-        minutes: After which no other check is begun.
-        after_each: Called with all results so far, so that an end from outside loses none.
+        settings: The settings of the checks.
+        minutes: Time after which no further check starts.
+        after_each: Called with all results so far, so that an external stop loses none.
 
     Returns:
-        One result a check.
+        One result per check.
     """
     end = time.monotonic() + 60 * minutes
     results: list[Result] = []
@@ -175,7 +175,7 @@ def run_checks(
 
 
 def run_check(name: str, check: Check, settings: Settings) -> Result:
-    """Make one check; whatever it raises becomes its result."""
+    """Run one check; an exception becomes its result."""
     start = time.monotonic()
     try:
         found = check(settings)
@@ -203,7 +203,7 @@ def _as_dicts(result: Result) -> list[dict]:
 
 
 def to_markdown(machine: str, results: Sequence[Result]) -> str:
-    """Lay out a report: the machine, a line a check, then each check."""
+    """Lay out a report: the machine, one line per check, then each check."""
     lines = [f'- {result.name}: {result.status}' for result in results]
     sections = [result.to_markdown() for result in results]
     return '\n'.join(['# Check of a GPU', '', machine, '', *lines, '', *sections])

@@ -1,4 +1,4 @@
-"""Checks of a CNN with the decoder behind it on a GPU: images a second, and export."""
+"""Checks a CNN with the decoder on a GPU: images per second, and export."""
 
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -29,7 +29,7 @@ CLASSES = 80
 
 
 def build_cnn(config: str, settings: Settings, **options: Any) -> Any:
-    """Build a model of a config with weights that are drawn, at the depth that is wanted."""
+    """Build a model of a config with random weights, at the given depth."""
     init_default_scope('mmpretrain')
     cfg = Config.fromfile(find_root() / config).model
     cfg.backbone.update(depth=settings.depth, init_cfg=None)
@@ -40,7 +40,7 @@ def build_cnn(config: str, settings: Settings, **options: Any) -> Any:
 
 
 def make_images(settings: Settings) -> dict[str, Any]:
-    """Draw a batch of images (N, 3, H, W), 0-255 on the device, with two labels each."""
+    """Create a random batch of images (N, 3, H, W), 0-255 on the device, with two labels each."""
     shape = (settings.images, 3, settings.pixels, settings.pixels)
     images = torch.randint(256, shape, dtype=torch.uint8, device=settings.device)
     samples = [DataSample().set_gt_label([k % CLASSES, (k + 1) % CLASSES]) for k in range(shape[0])]
@@ -48,7 +48,7 @@ def make_images(settings: Settings) -> dict[str, Any]:
 
 
 def check_two_stages(settings: Settings) -> Found:
-    """Measure both stages of training beside the frozen forward pass alone; losses stay finite."""
+    """Measure both training stages and the frozen forward pass alone; losses must stay finite."""
     rows, is_finite = [], True
     precisions = PRECISIONS if settings.is_cuda else ('float32',)
     for precision in precisions:
@@ -116,7 +116,7 @@ def _wrap(optimizer: Any, precision: str, is_cuda: bool) -> OptimWrapper:
 
 
 class _Exported(NamedTuple):
-    """A model on the CPU in evaluation, images for it, and what it says of them."""
+    """A model on the CPU in evaluation mode, with images and their predictions."""
 
     model: ExportModel
     images: Tensor
@@ -133,10 +133,10 @@ def _make_exported(settings: Settings) -> _Exported:
 
 
 def check_export(settings: Settings) -> Found:
-    """Compare exported programs with the model: on the CPU, and on the GPU where there is one.
+    """Compare exported programs with the model: on the CPU, and on the GPU if there is one.
 
-    The promise is the one that tools/export.py keeps: scores agree to ``TOLERANCE``. TF32, which
-    torch allows in convolutions by default, keeps ten bits; it is measured, and not promised.
+    The guarantee is that of tools/export.py: scores agree to ``TOLERANCE``. TF32, which torch
+    allows in convolutions by default, keeps ten bits; it is measured, but not guaranteed.
     """
     model, images, expected = _make_exported(settings)
     found = {'torch.export, CPU': export_program(model, images[:2]).module()(images)}
@@ -154,7 +154,7 @@ def check_export(settings: Settings) -> Found:
 
 
 def check_onnx(settings: Settings) -> Found:
-    """Compare the ONNX file, run on the CPU, with the model there and on the GPU."""
+    """Compare the ONNX file on the CPU with the model on the CPU and on the GPU."""
     model, images, expected = _make_exported(settings)
     metadata = dict(
         classes=[f'class {k}' for k in range(CLASSES)],
@@ -188,7 +188,7 @@ def _compare(
     found: Mapping[str, tuple[Tensor, ...]],
     free: Mapping[str, tuple[Tensor, ...]],
 ) -> Found:
-    """Compare outputs with those expected; ``free`` ones are shown, and promised nothing of."""
+    """Compare outputs with the expected ones; ``free`` ones are only shown."""
     rows, worst = [], 0.0
     for name, values in {**found, **free}.items():
         apart, picks = compare_outputs(names, expected, values)
@@ -205,9 +205,9 @@ def _compare(
 def compare_outputs(
     names: tuple[str, ...], expected: tuple[Tensor, ...], found: tuple[Tensor, ...]
 ) -> tuple[float, float]:
-    """Return the largest difference of a score, and the share of the labels picked that differ.
+    """Return the largest difference of a score, and the share of picked labels that differ.
 
-    The steps after another pick follow another sequence, so they are left out of the first.
+    Steps after a different pick follow a different sequence, so the first figure leaves them out.
     """
     ours = dict(zip(names, expected, strict=True))
     theirs = {name: value.cpu() for name, value in zip(names, found, strict=True)}

@@ -1,4 +1,4 @@
-"""Checks of the label decoder on a GPU: waits for the host, the time of a step, half precision."""
+"""Checks the label decoder on a GPU: waits of the host, the time of a step, half precision."""
 
 import warnings
 from collections import Counter
@@ -29,10 +29,10 @@ from .steps import (
 )
 from .timing import Table, medians
 
-#: How far weights may be apart after the same steps, eager and replayed: sums of gradients of equal
-#: labels have no fixed order on a GPU.
+#: Tolerance of weights after the same steps, eager and replayed: sums of gradients of equal labels
+#: have no fixed order on a GPU.
 REPLAY_TOLERANCE = 1e-5
-#: To this share of the first loss training must come, in the steps that the settings name.
+#: Training must reach this share of the first loss, within the steps of the settings.
 LEARNT = 0.95
 #: Steps by name: ours, ``LSTMCell`` in a loop, and ``nn.LSTM`` over labels that are given.
 MAKERS = dict(ours=make_ours, plain=make_plain, given=make_given)
@@ -44,9 +44,9 @@ def sizes_of(settings: Settings, images: int, labels: int) -> Sizes:
 
 
 def check_waits(settings: Settings) -> Found:
-    """Look for waits for the GPU in the step: forward, backward and optimiser, and in prediction.
+    """Find waits for the GPU in the step (forward, backward, optimiser) and in prediction.
 
-    What is known to wait is looked at too, and must be found.
+    As a control, an operation that is known to wait must be found.
     """
     settings.need_cuda()
     rows, most = [], 0
@@ -93,7 +93,7 @@ def _differentiate(
 
 
 def find_waits(run: Run) -> Counter[str]:
-    """Run something under torch's sync debug mode, warm, and return where it waits for the GPU."""
+    """Run a function under torch's sync debug mode, warm, and return where it waits for the GPU."""
     run()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode('warn')
@@ -115,10 +115,10 @@ def _say(places: Counter[str]) -> str:
 
 
 def check_steps(settings: Settings) -> Found:
-    """Measure the step beside the products alone, plain PyTorch, and cuDNN's LSTM.
+    """Measure the step, the products alone, plain PyTorch, and cuDNN's LSTM.
 
-    On a GPU each also as a CUDA graph, which leaves out what the host takes. What cannot be
-    recorded as one is named.
+    On a GPU each is also measured as a CUDA graph, without the host's time. Steps that cannot be
+    recorded as one are named.
     """
     rows, problems = [], []
     for labels, images in product(settings.labels, settings.batches):
@@ -141,7 +141,7 @@ def check_steps(settings: Settings) -> Found:
 
 
 def _capture_all(sizes: Sizes, device: str) -> tuple[dict[str, Run], list[str]]:
-    """Record each step as a CUDA graph, and say which cannot be."""
+    """Record each step as a CUDA graph, and name those that cannot be."""
     graphs: dict[str, Run] = {}
     problems = []
     for name, make in MAKERS.items():

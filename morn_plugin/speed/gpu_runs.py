@@ -1,4 +1,4 @@
-"""Checks of whole runs on a GPU: a run that was stopped ends as one that never was."""
+"""Checks whole runs on a GPU: a stopped and resumed run must end like an uninterrupted one."""
 
 import gc
 import tempfile
@@ -26,12 +26,12 @@ IMAGES = 'configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py'
 EPOCHS, LENGTH, SAVE_EVERY = 2, 12, 5  # the last two are iterations
 
 
-class Stopped(Exception):  # noqa: N818  what a run is stopped by on purpose
+class Stopped(Exception):  # noqa: N818  stops a run on purpose
     """A run was stopped."""
 
 
 class StopHook(Hook):
-    """Stops a run after an iteration, as a kill would: nothing is written.
+    """Stops a run after an iteration, like a kill: nothing is written.
 
     Args:
         iteration: Counted from 1.
@@ -49,17 +49,17 @@ class StopHook(Hook):
 
 
 def check_resume(settings: Settings) -> Found:
-    """Compare a run that was stopped and resumed with one that was not, to the bit.
+    """Compare a stopped and resumed run with an uninterrupted one, to the bit.
 
-    The promise is for a CPU; on a GPU it is looked for with ``deterministic=True``, and measured
-    without.
+    The guarantee is for a CPU; on a GPU it is checked with ``deterministic=True``, and only
+    measured without.
     """
     rows, is_exact = [], True
     for kind, deterministic in product(('cached scores', 'images'), (True, False)):
         try:
             with tempfile.TemporaryDirectory() as folder:
                 apart, moved = compare_runs(kind, deterministic, Path(folder), settings)
-        except RuntimeError as error:  # an operation that has no deterministic form
+        except RuntimeError as error:  # an operation without a deterministic form
             apart, moved = [f'{error}'.splitlines()[0]], False
         finally:
             _leave_deterministic()
@@ -84,7 +84,7 @@ def _leave_deterministic() -> None:
 def compare_runs(
     kind: str, deterministic: bool, folder: Path, settings: Settings
 ) -> tuple[list[str], bool]:
-    """Train without a stop, and with one.
+    """Train with and without a stop.
 
     Returns:
         The names of tensors that differ at the end, and whether training moved the weights at all.
@@ -107,7 +107,7 @@ def compare_runs(
 
 
 def run(cfg: Config, stop: StopHook | None = None) -> None:
-    """Train, until it is stopped where it is stopped."""
+    """Train, possibly until a stop."""
     runner = Runner.from_cfg(cfg)
     if stop is not None:
         runner.register_hook(stop)
@@ -118,7 +118,7 @@ def run(cfg: Config, stop: StopHook | None = None) -> None:
 
 
 def make_scores_config(folder: Path, name: str, settings: Settings) -> Config:
-    """Write a file of drawn scores, and return a config that trains on it."""
+    """Write a file of random scores, and return a config that trains on it."""
     sizes = Sizes(settings.images, cells=settings.cells, width=settings.width)
     path = folder / 'scores.safetensors'
     if not path.exists():
@@ -150,7 +150,7 @@ def make_images_config(folder: Path, name: str, settings: Settings) -> Config:
 
 
 def _save_inside(cfg: Config) -> Config:
-    """Save inside of epochs too."""
+    """Also save within epochs."""
     cfg.default_hooks.checkpoint = dict(
         type='ResumableCheckpointHook', interval=SAVE_EVERY, by_epoch=False, max_keep_ckpts=-1
     )
@@ -158,7 +158,7 @@ def _save_inside(cfg: Config) -> Config:
 
 
 def final_tensors(work_dir: Path) -> dict[str, Tensor]:
-    """Read all tensors of the last checkpoint, by where they are in it."""
+    """Read all tensors of the last checkpoint, by their path in it."""
     name = (work_dir / 'last_checkpoint').read_text()
     return tensors_of(load_checkpoint(work_dir / name))
 
@@ -183,7 +183,7 @@ def tensors_of(content: Any, path: str = '') -> dict[str, Tensor]:
 
 
 def differing(first: Mapping[str, Tensor], second: Mapping[str, Tensor]) -> list[str]:
-    """Name the tensors that are not equal, or that only one side has."""
+    """Name the tensors that differ, or that only one side has."""
     names = sorted(first.keys() | second.keys())
     is_same = {
         name: name in first and name in second and torch.equal(first[name], second[name])

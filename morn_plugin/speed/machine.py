@@ -1,4 +1,4 @@
-"""What is measured on, and whether it has anything else to do."""
+"""Describes the machine of a measurement, and whether it is idle."""
 
 import os
 import platform
@@ -12,7 +12,7 @@ BUSY = 0.5
 
 
 def describe_machine(device: str = 'cpu') -> str:
-    """Name the processor, its threads, the load, and the device with what drives it.
+    """Name the processor, its threads, the load, and the device with its driver.
 
     Args:
         device: ``'cpu'`` or such as ``'cuda'``.
@@ -32,7 +32,7 @@ def describe_machine(device: str = 'cpu') -> str:
 
 
 def cpu_name() -> str:
-    """Return the processor's name, as Linux has it, or what Python knows."""
+    """Return the processor's name from Linux, or else from Python."""
     info = Path('/proc/cpuinfo')
     found = re.search(r'model name\s*:\s*(.*)', info.read_text()) if info.exists() else None
     return found[1] if found else platform.processor()
@@ -44,12 +44,12 @@ def read_load() -> float:
 
 
 def start_measuring(is_allowed: bool, threads: int | None = None, more: str = '') -> None:
-    """Set the threads, print what is measured on, and end the program if the machine is busy.
+    """Set the threads, print the machine, and end the program if the machine is busy.
 
     Args:
-        is_allowed: Measure all the same.
-        threads: Of torch. Defaults to None, as many as it has.
-        more: Printed behind the machine.
+        is_allowed: Measure anyway.
+        threads: Threads of torch. Defaults to None, its current number.
+        more: Text printed after the machine.
 
     Raises:
         SystemExit: If it is busy; see :func:`refuse_if_busy`.
@@ -64,14 +64,14 @@ def start_measuring(is_allowed: bool, threads: int | None = None, more: str = ''
 
 
 def refuse_if_busy(is_allowed: bool, load: float | None = None) -> None:
-    """Stop before anything is measured on a machine that has something else to do.
+    """Refuse to measure on a busy machine.
 
     Args:
-        is_allowed: Measure all the same.
-        load: The load average. Defaults to None, that of now.
+        is_allowed: Measure anyway.
+        load: The load average. Defaults to None, the current one.
 
     Raises:
-        ValueError: If it is busy; says how busy, and what to do.
+        ValueError: If it is busy; gives the load and the remedy.
 
     Examples:
         >>> refuse_if_busy(False, load=1.5)

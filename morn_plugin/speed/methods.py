@@ -26,14 +26,14 @@ from .timing import Table, ratio_range, time_in_turn
 CACHED = ('scores', 'features', 'maps')
 WIDTH = 1280  # of the cached features of Open Clip Art
 SIZE = 4  # of their map, a side
-MEMORY = 256  # images of the training set that is drawn
+MEMORY = 256  # images of the random training set
 
 
 class MethodStep(NamedTuple):
-    """A training step of a method, on a batch that is drawn once.
+    """A training step of a method, on one random batch.
 
     Attributes:
-        name: The config's, without what all have in common.
+        name: Name of the config, without the common part.
         step: Forward, backward and optimiser.
     """
 
@@ -84,7 +84,7 @@ def make_step(path: Path, images: int = 32) -> MethodStep:
 
 
 def draw_inputs(decoder: Any, names: Sequence[str], images: int) -> dict[str, Any]:
-    """Draw what a decoder or its head sees of some images, by name."""
+    """Create random inputs of a decoder or its head, by name."""
     logits = torch.randn(images, decoder.num_classes)
     channels = getattr(decoder, 'stage_channels', (WIDTH,))
     sizes = [SIZE * 2**place for place in reversed(range(len(channels)))]
@@ -100,17 +100,17 @@ def draw_inputs(decoder: Any, names: Sequence[str], images: int) -> dict[str, An
 
 
 def method_table(paths: Sequence[Path], rounds: int, seconds: float = 0.3) -> Table:
-    """Compare the step of each method with its own products, in turns that lie side by side.
+    """Compare the step of each method with its own products, in alternating rounds.
 
     Args:
         paths: Their configs.
-        rounds: Over which medians are taken.
-        seconds: How long a turn is.
+        rounds: Rounds of which medians are reported.
+        seconds: Length of a round.
     """
     rows = []
     for path in paths:
         name, step = make_step(path)
-        step()  # the optimiser makes its state
+        step()  # the optimiser creates its state
         products = record_products(step)
         times = time_in_turn(dict(step=step, products=products.replay), rounds, seconds)
         low, middle, high = ratio_range(times['step'], times['products'])
@@ -132,7 +132,7 @@ def method_table(paths: Sequence[Path], rounds: int, seconds: float = 0.3) -> Ta
 
 
 def matching_table(rounds: int, seconds: float = 0.3) -> Table:
-    """Time the choice of an order for the labels of 32 images, which wants SciPy for each."""
+    """Time the choice of a label order for 32 images, which needs SciPy for each."""
     runs = {
         f'{how}, {labels} labels an image': matching(how, labels)
         for how in ALIGNMENTS

@@ -1,7 +1,7 @@
 """The network of the paper in plain PyTorch: ``LSTMCell``, autograd, one step at a time.
 
-It shares no code with the decoder, so it is what the decoder is compared with: by the tests for the
-same numbers, by the benchmarks for the time.
+It shares no code with the decoder and serves as its reference: for the numbers in tests, and for
+the time in benchmarks.
 """
 
 import torch
@@ -15,7 +15,7 @@ class PlainDecoder(nn.Module):
     """A copy of a decoder, weights included, made of ``nn.LSTMCell`` and ``nn.Linear``.
 
     Args:
-        decoder: What is copied. Its embedding is trained as a dense one.
+        decoder: The decoder to copy. Its embedding is trained as a dense one.
     """
 
     def __init__(self, decoder: MultiOrderLSTM) -> None:
@@ -71,7 +71,7 @@ class PlainDecoder(nn.Module):
 
 
 def plain_loss(step_logits: Tensor, step_labels: Tensor, target: Tensor) -> Tensor:
-    """Compute Eq. 5-7 with a mask a step.
+    """Compute Eq. 5-7 with one mask per step.
 
     Args:
         step_logits: (N, T, C).

@@ -1,4 +1,4 @@
-"""Prediction from files by a checkpoint beside the file exported from it, in alternating rounds."""
+"""Times prediction from files by a checkpoint and by its exported file, in alternating rounds."""
 
 import os
 import statistics
@@ -15,11 +15,11 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """How long one way of predicting takes.
+    """The time of one way of predicting.
 
     Attributes:
-        name: What it is called.
-        seconds: For all images, one number a round.
+        name: Its name.
+        seconds: For all images, one number per round.
     """
 
     name: str
@@ -31,17 +31,17 @@ class Timing:
         return statistics.median(self.seconds)
 
     def ratio(self, other: 'Timing') -> float:
-        """Return how many times as long as another it takes: the median over pairs of rounds."""
+        """Return the time relative to another way: the median over pairs of rounds."""
         pairs = zip(self.seconds, other.seconds, strict=True)
         return statistics.median(mine / theirs for mine, theirs in pairs)
 
 
 def time_in_turn(ways: dict[str, Callable[[], Any]], rounds: int) -> list[Timing]:
-    """Time several ways in alternating rounds, after one of each that does not count.
+    """Time several ways in alternating rounds, after one warm-up round.
 
     Args:
-        ways: What to run, by name.
-        rounds: How often.
+        ways: Functions to run, by name.
+        rounds: Number of rounds.
     """
     for run in ways.values():
         run()
@@ -57,18 +57,18 @@ def time_in_turn(ways: dict[str, Callable[[], Any]], rounds: int) -> list[Timing
 def compare_prediction(
     inferencer: Any, exported: Any, paths: Sequence[str], batch_size: int, rounds: int
 ) -> list[Timing]:
-    """Time a checkpoint as it runs, as it would run unfolded, and the exported file.
+    """Time a checkpoint as used, the same unfolded, and the exported file.
 
     Args:
         inferencer: A :class:`~morn_plugin.apis.MultiLabelInferencer` on a CPU.
         exported: The :class:`~morn_plugin.deploy.onnx_model.OnnxModel` of the same model.
         paths: Images.
         batch_size: Images at once.
-        rounds: How often.
+        rounds: Number of rounds.
 
     Returns:
         Prediction from files by the checkpoint and by the exported file, then the network alone on
-        the same images in memory: folded, as it is, and exported.
+        the same images in memory: folded, unfolded, and exported.
     """
     batches = list(inferencer.preprocess(paths, batch_size))
     list(inferencer.predict(paths[:1]))
@@ -93,12 +93,12 @@ def compare_prediction(
 
 
 def time_start(tool: Path, arguments: Sequence[str], rounds: int) -> list[float]:
-    """Return the seconds from the shell to the end of a prediction, one number a round.
+    """Return the seconds from the shell to the end of a prediction, one number per round.
 
     Args:
         tool: ``tools/predict.py``.
         arguments: Those for one image.
-        rounds: How often.
+        rounds: Number of rounds.
 
     Raises:
         subprocess.CalledProcessError: If it fails.

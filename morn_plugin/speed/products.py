@@ -1,8 +1,8 @@
 """The matrix products of any training step, taken from the step itself and run alone.
 
-What a method computes beside its products (activations, losses, masks, the optimiser, the calls of
-Python) is what an implementation can be good or bad at. The products are what its equations ask
-for: every matrix product and convolution, forward and backward, that the step calls.
+A method's equations require its products: every matrix product and convolution, forward and
+backward, that the step calls. Everything else (activations, losses, masks, the optimiser, Python
+calls) depends on the implementation.
 """
 
 from collections.abc import Callable
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
 ATEN = torch.ops.aten
-#: Operations that are matrix products, or convolutions, which count as such.
+#: Operations that are matrix products, or convolutions, which count as products.
 PRODUCTS = {
     ATEN.mm,
     ATEN.addmm,
@@ -32,7 +32,7 @@ PRODUCTS = {
 
 
 class Call(NamedTuple):
-    """One product: the operation, and operands that lie in memory as those of the step do."""
+    """One product: the operation, and operands with the memory layout of the step."""
 
     operation: Callable
     args: tuple
@@ -40,11 +40,11 @@ class Call(NamedTuple):
 
 
 class ProductRecorder(TorchDispatchMode):
-    """Records the matrix products of whatever runs inside of it, below autograd.
+    """Records the matrix products of all code inside the context, below autograd.
 
     Attributes:
         calls: The products, in the order in which they were called.
-        flops: Their floating point operations, a multiplication and an addition being two.
+        flops: Their floating point operations; a multiply-add counts as two.
     """
 
     def __init__(self) -> None:
@@ -55,7 +55,7 @@ class ProductRecorder(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        """Run an operation, and note it if it is a product."""
+        """Run an operation, and record it if it is a product."""
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
         packet = func.overloadpacket
@@ -89,7 +89,7 @@ def record_products(step: Callable[[], object]) -> ProductRecorder:
 
 
 def _imitate(value: Any) -> Any:
-    """Return a tensor of the same size and layout in memory, filled at random; else the value."""
+    """Return a random tensor with the same size and memory layout; other values unchanged."""
     if not isinstance(value, Tensor):
         return value
     extent = 1 + sum((n - 1) * step for n, step in zip(value.size(), value.stride(), strict=True))

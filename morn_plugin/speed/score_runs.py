@@ -1,4 +1,4 @@
-"""Training runs on cached files that are drawn, to measure the loop around the step."""
+"""Training runs on random cached files, to measure the loop around the step."""
 
 import time
 from collections.abc import Callable
@@ -21,7 +21,7 @@ CONFIG = 'configs/morn/morn_scores_1xb32-50e_openclipart.py'
 
 
 def write_scores(path: Path, num_images: int, num_labels: int) -> None:
-    """Write a file of drawn scores, with 2.9 labels an image."""
+    """Write a file of random scores, with 2.9 labels per image."""
     scores, target = make_batch(Sizes(images=num_images, labels=num_labels))
     labels = [row.nonzero()[:, 0].tolist() for row in target]
     data = [dict(img_path=f'{k}.jpg', gt_label=row) for k, row in enumerate(labels)]
@@ -30,12 +30,12 @@ def write_scores(path: Path, num_images: int, num_labels: int) -> None:
 
 
 def make_score_config(path: Path, work_dir: Path, sizes: Sizes, epochs: int) -> Config:
-    """Return the paper's second stage on a file of scores, as shipped but for the checkpoints.
+    """Return the shipped config of the paper's second stage on scores, without checkpoints.
 
     Args:
         path: The file, of :func:`write_scores`.
         work_dir: Folder of the run.
-        sizes: Of the batch and the decoder.
+        sizes: Sizes of the batch and the decoder.
         epochs: Of the run.
     """
     cfg = Config.fromfile(find_root() / CONFIG)
@@ -53,7 +53,7 @@ def make_score_config(path: Path, work_dir: Path, sizes: Sizes, epochs: int) -> 
 
 
 def train_only(cfg: Config, work_dir: Path, epochs: int) -> None:
-    """Leave validation, testing and what goes to the screen out of a config."""
+    """Remove validation, testing and screen output from a config."""
     for side in ('val', 'test'):
         for part in ('cfg', 'dataloader', 'evaluator'):
             cfg[f'{side}_{part}'] = None
@@ -63,10 +63,10 @@ def train_only(cfg: Config, work_dir: Path, epochs: int) -> None:
 
 
 class ClockHook(Hook):
-    """Notes when each training iteration has ended.
+    """Records when each training iteration ended.
 
     Attributes:
-        ends: Seconds of a clock, one an iteration.
+        ends: Seconds of a clock, one per iteration.
     """
 
     priority = 'LOWEST'
@@ -75,7 +75,7 @@ class ClockHook(Hook):
         self.ends: list[float] = []
 
     def after_train_iter(self, *args: Any, **kwargs: Any) -> None:
-        """Note the time."""
+        """Record the time."""
         self.ends.append(time.perf_counter())
 
     def iteration(self, epochs: int) -> float:
@@ -85,7 +85,7 @@ class ClockHook(Hook):
 
 
 def compare_loop(runner: Runner, bare: Callable[[], object], rounds: int, title: str) -> Table:
-    """Compare an iteration of a run with the bare step, which is timed before it and after.
+    """Compare an iteration of a run with the bare step, timed before and after.
 
     Args:
         runner: A run of ``rounds`` epochs.

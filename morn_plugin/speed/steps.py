@@ -15,7 +15,7 @@ from .plain_decoder import PlainDecoder, plain_loss
 
 Run = Callable[[], object]
 LR = 1e-4
-WARM_UP = 3  # steps that capturing a CUDA graph asks for
+WARM_UP = 3  # steps required before capturing a CUDA graph
 
 
 class Sizes(NamedTuple):
@@ -29,7 +29,7 @@ class Sizes(NamedTuple):
 
 
 def make_batch(sizes: Sizes, device: str = 'cpu') -> tuple[Tensor, Tensor]:
-    """Draw scores (N, C), 0-1, and targets (N, C) with 2.9 labels an image."""
+    """Create random scores (N, C), 0-1, and targets (N, C) with 2.9 labels per image."""
     shape = (sizes.images, sizes.labels)
     target = torch.rand(shape, device=device) < 2.9 / sizes.labels
     return torch.rand(shape, device=device), target.float()
@@ -44,7 +44,7 @@ def make_decoder(sizes: Sizes, device: str = 'cpu') -> MultiOrderLSTM:
 
 
 class Trained(NamedTuple):
-    """Something that trains: its parts, and a step of forward, backward and optimiser."""
+    """A trained model: its parts, and a step of forward, backward and optimiser."""
 
     module: nn.Module
     optimizer: Optimizer
@@ -62,7 +62,7 @@ def make_ours(sizes: Sizes, device: str = 'cpu') -> Trained:
 
 
 def make_plain(sizes: Sizes, device: str = 'cpu') -> Trained:
-    """Build the same in plain PyTorch: LSTMCell, autograd, a mask a step, torch's RMSprop."""
+    """Build the same in plain PyTorch: LSTMCell, autograd, one mask per step, torch's RMSprop."""
     plain = PlainDecoder(make_decoder(sizes, device)).to(device)
 
     def loss(scores: Tensor, target: Tensor) -> Tensor:
@@ -73,9 +73,9 @@ def make_plain(sizes: Sizes, device: str = 'cpu') -> Trained:
 
 
 def make_given(sizes: Sizes, device: str = 'cpu') -> Trained:
-    """Build ``nn.LSTM`` over labels that are given: cuDNN's on a GPU.
+    """Build ``nn.LSTM`` over given labels: cuDNN's on a GPU.
 
-    It feeds no label back and masks none, so it is a bound and no equal.
+    It neither feeds labels back nor masks them, so it is a lower bound, not an equivalent.
     """
     given = GivenLabelsLSTM(sizes).to(device)
     labels = torch.randint(sizes.labels, (sizes.images, sizes.steps), device=device)
@@ -90,7 +90,7 @@ def make_given(sizes: Sizes, device: str = 'cpu') -> Trained:
 
 
 class GivenLabelsLSTM(nn.Module):
-    """The network with ``nn.LSTM``, all steps in one call, over labels that are known before."""
+    """The network with ``nn.LSTM``, all steps in one call, over labels known in advance."""
 
     def __init__(self, sizes: Sizes) -> None:
         super().__init__()
@@ -134,11 +134,11 @@ def train_step(
 
 
 def make_products(sizes: Sizes, device: str = 'cpu') -> Run:
-    """Build the matrix products of a step alone, which no formulation can avoid, both ways.
+    """Build only the matrix products of a step, forward and backward.
 
-    Operands lie in memory as they do in the step: weights are (outputs, inputs), weight gradients
-    are of transposed ones. The input half of the gates is a product for every label, or for every
-    lookup where these are fewer.
+    No formulation can avoid them. Operands have the memory layout of the step: weights are
+    (outputs, inputs), weight gradients use transposed ones. The input half of the gates is one
+    product for every label, or for every lookup if there are fewer.
     """
     N, C, H, M, T = sizes
     state = (H, C, N)  # outputs, inputs, rows
@@ -168,10 +168,10 @@ def make_products(sizes: Sizes, device: str = 'cpu') -> Run:
 def capture(trained: Trained) -> Run:
     """Record a step as a CUDA graph.
 
-    Takes :data:`WARM_UP` steps first, as capturing asks for; recording itself takes none.
+    Runs :data:`WARM_UP` steps first, as capturing requires; recording itself runs none.
 
     Returns:
-        What replays the step.
+        A function that replays the step.
     """
     for group in trained.optimizer.param_groups:
         group['capturable'] = True
@@ -188,7 +188,7 @@ def capture(trained: Trained) -> Run:
     with torch.cuda.graph(graph):
         trained.step()
 
-    # The graph reads and writes the memory of what it was recorded with, so that has to live.
+    # The graph uses the memory of the tensors it was recorded with, so these must stay alive.
     return partial(_replay, graph, trained)
 
 

@@ -1,4 +1,4 @@
-"""Measurements in turn, so that all that is compared meets the same machine."""
+"""Measures in alternating rounds, so that all candidates see the same machine."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
@@ -18,21 +18,21 @@ class Table(NamedTuple):
     rows: Sequence[Sequence[str]]
 
     def to_markdown(self) -> str:
-        """Lay it out; all columns but the first are numbers."""
+        """Lay out the table; all columns but the first are numbers."""
         return f'### {self.title}\n\n{markdown_table(self.head, self.rows)}\n'
 
 
 def time_in_turn(
     functions: Mapping[str, Callable[[], object]], rounds: int, seconds: float = 0.3
 ) -> dict[str, list[float]]:
-    """Time functions one after the other, several times over.
+    """Time functions one after the other, in several rounds.
 
-    Waits for a GPU where there is one.
+    It waits for a GPU if there is one.
 
     Args:
-        functions: What is timed, by name.
-        rounds: How often each has its turn.
-        seconds: How long a turn is.
+        functions: Functions to time, by name.
+        rounds: Number of rounds.
+        seconds: Length of a turn.
 
     Returns:
         Milliseconds of a call, the median of each turn, by name.
@@ -58,7 +58,7 @@ def medians(
 
 
 def ratio_range(values: Sequence[float], base: Sequence[float]) -> tuple[float, float, float]:
-    """Return lowest, median and highest ratio of measurements that were taken turn by turn.
+    """Return the lowest, median and highest ratio of measurements taken in turn.
 
     Examples:
         >>> ratio_range([2.0, 3.0, 8.0], [2.0, 2.0, 2.0])

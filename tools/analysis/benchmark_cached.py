@@ -1,7 +1,7 @@
 """Measure training from cached features against the bare step of the same method.
 
-Prints the processor, the threads and the load, then a Markdown table. On a machine that is busy it
-prints none, unless it is told to by --busy.
+Prints the processor, the threads and the load, then a Markdown table. On a busy machine it prints
+none, unless --busy is given.
 """
 
 import argparse

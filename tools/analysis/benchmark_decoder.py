@@ -1,9 +1,9 @@
 """Measure the label decoder, the loop around it and the metrics.
 
-Each as a ratio against a stated peer in the same run.
+Each is a ratio to a stated reference in the same run.
 
-Prints the processor, the threads and the load, then Markdown tables. On a machine that is busy it
-prints no table, unless it is told to by --busy.
+Prints the processor, the threads and the load, then Markdown tables. On a busy machine it prints no
+table, unless --busy is given.
 """
 
 import argparse

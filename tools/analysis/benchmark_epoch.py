@@ -1,8 +1,8 @@
-"""Say how long the second stage takes from cached scores, and confirm it by an epoch.
+"""Estimate the time of the second stage on cached scores, and confirm it with one epoch.
 
 By default the size of MS-COCO: 82,783 images by 80 labels, 50 epochs at batch 32. The rate of the
-first iterations gives a time for an epoch and for the whole run; then one epoch is run to its end.
-The images are drawn; there is no validation. The same commands train on real scores:
+first iterations gives the time of an epoch and of the whole run; then one full epoch is run. The
+data are random; there is no validation. The same commands train on real scores:
 tools/extract_scores.py, then tools/train.py with configs/morn/morn_scores_1xb32-50e_coco-448px.py.
 """
 

@@ -1,8 +1,7 @@
 """Measure the training step of every method on cached inputs against its own matrix products.
 
 The products are those that the step calls, run alone. Prints the processor, the threads and the
-load, then Markdown tables. On a machine that is busy it prints no table, unless it is told to by
---busy.
+load, then Markdown tables. On a busy machine it prints no table, unless --busy is given.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Measure the search for nearest training images against the matrix product that it cannot avoid.
+"""Measure the search for nearest training images against the matrix product that it needs.
 
 By default the sizes of MS-COCO: 40,504 images among 82,783, 2,048 features, exact, 200 neighbours.
 Both in turn, some queries at a time; prints the seconds of both, their ratio and how far it varies,
@@ -17,7 +17,7 @@ from morn_plugin.utils.checks import at_least
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCKS = 8  # of queries in a turn, so that what a call does once weighs little
+BLOCKS = 8  # of queries per round, so that the overhead of a call is small
 
 
 def parse_args() -> argparse.Namespace:

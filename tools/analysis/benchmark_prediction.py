@@ -1,8 +1,8 @@
-"""Measure prediction on a CPU: a checkpoint beside the .onnx file exported from it.
+"""Measure prediction on a CPU by a checkpoint and by its exported .onnx file.
 
 With the same images and threads, in alternating rounds, start-up left out; and the start of
 tools/predict.py from the shell to the first image. Prints the processor, the threads and the load,
-then Markdown tables. On a machine that is busy it prints no table, unless it is told to by --busy.
+then Markdown tables. On a busy machine it prints no table, unless --busy is given.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Measure the training step by the number of threads and by how they wait, idle and busy.
 
-Each setting runs in a process of its own; a busy machine has two other processes of one core each,
+Each setting runs in its own process. The busy machine has two other processes of one core each,
 which this tool starts and ends. Threads that spin (OMP_WAIT_POLICY=active) are OpenMP's default,
 threads that sleep (passive) are this package's.
 """
@@ -38,7 +38,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def time_step(threads: int, policy: str, rounds: int) -> float:
-    """Return the milliseconds of a step in a process of its own."""
+    """Return the milliseconds of a step, measured in its own process."""
     environment = dict(os.environ, OMP_WAIT_POLICY=policy)
     environment.pop('OMP_NUM_THREADS', None)
     command = [sys.executable, '-W', 'ignore', '-c', STEP, str(threads), str(rounds)]
@@ -48,7 +48,7 @@ def time_step(threads: int, policy: str, rounds: int) -> float:
 
 @contextmanager
 def busy_processes(number: int) -> Iterator[None]:
-    """Keep cores busy with processes that are ended afterwards."""
+    """Keep cores busy with processes, and end them afterwards."""
     command = [sys.executable, '-c', 'while True: pass']
     processes = [subprocess.Popen(command) for _ in range(number)]
     try:

@@ -1,4 +1,4 @@
-"""Choose thresholds on the validation images, and say on the test images what they bring."""
+"""Choose thresholds on the validation images, and report their effect on the test images."""
 
 import argparse
 import sys
@@ -62,7 +62,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def draw_reliability(curves: dict[str, 'Reliability'], path: str) -> None:
-    """Draw one curve a set, over bars of how many scores there are."""
+    """Draw one curve per set, above the number of scores per bin."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5, 6), dpi=110, layout='constrained')

@@ -1,7 +1,7 @@
 """Compare the speed of the Multi-order RNN with that of another commit.
 
-Measures the training step and ``Runner.train`` from cached scores, in turn in this checkout and in
-one of the other commit, so that both meet the same machine. Look at the ratios.
+Measures the training step and ``Runner.train`` from cached scores, alternating between this
+checkout and the other commit, so that both see the same machine load. Look at the ratios.
 """
 
 import argparse
@@ -44,7 +44,7 @@ def parse_args() -> argparse.Namespace:
 
 @contextmanager
 def check_out(commit: str) -> Iterator[Path]:
-    """Yield the folder of a commit, which is gone afterwards; a folder is taken as it is."""
+    """Yield a temporary checkout of a commit; a folder is used directly."""
     if Path(commit).is_dir():
         yield Path(commit).resolve()
         return
@@ -60,10 +60,10 @@ def check_out(commit: str) -> Iterator[Path]:
 
 
 def measure(checkout: Path, threads: int) -> dict[str, float]:
-    """Time step and loop of a checkout in a process of its own, in milliseconds.
+    """Time step and loop of a checkout in its own process, in milliseconds.
 
     Raises:
-        SystemExit: If the process fails; with the end of what it printed.
+        SystemExit: If the process fails; shows the end of its output.
     """
     paths = os.pathsep.join([str(checkout), str(Path(__file__).parent)])
     environment = os.environ | dict(PYTHONPATH=paths, OMP_NUM_THREADS=str(threads))

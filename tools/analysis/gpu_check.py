@@ -1,9 +1,9 @@
-"""Check what is promised and measure what is fast on a GPU, in one command and a few minutes.
+"""Check the guarantees and measure the speed on a GPU, in one command and a few minutes.
 
 Looks for waits of the host in the step, times the step eager, as a CUDA graph and compiled beside
 plain PyTorch's LSTMCell and cuDNN's LSTM, trains in half precision, measures both stages of
 training a ResNet-101 at 448 pixels, and compares exported models and resumed runs. Writes
-gpu_check.md and gpu_check.json after each check. On a CPU it does what needs no GPU.
+gpu_check.md and gpu_check.json after each check. On a CPU it runs the checks that need no GPU.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """Show which label a model picks after which.
 
-Against what co-occurrence in training alone predicts.
+The transitions are compared with co-occurrence in training.
 """
 
 import argparse

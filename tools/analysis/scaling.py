@@ -22,7 +22,7 @@ FLOAT = 4  # bytes
 
 
 class Machine(NamedTuple):
-    """What is assumed of the hardware: operations and bytes a second."""
+    """The assumed hardware: operations and bytes per second."""
 
     operations: float
     inside: float
@@ -31,7 +31,7 @@ class Machine(NamedTuple):
 
 
 class Counts(NamedTuple):
-    """Counted for one image, but ``parameters``."""
+    """Counts for one image, except ``parameters``."""
 
     cnn_operations: float
     cnn_kept_bytes: float
@@ -55,11 +55,11 @@ def count_cnn(cfg: Config, size: int) -> Counts:
 def kept_bytes(module: nn.Module, image: Tensor) -> int:
     """Count the bytes that autograd keeps for one more image.
 
-    Distinct storages, parameters aside.
+    Distinct storages count, without parameters.
     """
     own = {value.untyped_storage().data_ptr() for value in module.parameters()}
     totals = []
-    for number in (1, 2):  # the difference leaves out what does not grow with the batch
+    for number in (1, 2):  # the difference removes what does not grow with the batch
         kept: dict[int, Tensor] = {}
 
         def keep(tensor: Tensor, kept: dict[int, Tensor] = kept) -> Tensor:
@@ -78,7 +78,7 @@ def kept_bytes(module: nn.Module, image: Tensor) -> int:
 def count_head(
     cfg: Config, num_classes: int, feature_dims: int, batch: int
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Count parameters, and operations an image, of classifier and decoder at a vocabulary."""
+    """Count parameters and operations per image of classifier and decoder for a vocabulary."""
     head_cfg = copy.deepcopy(cfg.model.head)
     head_cfg.update(num_classes=num_classes, in_channels=feature_dims)
     head = MODELS.build(head_cfg).eval()

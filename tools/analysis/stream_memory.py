@@ -1,7 +1,7 @@
 """Show that the memory of prediction does not grow with the number of images.
 
-A list of so many entries goes through all of tools/predict.py but the model: listing, reading
-ahead, records, writing, going on with a file. Prints the most memory that the process has held.
+A list of entries goes through all of tools/predict.py except the model: listing, reading ahead,
+records, writing, resuming. Prints the peak memory of the process.
 """
 
 import argparse
@@ -43,7 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def predict_without_model(stream: ImageStream, out: Path) -> int:
-    """Write a record for each image that the file does not have; return how many it has then."""
+    """Write the missing records of a file; return its number of records."""
     classes = [f'label {number}' for number in range(NUM_CLASSES)]
     scores, labels = np.linspace(0, 1, NUM_CLASSES), np.array([79, 78, 77])
 
@@ -62,7 +62,7 @@ def predict_without_model(stream: ImageStream, out: Path) -> int:
 
 
 def run(number: int, kind: str, folder: Path) -> None:
-    """Predict so many images, then go on with the result, in which nothing is missing."""
+    """Predict a number of images, then resume the complete result."""
     paths, out = folder / f'{number}.txt', folder / f'{number}{kind}'
     with open(paths, 'w', encoding='utf-8') as file:
         file.writelines(f'{place % 1000:03d}/{place:012d}.jpg\n' for place in range(number))

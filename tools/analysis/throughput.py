@@ -1,9 +1,8 @@
 """Compare the speed of prediction from files with the model's own, on the same images in memory.
 
-In alternating rounds.
+Both are measured in alternating rounds.
 
-On a shared machine look at the ratios, which both sides' share of the load leaves alone, and not at
-the rates.
+On a shared machine look at the ratios, which the load hardly changes, not at the rates.
 """
 
 import argparse

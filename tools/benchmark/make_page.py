@@ -1,4 +1,4 @@
-"""Make the page of a benchmark from the files of its runs. Nothing is trained."""
+"""Build the page of a benchmark from the files of its runs. Nothing is trained."""
 
 import argparse
 import sys

