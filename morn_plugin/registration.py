@@ -13,6 +13,7 @@ from . import engine, evaluation, models, registry
 from .datasets import cached, checked_multi_label, samplers, transforms, wrapping
 from .engine.safe_loading import allow_checkpoint_globals
 from .evaluation import metrics  # noqa: F401  registers them
+from .utils import config_text  # noqa: F401  MMEngine's texts of configs
 from .utils.layout import find_root
 
 __all__ = [
