@@ -1,26 +1,48 @@
-"""Shared by all tests: one thread, a fixed seed, the package registered."""
+"""Shared by all tests: one thread, a fixed seed, the package registered.
+
+Nothing slow is imported here: the process that hands the tests out to others reads this file too.
+"""
 
 import pytest
-import torch
-from tools_helpers import make_work_dir
+from _pytest.doctest import DoctestModule
 
-import morn_plugin  # noqa: F401
+collect_ignore = [
+    'data',  # a file there is read by tests; imported, it would register twice
+    'warm_imports.py',  # of other processes
+]
 
-collect_ignore = ['data']  # a file there is read by tests; imported, it would register twice
+
+def pytest_sessionstart(session):
+    """Register the package, but not where no test runs: in the process of ``-n 2`` that hands them out."""
+    if not session.config.pluginmanager.has_plugin('dsession'):
+        import morn_plugin  # noqa: F401
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collect_file():
+    """Look for no doctests in the tests, which have none."""
+    found = yield
+    return [each for each in found if not isinstance(each, DoctestModule)]
 
 
 @pytest.fixture(autouse=True)
 def _fixed_seed():
+    import torch
+
     torch.manual_seed(0)
 
 
 @pytest.fixture(scope='session')
 def work_dir(tmp_path_factory):
     """The work folder of a tiny model on the slice, as a training run would leave it."""
+    from tools_helpers import make_work_dir
+
     return make_work_dir(tmp_path_factory.mktemp('work_dir'))
 
 
 @pytest.fixture(scope='session')
 def sequence_work_dir(tmp_path_factory):
     """The same of a CNN-RNN, which decides itself which labels an image has."""
+    from tools_helpers import make_work_dir
+
     return make_work_dir(tmp_path_factory.mktemp('sequence_work_dir'), 'cnn-rnn')

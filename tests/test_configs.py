@@ -82,6 +82,8 @@ def prepare(model, in_channels=WIDTH):
     for part in (head.decoder, getattr(head, 'loss_cnn', None)):
         if not asks_for_training_labels(part):
             continue
+        if hasattr(part, 'max_iterations'):
+            part.max_iterations = 20  # a fit to what was drawn at random need not end
         inputs = make_inputs(getattr(part, 'prepares_from', ()), len(targets), part, in_channels)
         part.prepare(
             [f'label {i}' for i in range(head.num_classes)],

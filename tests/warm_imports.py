@@ -20,7 +20,9 @@ import torch.export._trace  # noqa: F401
 import morn_plugin.apis.reporting
 import morn_plugin.visualization  # noqa: F401
 
-with suppress(ImportError):  # the extras
+with suppress(ImportError):
+    import timm  # noqa: F401
+with suppress(ImportError):
     import onnxruntime  # noqa: F401
     import onnxscript.function_libs.torch_lib.ops  # noqa: F401
 

@@ -2,12 +2,10 @@
 
 import json
 import os
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
+from warm_start import start_ranks
 
 from morn_plugin.models.label_decoders.batch_statistics import batch_statistics, is_shared_out
 from morn_plugin.models.label_decoders.lstm import BiasedBatchNorm1d
@@ -15,11 +13,12 @@ from morn_plugin.models.label_decoders.lstm import BiasedBatchNorm1d
 C = 5
 
 STEP = """
-import json, sys
+import json, sys, warnings
 import torch
 import torch.distributed as dist
 from morn_plugin.models.label_decoders.lstm import BiasedBatchNorm1d
 
+warnings.simplefilter('error')
 sizes = json.loads(sys.argv[1])
 dist.init_process_group('gloo')
 rank = dist.get_rank()
@@ -42,36 +41,20 @@ dist.destroy_process_group()
 """
 
 
-def run_processes(sizes):
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        port = str(probe.getsockname()[1])
-    processes = [
-        subprocess.Popen(
-            [sys.executable, '-W', 'error', '-c', STEP, json.dumps(sizes)],
-            env=dict(
-                os.environ,
-                RANK=str(rank),
-                WORLD_SIZE=str(len(sizes)),
-                MASTER_ADDR='127.0.0.1',
-                MASTER_PORT=port,
-                OMP_NUM_THREADS='1',
-                CUDA_VISIBLE_DEVICES='',
-            ),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(len(sizes))
-    ]
-    outputs = [process.communicate(timeout=120) for process in processes]
-    assert not any(process.returncode for process in processes), outputs
-    return [[torch.tensor(part) for part in json.loads(output)] for output, _ in outputs]
+def run_processes(sizes, folder):
+    script = folder / 'step.py'
+    script.write_text(STEP)
+    environment = dict(os.environ, OMP_NUM_THREADS='1', CUDA_VISIBLE_DEVICES='')
+    group = start_ranks(len(sizes), script, [json.dumps(sizes)], folder, environment)
+    printed, _ = group.communicate(timeout=120)
+    assert group.returncode == 0, printed
+    parts = [json.loads(line) for line in printed.splitlines() if line.startswith('[[')]
+    return [[torch.tensor(value) for value in part] for part in parts]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize('sizes', [[4, 4], [6, 1]])
-def test_processes_normalise_as_one_does(sizes):
+def test_processes_normalise_as_one_does(sizes, tmp_path):
     torch.manual_seed(0)
     x = torch.randn(sum(sizes), C, requires_grad=True)
     target = torch.randn(sum(sizes), C)
@@ -79,7 +62,8 @@ def test_processes_normalise_as_one_does(sizes):
     out = layer(x)
     ((out.sigmoid() - target).square().sum() / sum(sizes)).backward()
 
-    parts = run_processes(sizes)
+    parts = run_processes(sizes, tmp_path)
+    assert len(parts) == len(sizes)
     whole = [out, x.grad]
     for index, expected in enumerate(whole):
         found = torch.cat([part[index] for part in parts])
