@@ -103,6 +103,24 @@ def test_of_two_equal_ones_the_simpler_is_kept() -> None:
     assert choose_model(scores, scores, targets).kept == 'cnn'
 
 
+def test_rare_labels_count_as_much_as_images() -> None:
+    """By hand: 100 images have label 0, ten of them label 1 too.
+
+    The CNN never predicts label 1: P_L = R_L = 50 %, P_I = 100 %, R_I = 95 %. The decoder predicts
+    everything but label 0 of four images: P_L = 100 %, R_L = 98 %, P_I = R_I = 96 %.
+    """
+    targets = np.zeros((100, 2), dtype=np.int8)
+    targets[:, 0], targets[-10:, 1] = 1, 1
+    cnn = np.tile(np.float32([0.9, 0.1]), (100, 1))
+    decoder = np.where(targets > 0, 0.9, 0.1).astype(np.float32)
+    decoder[[0, 25, 50, 75], 0] = 0.05
+
+    choice = choose_model(cnn, decoder, targets)
+    assert (choice.cnn.f1_l, choice.cnn.f1_i) == pytest.approx((50, 2 * 95 / 1.95))
+    assert (choice.decoder.f1_l, choice.decoder.f1_i) == pytest.approx((2 * 98 / 1.98, 96))
+    assert choice.kept == 'decoder'
+
+
 def test_a_single_validation_image_is_too_few() -> None:
     one = np.ones((1, 3), dtype=np.int8)
     with pytest.raises(ValueError, match=r'at least 2 validation images .* but got 1'):
