@@ -56,7 +56,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
             continue  # check_config reports an unknown name
         if isinstance(thr, list) and not issubclass(kind, ours):
             raise ValueError(
-                f'{path}: has one threshold per label, but {kind.__name__} takes one for all: '
+                f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '
                 f'calibrate with --scope global, or use a {ours.__name__}.'
             )
         node.update(thr=thr)

@@ -266,7 +266,7 @@ def _check_same_images(found: Iterable[tuple[Path, RunResult]]) -> None:
         for name, side in result.sides().items():
             if not np.array_equal(side.targets, first.sides()[name].targets):
                 raise ValueError(
-                    f'{place}: its {name} images or true labels differ from those of '
+                    f'{place}: its {name} images or true labels are others than those of '
                     f'{first_place}: runs on different data cannot be compared.'
                 )
 

@@ -226,7 +226,7 @@ def _find_problem(line: str, trust: bool) -> str | None:
     if is_web_url(line):
         return None
     if '://' in line:
-        return 'is a URL with a scheme other than http and https'
+        return 'is a URL of another scheme than http and https'
     if not trust and (os.path.isabs(line) or '..' in line.split('/')):
         return (
             'lies outside of the folder of the list: allow it (--trust-lists) if the list is '
@@ -238,7 +238,7 @@ def _find_problem(line: str, trust: bool) -> str | None:
 def _read_lines(path: str) -> Iterator[str]:
     """Yield the lines of a list that are not empty, decoded as file names are."""
     if not os.path.isfile(path):
-        raise FileNotFoundError(f'List {path} does not exist, or is not a regular file.')
+        raise FileNotFoundError(f'List {path} does not exist, or is no regular file.')
     with open(path, 'rb') as file:
         while raw := file.readline(MAX_LINE + 1):
             if len(raw) > MAX_LINE:
@@ -301,7 +301,7 @@ def read_tar(path: str) -> Iterator[LazyImage]:
     regular file, or damage to the archive, becomes an image that cannot be read.
     """
     if not os.path.isfile(path):
-        yield BrokenImage(path, 'does not exist, or is not a regular file')
+        yield BrokenImage(path, 'does not exist, or is no regular file')
         return
     try:
         with open(path, 'rb') as file:

@@ -211,7 +211,7 @@ def _check_weights(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[st
     misfits = load_weights(runner.model, weights)
     yield from misfits.describe(misfits.unset)
     if misfits.unexpected:
-        yield f'it belongs to another model, which has {summarize(misfits.unexpected)} as well'
+        yield f'it is of another model, which has {summarize(misfits.unexpected)} as well'
 
 
 def _check_averages(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[str]:
@@ -291,7 +291,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
         name = f'{type(scheduler).__name__} (number {index + 1})'
         options = without_methods(scheduler.state_dict())
         if not isinstance(state, Mapping) or set(state) != set(options):
-            yield f'its state of the scheduler {name} belongs to a different kind of scheduler'
+            yield f'its state of the scheduler {name} is that of another kind of scheduler'
             continue
         wrong = [key for key, value in options.items() if not is_alike(state[key], value)]
         if wrong:
@@ -345,7 +345,7 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     for key, value in scalars.items():
         buffer = _rebuild(value)
         if buffer is None:
-            yield f'its log of {shorten(key)} is not a history of numbers'
+            yield f'its log of {shorten(key)} is no history of numbers'
         else:
             scalars[key] = buffer
 

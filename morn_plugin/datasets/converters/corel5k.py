@@ -95,7 +95,7 @@ def _read_line(line: str, where: str, num_words: int, notes: list[str]) -> Image
         )
     repeated = [word for word, count in Counter(words).items() if count > 1]
     if repeated:
-        notes.append(f'{where}: word {repeated[0]} is listed twice for photo {photo}; kept once.')
+        notes.append(f'{where}: word {repeated[0]} stands twice on photo {photo}; kept once.')
     labels = tuple(sorted({word - 1 for word in words}))
     return Image(f'images/{photo // 1000 * 1000}/{photo}.jpeg', labels, where)
 

@@ -143,7 +143,7 @@ def _draw_sides(
     if len(set(in_test)) < 2 and test_share > 0:
         largest = max(Counter(copies.groups.tolist()).values())
         advice = (
-            f'one group of near-copies has {largest:,} of them: pass a lower --near-distance, '
+            f'one group of near-copies holds {largest:,} of them: pass a lower --near-distance, '
             '0 for exact copies alone'
             if largest > len(images) / 2
             else 'try another seed'

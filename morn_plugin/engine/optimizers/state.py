@@ -163,7 +163,7 @@ def _find_wrong_entries(
         elif not isinstance(entry, Mapping):
             yield f'of parameter {index} it holds {shorten(entry)} in place of a dict'
         elif names is not None and set(entry) != set(names):
-            yield f'for parameter {index} it has {sorted(map(str, entry))}, not {sorted(names)}'
+            yield f'of parameter {index} it holds {sorted(map(str, entry))}, not {sorted(names)}'
         elif same_shape:
             for name, value in entry.items():
                 if value is not None or names is not None:
