@@ -24,7 +24,6 @@ from .inputs import CNN, CachedFiles
 from .joint import JointRun, run_joint
 from .methods import (
     LINEAR,
-    MAX_OWN,
     Method,
     add_controls,
     find_methods,
@@ -260,28 +259,27 @@ class Bench:
     def _run_methods(
         self, plan: Plan, methods: Sequence[Method], costs: Costs, stages: Stages
     ) -> None:
-        """Search every method on the first seed, then run the others."""
+        """Search every method on the first seed, then run its others."""
         try:
-            for depth in range(1 + MAX_OWN):
-                searches = [self._search(plan, method) for method in methods]
-                deep = [search for search in searches if depth < search.depth]
-                cells = [cell for search in deep for cell in search.trials(depth)]
-                stages.do([self._task(cell, costs) for cell in cells])
+            stages.do_chains([self._tasks_of(plan, method, costs) for method in methods])
         finally:
             for method in methods:
                 self._keep_best(plan, method)
 
-        searched = [method for method in methods if self._search(plan, method).done()]
-        repeated = [method for method in searched if self._draws_nothing(method)]
-        for method in repeated:
+    def _tasks_of(self, plan: Plan, method: Method, costs: Costs) -> Iterator[list[Task]]:
+        """Yield the searches of a method one after the other, and then its other seeds."""
+        search = self._search(plan, method)
+        for depth in range(search.depth):
+            yield [self._task(cell, costs) for cell in search.trials(depth)]
+
+        if not search.done():
+            return
+        self._keep_best(plan, method)
+        if self._draws_nothing(method):
             self.repeat(plan, method)
-        cells = [
-            self._final_cell(plan, method, seed)
-            for seed in range(1, plan.most_seeds)
-            for method in searched
-            if method not in repeated and seed < plan.seeds[method.name]
-        ]
-        stages.do([self._task(cell, costs) for cell in cells])
+            return
+        seeds = range(1, plan.seeds[method.name])
+        yield [self._task(self._final_cell(plan, method, seed), costs) for seed in seeds]
 
     def _draws_nothing(self, method: Method) -> bool:
         """Tell whether a method gives the same for every seed: fitted at once, on a frozen CNN."""

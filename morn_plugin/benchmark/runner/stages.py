@@ -1,5 +1,6 @@
 """Runs tasks side by side, shows what is left of them, and stops starting more when time is up."""
 
+import itertools
 import multiprocessing
 import os
 import time
@@ -88,15 +89,26 @@ class Stages:
         Raises:
             OutOfTimeError: If the deadline came before the last of them was started.
         """
+        self.do_chains([iter([tasks])])
+
+    def do_chains(self, chains: Sequence[Iterator[Sequence[Task]]]) -> None:
+        """Do lists of tasks that follow each other, several such chains side by side.
+
+        A chain is asked for its next list once all tasks of the one before are done. Earlier chains
+        go first, so that they are whole when the time is up.
+
+        Raises:
+            OutOfTimeError: If the deadline came before the last task was started.
+        """
         if self.workers == 0:
-            for task in tasks:
+            for task in itertools.chain.from_iterable(itertools.chain.from_iterable(chains)):
                 self._check_time()
                 with self._noted(task):
                     task.function(*task.arguments)
                 self._show(task)
             return
 
-        for task in self._run(self._pool, tasks):
+        for task in self._run(self._pool, [filter(None, chain) for chain in chains]):
             self._show(task)
 
     @cached_property
@@ -115,21 +127,30 @@ class Stages:
         if '_pool' in self.__dict__:
             self._pool.shutdown(cancel_futures=True)
 
-    def _run(self, pool: ProcessPoolExecutor, tasks: Sequence[Task]) -> Iterator[Task]:
+    def _run(
+        self, pool: ProcessPoolExecutor, chains: Sequence[Iterator[Sequence[Task]]]
+    ) -> Iterator[Task]:
         """Yield tasks as they are done, starting one whenever a process is free."""
-        waiting, running = list(tasks), dict[Future, Task]()
-        while waiting or running:
-            while waiting and len(running) < self.workers and not self._is_late():
-                task = waiting.pop(0)
-                running[pool.submit(task.function, *task.arguments)] = task
+        waiting = [list(next(chain, ())) for chain in chains]
+        running = dict[Future, tuple[int, Task]]()  # and the place of its chain
+        while running or any(waiting):
+            for place, tasks in enumerate(waiting):
+                while tasks and len(running) < self.workers and not self._is_late():
+                    task = tasks.pop(0)
+                    running[pool.submit(task.function, *task.arguments)] = place, task
             if not running:
                 self._check_time()
+
             done, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in done:
-                task = running.pop(future)
+                place, task = running.pop(future)
                 with self._noted(task):
                     future.result()
                 yield task
+
+                is_busy = any(other == place for other, _ in running.values())
+                if not waiting[place] and not is_busy:
+                    waiting[place] = list(next(chains[place], ()))
 
     @contextmanager
     def _noted(self, task: Task) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """Tasks go on where one fails, and stop being started when time is up."""
 
 import time
+from pathlib import Path
 
 import pytest
 
@@ -32,3 +33,32 @@ def test_nothing_is_started_when_time_is_up(tmp_path):
     with pytest.raises(OutOfTimeError):
         stages.do(make_tasks(tmp_path / 'out', ['a']))
     assert not (tmp_path / 'out').exists()
+
+
+def chain_of(folder, name, log):
+    """Yield two lists of tasks; note what is there when each is asked for."""
+    for part in ('search', 'seeds'):
+        log.append((f'{name} {part}', sorted(path.name for path in folder.iterdir())))
+        yield [
+            Task(f'{name} {part} {k}', Path.touch, (folder / f'{name}_{part}_{k}',))
+            for k in range(2)
+        ]
+
+
+@pytest.mark.parametrize('workers', [0, pytest.param(2, marks=pytest.mark.slow)])
+def test_a_chain_is_asked_for_more_when_its_list_is_done(tmp_path, workers):
+    folder, log = tmp_path / 'out', []
+    folder.mkdir()
+    chains = [chain_of(folder, name, log) for name in 'ab']
+    with Stages(8, 8.0, workers, tmp_path / 'log') as stages:
+        stages.do_chains(chains)
+    assert len(list(folder.iterdir())) == 8
+    seen = dict(log)
+    for name in 'ab':
+        assert {f'{name}_search_0', f'{name}_search_1'} <= set(seen[f'{name} seeds'])
+
+
+def test_an_empty_list_does_not_end_a_chain(tmp_path):
+    tasks = make_tasks(tmp_path / 'out', ['a'])
+    Stages(1, 1.0, 0, tmp_path / 'log').do_chains([iter([[], tasks])])
+    assert (tmp_path / 'out').read_text() == 'a'
