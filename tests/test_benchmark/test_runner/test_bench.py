@@ -169,6 +169,7 @@ def test_a_cnn_for_each_seed_and_given_ones(tmp_path, in_process, no_page):
         np.testing.assert_array_equal(again[run.method, run.seed].test.scores, run.test.scores)
 
 
+@pytest.mark.slow
 def test_no_time_at_all_leaves_the_plan(tmp_path, in_process, capfd):
     bench = make_bench(tmp_path, FROZEN, [write_method(tmp_path, 'features')], hours=0.0)
     costs = bench.probe()
@@ -176,6 +177,7 @@ def test_no_time_at_all_leaves_the_plan(tmp_path, in_process, capfd):
     assert 'mine-features: not run' in bench.describe_plan()
 
 
+@pytest.mark.slow
 def test_methods_of_several_stages_are_left_out_and_named(tmp_path, in_process, capfd):
     bench = make_bench(tmp_path, FROZEN, ['srn', 'csra'])
     bench.probe()

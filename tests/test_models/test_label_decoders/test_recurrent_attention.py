@@ -137,6 +137,7 @@ def test_reinforce_by_hand(batch):
         torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('glimpses', ['transformer', 'sampled'])
 def test_it_is_exported_for_any_batch(glimpses):
     decoder = build(glimpses).eval()

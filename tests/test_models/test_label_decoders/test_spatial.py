@@ -86,6 +86,7 @@ def test_ignored_labels_have_no_gradient(name):
 REACHED = dict.fromkeys(BUILDERS, 0.95) | dict(cma=0.75, distilled=0.75)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', BUILDERS)
 def test_learns_labels_that_lie_at_places(name):
     """Label c is a bright place in channel c."""
@@ -246,6 +247,7 @@ def test_sine_positions_are_distinct():
     assert len(torch.unique(positions, dim=0)) == 15
 
 
+@pytest.mark.slow
 def test_query2label_is_exported_for_any_batch():
     decoder = BUILDERS['query2label']().eval()
     model = nn.Module()
