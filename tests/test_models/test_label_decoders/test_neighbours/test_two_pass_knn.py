@@ -73,6 +73,40 @@ def test_a_label_without_an_image_scores_zero():
     assert decoder.predict(torch.eye(2))['pred_score'].tolist() == [[1, 0], [1, 0]]
 
 
+def test_a_training_set_without_any_label_is_refused():
+    decoder = TwoPassKNN(2, num_neighbours=1)
+    with pytest.raises(ValueError, match='no training image has one'):
+        decoder.prepare(['a', 'b'], np.array([[0, 0], [-1, 0]]), features=np.eye(2))
+
+
+def test_the_only_image_with_a_label_has_no_neighbour():
+    """Left out of its own neighbours it scores 0; the others find it, and nothing becomes NaN."""
+    targets = np.array([[1, 0], [0, 0], [0, -1]], dtype=np.int8)
+    decoder = TwoPassKNN(2, num_neighbours=1, normalize_labels='training')
+    decoder.prepare(['a', 'b'], targets, features=np.eye(3, dtype=np.float32))
+    assert decoder.label_maxima.tolist() == [1, 1]
+    assert decoder.predict(torch.eye(3))['pred_score'].tolist() == [[1, 0]] * 3
+
+
+def test_a_checkpoint_holds_all_that_is_asked(golden):
+    decoder, features = build(golden), torch.from_numpy(golden['test_features'])
+    fresh = TwoPassKNN(7).double()
+    fresh.load_state_dict(decoder.state_dict())
+    expected = decoder.predict(features)['pred_score']
+    # not to the bit: the array's rows lay otherwise in memory
+    torch.testing.assert_close(fresh.predict(features)['pred_score'], expected, rtol=1e-12, atol=0)
+
+
+@pytest.mark.parametrize('shape', [(80, 5), (79, 7), (80,)])
+def test_a_checkpoint_with_other_labels_is_named(golden, shape):
+    state = build(golden).state_dict()
+    state['memory_targets'] = torch.ones(shape, dtype=torch.int8)
+    fresh = TwoPassKNN(7).double()
+    fresh.load_state_dict(state)
+    with pytest.raises(ValueError, match='80 images and labels of shape'):
+        fresh.predict(torch.from_numpy(golden['test_features']))
+
+
 def test_copies_of_the_query():
     """All distances are 0: each copy has one vote, and nothing becomes NaN."""
     targets = np.array([[1, 0], [1, 0], [0, 1]], dtype=np.int8)
