@@ -15,14 +15,35 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from multiprocessing import forkserver
 from multiprocessing.reduction import DupFd
 from pathlib import Path
 
+TESTS = Path(__file__).parent
 
+
+PLACES = (TESTS, TESTS / 'test_engine', TESTS.parent)  # of what warm_imports.py imports
+
+
+@cache
 def warm_context():
-    """Return the context of multiprocessing whose processes have imported everything."""
+    """Return the context of multiprocessing whose processes have imported everything.
+
+    The server that forks them knows no path but those of its environment, and takes an import that
+    fails for one that is not wanted: so it is started here, with the paths in it.
+    """
     context = multiprocessing.get_context('forkserver')
     context.set_forkserver_preload(['warm_imports'])
+    given = os.environ.get('PYTHONPATH')
+    os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [*map(str, PLACES), given]))
+    try:
+        forkserver.ensure_running()
+    finally:
+        if given is None:
+            del os.environ['PYTHONPATH']
+        else:
+            os.environ['PYTHONPATH'] = given
     return context
 
 
