@@ -103,18 +103,24 @@ def test_learns_labels_that_lie_at_places(name):
         return maps, target
 
     maps, target = draw(1024)
+    passes = 20 if name == 'distilled' else 10  # it sees the average over places alone
+    batches = torch.arange(1024).split(64) * passes
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
-    passes = 20 if name == 'srn' else 10  # its convolution learns each place by itself
-    for batch in torch.arange(1024).split(64) * passes:
+    # As in the configs. At a constant rate the weights move faster than the running statistics of
+    # batch norm, and what is learnt is lost in evaluation mode.
+    scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+    for batch in batches:
         optimizer.zero_grad()
         seen = see(decoder, maps[batch])
         sum(decoder.loss(target=target[batch], **seen).values()).backward()
         optimizer.step()
+        scheduler.step()
 
     maps, target = draw(200)
     with torch.no_grad():
         scores = decoder.eval().predict(**see(decoder, maps))['pred_score']
-    assert ((scores > 0.5) == target.bool()).float().mean() > REACHED[name]
+    share = ((scores > 0.5) == target.bool()).float().mean()
+    assert share > REACHED[name]
 
 
 @pytest.mark.parametrize('name', BUILDERS)
