@@ -1,4 +1,4 @@
-"""Sentences that follow from figures, so that a page never says what its tables do not."""
+"""Writes sentences from figures, so that a page only claims what its tables show."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,7 +12,7 @@ VERDICTS = {'above': 'above', 'below': 'below', 'open': 'neither above nor below
 
 
 def claim(comparison: Comparison, rows: Mapping[str, Row]) -> str:
-    """Say how a method stands to the reference in one column.
+    """Describe how a method compares with the reference in one column.
 
     Examples:
         >>> from .statistics import SeedTest
@@ -31,7 +31,7 @@ def claim(comparison: Comparison, rows: Mapping[str, Row]) -> str:
 
 
 def describe_difference(comparison: Comparison) -> str:
-    """Write the difference, both intervals and the corrected p-value."""
+    """Format the difference, both intervals and the corrected p-value."""
     seeds = comparison.seeds
     parts = []
     if seeds.num_seeds > 1:
@@ -43,7 +43,7 @@ def describe_difference(comparison: Comparison) -> str:
 
 
 def format_p(p_value: float) -> str:
-    """Write a p-value with its sign.
+    """Format a p-value with its relation sign.
 
     Examples:
         >>> format_p(0.0421), format_p(0.00001)
@@ -58,13 +58,13 @@ def summarise(
     rows: Mapping[str, Row],
     comparisons: Sequence[Comparison],
 ) -> list[str]:
-    """Say in about ten lines what the comparison of methods gave.
+    """Summarise the comparison of methods in about ten lines.
 
     Args:
         info: What all runs share; the first group is the comparison of methods.
-        facts: What the data allow.
+        facts: Facts about the data and the searches.
         rows: The figures of the methods.
-        comparisons: With the references of all groups, for all decisions.
+        comparisons: Comparisons with the references of all groups, for all decisions.
     """
     group = info.groups[0]
     members = {name: row for name, row in rows.items() if row.group == group.name}
@@ -121,9 +121,9 @@ def _name_decision(decision: str) -> str:
 def _say_who_is_where(
     comparisons: Sequence[Comparison], rows: Mapping[str, Row], reference: str
 ) -> list[str]:
-    """List the methods above and below the reference, a line a column and decision.
+    """List the methods above and below the reference, one line for each column and decision.
 
-    Where all have a single seed, the test images alone decide, and the line says so.
+    If all methods have a single seed, the test images alone decide, and the line says so.
     """
     lines = []
     for decision, column in ((CALIBRATED, 'F1_I'), (CALIBRATED, 'F1_L'), (NATIVE, 'F1_I')):
@@ -150,7 +150,7 @@ def _say_who_is_where(
 def _say_what_stands_beside_controls(
     info: BenchmarkInfo, rows: Mapping[str, Row], comparisons: Sequence[Comparison]
 ) -> list[str]:
-    """Say how methods of several views of an image stand to their control of as many."""
+    """Compare methods that train on several views of an image with their control."""
     lines = []
     for group in info.groups[1:]:
         control = rows.get(group.reference)

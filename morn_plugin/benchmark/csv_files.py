@@ -1,4 +1,4 @@
-"""Figures and comparisons as CSV, from which the tables can be made anew."""
+"""Writes figures and comparisons as CSV, and reads them to rebuild the tables."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ RESULT_COLUMNS = (
 
 
 def write_results(path: str | Path, rows: Mapping[str, Row]) -> None:
-    """Write the figures of every method, seed and decision, a line each."""
+    """Write the figures of every method, seed and decision, one line each."""
     habits = list(HABITS)
     with atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
@@ -117,7 +117,7 @@ COMPARISON_COLUMNS = (
 
 
 def write_comparisons(path: str | Path, comparisons: Sequence[Comparison]) -> None:
-    """Write every comparison, a line each."""
+    """Write every comparison, one line each."""
     with atomic_path(path) as temporary, open(temporary, 'w', encoding='utf-8', newline='') as file:
         writer = csv.writer(file, lineterminator='\n')
         writer.writerow(COMPARISON_COLUMNS)

@@ -1,7 +1,7 @@
-"""Three decisions for every method, and the figures of each.
+"""Computes the figures of every method, by each decision.
 
-Undefined ratios count as 0 (``docs/metrics.md``). All figures are of the test side, in percent but
-for N+, a number of labels.
+Undefined ratios count as 0 (``docs/metrics.md``). All figures are of the test side and in percent,
+except N+, which is a number of labels.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -29,11 +29,11 @@ CALIBRATED_FOR = 'per-image-f1'
 
 
 class Decided(NamedTuple):
-    """The labels of the test images by one decision.
+    """The predicted labels of the test images by one decision.
 
     Attributes:
         labels: (N, C) bool.
-        threshold: Of the scores, where one for all labels was taken.
+        threshold: The threshold of the scores, if one for all labels was used.
     """
 
     labels: np.ndarray
@@ -43,9 +43,9 @@ class Decided(NamedTuple):
 def decide(result: RunResult, decision: str, topk: int) -> Decided | None:
     """Decide the labels of the test images.
 
-    ``'native'``: as the method itself did. ``'0.5'``: a probability above 0.5; scores that are none
-    are mapped by one sigmoid that is fitted on validation. ``'calibrated'``: the one threshold with
-    the highest F1_I on validation. ``'exactly k'``: the k best scores.
+    ``'native'``: the method's own decision. ``'0.5'``: a probability above 0.5; scores that are not
+    probabilities are mapped by one sigmoid that is fitted on validation. ``'calibrated'``: the one
+    threshold with the highest F1_I on validation. ``'exactly k'``: the k best scores.
 
     Args:
         result: A run.
@@ -53,7 +53,7 @@ def decide(result: RunResult, decision: str, topk: int) -> Decided | None:
         topk: k.
 
     Returns:
-        None where the method has no scores to decide by.
+        None if the method lacks the scores that this decision needs.
     """
     val, test = result.val, result.test
     if decision == NATIVE:
@@ -74,7 +74,7 @@ def decide(result: RunResult, decision: str, topk: int) -> Decided | None:
 
 
 class Ranking(NamedTuple):
-    """The figures that no decision changes, in percent; NaN without scores.
+    """The figures that do not depend on the decision, in percent; NaN without scores.
 
     Attributes:
         average_precision: mAP.
@@ -86,7 +86,7 @@ class Ranking(NamedTuple):
 
     @classmethod
     def of(cls, side: Side) -> 'Ranking':
-        """Compute them from the scores of a side."""
+        """Compute the figures from the scores of a side."""
         ranked = first = float('nan')
         if side.scores is not None:
             ranked = mean_average_precision(side.scores, side.targets)
@@ -96,12 +96,12 @@ class Ranking(NamedTuple):
 
 
 def compute_figures(labels: np.ndarray, targets: np.ndarray, ranking: Ranking) -> np.ndarray:
-    """Compute the columns of one decision.
+    """Compute all columns for one decision.
 
     Args:
         labels: (N, C) bool.
         targets: (N, C); 1 true, 0 false, -1 ignored.
-        ranking: Of the same images.
+        ranking: The ranking figures of the same images.
 
     Returns:
         (columns,), as ``ALL_COLUMNS``.
@@ -122,21 +122,21 @@ def compute_figures(labels: np.ndarray, targets: np.ndarray, ranking: Ranking) -
 
 @dataclass(frozen=True)
 class Row:
-    """One method on all its seeds, S of them.
+    """The figures of one method on all its S seeds.
 
     Attributes:
         method: Its name.
-        title: What tables call it.
-        tier: What it sees.
+        title: Its name in tables.
+        tier: The kind of its input.
         group: The table it belongs to.
-        views: How many views of an image a training step takes.
+        views: Number of views of an image in a training step.
         has_probability: Whether its scores are probabilities.
-        seeds: Their numbers, ascending.
-        figures: Decision to (S, columns); a decision that the method lacks is not there.
-        thresholds: Those of ``'calibrated'`` (S,); empty without scores.
-        habits: What it predicts, see :func:`describe_habits`, (S,) each.
-        settings: Those chosen, of the first seed.
-        seconds: Of one run, mean over seeds.
+        seeds: The seeds, ascending.
+        figures: Decision to (S, columns), without the decisions that the method lacks.
+        thresholds: The thresholds of ``'calibrated'`` (S,); empty without scores.
+        habits: See :func:`describe_habits`, (S,) each.
+        settings: The chosen settings, of the first seed.
+        seconds: Seconds of one run, mean over seeds.
     """
 
     method: str
@@ -168,7 +168,7 @@ def group_by_method(
 
     Args:
         results: In any order.
-        order: Methods that come first, in this order; the others follow by name.
+        order: The methods that come first, in this order; the others follow by name.
     """
     found: dict[str, list[RunResult]] = {}
     for result in sorted(results, key=lambda result: (result.method, result.seed)):
@@ -187,7 +187,7 @@ def make_rows(results: Iterable[RunResult], info: BenchmarkInfo) -> dict[str, Ro
 
 
 def make_row(runs: Sequence[RunResult], topk: int) -> Row:
-    """Compute the figures of the runs of one method, a run a seed."""
+    """Compute the figures of one method from its runs, one for each seed."""
     first = runs[0]
     rankings = [Ranking.of(run.test) for run in runs]
     figures: dict[str, np.ndarray] = {}
@@ -224,10 +224,10 @@ def make_row(runs: Sequence[RunResult], topk: int) -> Row:
 
 
 def describe_habits(side: Side) -> dict[str, float]:
-    """Describe what a method predicts, beside how right it is.
+    """Describe a method's predictions, apart from their accuracy.
 
     Returns:
-        ``'empty'``, percent of images with an empty answer; ``'labels'``, labels an image;
+        ``'empty'``, percent of images without a predicted label; ``'labels'``, labels per image;
         ``'distinct'`` and ``'repeats'``, see :func:`path_habits`.
     """
     number = side.labels.sum(axis=1)
@@ -241,13 +241,13 @@ def describe_habits(side: Side) -> dict[str, float]:
 
 
 def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
-    """Compute the different labels of a path, on average, and how often a step repeats the last.
+    """Compute the mean number of distinct labels in a path, and how often a step repeats the last.
 
     Args:
-        paths: (N, T), -1 after the end; None where there are none.
+        paths: (N, T), -1 after the end; None without steps.
 
     Returns:
-        Labels, and percent of steps; NaN where there are no steps to compare.
+        Labels, and percent of steps; NaN if there are no steps to compare.
 
     Examples:
         >>> path_habits(np.array([[1, 1, 2], [4, -1, -1]]))
@@ -264,7 +264,7 @@ def path_habits(paths: np.ndarray | None) -> tuple[float, float]:
 
 
 def label_f1(labels: np.ndarray, targets: np.ndarray) -> np.ndarray:
-    """Compute the F1 of each label (C,), percent; 0 where it is neither true nor predicted."""
+    """Compute the F1 of each label (C,), percent; 0 if it is neither true nor predicted."""
     counts = count_sets(labels, targets, axis=0)
     return 100 * 2 * counts.correct / np.maximum(counts.predicted + counts.true, 1)
 
@@ -281,7 +281,7 @@ def mean_label_f1(runs: Sequence[RunResult], decision: str, topk: int) -> np.nda
 
 
 def rank_methods(rows: Mapping[str, Row], decision: str, name: str) -> list[Row]:
-    """Sort the methods that have a decision and a column by its mean, the highest first."""
+    """Sort the methods that have a decision and a column by the column's mean, highest first."""
     having = [row for row in rows.values() if decision in row.figures]
     defined = [row for row in having if not np.isnan(row.column(decision, name)).any()]
     return sorted(defined, key=lambda row: -float(row.column(decision, name).mean()))

@@ -1,7 +1,7 @@
-"""The page of a benchmark: a summary, then tables, then pictures, then what each column is.
+"""Writes the page of a benchmark: a summary, tables, pictures and the meaning of each column.
 
-Everything stands between markers. Where the page is there already, what is between its markers is
-made anew and the rest, written by hand, stays.
+All generated parts are between markers. On an existing page only the text between markers is
+replaced; the text written by hand stays.
 """
 
 from collections.abc import Mapping, Sequence
@@ -45,7 +45,7 @@ from .tables import (
 BEGIN, END = '<!-- begin {} -->', '<!-- end {} -->'
 PAGE, RESULTS, COMPARISONS = 'README.md', 'results.csv', 'comparisons.csv'
 TESTED = (NATIVE, HALF, CALIBRATED)
-NUM_DRAWN = 6  # methods whose labels are drawn by frequency: the best, beside the reference
+NUM_DRAWN = 6  # methods in the picture of F1 by label frequency: the best, and the reference
 HEADINGS = {
     NATIVE: 'By their own decisions',
     HALF: 'At 0.5',
@@ -82,7 +82,7 @@ def compare_all(
     rows: Mapping[str, Row],
     num_resamples: int = RESAMPLES,
 ) -> list[Comparison]:
-    """Compare the methods of every group with its reference, by every decision."""
+    """Compare the methods of every group with the group's reference, by every decision."""
     found = []
     for group in info.groups:
         members = select_group(rows, group)
@@ -96,15 +96,15 @@ def compare_all(
 
 
 def _compared_by(decision: str) -> tuple[str, ...]:
-    """Return the columns to compare: those that no decision changes once, with the first."""
+    """Return the columns to compare; those independent of the decision only with the first one."""
     return COMPARED if decision == NATIVE else OF_SETS
 
 
 def select_group(rows: Mapping[str, Row], group: Group) -> dict[str, Row]:
-    """Return the rows of a group, its reference first even if it belongs to another.
+    """Return the rows of a group, the reference first even if it belongs to another group.
 
     Raises:
-        ValueError: If there is no such reference; names those that there are.
+        ValueError: If there is no such reference; names the existing methods.
     """
     if group.reference not in rows:
         raise ValueError(
@@ -125,16 +125,16 @@ def compose(
     rows: Mapping[str, Row],
     comparisons: Sequence[Comparison],
 ) -> dict[str, str]:
-    """Make the sections of the page.
+    """Compose the sections of the page.
 
     Args:
         info: What all runs share.
-        facts: What the data allow, and what was tried.
+        facts: Facts about the data and the searches.
         rows: The figures of every method.
-        comparisons: Those of :func:`compare_all`.
+        comparisons: The result of :func:`compare_all`.
 
     Returns:
-        Name of the section to Markdown, in the order of the page.
+        Section name to Markdown, in the order of the page.
     """
     first, *others = info.groups
     methods = select_group(rows, first)
@@ -164,7 +164,7 @@ def _of_group(
 def _describe_group(
     group: Group, members: Mapping[str, Row], comparisons: Sequence[Comparison]
 ) -> str:
-    """Lay out figures and differences of a group, a part a decision."""
+    """Format the figures and differences of a group, one part for each decision."""
     own = _of_group(comparisons, members, group)
     parts = [group.note] if group.note else []
     for decision in TESTED:
@@ -179,7 +179,7 @@ def _describe_group(
 
 
 def _list_claims(comparisons: Sequence[Comparison], rows: Mapping[str, Row]) -> str:
-    """List a sentence a difference that stands."""
+    """List one sentence for each certain difference."""
     standing = [item for item in comparisons if item.verdict != 'open']
     if not standing:
         return 'No method differs from the reference for certain.'
@@ -189,20 +189,20 @@ def _list_claims(comparisons: Sequence[Comparison], rows: Mapping[str, Row]) -> 
 def write_page(
     results: str | Path, folder: str | Path, num_resamples: int = RESAMPLES
 ) -> dict[str, Row]:
-    """Make the page of a benchmark from the files of its runs.
+    """Write the page of a benchmark from the files of its runs.
 
-    Writes ``README.md``, three pictures, and what :func:`read_sections` makes the sections from.
+    Writes ``README.md``, three pictures, and the files that :func:`read_sections` needs.
 
     Args:
         results: Folder with ``benchmark.json`` and the runs.
-        folder: Where the page goes.
-        num_resamples: Of the bootstrap over images.
+        folder: Folder of the page.
+        num_resamples: Number of bootstrap resamples of the test images.
 
     Returns:
         The figures of every method.
 
     Raises:
-        ValueError: If a file of a run is damaged, a reference is no method, or a page that is there
+        ValueError: If a file of a run is damaged, a reference is not a method, or an existing page
             lacks a marker; names it.
     """
     folder = Path(folder)
@@ -210,7 +210,7 @@ def write_page(
     page = folder / PAGE
     text = page.read_text(encoding='utf-8') if page.is_file() else make_template(info)
     for name in list_sections(info):
-        replace_section(text, name, '')  # before the work: are all markers there?
+        replace_section(text, name, '')  # fails early if a marker is missing
 
     runs = group_by_method(load_results(results), info.order)
     rows = make_rows([run for own in runs.values() for run in own], info)
@@ -222,7 +222,7 @@ def write_page(
     write_results(folder / RESULTS, rows)
     write_comparisons(folder / COMPARISONS, comparisons)
     draw_all(info, runs, rows, folder)
-    for name, content in read_sections(folder).items():  # as rounded as the files are
+    for name, content in read_sections(folder).items():  # rounded as in the files
         text = replace_section(text, name, content)
     with atomic_write(page) as file:
         file.write(text.encode())
@@ -230,7 +230,7 @@ def write_page(
 
 
 def read_sections(folder: str | Path) -> dict[str, str]:
-    """Make the sections of a page from the files beside it, without any prediction.
+    """Compose the sections of a page from the files beside it, without the predictions.
 
     Raises:
         ValueError: If a file is missing or damaged; names it.
@@ -241,7 +241,7 @@ def read_sections(folder: str | Path) -> dict[str, str]:
 
 
 def collect_facts(info: BenchmarkInfo, runs: Mapping[str, Sequence[RunResult]]) -> Facts:
-    """Collect what the runs say beside their predictions."""
+    """Collect the facts that the runs hold in addition to their predictions."""
     first = next(iter(runs.values()))[0]
     num_true = (first.test.targets > 0).sum(axis=1)
     return Facts(
@@ -277,7 +277,7 @@ def draw_all(
 
 
 def make_template(info: BenchmarkInfo) -> str:
-    """Lay out a page without contents: headings, markers, pictures."""
+    """Compose a page without contents: headings, markers, pictures."""
     first, *others = info.groups
     command = [f'Made by\n\n```shell\n{info.command}\n```'] if info.command else []
     parts = [
@@ -300,7 +300,7 @@ def make_template(info: BenchmarkInfo) -> str:
 
 
 def list_sections(info: BenchmarkInfo) -> list[str]:
-    """Return the names of the sections of a page, in their order."""
+    """Return the names of the sections of a page, in order."""
     others = [_section_of(group) for group in info.groups[1:]]
     return ['summary', 'methods', 'exact', *others, 'claims', 'habits', 'search', 'legend']
 

@@ -1,4 +1,4 @@
-"""Pictures of a benchmark. They are drawn from figures alone."""
+"""Draws the pictures of a benchmark from its figures alone."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from matplotlib.ticker import ScalarFormatter
 from .figures import CALIBRATED, NATIVE, Row
 
 MARKERS = 'osD^vP*X<>pd'
-# Colour, marker and name of each decision that is drawn.
+# Colour, marker and name of each drawn decision.
 STYLES = {
     NATIVE: ('#0072B2', 'o', 'their own decision'),
     CALIBRATED: ('#D55E00', 's', 'threshold chosen on validation'),
@@ -19,7 +19,7 @@ STYLES = {
 
 
 def draw_methods(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
-    """Draw F1_L and F1_I of every method, mean and standard deviation over seeds."""
+    """Draw the mean and standard deviation over seeds of F1_L and F1_I of every method."""
     figure = Figure(figsize=(9, 1.2 + 0.3 * len(rows)), dpi=110, layout='constrained')
     for axis, column in zip(figure.subplots(1, 2, sharey=True), ('F1_L', 'F1_I'), strict=True):
         _draw_column(axis, rows, column)
@@ -59,14 +59,14 @@ def draw_frequency(
     title: str,
     num_groups: int = 6,
 ) -> None:
-    """Draw the F1 of labels against how often they are in the training set.
+    """Draw the F1 of labels against their frequency in the training set.
 
     Args:
         per_label: Title of a method to the F1 of each label (C,), percent.
-        counts: Training images that have each label (C,).
-        path: The picture.
-        title: Above it.
-        num_groups: A point is the mean of as many labels as every other point.
+        counts: Number of training images with each label (C,).
+        path: The picture file.
+        title: The heading of the picture.
+        num_groups: Number of points; each is the mean of an equal number of labels.
     """
     number = np.asarray(counts)
     parts = np.array_split(np.argsort(number, kind='stable'), min(num_groups, len(number)))
@@ -91,9 +91,9 @@ def draw_frequency(
 
 
 def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
-    """Draw F1_I, with a calibrated threshold where there is one, against the minutes of a run.
+    """Draw F1_I, with a calibrated threshold if there is one, against the minutes of a run.
 
-    Rows whose cost is not known are left out.
+    Rows of unknown cost are left out.
     """
     figure = Figure(figsize=(8, 4.2), dpi=110, layout='constrained')
     axis = figure.subplots()

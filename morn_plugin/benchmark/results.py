@@ -1,7 +1,7 @@
-"""What one run of a method leaves: its predictions on both sides, how it came about, what it cost.
+"""Stores the results of one run: predictions on both sides, settings, provenance and cost.
 
-A run's folder holds ``predictions.npz`` and, written last, ``result.json``. The folder of a whole
-benchmark holds ``benchmark.json`` beside the runs, at any depth.
+The folder of a run holds ``predictions.npz`` and ``result.json``, which is written last. The folder
+of a whole benchmark holds ``benchmark.json``, and runs at any depth.
 """
 
 import zipfile
@@ -20,8 +20,8 @@ from ..utils.strict_json import parse_json, write_json
 RESULT, PREDICTIONS = 'result.json', 'predictions.npz'
 BENCHMARK, FACTS = 'benchmark.json', 'facts.json'
 FORMAT = 'morn-benchmark-1'
-#: What a method sees of an image: the CNN's label probabilities; pooled features or maps of the
-#: frozen CNN, cached; or the image itself, CNN and method being trained together.
+#: The input of a method: the CNN's label probabilities; cached pooled features or maps of the
+#: frozen CNN; or the image itself, if CNN and method are trained together.
 TIERS = ('scores', 'features', 'maps', 'joint')
 SIDES = ('val', 'test')
 
@@ -32,9 +32,9 @@ class Side:
 
     Attributes:
         targets: (N, C) int8; 1 true, 0 false, -1 ignored.
-        labels: (N, C) bool: what the method itself decided.
-        scores: (N, C) float32, 0-1; None for a method that names labels alone.
-        first_scores: (N, C), those after one step; None: the scores.
+        labels: (N, C) bool, the method's own decision.
+        scores: (N, C) float32, 0-1; None for a method without scores.
+        first_scores: (N, C), the scores after one step; None: the same as ``scores``.
         paths: (N, T), the labels picked step by step, -1 after the end; None without steps.
     """
 
@@ -63,29 +63,29 @@ class Side:
 
     @property
     def top_scores(self) -> np.ndarray | None:
-        """The scores that top-1 looks at: those after one step."""
+        """The scores that top-1 is computed from: those after one step."""
         return self.scores if self.first_scores is None else self.first_scores
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One run of one method, by the settings that were chosen on the validation side.
+    """One run of one method, with the settings that were chosen on the validation side.
 
     Attributes:
-        method: Its name, the same for all seeds; by it a reference is named.
-        title: What tables call it.
-        tier: What it sees, one of ``TIERS``.
+        method: Its name, the same for all seeds; a reference is given by this name.
+        title: Its name in tables.
+        tier: The kind of its input, one of ``TIERS``.
         group: The table it belongs to.
-        seed: Of CNN and method.
+        seed: The seed of CNN and method.
         val: Predictions on the images that settings, epoch and threshold are chosen on.
-        test: Predictions on the images that are reported.
-        has_probability: Whether a score is a probability, so that 0.5 means something.
-        views: How many views of an image a training step takes; those of several stand beside a
-            control of as many.
-        settings: What was chosen, such as ``dict(lr=0.001)``.
-        trials: What it was chosen from, a dict each: its settings, and ``F1_I`` on validation.
-        seconds: Of training and prediction, searches left out.
-        provenance: Commit, versions, whatever says how it was made.
+        test: Predictions on the images of the reported figures.
+        has_probability: Whether a score is a probability, so that the threshold 0.5 makes sense.
+        views: Number of views of an image in a training step; methods with several are compared
+            with a control that has as many.
+        settings: The chosen settings, such as ``dict(lr=0.001)``.
+        trials: The tried settings, a dict each, with ``F1_I`` on validation.
+        seconds: Seconds of training and prediction, without searches.
+        provenance: Commit, versions and whatever else tells how the run was made.
     """
 
     method: str
@@ -119,9 +119,9 @@ class Group:
     Attributes:
         name: As ``RunResult.group``.
         title: Its heading.
-        reference: The method that the others are compared with, by its name.
-        members: Methods of other groups that are in this table as well.
-        note: What a reader has to know before the figures.
+        reference: Name of the method that the others are compared with.
+        members: Methods of other groups that this table also contains.
+        note: A text for the reader before the figures.
     """
 
     name: str
@@ -133,18 +133,18 @@ class Group:
 
 @dataclass(frozen=True)
 class BenchmarkInfo:
-    """What all runs share.
+    """The information that all runs share.
 
     Attributes:
         title: Name of the data, such as ``'Open Clip Art'``.
-        classes: C names.
-        training_counts: (C,), training images that have each label.
-        num_training: Training images.
+        classes: The names of the C labels.
+        training_counts: (C,), number of training images with each label.
+        num_training: Number of training images.
         groups: The tables, in order; the first is the comparison of methods.
-        topk: k of the table of exactly k labels an image.
-        order: Methods in the order of the tables; those not named come last, by name.
-        command: What makes all of it.
-        minutes: That it took.
+        topk: k of the table of exactly k labels per image.
+        order: Methods in the order of the tables; others come last, by name.
+        command: The command that makes the benchmark.
+        minutes: The minutes that it took.
     """
 
     title: str
@@ -160,13 +160,13 @@ class BenchmarkInfo:
 
 @dataclass(frozen=True)
 class Facts:
-    """What the runs say beside their predictions: it stands in the page's folder.
+    """Facts from the runs in addition to their predictions, kept in the folder of the page.
 
     Attributes:
-        num_val: Images to choose on.
-        num_test: Images to test on.
-        bound: Column to the most that exactly k labels an image allow, percent.
-        trials: Method to what its settings were chosen from, see :class:`RunResult`.
+        num_val: Number of validation images.
+        num_test: Number of test images.
+        bound: Column to the highest possible figure with exactly k labels per image, percent.
+        trials: Method to its tried settings, see :class:`RunResult`.
     """
 
     num_val: int
@@ -176,7 +176,7 @@ class Facts:
 
 
 def save_result(folder: str | Path, result: RunResult) -> None:
-    """Write a run's files; ``result.json``, which says that it is done, comes last."""
+    """Write a run's files; ``result.json``, which marks the run as done, comes last."""
     folder = Path(folder)
     arrays = {
         f'{name}_{part.name}': getattr(side, part.name)
@@ -197,7 +197,7 @@ def load_result(folder: str | Path) -> RunResult:
     """Read what :func:`save_result` wrote.
 
     Raises:
-        ValueError: If a file is missing or damaged, or a field is; names it.
+        ValueError: If a file or a field is missing or damaged; names it.
     """
     folder = Path(folder)
     content = _read_json(folder / RESULT, RunResult, SIDES)
@@ -219,7 +219,7 @@ def load_result(folder: str | Path) -> RunResult:
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """Read an .npz file, nothing of it by pickle.
+    """Read an .npz file without pickle.
 
     Raises:
         ValueError: If it is missing or damaged; names it.
@@ -236,11 +236,11 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
 
 
 def load_results(folder: str | Path) -> list[RunResult]:
-    """Read all runs below a folder, by method and seed.
+    """Read all runs below a folder, sorted by method and seed.
 
     Raises:
-        ValueError: If there is none, one is damaged, two are of the same method and seed, or they
-            are not of the same images and labels; names the folders.
+        ValueError: If there is no run, one is damaged, two have the same method and seed, or they
+            have different images or labels; names the folders.
     """
     places = sorted(path.parent for path in Path(folder).rglob(RESULT))
     if not places:
@@ -314,10 +314,10 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _read_json(path: Path, kind: type, without: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Read an object of the fields of a dataclass.
+    """Read a JSON object with the fields of a dataclass.
 
     Raises:
-        ValueError: If the file is missing or no such object; names it.
+        ValueError: If the file is missing or holds something else; names it.
     """
     try:
         text = path.read_text(encoding='utf-8')

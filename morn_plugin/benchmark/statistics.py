@@ -1,8 +1,8 @@
-"""How sure a difference is: over seeds, and over test images.
+"""Tests how certain a difference is: over seeds, and over test images.
 
-Two sources of chance, and a claim has to stand both: another seed gives another CNN and another
-decoder (a paired t-test over seeds), other test images give other figures (a paired bootstrap over
-images). p-values are corrected for the number of methods compared with one reference (Holm).
+A claim must hold against two sources of chance. Another seed gives another CNN and another decoder:
+a paired t-test over seeds. Other test images give other figures: a paired bootstrap over images.
+p-values are corrected for the number of methods compared with one reference (Holm).
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,13 +18,13 @@ from ..utils.extras import require_extra
 from .figures import Row, decide
 from .results import RunResult
 
-#: The columns whose differences are tested.
+#: The columns that are tested for differences.
 COMPARED = ('F1_L', 'F1_I', 'OF1', 'mAP', 'top-1')
-#: Those of them that a decision changes.
+#: The tested columns that depend on the decision.
 OF_SETS = ('F1_L', 'F1_I', 'OF1')
 CONFIDENCE, ALPHA = 0.95, 0.05
 RESAMPLES = 1000
-# Test images times labels beyond which mAP, which has to be ranked anew, is not resampled.
+# Largest number of test images times labels for which mAP is resampled: each resample is ranked.
 MOST_RANKED = 2_000_000
 
 
@@ -33,10 +33,10 @@ class SeedTest(NamedTuple):
 
     Attributes:
         difference: Mean of the differences.
-        low: Lower end of its interval of 95 %; NaN for a single seed.
+        low: Lower end of its 95 % interval; NaN for a single seed.
         high: Upper end.
         p_value: Two-sided; NaN for a single seed.
-        num_seeds: How many seeds both have.
+        num_seeds: Number of common seeds.
     """
 
     difference: float
@@ -54,7 +54,7 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> SeedTest:
         second: (S,), the same seeds.
 
     Returns:
-        p is 1 where all differences are 0, and 0 where all are the same and not 0.
+        The test; p is 1 if all differences are 0, and 0 if all are equal but not 0.
     """
     changes = np.asarray(first, dtype=np.float64) - np.asarray(second, dtype=np.float64)
     difference = float(changes.mean())
@@ -72,7 +72,7 @@ def paired_test(first: np.ndarray, second: np.ndarray) -> SeedTest:
 
 
 def correct_p_values(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values for their number by Holm's method; NaN stays, and does not count.
+    """Correct p-values for their number by Holm's method; NaN stays and is not counted.
 
     Raises:
         ImportError: If statsmodels is missing; gives the pip command.
@@ -91,16 +91,16 @@ def correct_p_values(p_values: Sequence[float]) -> list[float]:
 
 @dataclass(frozen=True)
 class Comparison:
-    """One method against the reference in one column, by one decision.
+    """A method compared with the reference in one column, by one decision.
 
     Attributes:
         method: Its name.
-        reference: The name of what it is compared with.
-        decision: By which both decide.
+        reference: Name of the reference.
+        decision: The decision, the same for both.
         column: One of ``COMPARED``.
         seeds: The test over seeds.
-        p_holm: Its p-value, corrected.
-        image_low: Lower end of the interval over test images; NaN where none was computed.
+        p_holm: The corrected p-value of that test.
+        image_low: Lower end of the interval over test images; NaN if none was computed.
         image_high: Upper end.
     """
 
@@ -115,7 +115,7 @@ class Comparison:
 
     @property
     def verdict(self) -> str:
-        """``'above'`` or ``'below'`` where both tests say so, else ``'open'``."""
+        """``'above'`` or ``'below'`` if both tests agree, else ``'open'``."""
         if not self.p_holm < ALPHA:  # NaN: a single seed
             return 'open'
         if np.isnan([self.image_low, self.image_high]).any():
@@ -126,7 +126,7 @@ class Comparison:
 
     @property
     def image_verdict(self) -> str:
-        """The same by test images alone, for a single seed: no p-value, no correction."""
+        """The verdict by test images alone, for a single seed: no p-value, no correction."""
         return _place_of_zero(self.image_low, self.image_high)
 
 
@@ -151,18 +151,18 @@ def compare_methods(
     Args:
         runs: Method to its runs, by seed.
         rows: Their figures.
-        reference: A method, by its name.
+        reference: Name of the reference method.
         decision: One of ``figures.DECISIONS``; methods that lack it are left out.
         topk: k of ``'exactly k'``.
-        num_resamples: Of the bootstrap over images.
-        columns: Those to compare.
+        num_resamples: Number of bootstrap resamples of the test images.
+        columns: The columns to compare.
 
     Returns:
-        For every other method a comparison a column.
+        One comparison for every other method and column.
 
     Raises:
-        ValueError: If there is no such reference, it lacks the decision, or it has no seed in
-            common with a method; names it.
+        ValueError: If the reference does not exist, lacks the decision, or has no seed in common
+            with a method; names it.
     """
     if reference not in rows:
         raise ValueError(
@@ -194,7 +194,7 @@ def compare_methods(
 
 
 def _find_common_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
-    """Return the places of the seeds that two methods have in common.
+    """Return the positions of the seeds that two methods have in common.
 
     Raises:
         ValueError: If there is none.
@@ -217,10 +217,10 @@ def _image_intervals(
     num_resamples: int,
     columns: Sequence[str],
 ) -> dict[tuple[str, str], tuple[float, float]]:
-    """Bootstrap the mean differences of pairs of runs over test images, the same for all methods.
+    """Bootstrap the mean differences of pairs of runs; all methods get the same resamples.
 
     Returns:
-        Method and column to the ends of their interval; without what cannot be computed.
+        Method and column to the ends of their interval; columns that cannot be computed are absent.
     """
     runs = {(run.method, run.seed): run for own in pairs.values() for pair in own for run in pair}
     if not runs:
@@ -250,7 +250,7 @@ def _mean_difference(
     pairs: Sequence[tuple[RunResult, RunResult]],
     column: str,
 ) -> np.ndarray:
-    """Average the differences of pairs of runs in a column, for each resample (B,)."""
+    """Average the differences of pairs of runs in a column for each resample (B,)."""
     changes = [
         figures[first.method, first.seed][column] - figures[second.method, second.seed][column]
         for first, second in pairs
@@ -259,12 +259,12 @@ def _mean_difference(
 
 
 class _Resampled(NamedTuple):
-    """What the figures of one run's resampled test images are computed from.
+    """The data for computing the figures of one run on resampled test images.
 
     Attributes:
         sets: Its label sets.
-        ranked: For mAP; None without scores, or where there are too many.
-        right: For top-1 (N,), 1 where the best label is a true one; None without scores.
+        ranked: For mAP; None without scores, or if there are too many.
+        right: For top-1 (N,), 1 if the best label is a true one; None without scores.
     """
 
     sets: LabelSets
@@ -274,7 +274,7 @@ class _Resampled(NamedTuple):
     @classmethod
     def of(cls, run: RunResult, decision: str, topk: int) -> '_Resampled':
         side, decided = run.test, decide(run, decision, topk)
-        assert decided is not None  # methods with this decision alone are compared
+        assert decided is not None  # only methods with this decision are compared
         ranked = right = None
         if side.scores is not None and side.targets.size <= MOST_RANKED:
             ranked = RankedLabels.of(side.scores, side.targets)
@@ -283,12 +283,12 @@ class _Resampled(NamedTuple):
         return cls(LabelSets.of(decided.labels, side.targets), ranked, right)
 
     def defines(self, name: str) -> bool:
-        """Whether a column can be computed."""
+        """Return whether a column can be computed."""
         missing = {'mAP': self.ranked is None, 'top-1': self.right is None}
         return not missing.get(name, False)
 
     def figures(self, weights: np.ndarray, columns: Sequence[str]) -> dict[str, np.ndarray]:
-        """Compute those of the columns that are defined, (B,) each, from weights (B, N)."""
+        """Compute the columns that are defined, (B,) each, from weights (B, N)."""
         figures = self.sets.figures(weights)
         if 'mAP' in columns and self.ranked is not None:
             figures['mAP'] = self.ranked.mean_average_precision(weights)

@@ -1,4 +1,4 @@
-"""Tables in Markdown."""
+"""Formats the tables in Markdown."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -21,7 +21,7 @@ MISSING = '-'
 
 
 def mean_sd(values: np.ndarray, digits: int = 2) -> str:
-    """Write mean and sample standard deviation; of a single value, itself.
+    """Format mean and sample standard deviation; a single value stands alone.
 
     Examples:
         >>> mean_sd(np.array([1.0, 2.0, 3.0])), mean_sd(np.array([2.0]))
@@ -35,7 +35,7 @@ def mean_sd(values: np.ndarray, digits: int = 2) -> str:
 
 
 def figures_table(rows: Mapping[str, Row], decision: str) -> str:
-    """Lay out the columns of every method that has a decision."""
+    """Format the columns of every method that has a decision."""
     header = ['', 'sees', *(['threshold'] if decision == CALIBRATED else [])]
     header += map(_title_of_column, ALL_COLUMNS)
 
@@ -57,7 +57,7 @@ def _title_of_column(name: str) -> str:
 
 
 def title_of(row: Row, decision: str = NATIVE) -> str:
-    """Return a method's title, with what a reader has to know of it."""
+    """Return a method's title, with a remark for the reader where needed."""
     notes = [f'{row.views} views'] if row.views > 1 else []
     if decision == HALF and not row.has_probability:
         notes.append('after a score map')
@@ -67,15 +67,15 @@ def title_of(row: Row, decision: str = NATIVE) -> str:
 def differences_table(
     comparisons: Sequence[Comparison], rows: Mapping[str, Row], columns: Sequence[str] = COMPARED
 ) -> str:
-    """Lay out differences to the reference, a line a method.
+    """Format the differences to the reference, one line for each method.
 
-    A cell: the difference, its intervals of 95 % over seeds and over test images, and the corrected
-    p-value; bold where the method is above or below.
+    A cell holds the difference, its 95 % intervals over seeds and over test images, and the
+    corrected p-value; the difference is bold if the method is above or below.
 
     Args:
-        comparisons: Of one decision and one reference.
+        comparisons: Comparisons of one decision and one reference.
         rows: All methods.
-        columns: Those to show.
+        columns: The columns to show.
     """
     found = {(item.method, item.column): item for item in comparisons}
     methods = dict.fromkeys(item.method for item in comparisons)
@@ -101,7 +101,7 @@ def _difference_cell(item: Comparison) -> str:
 
 
 def exact_table(rows: Mapping[str, Row], topk: int, bound: Mapping[str, float]) -> str:
-    """Lay out exactly k labels an image, and below them the most that k labels allow.
+    """Format the figures of exactly k labels per image, and below them their upper bounds.
 
     Args:
         rows: Methods.
@@ -114,7 +114,7 @@ def exact_table(rows: Mapping[str, Row], topk: int, bound: Mapping[str, float]) 
 
 
 def search_table(rows: Mapping[str, Row], trials: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
-    """Lay out what settings were chosen from.
+    """Format the trials that settings were chosen from.
 
     Args:
         rows: Methods.
@@ -135,7 +135,7 @@ def search_table(rows: Mapping[str, Row], trials: Mapping[str, Sequence[Mapping[
 
 
 def describe_settings(settings: Mapping[str, object]) -> str:
-    """Write settings in short.
+    """Format settings briefly.
 
     Examples:
         >>> describe_settings(dict(lr=0.001, k=3))
@@ -148,7 +148,7 @@ def describe_settings(settings: Mapping[str, object]) -> str:
 
 
 def habits_table(rows: Mapping[str, Row]) -> str:
-    """Lay out what the methods predict, beside how right it is, and what a run costs."""
+    """Format the habits of the methods' predictions, and the cost of a run."""
     lines = [
         [
             row.title,

@@ -1,9 +1,9 @@
-"""Which annotation method for these images? Compare all methods on a data set, and write a page.
+"""Compare annotation methods on a data set, and write a page with the results.
 
 DATASET is a folder that a tool of tools/dataset_converters wrote, or a config with the data loaders
 of three sides. A method is a config on cached inputs; see docs/benchmark.md. The plan is printed
-first, with its minutes from a timed probe. What is done is left alone, so that the same command
-goes on where it was stopped.
+first, with minutes estimated by a timed probe. Finished steps are skipped, so the same command
+resumes an interrupted benchmark.
 """
 
 import argparse
@@ -110,7 +110,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def make_bench(args: argparse.Namespace) -> 'Bench':
-    """Put together what the arguments say."""
+    """Build the benchmark from the arguments."""
     import os
 
     from morn_plugin.benchmark.runner.bench import Bench, Options
@@ -140,7 +140,7 @@ def make_bench(args: argparse.Namespace) -> 'Bench':
 
 
 def describe_command(argv: Sequence[str]) -> str:
-    """Return the command line that makes all of it, as it can be typed again."""
+    """Return the command line of this benchmark, ready to be typed again."""
     arguments = [word for word in argv[1:] if word != '--page-only']
     return 'python tools/benchmark/benchmark.py ' + shlex.join(arguments)
 

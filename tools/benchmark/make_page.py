@@ -1,4 +1,4 @@
-"""Build the page of a benchmark from the files of its runs. Nothing is trained."""
+"""Write the page of a benchmark from the files of its runs, without any training."""
 
 import argparse
 import sys

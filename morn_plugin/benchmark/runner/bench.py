@@ -1,4 +1,4 @@
-"""The whole of a benchmark: plan, CNN, searches, seeds, page. What is done is left alone."""
+"""Runs a whole benchmark: plan, CNN, searches, seeds, page. Finished steps are skipped."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -41,19 +41,19 @@ CLOCK = 'seconds.json'
 
 @dataclass(frozen=True)
 class Options:
-    """How a benchmark is made.
+    """The options of a benchmark.
 
     Attributes:
-        out: Folder of everything; what is there is gone on with.
-        cnn: Which CNN the methods stand on.
-        seeds: Of every method.
-        hours: What the plan is cut to, and after which no run is started. None: no limit.
-        max_epochs: Most epochs of any method.
-        workers: Runs at a time; 0 for runs in this process.
-        topk: k of exactly k labels. None: what the training images have on average.
-        command: Which the page names.
+        out: Output folder; a benchmark that was begun there continues.
+        cnn: The CNN whose outputs the methods use.
+        seeds: Number of seeds of every method.
+        hours: The plan is cut to this time, and no run starts after it. None: no limit.
+        max_epochs: Maximum number of epochs of any method.
+        workers: Number of parallel runs; 0 to run in this process.
+        topk: k of exactly k labels. None: the mean number of labels of the training images.
+        command: The command that the page shows.
         page: Folder of the page. None: ``page`` in ``out``.
-        resamples: Of the bootstrap over test images.
+        resamples: Number of bootstrap resamples of the test images.
     """
 
     out: Path
@@ -73,8 +73,8 @@ class Bench:
 
     Args:
         source: The data.
-        methods: Those to compare.
-        options: How.
+        methods: The methods to compare.
+        options: The options.
     """
 
     def __init__(self, source: Source, methods: Sequence[Method], options: Options) -> None:
@@ -83,14 +83,14 @@ class Bench:
         self.cnn_config: Config = complete_config(options.cnn, source)
         self.is_frozen = options.cnn.kind == FROZEN
         self.reference = LINEAR if self.is_frozen else CNN
-        #: What the plan says of methods that are not run.
+        #: Remarks for the plan on methods that are not run.
         self.notes: list[str] = []
         methods = self._without_what_trains(add_controls(methods))
         rates = find_rates(self.cnn_config)
         self.methods = self._with_linear([search_as_the_cnn(method, rates) for method in methods])
 
     def _without_what_trains(self, methods: Sequence[Method]) -> list[Method]:
-        """Leave out what trains the CNN where that stays frozen."""
+        """Leave out the methods that train the CNN if it stays frozen."""
         if not self.is_frozen:
             return list(methods)
         joint = [method.name for method in methods if method.is_joint]
@@ -99,7 +99,7 @@ class Bench:
         return [method for method in methods if not method.is_joint]
 
     def _with_linear(self, methods: Sequence[Method]) -> tuple[Method, ...]:
-        """Put the linear classifier first, which takes the CNN's place where that is frozen."""
+        """Put the linear classifier first; it takes the place of a frozen CNN."""
         others = [method for method in methods if method.name != LINEAR]
         if len(others) == len(methods) and not self.is_frozen:
             return tuple(others)
@@ -108,7 +108,7 @@ class Bench:
 
     @cached_property
     def inputs(self) -> tuple[str, ...] | None:
-        """What cached files hold beside scores, for all methods; None if no method needs any."""
+        """Contents of cached files besides scores, for all methods; None if no method needs any."""
         cached = [method for method in self.methods if not method.is_joint]
         if not cached:
             return None
@@ -117,7 +117,7 @@ class Bench:
 
     @property
     def files(self) -> CachedFiles:
-        """The files of every seed."""
+        """The cached files of every seed."""
         options = self.options
         return CachedFiles(self.out, options.cnn, self.cnn_config, options.seeds, self.inputs)
 
@@ -128,13 +128,13 @@ class Bench:
 
     @cached_property
     def image(self) -> SeenImage:
-        """What the CNN makes of an image."""
+        """The time and the output sizes of the CNN for an image."""
         return probe_cnn(self.cnn_config)
 
     # --- the plan ---
 
     def probe(self) -> Costs:
-        """Time the CNN and every method; what finished runs took counts for more."""
+        """Time the CNN and every method; measured times of finished runs take precedence."""
         self._leave_out_what_lacks_stages(self.image)
         runs = {
             method.name: self._measured(method) or self._probe(method) for method in self.methods
@@ -149,12 +149,12 @@ class Bench:
         return probe_method(method, self.image, train, self.options.max_epochs)
 
     def _training_seconds(self, views: int = 1) -> float:
-        """Estimate the seconds of training the CNN once, with some views of an image a step."""
+        """Estimate the seconds of training the CNN once, with a number of views per image."""
         sizes = {side: len(self.source.annotations[side]) for side in SIDES}
         return estimate_training(self.image, sizes, self.cnn_config.train_cfg.max_epochs, views)
 
     def _leave_out_what_lacks_stages(self, image: SeenImage) -> None:
-        """Leave methods of several stages out where the CNN gives one."""
+        """Leave out methods of several stages if the CNN returns only one."""
         if len(image.stages) > 1:
             return
         lacking = [method for method in self.methods if 'stage_maps' in self._inputs_of(method)]
@@ -170,7 +170,7 @@ class Bench:
         return sum(seconds) / len(seconds) if seconds else 0.0
 
     def _cnn_seconds(self, image: SeenImage) -> float:
-        """Estimate what is left of reading images, by a network or to train it."""
+        """Estimate the remaining seconds of training the CNN and running it on images."""
         if (self.files.of(FROZEN if self.is_frozen else self.options.seeds - 1) / RECORD).is_file():
             return 0.0
         reading = sum(map(len, self.source.annotations.values())) * image.seconds
@@ -187,17 +187,17 @@ class Bench:
         return files * num_images * image.count_bytes(names, len(self.source.classes))
 
     def plan(self, costs: Costs) -> Plan:
-        """Plan all runs, cut to the hours that there are."""
+        """Plan all runs, cut to the available hours."""
         whole = make_plan(self.methods, self.options.seeds)
         if self.options.hours is None:
             return whole
         keep = self.methods[0].name if self.is_frozen else ''
         return fit_plan(whole, costs, self._workers, self.options.hours, keep)
 
-    # --- what is run ---
+    # --- the runs ---
 
     def run(self) -> Path:
-        """Do what is left to do, and write the page.
+        """Run the unfinished steps, and write the page.
 
         Returns:
             The page.
@@ -221,7 +221,7 @@ class Bench:
         return self.write_page()
 
     def describe_plan(self) -> str:
-        """Say what would be run, how long it takes and what it needs of the disk."""
+        """Describe the planned runs, their time and the disk space they need."""
         costs = self.probe()
         return self._describe(self.plan(costs), costs)
 
@@ -230,7 +230,7 @@ class Bench:
 
     @property
     def _workers(self) -> int:
-        """How many runs go on at a time."""
+        """Return the number of parallel runs."""
         return max(1, self.options.workers)
 
     def _run_all(self, plan: Plan, costs: Costs, stages: Stages) -> None:
@@ -239,11 +239,11 @@ class Bench:
         self._run_methods(plan, first, costs, stages)
         self._replace_scores(plan, first)
         others = [method for method in plan.methods if method not in first]
-        others.sort(key=lambda method: costs.runs[method.name])  # when time is up, these are done
+        others.sort(key=lambda method: costs.runs[method.name])  # cheap ones first: time may end
         self._run_methods(plan, others, costs, stages)
 
     def _replace_scores(self, plan: Plan, linear: Sequence[Method]) -> None:
-        """Put the scores of the linear classifiers into files of each seed."""
+        """Write the scores of the linear classifiers into the files of each seed."""
         for method in linear:
             first = self._search(plan, method).best()
             others = [self._final_cell(plan, method, seed) for seed in range(1, plan.most_seeds)]
@@ -259,7 +259,7 @@ class Bench:
     def _run_methods(
         self, plan: Plan, methods: Sequence[Method], costs: Costs, stages: Stages
     ) -> None:
-        """Search every method on the first seed, then run its others."""
+        """Search every method's settings on the first seed, then run the other seeds."""
         try:
             stages.do_chains([self._tasks_of(plan, method, costs) for method in methods])
         finally:
@@ -267,7 +267,7 @@ class Bench:
                 self._keep_best(plan, method)
 
     def _tasks_of(self, plan: Plan, method: Method, costs: Costs) -> Iterator[list[Task]]:
-        """Yield the searches of a method one after the other, and then its other seeds."""
+        """Yield the searches of a method one after the other, then its other seeds."""
         search = self._search(plan, method)
         for depth in range(search.depth):
             yield [self._task(cell, costs) for cell in search.trials(depth)]
@@ -282,12 +282,12 @@ class Bench:
         yield [self._task(self._final_cell(plan, method, seed), costs) for seed in seeds]
 
     def _draws_nothing(self, method: Method) -> bool:
-        """Tell whether a method gives the same for every seed: fitted at once, on a frozen CNN."""
+        """Return whether a method is the same for every seed: fitted at once, on a frozen CNN."""
         is_fitted = read_own_config(str(method.config), None).train_cfg.get('type') is not None
         return self.is_frozen and is_fitted and 'scores' not in self._inputs_of(method)
 
     def repeat(self, plan: Plan, method: Method) -> None:
-        """Keep the run of the first seed as that of the others, which would be the same."""
+        """Copy the run of the first seed to the other seeds, which would give the same."""
         folder = self.out / 'runs' / method.name
         first = load_result(folder / 'seed_0')
         for seed in range(1, plan.seeds[method.name]):
@@ -317,13 +317,13 @@ class Bench:
         )
 
     def _search(self, plan: Plan, method: Method) -> Search:
-        """Return the search of a method, on the first seed."""
+        """Return the search of a method on the first seed."""
         folder = self.out / 'search' / method.name
         make = lambda settings: self._cell(method, 0, settings, name_settings(settings, folder))
         return Search(method.name, plan.searches(method), make)
 
     def _keep_best(self, plan: Plan, method: Method) -> None:
-        """Make the best trial the run of the first seed, with all that was tried beside it."""
+        """Make the best trial the run of the first seed, and store all trials with it."""
         search = self._search(plan, method)
         if not search.done():
             return
@@ -353,14 +353,14 @@ class Bench:
     # --- the page ---
 
     def write_page(self) -> Path:
-        """Write the page from what was run, and return it."""
+        """Write the page from the finished runs, and return its path."""
         folder = self.options.page or self.out / 'page'
         save_info(self.out / 'runs', self.describe())
         write_page(self.out / 'runs', folder, self.options.resamples)
         return folder / PAGE
 
     def describe(self) -> BenchmarkInfo:
-        """Return what all runs share."""
+        """Return the information that all runs share."""
         train = self.source.annotations['train']
         clock = self.out / CLOCK
         return BenchmarkInfo(

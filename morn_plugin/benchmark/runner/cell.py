@@ -1,6 +1,6 @@
-"""One run of one method: trained on cached inputs, its predictions on both sides kept.
+"""Trains one method on cached inputs, and keeps its predictions on both sides.
 
-``joint`` has the runs of methods that train the CNN itself.
+Methods that train the CNN itself run in ``joint``.
 """
 
 import os
@@ -27,14 +27,14 @@ from .methods import Method
 from .records import SETTINGS, begin, describe_code, finish, hash_config, read_record
 
 BATCH = 256
-#: How often a method is looked at on validation while it trains, to keep its best epoch.
+#: Number of validations while a method trains, to keep its best epoch.
 LOOKS = 5
 WEIGHTS = 'weights.pth'
 
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the cached files of a seed hold.
+    """The sizes of the arrays in the cached files of a seed.
 
     Attributes:
         num_classes: C.
@@ -48,7 +48,7 @@ class Shapes:
 
     @classmethod
     def of(cls, path: Path) -> 'Shapes':
-        """Read them from a cached file, and nothing of its arrays."""
+        """Read the sizes from a cached file without loading its arrays."""
         layout = {name: shape for name, (_, shape, _) in read_layout(path).items()}
         wide = layout.get('features') or layout.get('feature_map')
         stages = sorted(name for name in layout if name.startswith('stage_maps.'))
@@ -65,9 +65,9 @@ class Run:
 
     Attributes:
         method: The method.
-        seed: Of its weights and its order of images.
-        settings: What was or is searched.
-        folder: Where the run is kept.
+        seed: The seed of its weights and of the order of images.
+        settings: The searched settings.
+        folder: Folder of the run.
     """
 
     method: Method
@@ -82,9 +82,9 @@ class Cell(Run):
 
     Attributes:
         inputs: Folder of the seed's cached files.
-        topk: k of methods that name exactly k labels.
-        max_epochs: Most epochs of any method.
-        keep_weights: Whether the weights stay beside the predictions.
+        topk: k of methods that predict exactly k labels.
+        max_epochs: Maximum number of epochs of any method.
+        keep_weights: Whether to keep the weights with the predictions.
     """
 
     inputs: Path
@@ -94,12 +94,12 @@ class Cell(Run):
 
 
 def fit_config(cfg: Config, shapes: Shapes, topk: int) -> None:
-    """Give a method's config the sizes of a data set.
+    """Set the sizes of a data set in a method's config.
 
     Args:
         cfg: A config on cached inputs.
-        shapes: What the cached files hold.
-        topk: k of methods that name exactly k labels.
+        shapes: The sizes of the cached arrays.
+        topk: k of methods that predict exactly k labels.
     """
     head = cfg.model.head
     head.num_classes = shapes.num_classes
@@ -115,7 +115,7 @@ def fit_config(cfg: Config, shapes: Shapes, topk: int) -> None:
 
 
 def make_config(cell: Cell) -> Config:
-    """Return the config of a run, complete but for where it writes."""
+    """Return the config of a run, complete except for its output folder."""
     cfg = read_own_config(str(cell.method.config), None)
     shapes = Shapes.of(cell.inputs / 'scores_train.safetensors')
     fit_config(cfg, shapes, cell.topk)
@@ -128,13 +128,13 @@ def make_config(cell: Cell) -> Config:
 
 
 def run_cell(cell: Cell) -> float:
-    """Do a run, unless it is done; keep its predictions.
+    """Run unless already done; keep the predictions.
 
     Returns:
-        Its F1_I on validation, percent, by its own decision.
+        F1_I on validation, percent, by the method's own decision.
 
     Raises:
-        ValueError: If it was begun with other settings.
+        ValueError: If the run was begun with other settings.
     """
     cfg = make_config(cell)
     cnn = read_record(cell.inputs)['cnn_sha256']
@@ -168,7 +168,7 @@ def run_cell(cell: Cell) -> float:
 
 
 def train(cfg: Config, cell: Cell) -> Any:
-    """Train a method, and return the model of its best epoch, in evaluation mode."""
+    """Train a method, and return the model of its best epoch in evaluation mode."""
     work_dir = cell.folder / 'work'
     for side in ('train', 'val', 'test'):
         cfg[f'{side}_dataloader'].dataset.data_root = str(cell.inputs) + os.sep
@@ -178,7 +178,7 @@ def train(cfg: Config, cell: Cell) -> Any:
     cfg.default_hooks.checkpoint.update(
         interval=-1, save_last=False, save_optimizer=False, save_param_scheduler=False
     )
-    cfg.default_hooks.data_check.overlap = 'ignore'  # the same for all: the converter's matter
+    cfg.default_hooks.data_check.overlap = 'ignore'  # same for all; converters check it
     check_config(cfg, str(cell.method.config))
 
     runner = Runner.from_cfg(cfg)
@@ -192,9 +192,9 @@ def train(cfg: Config, cell: Cell) -> Any:
 
 
 def settle_decision(head: Any, topk: int) -> None:
-    """Let a method name the k best labels whose scores only rank, and that has no other decision.
+    """Let a method predict its k best labels if its scores only rank and it has no other decision.
 
-    So the papers of TagProp and 2PKNN do; 0.5 would mean nothing.
+    The papers of TagProp and 2PKNN do so; a threshold of 0.5 would be meaningless.
 
     Args:
         head: A :class:`DecisionHead`.
@@ -223,12 +223,12 @@ def predict(head: Any, path: Path) -> Side:
 
 
 def join(parts: Sequence[Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Put arrays of batches together, by name."""
+    """Concatenate the arrays of batches, by name."""
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def _read_rows(file: Any, names: tuple[str, ...], rows: slice) -> dict[str, Any]:
-    """Return some rows of what a head sees, as float32 tensors."""
+    """Return some rows of a head's inputs, as float32 tensors."""
     values = {name: file.scores if name == 'scores' else file.inputs[name] for name in names}
     return {
         name: tuple(_to_tensor(part, rows) for part in value)
@@ -243,11 +243,11 @@ def _to_tensor(array: np.ndarray, rows: slice) -> torch.Tensor:
 
 
 def predict_batch(head: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Predict a batch: the fields of a :class:`Side` but its targets.
+    """Predict a batch: the fields of a :class:`Side` except its targets.
 
     Args:
         head: A :class:`DecisionHead`, in evaluation mode.
-        inputs: What it sees.
+        inputs: Its inputs.
     """
     found = head.run_decoder(inputs)
     scores, chosen = found['pred_score'], found.get('pred_label')
@@ -271,7 +271,7 @@ def image_f1(side: Side) -> float:
 
 @torch.inference_mode()
 def linear_logits(cell: Cell) -> dict[str, np.ndarray]:
-    """Return the logits (N, C) that the linear classifier of a finished run gives each side."""
+    """Return the logits (N, C) of a finished run's linear classifier for each side."""
     from mmpretrain.registry import MODELS
 
     model = MODELS.build(make_config(cell).model)
@@ -285,7 +285,7 @@ def linear_logits(cell: Cell) -> dict[str, np.ndarray]:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an attempt that was stopped has left."""
+    """Remove the files of an interrupted attempt."""
     for path in folder.iterdir():
         if path.is_dir():
             shutil.rmtree(path)

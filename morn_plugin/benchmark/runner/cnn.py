@@ -1,8 +1,8 @@
-"""The CNN of each seed, and the cached files that it leaves for the methods.
+"""Trains the CNN of each seed, and caches its outputs for the methods.
 
-There are three ways to a CNN: it is fine-tuned for each seed; checkpoints are given; or one with
-ImageNet weights stays frozen, so that images are read once, and a linear classifier on its features
-is trained for each seed in its place.
+There are three kinds of CNN: one that is fine-tuned for each seed; given checkpoints; or one with
+frozen ImageNet weights. The frozen one reads the images once, and a linear classifier on its
+features, trained for each seed, takes its place.
 """
 
 import copy
@@ -29,9 +29,9 @@ from .records import SETTINGS, begin, finish, hash_config, read_record
 from .source import SIDES, Source
 
 FINETUNED, GIVEN, FROZEN = 'fine-tuned', 'given', 'frozen'
-#: The image-F1 of the CNN alone on validation, by which its epoch and its learning rate are chosen.
+#: The CNN's image-F1 on validation, which its epoch and its learning rate are chosen by.
 CHOSEN_BY = 'cnn/per-image/f1-score'
-#: What tools/extract_scores.py is asked for to get an input into a file.
+#: The flag of tools/extract_scores.py that adds an input to a file.
 FLAGS = dict(
     logits='--features',
     features='--features',
@@ -42,13 +42,13 @@ FLAGS = dict(
 
 @dataclass(frozen=True)
 class Cnn:
-    """Which CNN the methods stand on.
+    """The CNN whose outputs the methods use.
 
     Attributes:
         config: Its config.
         kind: ``'fine-tuned'``, ``'given'`` or ``'frozen'``.
-        options: Changes of its config.
-        checkpoints: Those that are given, one a seed or one for all.
+        options: Changes to its config.
+        checkpoints: The given checkpoints, one for each seed or one for all.
     """
 
     config: Path
@@ -66,9 +66,9 @@ class Training:
     """A fine-tuning of the CNN.
 
     Attributes:
-        folder: Of its checkpoints.
+        folder: Folder of its checkpoints.
         lr: Its learning rate.
-        seed: Of its new weights and its order of images.
+        seed: The seed of its new weights and of the order of images.
     """
 
     folder: Path
@@ -76,14 +76,14 @@ class Training:
     seed: int
 
     def run(self, cfg: Config) -> Path:
-        """Do it, unless it is done, and return the checkpoint; a stopped one goes on."""
+        """Train unless already done, or resume, and return the checkpoint."""
         train_cnn(cfg, self.folder, self.lr, self.seed)
         return self.folder / read_record(self.folder)['checkpoint']
 
 
 def complete_config(cnn: Cnn, source: Source) -> Config:
     """Point the CNN's config at a data set."""
-    cfg = Config.fromfile(cnn.config.resolve())  # paths in it follow from its own
+    cfg = Config.fromfile(cnn.config.resolve())  # its paths depend on its own path
     cfg.merge_from_dict(dict(cnn.options))
     for side in SIDES:
         part = next(innermost(cfg[f'{side}_dataloader'].dataset))
@@ -93,7 +93,7 @@ def complete_config(cnn: Cnn, source: Source) -> Config:
 
 
 def find_rates(cfg: Config) -> tuple[float, ...]:
-    """Return the learning rates of the CNN that are searched."""
+    """Return the searched learning rates of the CNN."""
     said = cfg.get('benchmark') or {}
     return tuple((said.get('search') or {}).get(LEARNING_RATE, CNN_RATES))
 
@@ -107,7 +107,7 @@ def write_config(cfg: Config, folder: Path) -> Path:
 
 
 def train_cnn(cfg: Config, folder: Path, lr: float, seed: int) -> None:
-    """Fine-tune the CNN; where that was stopped, it goes on."""
+    """Fine-tune the CNN, or resume an interrupted fine-tuning."""
     options = {'optim_wrapper.optimizer.lr': lr, 'randomness.seed': seed}
     if not begin(folder, dict(options, config_sha256=hash_config(cfg))):
         return
@@ -125,19 +125,19 @@ def train_cnn(cfg: Config, folder: Path, lr: float, seed: int) -> None:
 def train_to_best(
     cfg: Config, folder: Path, log: Path, options: Mapping[str, Any] | None = None
 ) -> Path:
-    """Train a model in a process of its own; where that was stopped, it goes on.
+    """Train a model in a separate process, or resume an interrupted training.
 
     Args:
         cfg: Its config.
-        folder: Of its checkpoints.
+        folder: Folder of its checkpoints.
         log: File of the process's output.
-        options: Changes of the config.
+        options: Changes to the config.
 
     Returns:
-        The checkpoint that was best on validation.
+        The checkpoint with the best validation result.
 
     Raises:
-        FileNotFoundError: If there is none.
+        FileNotFoundError: If there is no checkpoint.
         RuntimeError: If training fails.
     """
     path = write_config(cfg, folder / 'start')
@@ -155,14 +155,14 @@ def prepare_seed(
     inputs: Sequence[str],
     sides: Sequence[str] = SIDES,
 ) -> None:
-    """Make the cached files of a seed, after training its CNN where it is to be trained.
+    """Make the cached files of a seed, after training its CNN if needed.
 
     Args:
         cfg: The completed config.
-        training: How its CNN is trained, or a checkpoint.
-        folder: Of the files.
-        inputs: What they hold beside scores.
-        sides: Those that are read.
+        training: The training of its CNN, or a checkpoint.
+        folder: Folder of the files.
+        inputs: Contents of the files besides scores.
+        sides: The sides to read.
     """
     if isinstance(training, Training):
         training = training.run(cfg)
@@ -170,7 +170,7 @@ def prepare_seed(
 
 
 def make_frozen(cfg: Config, folder: Path) -> Path:
-    """Write a checkpoint of the CNN with its ImageNet weights; its classifier is untrained.
+    """Write a checkpoint of the CNN with ImageNet weights and an untrained classifier.
 
     Returns:
         The checkpoint.
@@ -179,8 +179,8 @@ def make_frozen(cfg: Config, folder: Path) -> Path:
     if not begin(folder, dict(config_sha256=hash_config(cfg))):
         return path
     torch.manual_seed(0)
-    model = MODELS.build(copy.deepcopy(cfg.model))  # building changes what it builds from
-    MMLogger.get_current_instance().setLevel('WARNING')  # else it says how each tensor came about
+    model = MODELS.build(copy.deepcopy(cfg.model))  # building changes its argument
+    MMLogger.get_current_instance().setLevel('WARNING')  # else every tensor's origin is logged
     model.init_weights()
     torch.save(dict(state_dict=model.state_dict(), meta={}), path)
     finish(folder, 0.0)
@@ -190,14 +190,14 @@ def make_frozen(cfg: Config, folder: Path) -> Path:
 def cache_inputs(
     cfg: Config, checkpoint: Path, folder: Path, inputs: Sequence[str], sides: Sequence[str] = SIDES
 ) -> None:
-    """Run the CNN once over each side and keep what methods see.
+    """Run the CNN once over each side and keep the inputs of the methods.
 
     Args:
         cfg: The completed config.
-        checkpoint: Of the CNN.
-        folder: Where ``scores_train.safetensors`` and the others go.
-        inputs: What files hold beside scores.
-        sides: Those that are read.
+        checkpoint: The CNN's checkpoint.
+        folder: Folder of ``scores_train.safetensors`` and the others.
+        inputs: Contents of the files besides scores.
+        sides: The sides to read.
     """
     flags = _find_flags(folder, {FLAGS[name] for name in inputs})
     settings = dict(cnn_sha256=sha256(checkpoint), config_sha256=hash_config(cfg), flags=flags)
@@ -208,7 +208,7 @@ def cache_inputs(
     for side in sides:
         target = folder / f'scores_{side}.safetensors'
         if target.is_file():
-            continue  # files appear whole
+            continue  # an existing file is complete
         call_tool(
             'extract_scores.py',
             path,
@@ -218,14 +218,14 @@ def cache_inputs(
             side,
             *flags,
             '--work-dir',
-            folder / 'log',  # where a tool leaves its own copy of the config, changed
+            folder / 'log',  # the tool writes its changed copy of the config here
             log=folder / 'log.txt',
         )
     finish(folder, time.monotonic() - start, cnn_sha256=sha256(checkpoint))
 
 
 def _find_flags(folder: Path, wanted: set[str]) -> list[str]:
-    """Return the flags of the extraction; those of files that hold more than is wanted stay."""
+    """Return the flags of the extraction; existing files that hold more than needed keep theirs."""
     path = folder / SETTINGS
     before = set(read_json(path).get('flags', ())) if path.is_file() else set()
     return sorted(before if before > wanted else wanted)
@@ -234,13 +234,13 @@ def _find_flags(folder: Path, wanted: set[str]) -> list[str]:
 def replace_scores(
     frozen: Path, make_logits: Callable[[], Mapping[str, Any]], folder: Path, origin: str
 ) -> None:
-    """Write the files of a seed whose scores are those of a linear classifier on a frozen CNN.
+    """Write the files of a seed with the scores of a linear classifier on a frozen CNN.
 
     Args:
         frozen: Folder of the frozen CNN's files.
         make_logits: Returns the logits (N, C) of the linear classifier by side, float32.
         folder: Folder of the seed.
-        origin: SHA-256 of the linear classifier, under which files name the CNN.
+        origin: SHA-256 of the linear classifier, which the files give as their CNN.
     """
     if not begin(folder, dict(cnn_sha256=origin)):
         return
@@ -256,7 +256,7 @@ def replace_scores(
 
 
 def best_checkpoint(folder: Path) -> Path | None:
-    """Return the checkpoint that was best on validation; None where there is none."""
+    """Return the checkpoint with the best validation result; None if there is none."""
     found = sorted(folder.glob('best_*.pth'))
     return found[-1] if found else None
 
@@ -265,7 +265,7 @@ def choose_rate(folders: Mapping[float, Path]) -> float:
     """Choose the CNN's learning rate: the highest F1_I on validation.
 
     Args:
-        folders: Learning rate to the folder of its run.
+        folders: Learning rate to folder of its run.
     """
     return max(folders, key=lambda lr: read_record(folders[lr])['f1_image'])
 
@@ -273,10 +273,10 @@ def choose_rate(folders: Mapping[float, Path]) -> float:
 def call_tool(
     tool: str, *arguments: str | Path, log: Path, options: Mapping[str, Any] | None = None
 ) -> None:
-    """Run a tool of the project; its output goes to a file, of which an error shows the end.
+    """Run a tool of the project with its output in a file; an error shows the end of that file.
 
     Raises:
-        RuntimeError: If it failed.
+        RuntimeError: If the tool fails.
     """
     command = [sys.executable, str(find_root() / 'tools' / tool), *map(str, arguments)]
     if options:

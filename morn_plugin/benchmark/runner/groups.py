@@ -1,4 +1,4 @@
-"""Which tables a benchmark's page has, and what a reader has to know before their figures."""
+"""Lists the tables of a benchmark's page, with notes for the reader."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,7 @@ from ..results import Group
 from .joint import name_table
 from .methods import Method
 
-#: What sequences of labels are compared with as well.
+#: The second reference of methods that predict sequences of labels.
 MULTI_ORDER = 'morn'
 
 
@@ -16,10 +16,10 @@ def list_groups(
     """List the tables: all methods; sequences; methods of several views, beside their control.
 
     Args:
-        methods: Those of the benchmark.
-        reference: What they are compared with.
-        epochs: Of the CNN.
-        has_runs: Tells whether a method has runs; without a reference there is no table.
+        methods: The methods of the benchmark.
+        reference: The method that they are compared with.
+        epochs: Number of epochs of the CNN.
+        has_runs: Returns whether a method has runs; a table needs runs of its reference.
     """
     groups = [Group('methods', 'The methods', reference, note=_note_on_passes(methods, epochs))]
     sequences = [method.name for method in methods if 'sequences' in method.groups]
@@ -36,7 +36,7 @@ def list_groups(
 
 
 def _note_on_passes(methods: Sequence[Method], epochs: int) -> str:
-    """Say what methods that train the CNN have in common, where there are some of one view."""
+    """Describe the training of methods that train the CNN, if there are any of one view."""
     if not any(method.is_joint and method.views == 1 for method in methods):
         return ''
     return (

@@ -1,4 +1,4 @@
-"""The CNN of every seed, and the cached files that it leaves for the methods."""
+"""Makes the cached files of every seed from its CNN."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,11 +37,11 @@ class CachedFiles:
 
     Attributes:
         out: Folder of the benchmark.
-        cnn: Which CNN they come from.
+        cnn: The CNN that they come from.
         cfg: Its completed config.
-        seeds: How many.
-        inputs: What they hold beside scores. None: no method needs them, so that they hold what the
-            CNN's own row needs, and lie apart.
+        seeds: Number of seeds.
+        inputs: Contents of the files besides scores. None: no method needs the files, so they hold
+            only the inputs of the CNN's own row, in a separate folder.
     """
 
     out: Path
@@ -51,12 +51,12 @@ class CachedFiles:
     inputs: tuple[str, ...] | None
 
     def of(self, seed: int | str) -> Path:
-        """Return the folder of a seed, or of the frozen CNN by its name."""
+        """Return the folder of a seed, or that of the frozen CNN by its name."""
         name = seed if isinstance(seed, str) else f'seed_{seed}'
         return self.out / ('scores' if self.inputs is None else 'inputs') / name
 
     def make(self, stages: Stages) -> None:
-        """Make them: of the frozen CNN, or of the CNN of every seed, whose predictions are kept."""
+        """Make the files of the frozen CNN, or of each seed's CNN, and keep its predictions."""
         if self.cnn.kind == FROZEN:
             with DefaultScope.overwrite_default_scope('mmpretrain'):
                 checkpoint = make_frozen(self.cfg, self.out / 'cnn' / FROZEN)
@@ -77,7 +77,7 @@ class CachedFiles:
             self._save_cnn(seed)
 
     def _trainings(self, stages: Stages) -> list[Path | Training]:
-        """Return how the CNN of each seed is trained, or its checkpoint."""
+        """Return the training of each seed's CNN, or its checkpoint."""
         seeds = range(self.seeds)
         if self.cnn.kind == GIVEN:
             return [self.cnn.checkpoint_of(seed) for seed in seeds]
@@ -95,7 +95,7 @@ class CachedFiles:
         return Training(self.out / 'cnn' / f'lr_{lr:g}' / f'seed_{seed}', lr, seed)
 
     def _save_cnn(self, seed: int) -> None:
-        """Keep the CNN's own predictions as a method among the others."""
+        """Store the CNN's own predictions as one of the methods."""
         sides: dict[str, Any] = {}
         for side in TESTED:
             file = load_scores(self.of(seed) / f'scores_{side}.safetensors')
@@ -114,7 +114,7 @@ class CachedFiles:
 
 
 def _do_on_images(tasks: Sequence[Task], stages: Stages) -> None:
-    """Do what runs the CNN on images: side by side beside a GPU, else one on all cores."""
+    """Do tasks that run the CNN on images: in parallel with a GPU, else singly on all cores."""
     if torch.cuda.is_available():
         stages.do_more(tasks)
         return

@@ -1,8 +1,8 @@
-"""One run of a method that trains the CNN itself: on images, for as long as the CNN alone.
+"""Runs a method that trains the CNN itself: on images, for as many epochs as the CNN alone.
 
-All of them get what the benchmark's CNN has: data, augmentation, backbone and its ImageNet weights,
-optimiser, schedule and epochs. What is left to the method's config is the head, the classifier that
-makes several views of an image, losses, metrics, and which parts learn at another rate.
+All such methods share with the benchmark's CNN: data, augmentation, backbone and its ImageNet
+weights, optimiser, schedule and epochs. The method's config sets the head, the classifier that
+makes several views of an image, losses, metrics, and the parts that learn at another rate.
 """
 
 import copy
@@ -31,7 +31,7 @@ from .cell import Run, Shapes, fit_config, image_f1, join, predict_batch, settle
 from .records import begin, describe_code, finish, hash_config, read_record
 from .source import SIDES
 
-#: What of a config is the benchmark's CNN's, whatever the method's says.
+#: The settings that always come from the config of the benchmark's CNN.
 OF_THE_CNN = (*(f'{side}_dataloader' for side in SIDES), 'param_scheduler', 'train_cfg')
 OF_ITS_MODEL = ('data_preprocessor', 'backbone')
 PLAIN_NECK = dict(type='GlobalAveragePooling')
@@ -43,8 +43,8 @@ class JointRun(Run):
 
     Attributes:
         cnn: The completed config of the benchmark's CNN.
-        shapes: What that CNN gives of an image.
-        topk: k of methods that name exactly k labels.
+        shapes: The sizes of that CNN's outputs.
+        topk: k of methods that predict exactly k labels.
     """
 
     cnn: Config
@@ -53,13 +53,13 @@ class JointRun(Run):
 
 
 def fit_joint(cfg: Config, cnn: Config, shapes: Shapes, topk: int) -> None:
-    """Give a method's config the data, the backbone and the schedule of a CNN.
+    """Set the data, the backbone and the schedule of a CNN in a method's config.
 
     Args:
         cfg: A config on images.
         cnn: The completed config of the CNN.
-        shapes: What the CNN gives of an image.
-        topk: k of methods that name exactly k labels.
+        shapes: The sizes of the CNN's outputs.
+        topk: k of methods that predict exactly k labels.
     """
     for key in OF_THE_CNN:
         cfg[key] = copy.deepcopy(cnn.get(key))
@@ -79,7 +79,7 @@ def fit_joint(cfg: Config, cnn: Config, shapes: Shapes, topk: int) -> None:
 
 
 def _take_optimizer(cfg: Config, cnn: Config) -> None:
-    """Take the CNN's optimiser; parts that it says nothing of may learn at the method's rate."""
+    """Use the CNN's optimiser; parts that it does not mention may learn at the method's rate."""
     own = _rates_of(cfg)
     cfg.optim_wrapper = copy.deepcopy(cnn.optim_wrapper)
     rates = {**own, **_rates_of(cnn)}
@@ -88,7 +88,7 @@ def _take_optimizer(cfg: Config, cnn: Config) -> None:
 
 
 def _add_imports(cfg: Config, cnn: Config) -> None:
-    """Import what the CNN's config imports as well: its backbone may lie in a file of its own."""
+    """Add the imports of the CNN's config: its backbone may be in a separate file."""
     parts = [*cfg.custom_imports.imports, *cnn.custom_imports.imports]
     cfg.custom_imports.imports = list(dict.fromkeys(parts))
 
@@ -99,7 +99,7 @@ def _rates_of(cfg: Config) -> dict[str, Any]:
 
 
 def _set_num_classes(part: Any, num_classes: int) -> None:
-    """Set the number of classes wherever a head's config names it, in its losses for example."""
+    """Set the number of classes everywhere in a head's config, for example in its losses."""
     if not isinstance(part, Mapping):
         return
     for key, value in part.items():
@@ -110,7 +110,7 @@ def _set_num_classes(part: Any, num_classes: int) -> None:
 
 
 def make_joint_config(run: JointRun) -> Config:
-    """Return the config of a run, complete but for where it writes."""
+    """Return the config of a run, complete except for its output folder."""
     cfg = read_own_config(str(run.method.config), None)
     fit_joint(cfg, run.cnn, run.shapes, run.topk)
     cfg.merge_from_dict({**run.settings, 'randomness.seed': run.seed})
@@ -118,13 +118,13 @@ def make_joint_config(run: JointRun) -> Config:
 
 
 def run_joint(run: JointRun) -> float:
-    """Do a run, unless it is done; keep its predictions. Where it was stopped, it goes on.
+    """Run unless already done, or resume; keep the predictions.
 
     Returns:
-        Its F1_I on validation, percent, by its own decision.
+        F1_I on validation, percent, by the method's own decision.
 
     Raises:
-        ValueError: If it was begun with other settings.
+        ValueError: If the run was begun with other settings.
     """
     cfg = make_joint_config(run)
     if not begin(run.folder, describe_run(run, cfg)):
@@ -160,12 +160,12 @@ def run_joint(run: JointRun) -> float:
 
 
 def name_table(views: int) -> str:
-    """Name the table of methods of so many views: those of one stand among all others."""
+    """Return the name of the table for a number of views; those of one view are in the main one."""
     return 'methods' if views == 1 else f'{views} views'
 
 
 def describe_run(run: JointRun, cfg: Config) -> dict[str, Any]:
-    """Return what decides how a run comes out, the same wherever data and weights lie.
+    """Return the settings that determine a run's outcome, without the paths of data and weights.
 
     Args:
         run: The run.
@@ -189,7 +189,7 @@ def describe_run(run: JointRun, cfg: Config) -> dict[str, Any]:
 
 def load_model(cfg: Config, checkpoint: Path) -> Any:
     """Return the model of a checkpoint in evaluation mode, on the GPU if there is one."""
-    model = MODELS.build(copy.deepcopy(cfg.model))  # building changes what it builds from
+    model = MODELS.build(copy.deepcopy(cfg.model))  # building changes its argument
     content = torch.load(checkpoint, map_location='cpu', weights_only=True)
     model.load_state_dict(content['state_dict'])
     return model.eval().to(get_device())

@@ -1,9 +1,9 @@
-"""Which methods there are: every config on cached inputs is one, and those that train the CNN.
+"""Finds the methods: each config on cached inputs is one, and each config that trains the CNN.
 
 A config ``configs/<folder>/<name>_{scores,features,maps}_*_openclipart.py`` is the method
-``<name>``; so is ``<name>_*_openclipart-128px.py``, on images, where it says that it trains the CNN
-itself: ``benchmark = dict(tier='joint')``. A config may say more of itself in this variable, see
-:class:`Method`; schedules in ``configs/_base_`` say there which learning rates are searched.
+``<name>``. So is a config on images, ``<name>_*_openclipart-128px.py``, if it states that it trains
+the CNN itself: ``benchmark = dict(tier='joint')``. This variable may hold more, see
+:class:`Method`; schedules in ``configs/_base_`` list their learning rates for the search there.
 """
 
 import difflib
@@ -17,18 +17,18 @@ from mmengine.config import Config
 
 from ...utils.layout import find_root
 
-#: What the second part of a config's name says the method sees, to the tier of its results.
+#: The second part of a config's name, which is the method's input, to the tier of its results.
 TIER_OF = dict(scores='scores', features='features', maps='maps')
-#: The tier of methods that train the CNN: their configs say so, their names say the backbone.
+#: The tier of methods that train the CNN: their configs state it, their names hold the backbone.
 JOINT = 'joint'
 CACHED_CONFIGS, IMAGE_CONFIGS = '*/*_{}_*_openclipart.py', '*/*_openclipart-128px.py'
 GROUPS_ALSO = dict(map='maps')
 FIELDS = ('title', 'groups', 'search', 'tier', 'views', 'control')
 MAX_OWN, MAX_VALUES = 2, 3
 LEARNING_RATE = 'optim_wrapper.optimizer.lr'
-#: What is tried of the CNN, and of what trains it, unless a config says otherwise.
+#: Default learning rates to try for the CNN and for methods that train it.
 CNN_RATES = (2e-3, 4e-3, 8e-3)
-#: The method that gives the scores where the CNN is frozen: a linear classifier, trained by BCE.
+#: The method that supplies the scores if the CNN is frozen: a linear classifier, trained by BCE.
 LINEAR = 'cnn-linear'
 
 
@@ -37,16 +37,16 @@ class Method:
     """A method of the benchmark.
 
     Attributes:
-        name: By which it is chosen, and its folder is named.
+        name: The name that chooses it and that its folder has.
         config: Its config, on cached inputs or on images.
-        tier: What it sees: ``'scores'``, ``'features'``, ``'maps'``, or with the CNN that it trains
-            ``'joint'``.
-        title: What tables call it. Defaults to the name.
+        tier: Its input: ``'scores'``, ``'features'``, ``'maps'``, or ``'joint'`` if it trains the
+            CNN on images.
+        title: Its name in tables. Defaults to ``name``.
         groups: More names that choose it, such as ``'losses'``.
-        search: Settings of the config to the values that are tried: the learning rate, and at most
-            two of its own with three values each.
-        views: How many views of an image a training step of the CNN takes.
-        control: With several views, the method of as many views that it is compared with; its own
+        search: Settings of the config to the values to try: the learning rate, and at most two of
+            the method's own with three values each.
+        views: Number of views of an image in a training step of the CNN.
+        control: With several views, the method with as many views that it is compared with; its own
             name if it is the control.
     """
 
@@ -66,7 +66,7 @@ class Method:
 
     @property
     def names(self) -> set[str]:
-        """All that chooses it."""
+        """All names that choose it."""
         return {self.name, self.tier, *self.groups}
 
 
@@ -88,21 +88,22 @@ def find_methods(folder: Path | None = None) -> list[Method]:
 
 
 def read_statement(path: Path) -> dict[str, Any]:
-    """Return what a config says of itself as a method of the benchmark."""
+    """Return the ``benchmark`` variable of a config."""
     return dict(Config.fromfile(path).get('benchmark') or {})
 
 
 def read_method(path: Path, tier: str | None = None) -> Method:
-    """Read what a config says of its method.
+    """Read a method from its config.
 
     Args:
         path: The config.
-        tier: What it sees. Defaults to None: the config says ``'joint'``, or the second part of its
-            name says it.
+        tier: Its input. Defaults to None: ``'joint'`` by the config, or the second part of the
+            config's name.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it says what nothing reads, searches too much, or the tier is not known.
+        ValueError: If ``benchmark`` has an unknown field, the search is too large, or the tier is
+            unknown.
     """
     if not path.is_file():
         raise FileNotFoundError(
@@ -132,7 +133,7 @@ def read_method(path: Path, tier: str | None = None) -> Method:
 
 
 def _find_tier(path: Path, said: Mapping[str, Any], tier: str | None) -> str:
-    """Return what a method sees, as the caller, its config or the config's name says."""
+    """Return the tier given by the caller, the config or the config's name."""
     name, *parts = path.stem.split('_')
     named = next((part for part in parts if part in TIER_OF), None)
     found = tier or said.get('tier') or named
@@ -151,7 +152,7 @@ def _find_tier(path: Path, said: Mapping[str, Any], tier: str | None) -> str:
 
 
 def _check_views(path: Path, tier: str, views: Any, control: Any) -> None:
-    """Raise unless a method of several views trains the CNN, and says what it stands beside."""
+    """Raise unless a method of several views trains the CNN and names its control."""
     is_number = isinstance(views, int) and not isinstance(views, bool) and views > 0
     if not is_number or (views > 1) != bool(control) or (views > 1 and tier != JOINT):
         raise ValueError(
@@ -172,17 +173,17 @@ def _check_search(path: Path, search: dict[str, tuple[Any, ...]]) -> None:
 
 
 def choose_methods(methods: Sequence[Method], wanted: Iterable[str]) -> list[Method]:
-    """Choose methods by name, by group, or by the path of a config outside.
+    """Choose methods by name, by group, or by the path of an outside config.
 
     Args:
-        methods: Those that there are.
-        wanted: Names, groups and paths; none: all methods.
+        methods: The available methods.
+        wanted: Names, groups and paths; empty for all methods.
 
     Returns:
-        The chosen ones, in the order of ``methods``, those from outside last.
+        The chosen methods, in the order of ``methods``, those from outside last.
 
     Raises:
-        ValueError: If a name chooses nothing; lists names and groups.
+        ValueError: If a name is unknown; lists names and groups.
     """
     wanted = [GROUPS_ALSO.get(name, name) for name in wanted]
     outside = [read_method(Path(name)) for name in wanted if name.endswith('.py')]
@@ -208,13 +209,13 @@ def choose_methods(methods: Sequence[Method], wanted: Iterable[str]) -> list[Met
 
 
 def add_controls(methods: Sequence[Method]) -> list[Method]:
-    """Add the methods that others of several views stand beside.
+    """Add the controls of the methods of several views.
 
     Args:
-        methods: Those that are chosen; a control may be any other of the configs folder.
+        methods: The chosen methods; a control may be any other of the configs folder.
 
     Raises:
-        ValueError: If there is no method of a control's name.
+        ValueError: If a control does not exist.
     """
     known = {method.name: method for method in (*find_methods(), *methods)}
     found = {method.name: method for method in methods}
@@ -231,7 +232,7 @@ def add_controls(methods: Sequence[Method]) -> list[Method]:
 
 
 def search_as_the_cnn(method: Method, rates: tuple[float, ...]) -> Method:
-    """Search a method that trains the CNN as the CNN, unless its config has rates of its own.
+    """Search the CNN's rates for a method that trains the CNN, unless its config lists its own.
 
     Args:
         method: A method.
@@ -244,14 +245,14 @@ def search_as_the_cnn(method: Method, rates: tuple[float, ...]) -> Method:
 
 
 def describe_methods(methods: Sequence[Method]) -> str:
-    """List the methods and groups that there are."""
+    """List the available methods and groups."""
     names = [method.name for method in methods]
     groups = sorted({name for method in methods for name in method.names} - set(names))
     return f'Methods: {", ".join(names)}. Groups: {", ".join(groups)}.'
 
 
 def list_searches(method: Method) -> list[tuple[str, tuple[Any, ...]]]:
-    """Return the settings to search, one after the other, and their values; the rate is first.
+    """Return the settings to search in turn, with their values; the learning rate comes first.
 
     Examples:
         >>> search = {'k': (1, 2), LEARNING_RATE: (0.1, 0.01)}

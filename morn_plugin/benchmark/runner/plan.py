@@ -1,4 +1,4 @@
-"""Which runs a benchmark makes, how long they take, and what goes where the time is short.
+"""Plans the runs of a benchmark, estimates their time, and cuts the plan if time is short.
 
 Nothing here trains, reads a file or looks at the clock.
 """
@@ -9,12 +9,12 @@ from dataclasses import dataclass, field, replace
 
 from .methods import JOINT, LEARNING_RATE, Method, list_searches
 
-#: Seeds of methods whose runs are dear.
+#: Number of seeds of methods with expensive runs.
 MAP_SEEDS = 3
 DEAR = ('maps', JOINT)
-#: Seeds that are left when time is short, before anything else goes.
+#: Number of seeds that the first cut leaves.
 FEW_SEEDS = 3
-#: What `--hours` cuts, in this order.
+#: The cuts of `--hours`, in this order.
 CUTS = (
     f'seeds down to {FEW_SEEDS}, from the dearest method on',
     "the methods' own settings, which stay as their configs have them",
@@ -25,12 +25,12 @@ CUTS = (
 
 @dataclass(frozen=True)
 class Costs:
-    """What a timed probe found, or finished runs: seconds of one process.
+    """Costs measured by a timed probe or by finished runs, in seconds of one process.
 
     Attributes:
         runs: Method to the seconds of one run.
-        cnn: Of everything that reads images.
-        bytes: Of all cached files together.
+        cnn: Seconds of all steps that read images.
+        bytes: Bytes of all cached files together.
     """
 
     runs: Mapping[str, float]
@@ -43,10 +43,10 @@ class Plan:
     """The runs of a benchmark.
 
     Attributes:
-        methods: Those that are run.
+        methods: The methods to run.
         seeds: Method to the number of its seeds.
-        searches_own: Whether the methods' own settings are searched beside the learning rate.
-        cut: What was left out for want of time, in words.
+        searches_own: Whether the methods' own settings are searched as well as the learning rate.
+        cut: What was left out to save time, in words.
     """
 
     methods: tuple[Method, ...]
@@ -60,16 +60,16 @@ class Plan:
         return max(self.seeds.values(), default=0)
 
     def searches(self, method: Method) -> list[tuple[str, tuple]]:
-        """Return the settings of a method that are searched, and their values."""
+        """Return the searched settings of a method, and their values."""
         found = list_searches(method)
         return [item for item in found if self.searches_own or item[0] == LEARNING_RATE]
 
     def count_trials(self, method: Method) -> int:
-        """Count the runs of a method's search; without a search there is one."""
+        """Count the runs of a method's search; one without a search."""
         return max(1, sum(len(values) for _, values in self.searches(method)))
 
     def count_runs(self, method: Method) -> int:
-        """Count the runs of a method; the best trial is the run of the first seed."""
+        """Count the runs of a method; the best trial serves as the run of the first seed."""
         return self.count_trials(method) + self.seeds[method.name] - 1
 
     def total_runs(self) -> int:
@@ -78,7 +78,7 @@ class Plan:
 
 
 def make_plan(methods: tuple[Method, ...], num_seeds: int) -> Plan:
-    """Plan all methods with all seeds; methods of maps and those that train the CNN have three."""
+    """Plan all methods with all seeds; methods on maps and those that train the CNN get three."""
     seeds = {
         method.name: min(num_seeds, MAP_SEEDS) if method.tier in DEAR else num_seeds
         for method in methods
@@ -87,23 +87,23 @@ def make_plan(methods: tuple[Method, ...], num_seeds: int) -> Plan:
 
 
 def estimate_seconds(plan: Plan, costs: Costs, workers: int) -> float:
-    """Estimate how long a plan takes, its runs side by side."""
+    """Estimate how long a plan takes with parallel runs."""
     runs = sum(plan.count_runs(method) * costs.runs[method.name] for method in plan.methods)
     return costs.cnn + runs / workers
 
 
 def fit_plan(plan: Plan, costs: Costs, workers: int, hours: float, keep: str) -> Plan:
-    """Cut a plan, in the order of ``CUTS``, until it fits into a time.
+    """Cut a plan, in the order of ``CUTS``, until it fits into a given time.
 
     Args:
         plan: The whole plan.
-        costs: Of its runs.
-        workers: Runs at a time.
-        hours: The time.
-        keep: The method that is never dropped, since the others are compared with it.
+        costs: The costs of its runs.
+        workers: Number of parallel runs.
+        hours: The available time.
+        keep: The method that is never dropped, because the others are compared with it.
 
     Returns:
-        The first plan that fits; the smallest where none does.
+        The first plan that fits; the smallest if none does.
     """
     shorter = plan
     for shorter in _shorten(plan, costs, keep):
@@ -113,7 +113,7 @@ def fit_plan(plan: Plan, costs: Costs, workers: int, hours: float, keep: str) ->
 
 
 def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
-    """Yield ever shorter plans, the whole one first."""
+    """Yield shorter and shorter plans, the whole one first."""
     yield plan
     dearest = sorted(plan.methods, key=lambda method: -costs.runs[method.name])
 
@@ -136,7 +136,7 @@ def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
 
 
 def _drop(plan: Plan, method: Method) -> Plan:
-    """Leave a method out, and those that would be left without it as their control."""
+    """Leave out a method, and the methods that have it as their control."""
     dropped = [other for other in plan.methods if other is method or other.control == method.name]
     others = tuple(other for other in plan.methods if other not in dropped)
     notes = [f'{other.name}: not run' for other in dropped]
@@ -152,7 +152,7 @@ def _limit_seeds(plan: Plan, method: Method, most: int) -> Plan:
 
 
 def describe_plan(plan: Plan, costs: Costs, workers: int) -> str:
-    """Say what is run, how long it takes and what it needs of the disk."""
+    """Describe the planned runs, their time and the disk space they need."""
     width = max((len(method.name) for method in plan.methods), default=0)
     lines = [
         f'  {method.name:{width}}  {method.tier:8}  {plan.count_trials(method)} trials, '

@@ -1,4 +1,4 @@
-"""How long things take: a few batches of each method, and a few images through the CNN, timed."""
+"""Times a few batches of each method, and a few images through the CNN."""
 
 import copy
 import math
@@ -25,28 +25,28 @@ BATCHES, WARM = 3, 1
 #: A training step of a network costs about three times its forward pass.
 TRAINING = 3
 IMAGES = 8
-#: Training images that a method which is fitted as a whole is timed on. What it learns grows with
-#: their number; distances, which grow with its square, are cheap beside that.
+#: Number of training images for timing a method that is fitted at once. The cost of learning grows
+#: with their number. Distances grow with its square, but are cheap in comparison.
 FITTED = 512
-#: Seconds of a run beside its batches: building, predicting, writing.
+#: Seconds of a run apart from its batches: building, predicting, writing.
 START = 3.0
 BYTES = dict(scores=4, logits=4, features=4, feature_map=2, stage_maps=2)
 
 
 @dataclass(frozen=True)
 class SeenImage:
-    """What a CNN makes of one image.
+    """The time and the output sizes of a CNN for one image.
 
     Attributes:
-        seconds: Forward, reading included.
-        stages: Shapes (D, H, W) of its maps, the last one last.
+        seconds: Seconds of a forward pass, including reading.
+        stages: Shapes (D, H, W) of its maps, in the order of the stages.
     """
 
     seconds: float
     stages: tuple[tuple[int, int, int], ...]
 
     def count_numbers(self, name: str, num_classes: int) -> int:
-        """Count the numbers of an input."""
+        """Count the numbers in an input."""
         if name in ('scores', 'logits'):
             return num_classes
         if name == 'features':
@@ -55,26 +55,26 @@ class SeenImage:
         return int(sum(np.prod(shape) for shape in maps))
 
     def count_bytes(self, inputs: tuple[str, ...], num_classes: int) -> int:
-        """Count the bytes of an image in a cached file."""
+        """Count the bytes per image in a cached file."""
         return sum(BYTES[name] * self.count_numbers(name, num_classes) for name in inputs)
 
     def shapes(self, num_classes: int) -> Shapes:
-        """Return what cached files will hold."""
+        """Return the sizes of the arrays in the cached files."""
         return Shapes(num_classes, self.stages[-1][0], tuple(shape[0] for shape in self.stages))
 
 
 @torch.no_grad()
 def probe_cnn(cfg: Config) -> SeenImage:
-    """Let the CNN see a few test images.
+    """Time the CNN on a few test images.
 
     Args:
         cfg: Its completed config.
     """
-    cfg = copy.deepcopy(cfg)  # building changes what it builds from
+    cfg = copy.deepcopy(cfg)  # building changes its argument
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
         model = MODELS.build(cfg.model).eval().to(get_device())
-        for _ in range(2):  # the first time includes what starting a device takes
+        for _ in range(2):  # the first time includes starting the device
             start = time.monotonic()
             rows = [dataset[index % len(dataset)] for index in range(IMAGES)]
             batch = model.data_preprocessor(
@@ -87,26 +87,26 @@ def probe_cnn(cfg: Config) -> SeenImage:
 
 
 def estimate_training(image: SeenImage, sizes: Mapping[str, int], epochs: int, views: int) -> float:
-    """Estimate the seconds of training a network on images, with a look at validation an epoch.
+    """Estimate the seconds of training a network on images, with one validation per epoch.
 
     Args:
-        image: A forward pass.
+        image: The measured forward pass.
         sizes: Side to its number of images.
-        epochs: Of the training.
-        views: Of an image in a step.
+        epochs: Number of epochs.
+        views: Number of views of an image in a step.
     """
     passes = epochs * (TRAINING * views * sizes['train'] + sizes['val'])
     return passes * image.seconds
 
 
 def probe_method(method: Method, image: SeenImage, train: Annotations, max_epochs: int) -> float:
-    """Estimate the seconds of one run of a method, from a few batches of noise.
+    """Estimate the seconds of one run of a method from a few batches of noise.
 
     Args:
         method: The method.
-        image: What it sees of an image.
+        image: The sizes of its inputs.
         train: The training annotations.
-        max_epochs: Most epochs of any method.
+        max_epochs: Maximum number of epochs of any method.
     """
     cfg = read_own_config(str(method.config), None)
     fit_config(cfg, image.shapes(len(train.classes)), topk=1)
@@ -134,7 +134,7 @@ def probe_method(method: Method, image: SeenImage, train: Annotations, max_epoch
 
 
 def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: int) -> float:
-    """Time a training step on noise: forward, backward, an optimiser."""
+    """Time a training step on noise: forward, backward, optimiser."""
     inputs = make_noise(model.head.inputs, batch_size, image, train)
     rows = [index % len(train) for index in range(batch_size)]
     target = torch.from_numpy(train.targets()[rows]).float()
@@ -155,7 +155,7 @@ def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: in
 def make_noise(
     names: tuple[str, ...], number: int, image: SeenImage, train: Annotations
 ) -> dict[str, Any]:
-    """Draw inputs of a number of images."""
+    """Draw random inputs for a number of images."""
     num_classes = len(train.classes)
     flat = dict(scores=(num_classes,), logits=(num_classes,), features=image.stages[-1][:1])
     found: dict[str, Any] = {}

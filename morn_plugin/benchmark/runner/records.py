@@ -1,7 +1,7 @@
-"""What is done, and with which settings: a step is done once, and one that was stopped is resumed.
+"""Records finished steps and their settings: each step runs once, an interrupted one resumes.
 
-The folder of a step holds ``settings.json``, written first, and ``record.json``, written last.
-Settings are all that decides the outcome but the code.
+The folder of a step holds ``settings.json``, written first, and ``record.json``, written last. The
+settings are everything that determines the outcome, except the code.
 """
 
 import hashlib
@@ -22,13 +22,13 @@ SETTINGS, RECORD = 'settings.json', 'record.json'
 
 
 def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
-    """Tell whether a step is still to do; note the settings of one that is not yet begun.
+    """Return whether a step must still run; write the settings of a new step.
 
     Raises:
-        ValueError: If it was begun with other settings, or with none that are known.
+        ValueError: If the step was begun with other settings or with unknown ones.
     """
     path = folder / SETTINGS
-    expected = parse_json(dump_json(settings), str(path))  # as it is read back
+    expected = parse_json(dump_json(settings), str(path))  # as JSON returns it
     if path.is_file():
         _compare(path, read_json(path), expected)
         return not (folder / RECORD).is_file()
@@ -43,7 +43,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
 
 
 def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raise unless a step was begun with the settings that it has now; names those that differ."""
+    """Raise unless a step was begun with its present settings; name those that differ."""
     if found == expected:
         return
     keys = sorted(found.keys() | expected.keys())
@@ -59,16 +59,16 @@ def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) 
 
 
 def finish(folder: Path, seconds: float, **more: Any) -> None:
-    """Write the record of a step, which says that it is done."""
+    """Write the record of a step, which marks it as done."""
     record = dict(seconds=round(seconds, 1), **describe_code(), **more)
     write_json(folder / RECORD, record, indent=1)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read what a finished step left.
+    """Read the record of a finished step.
 
     Raises:
-        FileNotFoundError: If it is not finished.
+        FileNotFoundError: If the step is not finished.
     """
     path = folder / RECORD
     if not path.is_file():
@@ -77,14 +77,14 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def describe_code() -> dict[str, str]:
-    """Return the versions of the code and of what computes, and the processor."""
+    """Return the versions of the code and its libraries, and the processor."""
     return dict(
         commit=_commit(), version=__version__, torch=torch.__version__, machine=platform.machine()
     )
 
 
 def _commit() -> str:
-    """Name the commit of the code, with a plus if files differ from it."""
+    """Return the commit of the code, with a plus if files differ from it."""
     git = ['git', '-C', str(find_root())]
     try:
         name = subprocess.check_output([*git, 'rev-parse', '--short=9', 'HEAD'], text=True)
@@ -95,9 +95,9 @@ def _commit() -> str:
 
 
 def hash_config(cfg: Config) -> str:
-    """Return the SHA-256 of a config's text, in which no path of the machine stands.
+    """Return the SHA-256 of a config's text without the paths of the machine.
 
-    What a config says of its search decides which runs there are, not how one comes out.
+    The config's search settings are left out: they decide which runs exist, not their outcome.
     """
     settings = {key: value for key, value in cfg.to_dict().items() if key != 'benchmark'}
     text = Config(settings).dump().replace(str(find_root()), '')

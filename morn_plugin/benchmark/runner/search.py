@@ -1,4 +1,4 @@
-"""The search of a method's settings on the first seed: one setting after the other."""
+"""Searches a method's settings on the first seed, one setting after the other."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,12 +11,12 @@ from .records import RECORD, read_record
 
 @dataclass(frozen=True)
 class Search:
-    """What is tried of one method.
+    """The search of one method.
 
     Attributes:
-        name: Of the method.
-        searches: Settings and their values, in the order in which they are searched.
-        make_cell: Makes the run of some settings.
+        name: Name of the method.
+        searches: Settings and their values, in the order of the search.
+        make_cell: Makes the run for given settings.
     """
 
     name: str
@@ -25,14 +25,14 @@ class Search:
 
     @property
     def depth(self) -> int:
-        """How many searches follow each other; without any there is one trial."""
+        """Number of consecutive searches; without any there is one trial."""
         return max(1, len(self.searches))
 
     def trials(self, place: int) -> list[Run]:
         """Return the trials of a setting, at the best values of those before it.
 
         Args:
-            place: Of the setting; those before it are searched.
+            place: Position of the setting; the ones before it were searched already.
         """
         if not self.searches:
             return [self.make_cell({})]
@@ -45,15 +45,15 @@ class Search:
         return [self.make_cell({**settings, key: value}) for value in values]
 
     def done(self) -> list[Run]:
-        """Return the trials that are done."""
+        """Return the finished trials."""
         cells = [cell for place in range(self.depth) for cell in self.trials(place)]
         return [cell for cell in cells if is_done(cell)]
 
     def best(self) -> Run:
-        """Return the trial whose settings all seeds get: the best of the last search.
+        """Return the trial whose settings all seeds use: the best of the last search.
 
         Raises:
-            ValueError: If no trial is done.
+            ValueError: If no trial is finished.
         """
         done = self.done()
         if not done:
@@ -62,17 +62,17 @@ class Search:
         return max((cell for cell in done if len(cell.settings) == most), key=found_f1)
 
     def describe(self) -> list[dict[str, Any]]:
-        """Return what was tried: settings, and F1_I on validation."""
+        """Return the settings and the validation F1_I of all trials."""
         return [dict(shorten_keys(cell.settings), F1_I=found_f1(cell)) for cell in self.done()]
 
 
 def is_done(cell: Run) -> bool:
-    """Tell whether a run is done."""
+    """Return whether a run is finished."""
     return (cell.folder / RECORD).is_file()
 
 
 def found_f1(cell: Run) -> float:
-    """Return F1_I on validation of a run that is done, percent."""
+    """Return the validation F1_I of a finished run, percent."""
     return float(read_record(cell.folder)['f1_image'])
 
 
@@ -82,7 +82,7 @@ def name_settings(settings: Mapping[str, Any], folder: Path) -> Path:
 
 
 def describe_settings(settings: Mapping[str, Any]) -> list[str]:
-    """Write settings out, such as ``'lr 0.001'``."""
+    """Format settings, such as ``'lr 0.001'``."""
     return [f'{name} {value}' for name, value in shorten_keys(settings).items()]
 
 

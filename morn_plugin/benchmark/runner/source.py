@@ -1,4 +1,4 @@
-"""The data set of a benchmark: a folder that a converter wrote, or a config."""
+"""Reads the data set of a benchmark: a folder that a converter wrote, or a config."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,18 +12,18 @@ from ...datasets.wrapping import innermost
 from ...utils.checks import describe_missing
 
 SIDES = ('train', 'val', 'test')
-#: What converters write; the last is the training side where there is no validation side.
+#: The files of a converter; the last is the training side if there is no validation side.
 FILES = dict(train='train_fit.json', val='val.json', test='test.json')
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the images and labels of the three sides are.
+    """The images and labels of the three sides.
 
     Attributes:
-        title: What the page calls the data.
+        title: Name of the data on the page.
         annotations: Side to its annotations.
-        datasets: Side to what a config of a data set says: ``data_root``, ``ann_file`` and more.
+        datasets: Side to the config of its data set: ``data_root``, ``ann_file`` and more.
     """
 
     title: str
@@ -41,7 +41,7 @@ class Source:
         return len(self.annotations['train'])
 
     def mean_labels(self) -> int:
-        """Return the labels of a training image, on average, rounded: the k of exactly k labels."""
+        """Return the mean number of labels per training image, rounded: k of exactly k labels."""
         counts = self.annotations['train'].label_counts()
         return max(1, round(float(np.sum(counts)) / max(1, self.num_training)))
 
@@ -52,11 +52,11 @@ def read_source(dataset: str, title: str | None = None) -> Source:
     Args:
         dataset: A folder with ``train_fit.json``, ``val.json`` and ``test.json``, or a config with
             the three data loaders.
-        title: What the page calls the data. Defaults to the name of the folder or the config.
+        title: Name of the data on the page. Defaults to the name of the folder or the config.
 
     Raises:
-        FileNotFoundError: If the folder or a file is missing; says what makes it.
-        ValueError: If a config lacks a loader, or the sides are of different classes.
+        FileNotFoundError: If the folder or a file is missing; names the tool that writes it.
+        ValueError: If a config lacks a loader, or the sides have different classes.
         AnnotationError: If a file is damaged.
     """
     path = Path(dataset)
@@ -81,7 +81,7 @@ def read_source(dataset: str, title: str | None = None) -> Source:
 
 
 def _datasets_of(path: Path) -> dict[str, dict[str, Any]]:
-    """Return what a config says of the data of its three loaders."""
+    """Return the data set configs of a config's three loaders."""
     cfg = Config.fromfile(path)
     missing = [f'{side}_dataloader' for side in SIDES if not cfg.get(f'{side}_dataloader')]
     if missing:
@@ -93,7 +93,7 @@ def _datasets_of(path: Path) -> dict[str, dict[str, Any]]:
 
 
 def _plain(part: ConfigDict) -> dict[str, Any]:
-    """Return where a data set lies; how its images are seen is the CNN's."""
+    """Return the paths of a data set's config; the CNN's config sets the transforms."""
     kept = ('data_root', 'data_prefix', 'ann_file', 'indices')
     return {key: part[key] for key in kept if part.get(key) is not None}
 

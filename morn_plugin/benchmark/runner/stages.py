@@ -1,4 +1,4 @@
-"""Runs tasks side by side, shows what is left of them, and stops starting more when time is up."""
+"""Runs tasks in parallel, shows the progress, and starts no more tasks when time is up."""
 
 import itertools
 import multiprocessing
@@ -18,13 +18,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 @dataclass(frozen=True)
 class Task:
-    """A call that some process makes.
+    """A function call for a worker process.
 
     Attributes:
-        title: What is shown of it.
-        function: Importable.
-        arguments: Of the function.
-        seconds: That it is expected to take.
+        title: Its name in the progress bar.
+        function: An importable function.
+        arguments: The arguments of the function.
+        seconds: The expected time.
     """
 
     title: str
@@ -34,19 +34,19 @@ class Task:
 
 
 class OutOfTimeError(Exception):
-    """The time that was given is over: what runs comes to its end, nothing more is started."""
+    """The time is up: running tasks finish, no more are started."""
 
 
 class Stages:
-    """Does lists of tasks, with a bar for all of them.
+    """Runs lists of tasks, with one progress bar for all.
 
     Args:
-        total: Tasks in all.
-        seconds: That all of them are expected to take.
-        workers: Processes, each of one thread. 0: in this process, one after the other.
-        log: File that gets the output of the processes.
-        deadline: Time, as ``time.time()`` says it, after which no task is started. Defaults to
-            None, never.
+        total: Total number of tasks.
+        seconds: Expected time of all tasks.
+        workers: Number of processes, each with one thread. 0: one task at a time in this process.
+        log: File for the output of the processes.
+        deadline: Time, as of ``time.time()``, after which no task is started. Defaults to None: no
+            deadline.
     """
 
     def __init__(
@@ -54,7 +54,7 @@ class Stages:
     ) -> None:
         self.workers, self.log, self.deadline = workers, log, deadline
         self.seconds_left = seconds
-        #: Title of a task to what it failed of; the others go on.
+        #: Title of a failed task to its error; the other tasks continue.
         self.failed: dict[str, str] = {}
         columns = (
             TextColumn('{task.description}'),
@@ -66,7 +66,7 @@ class Stages:
         self._bar = self.progress.add_task('', total=total)
 
     def do_more(self, tasks: Sequence[Task]) -> None:
-        """Do tasks that are not among the total, and that all others need.
+        """Do tasks that all others need and that are not counted in the total.
 
         Raises:
             OutOfTimeError: If the deadline came before the last of them was started.
@@ -82,9 +82,9 @@ class Stages:
         return self.progress.tasks[self._bar].total or 0
 
     def do(self, tasks: Sequence[Task]) -> None:
-        """Do tasks, as many at a time as there are workers.
+        """Do tasks in parallel, as many as there are workers.
 
-        A task that fails is noted in ``failed``.
+        A failed task is noted in ``failed``.
 
         Raises:
             OutOfTimeError: If the deadline came before the last of them was started.
@@ -92,10 +92,10 @@ class Stages:
         self.do_chains([iter([tasks])])
 
     def do_chains(self, chains: Sequence[Iterator[Sequence[Task]]]) -> None:
-        """Do lists of tasks that follow each other, several such chains side by side.
+        """Do chains of task lists: the lists of a chain one after the other, chains in parallel.
 
-        A chain is asked for its next list once all tasks of the one before are done. Earlier chains
-        go first, so that they are whole when the time is up.
+        A chain yields its next list once all tasks of its previous list are done. Earlier chains
+        have priority, so that they are complete when time is up.
 
         Raises:
             OutOfTimeError: If the deadline came before the last task was started.
@@ -113,7 +113,7 @@ class Stages:
 
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
-        """The processes, which stay from one list of tasks to the next."""
+        """The processes, which are kept from one list of tasks to the next."""
         spawn = multiprocessing.get_context('spawn')
         return ProcessPoolExecutor(self.workers, spawn, use_one_core, (str(self.log),))
 
@@ -122,7 +122,7 @@ class Stages:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the processes end what they are at, and start nothing more."""
+        """Let the processes finish their current tasks, and start no more."""
         self.progress.stop()
         if '_pool' in self.__dict__:
             self._pool.shutdown(cancel_futures=True)
@@ -130,9 +130,9 @@ class Stages:
     def _run(
         self, pool: ProcessPoolExecutor, chains: Sequence[Iterator[Sequence[Task]]]
     ) -> Iterator[Task]:
-        """Yield tasks as they are done, starting one whenever a process is free."""
+        """Yield finished tasks, and start a new one whenever a process is free."""
         waiting = [list(next(chain, ())) for chain in chains]
-        running = dict[Future, tuple[int, Task]]()  # and the place of its chain
+        running = dict[Future, tuple[int, Task]]()  # with the index of its chain
         while running or any(waiting):
             for place, tasks in enumerate(waiting):
                 while tasks and len(running) < self.workers and not self._is_late():
@@ -154,10 +154,10 @@ class Stages:
 
     @contextmanager
     def _noted(self, task: Task) -> Iterator[None]:
-        """Let the others go on where a task fails."""
+        """Let the other tasks continue if one fails."""
         try:
             yield
-        except Exception as error:  # whatever a method raises for data that it was not made for
+        except Exception as error:  # a method may raise anything for unsuitable data
             self.failed[task.title] = f'{type(error).__name__}: {error}'
             print(f'{task.title} failed: {error}', flush=True)
 
@@ -178,11 +178,11 @@ class Stages:
 
 
 def use_one_core(log: str) -> None:
-    """Set up a process for tasks of one core: one thread, its output in a file."""
+    """Set up a process for single-core tasks: one thread, output in a file."""
     from ...engine.safe_loading import force_weights_only
 
     torch.set_num_threads(1)
-    os.environ['OMP_NUM_THREADS'] = '1'  # of the tools that it calls
+    os.environ['OMP_NUM_THREADS'] = '1'  # for the tools that it calls
     force_weights_only()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)
