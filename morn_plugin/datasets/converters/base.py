@@ -15,8 +15,8 @@ class Published:
         images: Number of images, including those without a label.
         classes: Number of classes.
         unlabelled: Number of images without any label.
-        mean: Labels a picture over all images, to two decimals.
-        most: Upper bound of the labels of one picture.
+        mean: Mean number of labels per image, to two decimals.
+        most: Upper bound of the number of labels of one image.
     """
 
     images: int | None = None
@@ -69,9 +69,9 @@ class Parsed:
     Attributes:
         splits: Name of the annotation file, such as ``train``, to its side.
         notes: Lines of the report in addition to the counts.
-        part_of: Name of a side that is cut from another one, to the name of that one: the parts of
-            a training side divide its images among them.
-        files: Name of a further file to write to its text, '' to remove it.
+        part_of: Side to the side that it was cut from: the parts of a training side divide its
+            images.
+        files: Name of a further file to its text; '' removes the file.
     """
 
     splits: dict[str, Split]
@@ -80,7 +80,7 @@ class Parsed:
     files: dict[str, str] = field(default_factory=dict)
 
     def apart(self) -> list[list[str]]:
-        """Return the sets of sides that must not share an image: the wholes, and the parts."""
+        """Return the sets of sides that must not share an image: the whole sides, and the parts."""
         wholes = [name for name in self.splits if name not in self.part_of]
         parts = [name for name in self.splits if name not in self.part_of.values()]
         return [wholes, parts]

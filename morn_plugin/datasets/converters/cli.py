@@ -27,7 +27,7 @@ def run(converter: Converter, argv: Sequence[str] | None = None) -> int:
         argv: Arguments; defaults to those of the process.
 
     Returns:
-        0, or 1 after an error, which is printed to stderr.
+        0, or 1 after an error. The error is printed to stderr.
     """
     args = parse_args(converter, argv)
     try:
@@ -98,7 +98,7 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
     for name, side in checked.items():
         path = out_dir / f'missing_{name}.txt'
         if not side.missing:
-            path.unlink(missing_ok=True)  # an earlier run's list is no longer true
+            path.unlink(missing_ok=True)  # the list of an earlier run is outdated
             continue
         with atomic_write(path) as file:
             file.write(''.join(f'{image.img_path}\n' for image in side.missing).encode())

@@ -53,7 +53,7 @@ YEARS = {
 }
 PUBLISHED = YEARS['2014']  # of the authors' lists
 ROBOFLOW = {'train': 'train', 'val': 'valid', 'test': 'test'}
-LOOKED_UP = 20  # images looked up to tell whether a folder is theirs
+LOOKED_UP = 20  # images to look up before a folder is chosen
 
 # An image as a file lists it: its name, its labels, and where it is listed.
 Listed = tuple[str, tuple[int, ...], str]
@@ -107,14 +107,14 @@ def find_files(
     """Find the file of each side.
 
     Args:
-        root: Of the data set.
+        root: Root of the data set.
         options: ``train``, ``val``, ``test`` (paths, or None) and ``year`` (or None).
 
     Returns:
         Files by side, and the counts to compare with.
 
     Raises:
-        AnnotationError: If the options contradict each other, or several layouts are there.
+        AnnotationError: If the options contradict each other, or several layouts are found.
     """
     named = {side: options[side] for side in SIDES if options[side] is not None}
     if named and options['year'] is not None:
@@ -166,9 +166,10 @@ def read_side(root: Path, path: Path, folder: Path | None, notes: list[str]) -> 
     """Read the file of one side.
 
     Args:
-        root: What image paths are relative to.
+        root: Folder that image paths are relative to.
         path: The JSON file.
-        folder: Of its images, relative to the root. Defaults to None: where the first images are.
+        folder: Folder of its images, relative to the root. Defaults to None: the folder that has
+            the first images.
         notes: Gets a line for a category that is left out.
 
     Raises:
@@ -204,7 +205,7 @@ def read_categories_and_images(
     """Read the decoded JSON of a COCO file.
 
     Args:
-        content: What the file holds.
+        content: The decoded content of the file.
         path: The file, for errors.
         notes: Gets a line for a category that is left out.
 
@@ -301,7 +302,7 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
 
     Raises:
         FileNotFoundError: If there is no such file, or several.
-        AnnotationError: If a line is invalid; names file and line.
+        AnnotationError: If a line is invalid; names the file and the line.
     """
     list_path = folder / f'coco_{side}_list.txt'
     rows_path = only_file(folder, f'coco*{side}*_annot.txt')

@@ -43,7 +43,7 @@ def read_contents(
 ) -> list[Content]:
     """Hash image files.
 
-    For a missing file the name is hashed, so that it still counts.
+    The name of a missing file is hashed instead, so that the file still counts.
 
     Args:
         root: The directory that the paths are relative to.
@@ -77,10 +77,10 @@ def find_copies(contents: Sequence[Content]) -> np.ndarray:
     """Find the files that are copies, byte for byte, of an earlier one.
 
     Args:
-        contents: Of N images.
+        contents: The contents of N images.
 
     Returns:
-        Integer array (P, 2) of index pairs, the first file of these bytes before its copy.
+        Integer array (P, 2) of index pairs: the first file with these bytes, and its copy.
     """
     first: dict[bytes, int] = {}
     pairs = []
@@ -97,7 +97,7 @@ def find_near_copies(contents: Sequence[Content], distance: float = NEAR_DISTANC
     Pictures that are too flat to compare are in no pair.
 
     Args:
-        contents: Of N images.
+        contents: The contents of N images.
         distance: The largest distance of near-copies, 0-1; 0 for none at all.
 
     Returns:
@@ -121,7 +121,7 @@ def group_contents(contents: Sequence[Content], distance: float = NEAR_DISTANCE)
     """Number the groups of copies and near-copies, chains of such pairs included.
 
     Args:
-        contents: Of N images.
+        contents: The contents of N images.
         distance: The largest distance of near-copies, 0-1; 0 for exact copies only.
 
     Returns:

@@ -55,10 +55,10 @@ def read_side(root: Path, side: str, num_words: int, notes: list[str]) -> list[I
     """Read the list of one side.
 
     Args:
-        root: Of the layout.
+        root: Root of the layout.
         side: ``train`` or ``test``.
-        num_words: Number of words that a label may point at.
-        notes: Gets a line for each trap that was met.
+        num_words: Number of words in the list; a label is the number of a word.
+        notes: Gets a line for each known flaw that was found.
 
     Raises:
         FileNotFoundError: If there is no such list.
@@ -101,7 +101,7 @@ def _read_line(line: str, where: str, num_words: int, notes: list[str]) -> Image
 
 
 def _find_unlisted(root: Path, sides: dict[str, list[Image]]) -> list[str]:
-    """Name the photos that no list has a word for."""
+    """Return a note that names the photos on no list."""
     listed = {image.img_path for images in sides.values() for image in images}
     found = (path.relative_to(root).as_posix() for path in (root / 'images').glob('*/*.jpeg'))
     unlisted = sorted(set(found) - listed)
@@ -152,7 +152,7 @@ def _relabel(images: Sequence[Image], words: list[str], kept: Sequence[int], sid
     ]
     published = PUBLISHED[side]
     if len(kept) < len(words):
-        published = Published(images=published.images)  # the other counts are of all words
+        published = Published(images=published.images)  # the other counts cover all words
     return Split([words[word] for word in kept], relabelled, published)
 
 

@@ -34,20 +34,18 @@ def find_images(
 ) -> list[str | None]:
     """Look up images below the root.
 
-    A name may differ from the file's in upper and lower case, or in how its accents are composed.
-    An empty file, such as a broken download, is not an image.
+    A name may differ from the file name in upper and lower case, or in the composition of accents.
+    An empty file, such as a broken download, does not count as an image.
 
     Args:
         root: The directory that the paths are relative to.
-        listed: Relative path with forward slashes, and file and line that
-            list it.
+        listed: Relative path with forward slashes, and the file and line that list it.
         desc: Title of the progress bar.
-        workers: Number of threads; the work is waiting for the disk.
+        workers: Number of threads; most of their time is spent waiting for the disk.
         follow_links: Allow symbolic links to places outside the root.
 
     Returns:
-        For each image its path as the disk spells it, or None if there is no
-        such file.
+        For each image its path as spelt on the disk, or None if there is no such file.
 
     Raises:
         AnnotationError: If a link leaves the root, or several files fit.

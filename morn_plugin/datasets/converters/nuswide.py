@@ -60,12 +60,12 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
     """Read the image list and the ground truth of one side.
 
     Args:
-        root: Of the official layout.
+        root: Root of the official layout.
         side: ``train`` or ``test``.
         images_dir: Folder of the images below the root.
 
     Raises:
-        FileNotFoundError: If a file is not there.
+        FileNotFoundError: If a file is missing.
         AnnotationError: If a line is invalid; names file and line.
     """
     concepts = root / 'ConceptsList' / 'Concepts81.txt'

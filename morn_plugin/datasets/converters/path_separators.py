@@ -13,8 +13,8 @@ def relative_path(text: str, where: str) -> str:
         where: File and line, for the error.
 
     Raises:
-        AnnotationError: If the path is empty, absolute (of either system) or
-            climbs out with ``..``.
+        AnnotationError: If the path is empty, absolute (on either system) or leaves the root by
+            ``..``.
 
     Examples:
         >>> relative_path('actor\\0001.jpg', 'list.txt:1')

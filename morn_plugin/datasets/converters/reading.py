@@ -50,7 +50,7 @@ def read_json(path: Path) -> Any:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If it is not JSON, such as half a download.
+        AnnotationError: If it is not JSON, for example an incomplete download.
     """
     return decode_json(read_text(path), str(path))
 
@@ -59,7 +59,7 @@ def decode_json(text: str, path: str, first_line: int = 1) -> Any:
     """Decode JSON text that starts on a line of a file.
 
     Raises:
-        AnnotationError: If it is not strict JSON, as where an object repeats a key.
+        AnnotationError: If it is not strict JSON, for example if an object repeats a key.
     """
     return parse_json(text, path, AnnotationError, first_line, by_field=True)
 
@@ -97,7 +97,7 @@ def check_row_count(path: Path, found: int, expected: int, against: Path) -> Non
     """Require two files to match line by line.
 
     Raises:
-        AnnotationError: Names the first line without a partner.
+        AnnotationError: If they differ; names the first line without a counterpart.
     """
     if found != expected:
         raise AnnotationError(
@@ -107,7 +107,7 @@ def check_row_count(path: Path, found: int, expected: int, against: Path) -> Non
 
 
 def several(messages: Sequence[str], limit: int = 3) -> str:
-    """Join the first messages and give their number."""
+    """Join the first messages, and add the number of all."""
     more = [f'... {len(messages):,} in all.'] if len(messages) > limit else []
     return '\n'.join([*messages[:limit], *more])
 

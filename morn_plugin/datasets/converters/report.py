@@ -18,8 +18,8 @@ class Checked:
     """A split compared with the files on disk.
 
     Attributes:
-        split: All listed images once, with their names on disk.
-        missing: The images that could not be found.
+        split: Each listed image once, with its name on disk.
+        missing: The images that were not found.
         repeats: Number of repeated listings.
         respelled: Number of images found with different upper and lower case.
     """
@@ -87,7 +87,7 @@ def check_disjoint(splits: dict[str, Split]) -> None:
     """Require that no image is on two sides.
 
     Raises:
-        AnnotationError: Names both places of the first few.
+        AnnotationError: If any is; names both places of the first few.
     """
     first: dict[str, Image] = {}
     shared = []
@@ -104,7 +104,7 @@ def check_disjoint(splits: dict[str, Split]) -> None:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the report; ``published`` is '' if unknown."""
+    """A row of the report; ``published`` is '' if unknown."""
 
     name: str
     found: str

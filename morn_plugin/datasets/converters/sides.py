@@ -16,7 +16,7 @@ from .reading import several
 from .tables.layouts import Tagged
 
 TEST_FRACTION = 0.3
-VAL_FRACTION = 0.15  # of the images that are not test
+VAL_FRACTION = 0.15  # of the images outside the test side
 LARGE_GROUP = 0.2  # of all images; a larger group of near-copies makes the split uneven
 
 
@@ -25,12 +25,12 @@ class Plan:
     """Options for choosing the sides.
 
     Attributes:
-        test: Expected share of the test side, or None: 0.3, or what the table says.
-        val: Expected share of the validation side among what is not test, or None: 0.15, or what
-            the table says.
+        test: Expected share of the test side, or None: 0.3, or the split of the table.
+        val: Expected share of the validation side among the other images, or None: 0.15, or the
+            split of the table.
         seed: Seed of the random choice.
         near_distance: See :func:`~.contents.find_near_copies`.
-        split_column: Of the table, for errors.
+        split_column: The column of the table with the side, for errors.
     """
 
     test: float | None = None
@@ -65,15 +65,15 @@ def choose_sides(
 ) -> tuple[list[Tagged], Copies]:
     """Assign every image to a side.
 
-    Without a side in the table, the side of an image follows from its bytes and the seed, and
-    copies and near-copies stay together. A side that the table does not have is drawn from the
-    others only where its share is asked for.
+    If the table has no sides, the bytes of an image and the seed determine its side, and copies and
+    near-copies stay together. A side that the table does not have is drawn from the others only if
+    its share is requested.
 
     Args:
-        images: All images, with the side that the table says, or ''.
-        root: What their paths are relative to.
-        plan: How to choose.
-        workers: Threads that read them.
+        images: All images, with the side in the table, or ''.
+        root: Folder that their paths are relative to.
+        plan: The options.
+        workers: Number of threads that read them.
         allow_copies: Continue if the table puts copies on different sides.
         notes: Gets a line for copies, for near-copies and for images that cannot be decoded.
 
@@ -170,7 +170,7 @@ def _cut(
     salt: str,
     share: float,
 ) -> list[Tagged]:
-    """Move a share of the training groups to another side: at least one, where there are two."""
+    """Move a share of the training groups to another side: at least one if there are two."""
     if share == 0:
         return list(images)
     draws = draw_groups([content.digest for content in contents], copies.groups.tolist(), salt)
@@ -232,7 +232,7 @@ def _complete_sides(
 
 
 def _check_copies(images: Sequence[Tagged], copies: Copies, allow: bool, notes: list[str]) -> None:
-    """Refuse copies on both sides of the table's own split, and note near-copies."""
+    """Reject copies on different sides of the table's own split, and note near-copies."""
     parted = [
         _say_parted(images[first], images[second], 'is a copy of')
         for first, second in copies.exact.tolist()

@@ -1,4 +1,4 @@
-"""Cleans people's tags, renames them by aliases, unifies those that look the same, counts them."""
+"""Cleans tags, renames them by aliases, merges those that look the same, and counts them."""
 
 import re
 from collections import Counter, defaultdict
@@ -15,21 +15,21 @@ from .tables.layouts import Tagged
 from .tables.records import read_table
 
 ALIAS_COLUMNS = (('alias', 'tag'), ('LabelName', 'DisplayName'))  # ours, Open Images'
-CODE = re.compile(r'/[mg]/\w+', re.ASCII)  # what Open Images calls a class
+CODE = re.compile(r'/[mg]/\w+', re.ASCII)  # a class code of Open Images
 
 
 def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
-    """Read what tags are renamed to; '' drops a tag.
+    """Read the new names of tags; '' drops a tag.
 
     Args:
-        path: A JSON object ``{"icons": "icon"}``, or CSV with the columns
-            ``alias,tag`` or, as Open Images has it, ``LabelName,DisplayName``.
+        path: A JSON object ``{"icons": "icon"}``, or CSV with the columns ``alias,tag`` or, as in
+            Open Images, ``LabelName,DisplayName``.
         keep_case: Whether upper and lower case differ.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If it is of another form, or an alias is named twice
-            or leads to another alias.
+        AnnotationError: If it has another form, or an alias appears twice or leads to another
+            alias.
     """
     aliases: dict[str, str] = {}
     for alias, tag, where in _read_entries(path):
@@ -47,7 +47,7 @@ def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
 
 
 def _read_entries(path: Path) -> list[tuple[Any, Any, str]]:
-    """Return alias, tag and place of every entry."""
+    """Return alias, tag and position of every entry."""
     if path.suffix.lower() == '.csv':
         table = read_table(path)
         if CODE.fullmatch(table.columns[0]):  # Open Images' earlier files have no header
@@ -67,12 +67,12 @@ def _read_entries(path: Path) -> list[tuple[Any, Any, str]]:
 
 
 def find_aliases(tags_file: Path, rows: Sequence[Tagged], notes: list[str]) -> Path | None:
-    """Find the names of Open Images' classes beside a table that has their codes.
+    """Find the file of Open Images' class names beside a table with class codes.
 
     Args:
         tags_file: The table.
-        rows: What it holds.
-        notes: Gets a line with the file, or with what is missing.
+        rows: The rows of the table.
+        notes: Gets a line with the found or the missing file.
     """
     tags = {tag for row in rows for tag in row.tags}
     codes = [tag for tag in tags if CODE.fullmatch(tag)]
@@ -90,7 +90,7 @@ def find_aliases(tags_file: Path, rows: Sequence[Tagged], notes: list[str]) -> P
 
 
 def clean_tag(tag: str, keep_case: bool = False) -> str:
-    """Join the white space of a tag and lower its case.
+    """Join the white space of a tag and convert it to lower case.
 
     Examples:
         >>> clean_tag('  Polar  Bear')
@@ -103,16 +103,16 @@ def clean_tag(tag: str, keep_case: bool = False) -> str:
 def clean_rows(
     rows: Sequence[Tagged], aliases: dict[str, str], keep_case: bool, notes: list[str]
 ) -> list[Tagged]:
-    """Clean and rename the tags of all rows, and unify those that look the same.
+    """Clean and rename the tags of all rows, and merge those that look the same.
 
-    Composed and decomposed accents look the same, and so do tags that differ in invisible
-    characters alone. The most frequent spelling stands for all.
+    Composed and decomposed accents look the same, and so do tags that differ only in invisible
+    characters. The most frequent spelling replaces the others.
 
     Args:
-        rows: As the table has them.
+        rows: The rows of the table.
         aliases: See :func:`read_aliases`.
         keep_case: Whether upper and lower case differ.
-        notes: Gets a line for twins.
+        notes: Gets a line for merged spellings.
     """
     cleaned = [
         replace(
@@ -143,7 +143,7 @@ def _rename(tags: Iterable[str], aliases: dict[str, str], keep_case: bool) -> fr
 
 
 def _choose_spellings(tag_sets: Iterable[Iterable[str]]) -> dict[str, str]:
-    """Map every tag to the most frequent one that looks the same, the shortest of equals."""
+    """Map every tag to the most frequent one that looks the same; the shortest if tied."""
     counts = Counter(tag for tags in tag_sets for tag in tags)
     twins: dict[str, list[str]] = defaultdict(list)
     for tag in counts:
@@ -158,18 +158,18 @@ def _choose_spellings(tag_sets: Iterable[Iterable[str]]) -> dict[str, str]:
 def choose_classes(
     images: Sequence[Tagged], min_count: int, notes: list[str]
 ) -> tuple[list[str], Counter[str]]:
-    """Choose the tags on enough images.
+    """Choose the tags that enough images have.
 
     Args:
-        images: Those that were found.
-        min_count: How many images are enough.
+        images: The images that were found.
+        min_count: Number of images that a tag needs.
         notes: Gets a line with the numbers, and one with the tags.
 
     Returns:
-        The tags in alphabetical order, and the number of images of each tag there is.
+        The tags in alphabetical order, and the number of images of every tag.
 
     Raises:
-        AnnotationError: If no tag is on enough images.
+        AnnotationError: If no tag has enough images.
     """
     counts = Counter(tag for image in images for tag in image.tags)
     classes = sorted(tag for tag, count in counts.items() if count >= min_count)

@@ -59,7 +59,7 @@ SIDES = ('train', 'val', 'test')
 
 
 def parse(args: argparse.Namespace) -> Parsed:
-    """Read the tags, choose the classes and the sides."""
+    """Read the tags, and choose the classes and the sides."""
     notes: list[str] = []
     index = ImageIndex(args.root)
     source = read_source(args.tags_file, index, _reading(args))
@@ -117,7 +117,7 @@ def _find(
     """Find the image of every row.
 
     Returns:
-        The rows with the names on disk, and the existing images.
+        The rows with their names on disk, and the existing images.
 
     Raises:
         AnnotationError: If a path leaves the image folder, or no image is there.
@@ -161,7 +161,7 @@ def _plain_name(text: str) -> str:
 
 
 def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> str:
-    """Explain that no image was found, what is there instead, and which option would find them."""
+    """Explain that no image was found, which files exist, and which option would find them."""
     first, number = rows[0], len(index.files)
     holds = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
     message = (
@@ -181,7 +181,7 @@ def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> st
 
 
 def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[Tagged]:
-    """Treat copies of a picture in several folders as one image, the first."""
+    """Merge copies of a picture in several folders into the first one."""
     first: dict[tuple[str, bytes], str] = {}
     united = []
     for row in rows:
@@ -194,7 +194,7 @@ def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[
 
 
 def _unite(rows: Sequence[Tagged], allow: bool) -> list[Tagged]:
-    """Merge the rows of each image, in the order of the first."""
+    """Merge the rows of each image, in order of first appearance."""
     images: dict[str, Tagged] = {}
     problems = []
     for row in rows:
@@ -259,23 +259,23 @@ def _as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 def convert_own_data(
     images: Path, tags: Path | None, out_dir: Path, guess: bool = True, **options: Any
 ) -> Parsed:
-    """Convert a folder of images and its tags, as the tool does.
+    """Convert a folder of images and its tags like the tool.
 
     Args:
         images: The image folder.
-        tags: The table, or a folder; see the tool. Defaults to None: a folder for each tag in the
-            image folder.
-        out_dir: Where the annotation files are written.
+        tags: The table, or a folder; see the tool. Defaults to None: the image folder has one
+            folder for each tag.
+        out_dir: Folder for the annotation files.
         guess: Whether to guess missing options.
         **options: The tool's options by name, such as ``val_fraction=0.2`` or ``overwrite=True``.
 
     Returns:
-        The written sides, and all notes: what was guessed, kept and left out.
+        The written sides, and all notes on guesses and on kept and left-out content.
 
     Raises:
-        AnnotationError: If the tags cannot be used; says what to do.
+        AnnotationError: If the tags are unusable; says what to do.
         OSError: If a file cannot be read or written.
-        TypeError: If there is no such option.
+        TypeError: If an option is unknown.
     """
     args = parse_args(CONVERTER, [str(images), str(tags or images), str(out_dir)])
     unknown = sorted(options.keys() - vars(args).keys())

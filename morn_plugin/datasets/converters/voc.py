@@ -1,4 +1,4 @@
-"""PASCAL VOC of any year, and other data in its format, from the XML annotations."""
+"""Converts PASCAL VOC of any year, and other data in its format, from the XML annotations."""
 
 import argparse
 import re
@@ -64,10 +64,10 @@ class Objects:
     """The classes of one image.
 
     Attributes:
-        img_path: Relative to the root.
+        img_path: Path relative to the root.
         where: File and line that list it.
-        clear: Names with an object that is not difficult.
-        difficult: Names with difficult objects alone.
+        clear: Classes with an object that is not difficult.
+        difficult: Classes with difficult objects only.
     """
 
     img_path: str
@@ -107,15 +107,15 @@ def find_kit(root: Path, year: str | None) -> Path | None:
     """Find the folder of a year.
 
     Args:
-        root: It, or above it.
-        year: The year. Defaults to None: the one that is there.
+        root: The folder itself, or one above it.
+        year: The year. Defaults to None: the only year found.
 
     Returns:
-        The folder, or None if XML files are beside images, in a folder for each side.
+        The folder, or None if XML files are beside the images in a folder for each side.
 
     Raises:
-        FileNotFoundError: If there is neither.
-        AnnotationError: If several years are there and none is named.
+        FileNotFoundError: If neither is found.
+        AnnotationError: If several years are found and none is named.
     """
     pattern = f'VOC{year or "[0-9]*"}'
     candidates = [*sorted(root.glob(f'VOCdevkit/{pattern}')), *sorted(root.glob(pattern)), root]
@@ -139,10 +139,10 @@ def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
 
     Args:
         kit: The folder of a year.
-        named: Names of lists by side, None where none is named.
+        named: Names of lists by side, None for the usual one.
 
     Raises:
-        FileNotFoundError: If none is named and the usual ones are not there.
+        FileNotFoundError: If none is named and the usual ones are missing.
     """
     given = {side: name.removesuffix('.txt') for side, name in named.items() if name is not None}
     if given:
@@ -152,7 +152,7 @@ def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
     for lists in ({'train': 'trainval', 'test': 'test'}, {'train': 'train', 'test': 'val'}):
         if there.issuperset(lists.values()):
             return lists
-    if 'trainval' in there:  # its test list is what is missing
+    if 'trainval' in there:  # only its test list is missing
         return {'train': 'trainval', 'test': 'test'}
     raise FileNotFoundError(
         f'{folder}: expected trainval.txt and test.txt, or train.txt and val.txt, but got '
@@ -164,13 +164,13 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
     """Read the images of one list.
 
     Args:
-        root: What image paths are relative to.
+        root: Folder that image paths are relative to.
         kit: The folder of a year, the root or below it.
-        name: Of the list.
+        name: Name of the list.
         known: Classes that objects may have, or None for any.
 
     Raises:
-        FileNotFoundError: If a list or an XML file is not there.
+        FileNotFoundError: If a list or an XML file is missing.
         AnnotationError: If one is invalid; names file and line.
     """
     list_path = kit / 'ImageSets' / 'Main' / f'{name}.txt'
@@ -184,14 +184,14 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
             )
         path = kit / 'Annotations' / f'{line}.xml'
         file_name, clear, difficult = read_objects(path, where, known)
-        # Other tools use other kinds of images; only the ending is taken from the XML.
+        # Other tools use other image formats; only the extension is taken from the XML.
         suffix = Path(file_name).suffix if Path(file_name).stem == line else '.jpg'
         images.append(Objects(f'{prefix}/{line}{suffix}', where, clear, difficult))
     return images
 
 
 def _read_folders(root: Path, known: list[str] | None) -> dict[str, list[Objects]]:
-    """Read XML files that are beside their images, in a folder for each side."""
+    """Read XML files beside their images, in a folder for each side."""
     sides = {}
     for side, folder in ROBOFLOW.items():
         paths = sorted((root / folder).glob('*.xml'))
@@ -229,11 +229,11 @@ def read_objects(
         known: Classes that objects may have, or None for any.
 
     Returns:
-        The name of the image file that the XML says, classes with an object that is not difficult,
-        and those with difficult objects alone.
+        The name of the image file in the XML, the classes with an object that is not difficult, and
+        those with difficult objects only.
 
     Raises:
-        AnnotationError: If the file is not there or not of this format.
+        AnnotationError: If the file is missing or has another format.
     """
     if not path.is_file():
         raise AnnotationError(f'{listed}: expected the file {path}, but there is none.')
@@ -247,7 +247,7 @@ def read_objects(
             f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.'
         )
 
-    # The parser drops line numbers, without which an error is hard to find among many objects.
+    # The parser drops line numbers; without them an error is hard to find among many objects.
     lines = [text.count('\n', 0, match.start()) + 1 for match in re.finditer(r'<object\b', text)]
     objects = annotation.findall('object')
     if len(objects) != len(lines):
@@ -274,7 +274,7 @@ def _read_object(
             'names are taken with --own-classes, or --classes FILE.'
         )
     if not difficult and known is not CLASSES:
-        return name, False  # other tools leave it out
+        return name, False  # other tools omit it
     if difficult not in ('0', '1'):
         raise AnnotationError(
             f'{where}: expected `difficult` of the object to be 0 or 1, but got {difficult!r}.'

@@ -24,13 +24,13 @@ and the options alone."""
 
 
 def run(argv: Sequence[str] | None = None) -> int:
-    """Convert the library as the command line says.
+    """Convert the library by the options of the command line.
 
     Args:
         argv: Arguments; defaults to those of the process.
 
     Returns:
-        0, or 1 after an error that standard error tells.
+        0, or 1 after an error. The error is printed to stderr.
     """
     args = parse_args(argv)
     plan = make_plan(args)
@@ -45,7 +45,7 @@ def run(argv: Sequence[str] | None = None) -> int:
 
 
 def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
-    """Read the command line; ends the process where it is wrong."""
+    """Read the command line; ends the process if it is wrong."""
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -114,7 +114,7 @@ def make_plan(args: argparse.Namespace) -> Plan:
 
 
 def command_line(args: argparse.Namespace, plan: Plan) -> str:
-    """Return the command without the places of this machine."""
+    """Return the command without paths of this machine."""
     base = MINI if args.mini else Plan()
     words = ['python tools/dataset_converters/openclipart.py', 'OUT', '--download']
     if args.mini:

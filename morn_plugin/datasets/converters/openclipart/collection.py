@@ -1,4 +1,4 @@
-"""The files of the collection: which pictures there are, with their keywords."""
+"""Lists the pictures of the collection, with their keywords."""
 
 import hashlib
 from collections import Counter
@@ -25,7 +25,7 @@ class Picture:
         name: Relative path without suffix.
         file: The PNG.
         digest: SHA-256 of the PNG, hexadecimal.
-        keywords: Those of its SVG, trimmed and in lower case.
+        keywords: The keywords of its SVG, trimmed and in lower case.
     """
 
     name: str
@@ -36,12 +36,12 @@ class Picture:
 
 @dataclass
 class Collected:
-    """The pictures outside of the excluded folders, and what was met on the way.
+    """The pictures outside the excluded folders, with counts and problems.
 
     Attributes:
-        pictures: In order of their names.
-        counts: Number of PNG files by what became of them and their SVGs.
-        excluded: Number of PNG files in each folder that is left out.
+        pictures: The pictures, in order of their names.
+        counts: Number of PNG files by the outcome for them and their SVGs.
+        excluded: Number of PNG files in each excluded folder.
         problems: Relative paths by kind of problem.
     """
 
@@ -55,7 +55,7 @@ def find_collection(folder: Path) -> Path:
     """Find the folder that holds ``png/`` and ``svg/``.
 
     Args:
-        folder: That folder itself, or where the packages were unpacked.
+        folder: That folder itself, or the one with the unpacked packages.
 
     Raises:
         FileNotFoundError: If it holds neither.
@@ -76,7 +76,7 @@ def excluded_folder(name: str) -> str | None:
 
 
 def list_pngs(root: Path) -> list[str]:
-    """List the PNG files below ``root/png``: relative, without suffix, sorted."""
+    """List the PNG files below ``root/png``: relative paths without suffix, sorted."""
     folder = root / 'png'
     return sorted(
         path.relative_to(folder).with_suffix('').as_posix()
@@ -90,7 +90,7 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
 
     Args:
         root: The folder that holds ``png/`` and ``svg/``.
-        names: What :func:`list_pngs` gave.
+        names: The result of :func:`list_pngs`.
     """
     result = Collected()
     for name in names:
@@ -113,8 +113,8 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
 def merge_copies(pictures: Iterable[Picture]) -> list[Picture]:
     """Merge pictures with the same bytes.
 
-    A picture is often in several folders, mostly as a symbolic link, each time with a part of its
-    keywords. The first name stays, with the keywords of all.
+    A picture is often in several folders, mostly as a symbolic link, each time with some of its
+    keywords. The first name is kept, with the keywords of all copies.
     """
     merged: dict[str, Picture] = {}
     for picture in pictures:
@@ -124,7 +124,7 @@ def merge_copies(pictures: Iterable[Picture]) -> list[Picture]:
 
 
 def _keywords_of(root: Path, name: str, result: Collected) -> set[str]:
-    """Read the keywords of one path; count what its SVG is like."""
+    """Read the keywords of one path, and count its kind of SVG."""
     candidates = (root / 'svg' / f'{name}{suffix}' for suffix in ('.svg', '.svgz', '.svg.gz'))
     path = next((path for path in candidates if path.is_file()), None)
     if path is None:

@@ -1,4 +1,4 @@
-"""From the unpacked packages to a data set folder."""
+"""Converts the unpacked packages to a data set folder."""
 
 import tempfile
 from collections import Counter
@@ -21,13 +21,13 @@ from .readme import describe
 
 
 def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str, Any]:
-    """Make the data set.
+    """Write the data set.
 
     Args:
-        source: Where the packages are unpacked.
-        out: Folder to make; it appears when whole.
-        plan: What to make.
-        command: Command line to name in README and report.
+        source: Folder of the unpacked packages.
+        out: Folder to write; it appears only when complete.
+        plan: The options of the data set.
+        command: Command line to show in README and report.
 
     Returns:
         The report.
@@ -35,7 +35,7 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
     Raises:
         FileExistsError: If ``out`` holds anything.
         FileNotFoundError: If ``source`` does not hold the packages.
-        OpenClipartError: If nothing would be left.
+        OpenClipartError: If no picture or label remains.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
@@ -66,7 +66,7 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
 
 
 def start_report(collected: Collected, plan: Plan, command: str) -> dict[str, Any]:
-    """Report the files as they were found."""
+    """Start the report with the counts of the found files."""
     pictures = collected.pictures
     by_content: dict[str, set[frozenset[str]]] = {}
     for picture in pictures:
@@ -91,7 +91,7 @@ def start_report(collected: Collected, plan: Plan, command: str) -> dict[str, An
 
 
 def count_keywords(pictures: Sequence[Picture], keywords: Iterable[str]) -> dict[str, int]:
-    """Count the files that have each of some keywords."""
+    """Count the files with each of the given keywords."""
     counts = Counter(keyword for picture in pictures for keyword in picture.keywords)
     return {keyword: counts[keyword] for keyword in sorted(keywords)}
 

@@ -1,4 +1,4 @@
-"""From the files of the collection to labelled, encoded images on their sides."""
+"""Turns the files of the collection into labelled, encoded images on their sides."""
 
 import io
 from collections import Counter
@@ -43,16 +43,16 @@ PROBLEMS: dict[type[Exception], str] = {
 
 TRAIN_SHARE = 0.7
 VAL_SHARE = 0.15  # of the training side
-# Large groups make the draw uneven. Of all pairs of draws 0-299 that leave every label in every
-# part of the full set and of the slice, this one leaves them closest to their expected shares;
-# label counts alone decided.
+# Large groups make the draw uneven. Among all pairs of draws 0-299 that keep every label in every
+# part of the full set and of the slice, this one comes closest to the expected shares. The choice
+# used label counts alone.
 TRAIN_DRAW = 'train284'
 VAL_DRAW = 'val295'
 
 
 @dataclass
 class Entry:
-    """A rendered picture on its way into the data set."""
+    """A rendered picture, before it gets its labels and its side."""
 
     picture: Picture
     keywords: set[str]
@@ -64,7 +64,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Rendered:
-    """What the data set gets of one PNG.
+    """The rendered form of one PNG.
 
     Attributes:
         encoded: Bytes of the image file.
@@ -80,7 +80,7 @@ class Rendered:
 def render_all(
     pictures: Sequence[Picture], plan: Plan, report: dict[str, Any]
 ) -> tuple[list[Entry], np.ndarray]:
-    """Render and hash every picture; report those that cannot be used.
+    """Render and hash every picture; report the unusable ones.
 
     Returns:
         The N rendered pictures and their perceptual hashes, bool (N, B).
@@ -124,7 +124,7 @@ def render_one(file: Path, plan: Plan) -> Rendered:
 
 
 def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) -> None:
-    """Put every group of near-duplicates on one side; report the groups."""
+    """Assign every group of near-duplicates to one side; report the groups."""
     groups = group_near_duplicates(hashes).tolist()
     digests = [entry.picture.digest.encode() for entry in entries]
     train = assign_sides(digests, groups, TRAIN_DRAW, TRAIN_SHARE)
@@ -145,7 +145,7 @@ def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) 
 def choose(
     entries: Sequence[Entry], plan: Plan, report: dict[str, Any]
 ) -> tuple[list[str], list[Entry]]:
-    """Choose labels and pictures as planned; report who goes where.
+    """Choose labels and pictures as planned; report the numbers.
 
     Raises:
         OpenClipartError: If no keyword is frequent enough.
@@ -177,10 +177,10 @@ def choose(
 
 
 def drop_crossing(entries: Sequence[Entry]) -> list[Entry]:
-    """Drop test pictures that the stored images make near-duplicates of the training side.
+    """Drop test pictures whose stored images are near-duplicates of the training side.
 
-    A smaller size or a lossy encoding may bring together what was apart when
-    the sides were drawn. With the full set's 256 pixels and PNG nothing changes.
+    Pictures that differed when the sides were drawn may become near-duplicates at a smaller size
+    or in a lossy encoding. With the full set's 256 pixels and PNG, none is dropped.
     """
     hashes = np.array([fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in entries])
     crossing: set[int] = set()

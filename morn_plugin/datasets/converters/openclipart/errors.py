@@ -1,8 +1,8 @@
-"""What can be wrong with a file of the collection."""
+"""The errors for unusable files of the collection."""
 
 
 class OpenClipartError(ValueError):
-    """A file of the collection that cannot be used; the message names it."""
+    """An unusable file of the collection; the message names it."""
 
 
 class MalformedSvgError(OpenClipartError):

@@ -1,4 +1,4 @@
-"""Which keywords are labels."""
+"""Chooses the keywords that become labels."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -11,9 +11,9 @@ STOP_KEYWORDS = {
     'architetto francesco rollandin': 'an author',
 }
 ALIASES = {
-    # Spelling twins only (plural, hyphen, missing underscore): pairs of keywords that differ in
-    # nothing else and are on at least 15 pictures together. Words of like meaning (transport,
-    # transportation) stay apart.
+    # Spelling twins only: pairs of keywords that differ only in plural, hyphen or a missing
+    # underscore, and that have at least 15 pictures together. Synonyms (transport, transportation)
+    # stay separate.
     'animals': 'animal',
     'arrows': 'arrow',
     'books': 'book',
@@ -51,7 +51,7 @@ ALIASES = {
     'vehicles': 'vehicle',
     'weapons': 'weapon',
 }
-# Things that one can see, with many that entail each other (mammal and animal, sailing and boat and
+# Visible things, many of which imply each other (mammal and animal, sailing and boat and
 # transport).
 MINI_CLASSES = (
     'africa',
@@ -109,7 +109,7 @@ def normalise(keyword: str) -> str:
 
 
 def clean_keywords(keywords: Iterable[str]) -> set[str]:
-    """Leave out the keywords that name no content and merge spelling twins.
+    """Remove the keywords that name no content, and merge spelling twins.
 
     Args:
         keywords: Normalised keywords of one picture.

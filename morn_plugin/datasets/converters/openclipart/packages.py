@@ -1,4 +1,4 @@
-"""The Debian packages of the collection: download and unpack them."""
+"""Downloads and unpacks the Debian packages of the collection."""
 
 import shutil
 import subprocess
@@ -12,11 +12,11 @@ PACKAGES = ('openclipart-png', 'openclipart-svg')
 
 @contextmanager
 def source_folder(unpacked: Path | None, debs: Sequence[Path] | None) -> Iterator[Path]:
-    """Yield a folder with the unpacked packages, a temporary one where needed.
+    """Yield a folder with the unpacked packages, a temporary one if needed.
 
     Args:
-        unpacked: Where they are unpacked already.
-        debs: The package files; downloaded where both are None.
+        unpacked: Folder of packages that are already unpacked.
+        debs: The package files; downloaded if both are None.
 
     Raises:
         FileNotFoundError: If a package file or a program is missing.
@@ -37,14 +37,14 @@ def source_folder(unpacked: Path | None, debs: Sequence[Path] | None) -> Iterato
 
 
 def _download(folder: Path) -> list[Path]:
-    """Fetch both packages into a folder."""
+    """Download both packages into a folder."""
     hint = 'Where the package lists are missing or old, `apt-get update` (as root) brings them.'
     _call(['apt-get', 'download', *PACKAGES], folder, hint)
     return sorted(folder.glob('*.deb'))
 
 
 def _call(command: list[str], folder: Path, hint: str = '') -> None:
-    """Run a program of Debian's; fail with what it said."""
+    """Run a Debian program; raise with its output if it fails."""
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(
             f'{command[0]} is missing: expected a Debian or Ubuntu system. Elsewhere, unpack the '

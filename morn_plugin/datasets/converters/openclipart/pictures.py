@@ -1,4 +1,4 @@
-"""From a PNG of the collection to a picture on white."""
+"""Renders a PNG of the collection on a white background."""
 
 import struct
 import zlib
@@ -13,16 +13,16 @@ from .errors import (
     TooSmallError,
 )
 
-MAX_PIXELS = 89_478_485  # where Pillow starts to warn of a decompression bomb: 1 GiB / 4 / 3 bytes
+MAX_PIXELS = 89_478_485  # Pillow warns of a decompression bomb above this: 1 GiB / 4 / 3 bytes
 MIN_SIDE = 8  # a few flags are rendered at 6 x 3 pixels
 PNG_MODES = ('1', 'L', 'LA', 'P', 'PA', 'RGB', 'RGBA')
 
 
 def png_size(path: Path) -> tuple[int, int]:
-    """Read width and height of a PNG from its header, decoding nothing.
+    """Read the width and height of a PNG from its header, without decoding.
 
     Raises:
-        BrokenPictureError: If it does not start as a PNG does.
+        BrokenPictureError: If the file does not start with a PNG header.
     """
     with path.open('rb') as file:
         header = file.read(24)
@@ -39,10 +39,10 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
 
     Args:
         path: The PNG, of any mode.
-        max_pixels: Above this many pixels the PNG is not decoded.
+        max_pixels: Largest number of pixels to decode.
 
     Returns:
-        The RGBA picture, and the PNG's mode.
+        The RGBA picture, and the mode of the PNG.
 
     Raises:
         TooManyPixelsError: If it is larger than ``max_pixels``.
@@ -74,21 +74,21 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
 
 
 def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
-    """Shrink a picture and lay it on white.
+    """Shrink a picture and put it on a white background.
 
     Args:
-        picture: What :func:`decode` gave; it is left as it is.
-        size: Longest side of the result in pixels. Smaller ones keep theirs.
-        path: The PNG it came from, for the error.
+        picture: The result of :func:`decode`; it is not changed.
+        size: Longest side of the result in pixels. Smaller pictures keep their size.
+        path: The PNG that it came from, for the error.
 
     Returns:
         The RGB picture with the same aspect ratio.
 
     Raises:
-        BlankPictureError: If nothing can be seen on it.
+        BlankPictureError: If nothing is visible on it.
     """
-    # Shrinking comes first, since compositing needs two more copies; Pillow weighs colours by alpha
-    # in doing so.
+    # Shrink first, because compositing needs two more copies. Pillow weights colours by alpha when
+    # it shrinks.
     small = picture.copy()
     small.thumbnail((size, size), Image.Resampling.LANCZOS)
     canvas = Image.new('RGBA', small.size, 'white')

@@ -1,4 +1,4 @@
-"""What to make of the collection."""
+"""The options of the data set."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,7 @@ from .keywords import MINI_CLASSES
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make of the collection; the defaults make the full set."""
+    """The options of the data set; the defaults make the full set."""
 
     size: int = 256
     suffix: str = '.png'

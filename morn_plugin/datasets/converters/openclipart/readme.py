@@ -1,4 +1,4 @@
-"""The report of a conversion, as the README of the data set."""
+"""Writes the report of a conversion as the README of the data set."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -9,7 +9,7 @@ SIDES = ('train', 'test', 'train_fit', 'val')
 
 
 def describe(report: dict[str, Any]) -> str:
-    """Put a report into Markdown."""
+    """Format a report as Markdown."""
     lines = [*_summary(report), '', *_pictures(report), '', *_keywords(report)]
     return '\n'.join(lines) + '\n'
 
@@ -105,5 +105,5 @@ def _keywords(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _listed(counts: dict[str, int]) -> str:
-    """List counts above 0, each behind its name."""
+    """List the counts above 0, each after its name."""
     return ', '.join(f'`{key or "(empty)"}` {n}' for key, n in counts.items() if n) or 'none'

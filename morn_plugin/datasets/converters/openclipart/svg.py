@@ -1,4 +1,4 @@
-"""Reads the keywords in an SVG, without trusting it."""
+"""Reads the keywords of an untrusted SVG."""
 
 import gzip
 import zlib
@@ -10,17 +10,17 @@ from xml.parsers import expat
 from .errors import MalformedSvgError, UnsafeSvgError
 
 MAX_SVG_BYTES = 64 * 2**20  # 38 times the largest SVG of the collection
-MAX_ENTITY_CHARS = 256  # real ones hold a namespace URL of at most 47
+MAX_ENTITY_CHARS = 256  # the collection's hold namespace URLs of at most 47
 _RDF_ITEM = 'http://www.w3.org/1999/02/22-rdf-syntax-ns# li'
 _DC_SUBJECT = 'http://purl.org/dc/elements/1.1/ subject'
 
 
 @dataclass(frozen=True)
 class Svg:
-    """What the converter needs of an SVG.
+    """The data of an SVG that the converter needs.
 
     Attributes:
-        keywords: The ``dc:subject`` bag as it stands, in order.
+        keywords: The unchanged items of the ``dc:subject`` bag, in order.
         gzipped: Whether the file was compressed.
         num_entities: How many internal entities its DTD declares.
     """
@@ -33,12 +33,11 @@ class Svg:
 def read_svg(path: Path) -> Svg:
     """Read the keywords of an SVG, plain or gzipped.
 
-    Nothing outside of the file is fetched. Internal entities are allowed as
-    far as drawing programs use them, for a short text without any further
-    entity, so that they cannot blow up.
+    Nothing outside the file is fetched. Internal entities are allowed only as drawing programs use
+    them: for a short text without further entities, so that the text cannot blow up.
 
     Raises:
-        MalformedSvgError: If it is not well-formed, or not gzip after all.
+        MalformedSvgError: If it is not well-formed XML or not valid gzip.
         UnsafeSvgError: If it is huge or declares any other entity.
     """
     with path.open('rb') as file:

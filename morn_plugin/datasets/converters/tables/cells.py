@@ -1,4 +1,4 @@
-"""Reads a cell: tags, a list in some notation, a yes or a no."""
+"""Reads a cell: tags, a list in any notation, or yes or no."""
 
 import ast
 import json
@@ -15,7 +15,7 @@ NAME_KEYS = ('label', 'name', 'tag', 'class', 'value', 'title')
 LIST_KEYS = ('choices', 'labels', 'tags', 'classes', 'categories')
 MAX_STRUCTURED = 20_000  # characters of a cell: thousands of tags
 
-# What spreadsheets and tools write for yes and no, in the languages that have words of their own.
+# Yes and no as spreadsheets and tools write them in several languages.
 FLAGS: dict[str, int] = {
     **dict.fromkeys(('1', '1.0', 'true', 't', 'yes', 'y', 'x', '✓', '✔'), 1),
     **dict.fromkeys(('wahr', 'vrai', 'verdadero', 'verdadeiro', 'vero', 'waar'), 1),
@@ -33,7 +33,7 @@ def read_flag(value: Any, where: str, column: str) -> int:
     """Read whether an image has a tag.
 
     Returns:
-        1 for yes, 0 for no, -1 for a tag that is neither right nor wrong.
+        1 for yes, 0 for no, -1 for unsure.
 
     Raises:
         AnnotationError: If it is anything else.
@@ -52,7 +52,7 @@ def read_flag(value: Any, where: str, column: str) -> int:
 
 
 def find_flag(value: Any) -> int | None:
-    """Return what :func:`read_flag` does, or None where it would raise."""
+    """Return the result of :func:`read_flag`, or None if it would raise."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, int | float):
@@ -63,7 +63,7 @@ def find_flag(value: Any) -> int | None:
 
 
 def is_structured(text: str) -> bool:
-    """Return whether a text looks like a list, a tuple, a set or an object in some notation."""
+    """Return whether a text looks like a list, a tuple, a set or an object in any notation."""
     text = text.strip()
     return len(text) > 1 and text[0] in OPENING and text[-1] == CLOSING[OPENING.index(text[0])]
 
@@ -75,13 +75,13 @@ def read_tags(value: Any, where: str, column: str, split: Split) -> list[str]:
     (``{"choices": ["cat"]}``), one tag (``{"label": "cat"}``) or flags (``{"cat": 1, "dog": 0}``).
 
     Args:
-        value: Text, or what JSON has in its place.
+        value: Text, or a JSON value.
         where: File and line, for the error.
-        column: Its column, for the error.
+        column: The column of the cell, for the error.
         split: Splits plain text into tags.
 
     Raises:
-        AnnotationError: If it is of another form.
+        AnnotationError: If the cell has another form.
     """
     if value is None:
         return []
@@ -104,7 +104,7 @@ def read_tags(value: Any, where: str, column: str, split: Split) -> list[str]:
 def _parse(text: str, where: str, column: str) -> Any:
     """Decode a list or object in JSON's, NumPy's or Python's notation."""
     if len(text) <= MAX_STRUCTURED:
-        if _NUMPY_LIST.fullmatch(text):  # Python would join its strings into one
+        if _NUMPY_LIST.fullmatch(text):  # Python would join its strings
             return [quoted[1:-1] for quoted in re.findall(_QUOTED, text)]
         for decode in (json.loads, _read_literal):
             try:
@@ -124,7 +124,7 @@ def _parse(text: str, where: str, column: str) -> Any:
 
 def _read_literal(text: str) -> Any:
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', SyntaxWarning)  # of code that is not a literal anyway
+        warnings.simplefilter('ignore', SyntaxWarning)  # from code that is not a literal
         return ast.literal_eval(text)
 
 
@@ -132,9 +132,9 @@ def _flatten(value: Any, split: Split, numbers: bool) -> list[str] | None:
     """Return the tags of a decoded value, or None if its form is unknown.
 
     Args:
-        value: What was decoded.
+        value: The decoded value.
         split: Splits plain text into tags.
-        numbers: Whether numbers are tags: those in a cell of text are.
+        numbers: Whether numbers are tags; in a cell of text they are.
     """
     if isinstance(value, dict):
         return _flatten_object(value, split, numbers)
@@ -166,12 +166,12 @@ def _flatten_object(value: dict[Any, Any], split: Split, numbers: bool) -> list[
 
 
 def _read_item(item: Any, numbers: bool) -> list[str] | None:
-    """Read one item of a list, mostly one tag; None if its form is unknown."""
+    """Read one item of a list, usually one tag; None if its form is unknown."""
     if isinstance(item, str):
         return [item]
     if isinstance(item, dict):
         return _read_region(item)
-    if item is None or item != item:  # NaN, as pandas writes a missing value
+    if item is None or item != item:  # NaN: a missing value of pandas
         return []
     if numbers and isinstance(item, int) and not isinstance(item, bool):
         return [str(item)]

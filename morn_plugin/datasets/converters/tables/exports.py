@@ -19,7 +19,7 @@ HELP = (
     'Label Studio and FiftyOne export it'
 )
 
-# Keys by which other tools' JSON is known, and what to do with it.
+# The keys that identify other tools' JSON, and advice for each.
 OTHER_TOOLS = {
     ('metainfo', 'data_list'): 'an annotation file of MultiLabelDataset already: train from it',
     ('_via_img_metadata',): 'a project of VIA: export it as COCO',
@@ -33,12 +33,12 @@ def read_json_export(content: Any, path: Path, notes: list[str]) -> Export:
     """Read the decoded JSON of a file.
 
     Args:
-        content: What it holds.
+        content: The decoded content.
         path: The file.
-        notes: Gets a line for what is left out.
+        notes: Gets a line for content that is left out.
 
     Returns:
-        What it is, in words, and its records.
+        The kind of file, in words, and its records.
 
     Raises:
         AnnotationError: If its form is unknown; names the form if possible.
@@ -116,7 +116,7 @@ def _image_of_task(data: dict[str, Any], where: str) -> str:
 
 
 def strip_address(text: str) -> str:
-    """Return the path in an address of an image, as label tools write it.
+    """Return the path in an image address that a label tool wrote.
 
     Examples:
         >>> strip_address('/data/local-files/?d=pets%2Fcat.jpg')
@@ -133,12 +133,12 @@ def strip_address(text: str) -> str:
 
 
 def _tags_of_result(result: dict[str, Any]) -> list[str]:
-    """Return the tags of choices, taxonomies, boxes, polygons, ...; of a rating, none."""
+    """Return the tags of choices, taxonomies, boxes, polygons, ...; a rating has none."""
     value = result.get('value')
     tags = value.get(str(result.get('type'))) if isinstance(value, dict) else None
     if not isinstance(tags, list):
         return []
-    ends = [tag[-1] if isinstance(tag, list) and tag else tag for tag in tags]  # of a taxonomy
+    ends = [tag[-1] if isinstance(tag, list) and tag else tag for tag in tags]  # for a taxonomy
     return [tag for tag in ends if isinstance(tag, str)]
 
 
@@ -221,10 +221,10 @@ _READERS: dict[tuple[str, ...], Callable[[dict[str, Any], Path, list[str]], Expo
 
 
 def read_xml_export(text: str, path: Path, notes: list[str]) -> Export:
-    """Read CVAT's XML: the tags of images or, where there are none, the labels of their shapes.
+    """Read CVAT's XML: the tags of images or, without any, the labels of their shapes.
 
     Raises:
-        AnnotationError: If it is another XML.
+        AnnotationError: If it is XML of another kind.
     """
     try:
         root = ElementTree.fromstring(text)

@@ -1,4 +1,4 @@
-"""Guesses the layout of a table, and reports the guesses.
+"""Guesses the layout of a table and reports the guesses.
 
 Every guess is a sentence that the user can check, with the option that overrides it.
 """
@@ -35,21 +35,21 @@ SEPARATOR_NAMES = {
     ' ': 'space',
     '': 'nothing (one tag a cell)',
 }
-SAMPLED = 2000  # rows that are examined
+SAMPLED = 2000  # number of examined rows
 NUMBERED = re.compile(r'^(.*?)[ _-]?\d+$')
 
 
 @dataclass(frozen=True)
 class Given:
-    """The user's options, '' or () for those to guess.
+    """The user's options; '' or () means to guess.
 
     Attributes:
         image: Column of the image.
         tags: Column with all tags of an image.
-        tag: Column of one tag, in a table of one row a tag.
-        flags: Whether the table has a column a tag.
-        separator: Between tags, or None.
-        value: Column that says whether the tag of a pair is there.
+        tag: Column of the tag in a table with one row per tag.
+        flags: Whether the table has one column per tag.
+        separator: The separator of tags, or None.
+        value: Column that says whether the tag of a pair is present.
         split: Column of the side.
         image_names: How images are named, one of ``WAYS``.
     """
@@ -80,7 +80,7 @@ class Guess:
 
 
 def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) -> Guess:
-    """Guess how a table is laid out.
+    """Guess the layout of a table.
 
     Args:
         table: The table.
@@ -88,8 +88,7 @@ def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) ->
         given: The user's options.
 
     Raises:
-        AnnotationError: If no reading is likelier than the others; names the columns and the
-            options.
+        AnnotationError: If no layout is the likeliest; names the columns and the options.
     """
     given = given or Given()
     _check_given(table, given)
@@ -114,7 +113,7 @@ def _check_given(table: Table, given: Given) -> None:
 
 
 def _sample(table: Table) -> Sequence[Record]:
-    """Return evenly spaced rows, since the first ones are often alike."""
+    """Return evenly spaced rows, because the first ones are often alike."""
     step = max(1, len(table.records) // SAMPLED)
     return table.records[::step]
 
@@ -125,7 +124,7 @@ def _texts(table: Table, column: str) -> list[str]:
 
 
 def _guess_image(table: Table, index: ImageIndex) -> str:
-    """Choose the column whose values name most images, by its own name among equals."""
+    """Choose the column whose values name the most images; the column's name breaks ties."""
     found = {}
     for column in table.columns:
         texts = _texts(table, column)
@@ -153,7 +152,7 @@ def _rank(column: str, known: Sequence[str]) -> int:
 
 
 def _guess_split(table: Table, image: str) -> str:
-    """Choose a column whose name and values are those of sides."""
+    """Choose a column with the name and the values of a side column."""
     for column in table.columns:
         texts = {text.strip().lower() for text in _texts(table, column)}
         if column != image and column.lower() in SPLIT_COLUMNS and texts <= SIDE_OF.keys():
@@ -162,7 +161,7 @@ def _guess_split(table: Table, image: str) -> str:
 
 
 def _guess_tags(table: Table, layout: Layout, rest: list[str], given: Given) -> Layout:
-    """Choose the columns of the tags, the kind of layout and the separator."""
+    """Choose the tag columns, the kind of layout and the separator."""
     if given.tag:
         return _as_pairs(table, layout, given.tag, rest, given)
     if given.tags:
@@ -191,7 +190,7 @@ def _as_flags(table: Table, layout: Layout, flags: Sequence[str]) -> Layout:
 
 
 def _says_flags(table: Table, column: str) -> bool:
-    """Return whether a column says yes or no of all images, or no alone: a tag that none has."""
+    """Return whether a column has only yes and no, or only no: a tag without images."""
     if is_flags(table.records, column):
         return True
     cells = {str(record.get(column)).strip().lower() for record, _ in table.records}
@@ -199,10 +198,10 @@ def _says_flags(table: Table, column: str) -> bool:
 
 
 def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> tuple[str, ...]:
-    """Choose the column that is called after tags, or numbered ones, or the only one of text.
+    """Choose the column named after tags, numbered columns, or the only text column.
 
     Raises:
-        AnnotationError: If none or several could be meant.
+        AnnotationError: If none or several fit.
     """
     named = _named_tags(rest, flags)
     if named:
@@ -228,7 +227,7 @@ def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> 
 
 
 def _is_text(table: Table, column: str) -> bool:
-    """Return whether a column holds words: of what is filled, most is no number."""
+    """Return whether a column holds words: most of its filled cells are not numbers."""
     values = [record.get(column) for record, _ in _sample(table)]
     filled = [value for value in values if value is not None and str(value).strip() not in EMPTY]
     words = sum(isinstance(value, list | dict) or not _is_number(str(value)) for value in filled)
@@ -244,7 +243,7 @@ def _is_number(text: str) -> bool:
 
 
 def _is_pairs(table: Table, image: str, column: str, given: Given) -> bool:
-    """Return whether images come again, with one tag a row."""
+    """Return whether images repeat, with one tag per row."""
     if given.separator:
         return False
     values = [record.get(column) for record, _ in table.records]
@@ -264,7 +263,7 @@ def _as_pairs(
 
 
 def find_value_column(table: Table, columns: Sequence[str]) -> str:
-    """Return the column that says whether the tag of a pair is there, or ''."""
+    """Return the column that says whether the tag of a pair is present, or ''."""
     known = [
         column
         for column in columns
@@ -288,23 +287,23 @@ def _as_tags(table: Table, layout: Layout, columns: tuple[str, ...], given: Give
 
 
 def plain_texts(records: Sequence[Record], column: str) -> list[str]:
-    """Return the cells of a column that are plain text: no list in some notation, not empty."""
+    """Return the cells of a column that are plain text: not empty, and not a list."""
     values = [record.get(column) for record, _ in records]
     texts = [value for value in values if isinstance(value, str)]
     return [text for text in texts if text.strip() not in EMPTY and not is_structured(text)]
 
 
 def guess_separator(texts: Sequence[str]) -> str:
-    """Guess what separates the tags in cells: the sign that most of them contain, or a space.
+    """Guess the separator of the tags in cells: the sign that most cells contain, or a space.
 
-    A tenth of the cells must contain the sign. Tags of two words have spaces too: a space must make
-    at most half as many distinct tags as there are distinct cells.
+    At least a tenth of the cells must contain the sign. Tags of two words contain spaces too, so a
+    space counts only if it makes at most half as many distinct tags as there are distinct cells.
 
     Args:
         texts: The cells.
 
     Returns:
-        The separator, or '' where each cell is one tag.
+        The separator, or '' if each cell is one tag.
 
     Examples:
         >>> guess_separator(['cat;dog', 'dog', 'sea, sky;cat'])
@@ -331,9 +330,9 @@ def count_held(texts: Sequence[str], sign: str) -> int:
 def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
     """Return why a separator cannot be the right one, or ''.
 
-    It cannot where another sign is in half of the cells, and it is in less than half as many; or
-    where it is a space and leaves that sign at the end of most tags. A handful of cells proves
-    nothing.
+    It is wrong if half of the cells contain another sign and less than half as many contain it, or
+    if it is a space and leaves that sign at the end of most tags. A handful of cells is too few to
+    decide.
     """
     best = max(SIGNS, key=lambda sign: count_held(texts, sign))
     held, of_best = count_held(texts, separator), count_held(texts, best)

@@ -1,4 +1,4 @@
-"""Finds the files that a table means if it does not name them as the disk does."""
+"""Finds the image files of a table that spells their names differently."""
 
 import os
 import re
@@ -21,7 +21,7 @@ UPLOAD_PREFIX = re.compile(r'^[0-9a-f]{8}-')  # Label Studio puts it before an u
 
 
 class ImageIndex:
-    """The files below a folder, by what a table may call them.
+    """The files below a folder, by the names that a table may use for them.
 
     Args:
         root: The image folder.
@@ -61,7 +61,7 @@ class ImageIndex:
             return [str(path)] if str(path) in found else found
 
         found = by_text.get(fold(path.name), [])
-        if not found and path.suffix.lower() in SUFFIXES:  # converted to another kind since
+        if not found and path.suffix.lower() in SUFFIXES:  # converted since to another format
             found = by_text.get(fold(path.stem), [])
         if not found and UPLOAD_PREFIX.match(path.name):
             return self.candidates(path.name[9:], way)
@@ -83,13 +83,13 @@ class ImageIndex:
         return sum(len(self.candidates(text, way)) == 1 for text in texts)
 
     def choose_way(self, texts: Sequence[str]) -> str:
-        """Choose how the texts name files: the way that finds most, the strictest of equals."""
+        """Choose how the texts name files: the way that finds the most, the strictest if tied."""
         counts = {way: self.count(texts, way) for way in WAYS}
         return max(WAYS, key=lambda way: counts[way])
 
 
 def _closest(found: list[str], path: PurePosixPath) -> list[str]:
-    """Keep the files that share most folders with a listed path, counted from its end."""
+    """Keep the files that share the most folders with a listed path, counted from its end."""
     if len(found) < 2:
         return found
     wanted = [fold(part) for part in reversed(path.parent.parts)]

@@ -1,4 +1,4 @@
-"""Layouts of tables: which columns hold the tags of an image, and how to read them."""
+"""Reads tables of different layouts: the columns of an image's tags, and their format."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from ..reading import several
 from .cells import find_flag, read_flag, read_tags
 from .records import Record, Table
 
-# Signs that separate tags, the likeliest first; the last three are those of Chinese and Japanese.
+# Signs that separate tags, the likeliest first; the last three are Chinese and Japanese.
 SIGNS = (';', '|', ',', '\n', '\uff1b', '\uff0c', '\u3001')
 SIDES = {
     'train': ('train', 'training', 'trn', 'learn'),
@@ -22,15 +22,15 @@ SIDE_OF = {name: side for side, names in SIDES.items() for name in names}
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns say what.
+    """The meaning of the columns.
 
     Attributes:
         image: Column of the image.
         kind: ``'tags'``: all tags of an image in one cell, or in several columns; ``'pairs'``: one
-            row a tag; ``'flags'``: a column a tag, which says yes or no.
-        columns: Those of the tags: one of ``'tags'`` or several, one of ``'pairs'``.
-        separator: Between the tags of a cell, or '' for one tag a cell.
-        value: Column that says whether the tag of a pair is there, such as Open Images'
+            row per tag; ``'flags'``: one column per tag, with yes or no.
+        columns: The tag columns: one or several for ``'tags'``, one for ``'pairs'``.
+        separator: The separator of the tags in a cell, or '' for one tag per cell.
+        value: Column that says whether the tag of a pair is present, such as Open Images'
             ``Confidence``, or ''.
         split: Column of the side, or ''.
     """
@@ -48,11 +48,11 @@ class Tagged:
     """The tags of an image, or some of them.
 
     Attributes:
-        img_path: As the table lists it.
-        tags: The tags that are there.
-        side: ``train``, ``val``, ``test``, or '' where the table does not say.
+        img_path: The path as in the table.
+        tags: The tags of the image.
+        side: ``train``, ``val``, ``test``, or '' if the table has none.
         where: File and line.
-        unsure: Tags that are neither right nor wrong.
+        unsure: Tags that are neither true nor false.
     """
 
     img_path: str
@@ -67,9 +67,9 @@ def read_rows(table: Table, layout: Layout, min_confidence: float | None = None)
 
     Args:
         table: The table.
-        layout: Which columns say what.
-        min_confidence: Least value of ``layout.value`` of a tag that is there. Defaults to None:
-            the values must be 0 and 1.
+        layout: The meaning of the columns.
+        min_confidence: Lowest value in ``layout.value`` for a tag that is present. Defaults to
+            None: the values must be 0 and 1.
 
     Raises:
         AnnotationError: If rows cannot be read; names file and line of the first few.
@@ -92,7 +92,7 @@ def read_rows(table: Table, layout: Layout, min_confidence: float | None = None)
     return rows
 
 
-Tags = tuple[Sequence[str], Sequence[str]]  # tags that are there, tags that are unsure
+Tags = tuple[Sequence[str], Sequence[str]]  # tags that are present, tags that are unsure
 RowReader = Callable[[dict[str, Any], str], Tags]
 
 
@@ -138,7 +138,7 @@ def _pairs_reader(layout: Layout, min_confidence: float | None) -> RowReader:
 
 
 def _read_confidence(record: dict[str, Any], column: str, where: str, least: float | None) -> int:
-    """Read whether the tag of a pair is there: 1, 0, or -1 for unsure."""
+    """Read whether the tag of a pair is present: 1, 0, or -1 for unsure."""
     value = read_field(record, column, where)
     flag = find_flag(value)
     if flag is not None:
@@ -181,7 +181,7 @@ def read_field(record: dict[str, Any], column: str, where: str) -> Any:
     """Return a value of a record.
 
     Raises:
-        AnnotationError: If it has no such column.
+        AnnotationError: If the record has no such column.
     """
     if column not in record:
         raise AnnotationError(f'{where}: expected the column {column!r}, but got {sorted(record)}.')
@@ -189,14 +189,14 @@ def read_field(record: dict[str, Any], column: str, where: str) -> Any:
 
 
 def read_text(record: dict[str, Any], column: str, where: str) -> str:
-    """Return a text of a record, without the white space around it.
+    """Return a text of a record without surrounding white space.
 
     Raises:
         AnnotationError: If it is not text, or empty.
     """
     value = read_field(record, column, where)
     if isinstance(value, int) and not isinstance(value, bool):
-        value = str(value)  # the number of a photo
+        value = str(value)  # a photo named by number
     if not isinstance(value, str) or not value.strip():
         raise AnnotationError(f'{where}: expected {column!r} to be text, but got {value!r}.')
     return value.strip()
@@ -219,6 +219,6 @@ def _read_side(record: dict[str, Any], column: str, expected: bool, where: str) 
 
 
 def is_flags(records: Sequence[Record], column: str) -> bool:
-    """Return whether a column says yes or no of all images, and yes of one at least."""
+    """Return whether a column has only yes and no, with at least one yes."""
     flags = [find_flag(record.get(column)) for record, _ in records]
     return None not in flags and 1 in flags

@@ -1,4 +1,4 @@
-"""Tables of any form as records: a dict a row, with file and line."""
+"""Reads tables of any form as records: one dict per row, with file and line."""
 
 import csv
 import io
@@ -35,13 +35,13 @@ class Table:
 
     Attributes:
         path: Its file.
-        columns: Names of the columns, in order of their first row.
-        records: Value by column, and file and line, of every row.
-        kind: What it is, in words: ``CSV``, ``JSON lines``, ``an export of CVAT``, ...
-        encoding: Of the text.
-        delimiter: Of a CSV file, or ''.
-        guessed_encoding: Whether nothing says that this is the encoding.
-        notes: What was left out in reading it.
+        columns: Names of the columns, in order of first appearance.
+        records: For every row its values by column, and file and line.
+        kind: The kind of table, in words: ``CSV``, ``JSON lines``, ``an export of CVAT``, ...
+        encoding: Encoding of the text.
+        delimiter: Delimiter of a CSV file, or ''.
+        guessed_encoding: Whether the encoding was guessed.
+        notes: Lines on content that was left out.
     """
 
     path: Path
@@ -67,11 +67,11 @@ def read_table(
 
     Args:
         path: Its file.
-        form: ``'csv'``, ``'tsv'``, ``'jsonl'``, ``'json'``, ``'xml'``, or ``'auto'``: by the end of
-            the file's name.
+        form: ``'csv'``, ``'tsv'``, ``'jsonl'``, ``'json'``, ``'xml'``, or ``'auto'``: by the
+            extension of the file.
         encoding: See :func:`~.text.read_table_text`.
-        delimiter: Between the cells of a CSV file. Defaults to None: the one by which the header
-            has the wanted columns, or that gives all rows the same number of cells.
+        delimiter: Delimiter of the cells of a CSV file. Defaults to None: the one that gives the
+            header the wanted columns, or all rows the same number of cells.
         wanted: Columns that the table should have.
         guess: Whether the encoding and the form may be guessed.
         header: Whether the first row of a CSV file names the columns; otherwise they are called
@@ -124,11 +124,11 @@ def _guess_form(text: str) -> str:
 
 
 def find_delimiter(text: str, usual: str = ',', wanted: Collection[str] = ()) -> str:
-    r"""Find what separates the cells of a table.
+    r"""Find the delimiter of the cells of a table.
 
     Args:
         text: The table.
-        usual: The default if no other is likelier.
+        usual: The default, unless another one is likelier.
         wanted: Columns that the header should have.
 
     Examples:
@@ -163,7 +163,7 @@ def _first(rows: Sequence[list[str]]) -> list[str]:
 
 
 def _evenness(rows: Sequence[list[str]]) -> float:
-    """Compute the share of rows with as many cells as the header, 0 where that is one cell."""
+    """Compute the share of rows with as many cells as the header, 0 for a header of one cell."""
     width = len(_first(rows))
     return sum(len(cells) == width for cells in rows) / len(rows) if width > 1 else 0.0
 
@@ -223,7 +223,7 @@ def _wrong_width(cells: Sequence[str], header: Sequence[str], where: str, delimi
 
 
 def _drop_empty_end(records: list[Record], notes: list[str]) -> list[Record]:
-    """Leave out the rows of empty cells that spreadsheets write at the end."""
+    """Remove the rows of empty cells that spreadsheets write at the end."""
     end = len(records)
     while end and not any(cell.strip() for cell in records[end - 1][0].values()):
         end -= 1

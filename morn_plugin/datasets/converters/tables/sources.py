@@ -1,4 +1,4 @@
-"""Where tags come from: a table, a folder of tables, or a folder for each tag."""
+"""Reads the tags from a table, a folder of tables, or one folder for each tag."""
 
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -34,11 +34,11 @@ DEFAULTS = Given(image='image', tags='tags', tag='tag', split='split')
 
 @dataclass(frozen=True)
 class Reading:
-    """What the user said about how to read a table.
+    """The user's options for reading a table.
 
     Attributes:
         given: Columns, separator and names of images.
-        guess: Whether to guess what is not given; otherwise it has the default.
+        guess: Whether to guess missing options; otherwise they have their defaults.
         form: See :func:`~.records.read_table`.
         encoding: See :func:`~.records.read_table`.
         delimiter: See :func:`~.records.read_table`.
@@ -58,11 +58,11 @@ class Source:
     """The tags that were read.
 
     Attributes:
-        rows: One an image, or several.
-        image_names: How they name images.
-        repeats: Whether an image may come in several rows, whose tags are united.
-        united_copies: Whether copies of a picture in several places have the tags of all.
-        notes: What was guessed and what was left out.
+        rows: One or several for each image.
+        image_names: How the rows name images.
+        repeats: Whether an image may have several rows, whose tags are merged.
+        united_copies: Whether copies of a picture in several places share all their tags.
+        notes: Lines on guesses and on content that was left out.
     """
 
     rows: list[Tagged]
@@ -76,13 +76,13 @@ def read_source(path: Path, index: ImageIndex, reading: Reading) -> Source:
     """Read all tags.
 
     Args:
-        path: A table or, where guessing is allowed, a folder: of a table for each side, or of a
+        path: A table or, if guessing is allowed, a folder with a table for each side or with a
             folder for each tag.
         index: The images.
-        reading: How to read it.
+        reading: The options.
 
     Raises:
-        FileNotFoundError: If there is nothing.
+        FileNotFoundError: If the path does not exist.
         AnnotationError: If it cannot be read; names file and line.
     """
     if not path.is_dir():
@@ -123,7 +123,7 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
 
 
 def names_image(table: Table, index: ImageIndex) -> bool:
-    """Return whether the header of a table is a row, since one of its columns names an image."""
+    """Return whether the header of a table is a data row: one of its cells names an image."""
     files = [column for column in table.columns if Path(column).suffix.lower() in SUFFIXES]
     return bool(table.delimiter) and index.count(files, 'name') > 0
 
@@ -133,10 +133,10 @@ def _names(given: Given) -> tuple[str, ...]:
 
 
 def choose_layout(table: Table, index: ImageIndex, given: Given) -> Layout:
-    """Choose the columns that are given or have the default name.
+    """Choose the given columns, or those with the default names.
 
     Raises:
-        AnnotationError: If they are not there; says what to pass.
+        AnnotationError: If they are missing; says what to pass.
     """
     image, tags, tag, split = (
         name or default for name, default in zip(_names(given), _names(DEFAULTS), strict=True)
@@ -160,7 +160,7 @@ def choose_layout(table: Table, index: ImageIndex, given: Given) -> Layout:
 
 
 def _suggest(table: Table, index: ImageIndex, given: Given) -> str:
-    """Return the options that a guess would give, as a sentence."""
+    """Return the guessed options as a sentence."""
     if names_image(table, index):
         return ' The first row names an image: put a header above it, or pass --guess.'
     try:
@@ -187,10 +187,10 @@ def _quote(text: str) -> str:
 
 
 def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
-    """Refuse the default separator if another one is meant, and a given one that must be wrong.
+    """Reject the default separator if another one is likelier, and a given one that is wrong.
 
     Raises:
-        AnnotationError: Says which one is likelier, and why.
+        AnnotationError: If it is rejected; says which one is likelier, and why.
     """
     if given.separator is None:
         _refuse_default_separator(table, layout)
@@ -205,7 +205,7 @@ def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
 
 
 def _refuse_default_separator(table: Table, layout: Layout) -> None:
-    """Refuse the default separator if no cell has it but another one appears."""
+    """Reject the default separator if no cell contains it but some contain another one."""
     cells = [
         (text, record[1])
         for column in layout.columns
@@ -227,7 +227,7 @@ def find_side_tables(folder: Path) -> dict[str, list[Path]]:
     """Find the tables of the sides: ``train.csv``, or ``train/_classes.csv``, ...
 
     Returns:
-        Tables by side; empty if there are none.
+        Tables by side; empty if none is found.
     """
     found: dict[str, list[Path]] = {}
     for entry in sorted(folder.iterdir()):
@@ -243,7 +243,7 @@ def find_side_tables(folder: Path) -> dict[str, list[Path]]:
 
 
 def _read_tables(tables: dict[str, list[Path]], index: ImageIndex, reading: Reading) -> Source:
-    """Read the tables of all sides, each laid out by itself."""
+    """Read the tables of all sides, each with its own layout."""
     rows: list[Tagged] = []
     notes: list[str] = []
     ways: list[str] = []
@@ -265,23 +265,23 @@ def _read_tables(tables: dict[str, list[Path]], index: ImageIndex, reading: Read
 
 
 def _below(prefix: str, text: str, index: ImageIndex) -> str:
-    """Put the folder of a table before the image that it names, where that is a file."""
+    """Prepend the folder of a table to an image name if the result is a file."""
     joined = (PurePosixPath(prefix) / text).as_posix()
     return joined if index.count([joined], 'listed') else text
 
 
 def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
-    """Read the tags of images in a folder for each tag, or for each side and tag.
+    """Read the tags from the folders of images, one for each tag or for each side and tag.
 
-    An image in a folder of a folder has the tags of both, and a picture in several folders those of
-    all.
+    An image in a nested folder has the tags of both folders; a picture in several folders has the
+    tags of all.
 
     Args:
-        folder: Holds the folders of the tags; the image folder, or below it.
+        folder: The folder with the tag folders: the image folder or one below it.
         index: The images.
 
     Raises:
-        AnnotationError: If there are no such folders, or other images are beside them.
+        AnnotationError: If there are no such folders, or images lie outside of them.
     """
     if not folder.resolve().is_relative_to(index.root.resolve()):
         raise AnnotationError(

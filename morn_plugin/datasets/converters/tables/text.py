@@ -1,4 +1,4 @@
-"""Text of tables: which encoding a file has."""
+"""Reads the text of tables, and finds its encoding."""
 
 import codecs
 from dataclasses import dataclass
@@ -9,15 +9,15 @@ from morn_plugin.datasets.annotations import AnnotationError
 
 BYTE_ORDER_MARKS = {
     codecs.BOM_UTF8: 'utf-8-sig',
-    codecs.BOM_UTF32_LE: 'utf-32',  # before UTF-16, whose mark it begins with
+    codecs.BOM_UTF32_LE: 'utf-32',  # before UTF-16: it starts with that mark
     codecs.BOM_UTF32_BE: 'utf-32',
     codecs.BOM_UTF16_LE: 'utf-16',
     codecs.BOM_UTF16_BE: 'utf-16',
 }
-WESTERN = 'cp1252'  # what spreadsheets of Western Europe and America write as "CSV"
+WESTERN = 'cp1252'  # "CSV" of spreadsheets in Western Europe and America
 OTHERS = 'cp1250, cp1251, gb18030, big5, shift_jis, euc_kr'
 
-# Accented letters stand alone in Western languages; in other scripts nearly all bytes are high.
+# Western languages have single accented letters; in other scripts nearly all bytes are high.
 MAX_ADJACENT = 0.2
 
 OTHER_FILES = {
@@ -37,9 +37,9 @@ class Text:
     """The text of a file.
 
     Attributes:
-        text: All of it, without a byte order mark.
+        text: The whole text, without a byte order mark.
         encoding: Python's name of the encoding.
-        guessed: Whether neither the user nor a byte order mark says so, and it is not UTF-8.
+        guessed: Whether the encoding was guessed: it is not UTF-8, nor from the user or a mark.
     """
 
     text: str
@@ -48,16 +48,16 @@ class Text:
 
 
 def read_table_text(path: Path, encoding: str | None = None, guess: bool = False) -> Text:
-    """Read a file of text.
+    """Read a text file.
 
     Args:
         path: The file.
-        encoding: Its encoding. Defaults to None: what a byte order mark says, or UTF-8.
-        guess: Whether a file that is not UTF-8 may be taken for Western European text.
+        encoding: Its encoding. Defaults to None: from the byte order mark, or UTF-8.
+        guess: Whether to read a file that is not UTF-8 as Western European text.
 
     Raises:
         FileNotFoundError: If there is no such file.
-        AnnotationError: If it is not text, or not in this encoding; names the line.
+        AnnotationError: If it is not text or not in this encoding; names the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist.')
@@ -90,7 +90,7 @@ def read_table_text(path: Path, encoding: str | None = None, guess: bool = False
 
 
 def _decode_without_mark(content: bytes, path: Path) -> Text:
-    """Decode UTF-16, in which every second byte of a plain letter is zero."""
+    """Decode UTF-16 without a mark: every second byte of a plain letter is zero."""
     for encoding, zeros in (('utf-16-le', content[1::2]), ('utf-16-be', content[0::2])):
         if len(content) % 2 == 0 and zeros.count(0) > len(zeros) / 2:
             return Text(_decode(content, encoding, path), encoding, guessed=True)
@@ -119,7 +119,7 @@ def _wrong_encoding(
 
 
 def _is_western(content: bytes) -> bool:
-    """Return whether bytes above 127 stand alone, as accented letters do."""
+    """Return whether bytes above 127 are isolated, like accented letters."""
     try:
         content.decode(WESTERN)
     except UnicodeDecodeError:
