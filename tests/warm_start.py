@@ -13,6 +13,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -154,6 +155,7 @@ class _Program:
         os.chdir(self.cwd)
         os.environ.clear()
         os.environ.update(self.environment)
+        tempfile.tempdir = None  # what the server found once; TMPDIR of this environment counts
 
         sys.stdout = open(1, 'w', encoding='utf-8', closefd=False)  # noqa: SIM115  to the end
         sys.stderr = open(2, 'w', encoding='utf-8', closefd=False, buffering=1)  # noqa: SIM115

@@ -167,7 +167,7 @@ class MultiLabelInferencer(BaseInferencer):
         if not self.has_threshold:
             raise ValueError(
                 f'{self.checkpoint_path}: {self.model.head.method} decides itself '
-                f'which labels an image has, so there is no threshold {purpose}.'
+                f'which labels an image has, so that there is no threshold {purpose}.'
             )
 
     def predict(
