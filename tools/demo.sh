@@ -10,12 +10,21 @@ SCORES_CONFIG=configs/morn/morn_scores_1xb32-50e_openclipart-mini.py
 IMAGE_CONFIG=configs/morn/morn_efficientnet-lite0_1xb32-50e_openclipart-mini.py
 BACKBONE=work_dirs/pretrained/efficientnet-lite0.pth
 
-# Show what a reader wants to see of MMEngine's log: epochs, what was written, and the table.
-digest='/Results on/ {table = 1} /Epoch\(|Validation|Wrote|Pictures|Done/ {table = 0; print substr($0, 1, 150); fflush()} table {print}'
+# Show what a reader wants to see of MMEngine's log, line by line: epochs, what was written, and the table.
+digest() {
+    local line table=
+    while IFS= read -r line; do
+        case $line in
+            *'Epoch('* | *Validation* | *Wrote* | *Pictures* | *Done*) table=; printf '%s\n' "${line:0:150}"; continue ;;
+            *'Results on'*) table=1 ;;
+        esac
+        [ -z "$table" ] || printf '%s\n' "$line"
+    done
+}
 
 run() {  # TITLE LOG COMMAND...
     printf '\n== %s\n$ %s\n' "$1" "${*:3}"
-    "${@:3}" > >(tee "$OUT/$2.log" | awk "$digest") || { tail -20 "$OUT/$2.log"; echo "The demo failed: $OUT/$2.log" >&2; exit 1; }
+    "${@:3}" > >(tee "$OUT/$2.log" | digest) || { tail -20 "$OUT/$2.log"; echo "The demo failed: $OUT/$2.log" >&2; exit 1; }
     wait
 }
 
