@@ -1,6 +1,6 @@
 # CSRA behind EfficientNet-lite0; both train together, for as long as the CNN alone.
 _base_ = [
-    '../_base_/models/efficientnet-lite0_cnn.py',
+    '../_base_/models/efficientnet-lite0_joint.py',
     '../_base_/datasets/openclipart_128px.py',
     '../_base_/evaluation/decoder.py',
     '../_base_/schedules/cnn_adamw_8e.py',
@@ -8,12 +8,9 @@ _base_ = [
 ]
 
 model = dict(
-    channels_last=True,
     head=dict(
         num_classes=72,
-        in_channels=None,
         decoder=dict(type='CSRA', in_channels=1280, num_heads=1, lam=0.1),
-        detach_scores=False,
     ),
 )
 train_cfg = dict(max_epochs=6)
