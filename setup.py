@@ -49,7 +49,8 @@ def carry(folder: Path, link: bool) -> None:
     (folder / 'model-index.yml').write_text(''.join(['Import:\n', *lines]), encoding='utf-8')
 
     for name in CARRIED:
-        source, target = ROOT / name, folder / name
+        source = ROOT / name
+        target = folder / name
         target.parent.mkdir(parents=True, exist_ok=True)
         if link:
             target.symlink_to(source)

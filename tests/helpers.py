@@ -26,7 +26,8 @@ def under(arrays, prefix):
 
 def close(actual, expected, tolerance=1e-5):
     """Require agreement within a tolerance: absolute below 1, relative to the magnitude above."""
-    actual, expected = torch.as_tensor(actual), torch.as_tensor(expected)
+    actual = torch.as_tensor(actual)
+    expected = torch.as_tensor(expected)
     torch.testing.assert_close(actual, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
 
 

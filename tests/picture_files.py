@@ -73,7 +73,8 @@ def greedy_directory(number=4000, size=60_000, prefix=b''):
 def icon(*pictures, number=None):
     """An ICO file of encoded pictures."""
     head = struct.pack('<HHH', 0, 1, len(pictures) if number is None else number)
-    place, entries = 6 + 16 * len(pictures), b''
+    place = 6 + 16 * len(pictures)
+    entries = b''
     for data in pictures:
         entries += struct.pack('<BBBBHHII', 0, 0, 0, 0, 1, 32, len(data), place)
         place += len(data)

@@ -28,7 +28,8 @@ def in_process(monkeypatch):
 def test_four_commands(dataset, tmp_path, monkeypatch):
     # one data set as a user would, the others without starting Python ten times
     run = run_tool if dataset == 'voc' else in_process(monkeypatch)
-    data, work = tmp_path / 'data', tmp_path / 'work'
+    data = tmp_path / 'data'
+    work = tmp_path / 'work'
     BUILDERS[dataset](data, np.random.default_rng(0))
     run(f'dataset_converters/{dataset}.py', data)
 

@@ -97,7 +97,8 @@ def test_metrics_are_found_by_their_place(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rng = np.random.default_rng(0)
-    target, scores = rng.random((5, 4)) > 0.5, rng.random((5, 4))
+    target = rng.random((5, 4)) > 0.5
+    scores = rng.random((5, 4))
     predictions = [
         dict(
             img_path=f'{index}.jpg',

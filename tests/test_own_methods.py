@@ -119,7 +119,8 @@ def test_the_whole_chain(name, cnn, tmp_path, monkeypatch, capfd):
         assert last['head.decoder.memory'].shape == (64, 64)
 
     # Test: the paper's table, with a CNN's row where there is one; augmentation; thresholds.
-    checkpoint, out = folder / 'epoch_2.pth', tmp_path / 'figures.json'
+    checkpoint = folder / 'epoch_2.pth'
+    out = tmp_path / 'figures.json'
     printed = run('test.py', config, checkpoint, '--work-dir', tmp_path / 't', '--out', out)
     figures = json.loads(out.read_text())
     assert 'cnn/per-image/f1-score' in figures

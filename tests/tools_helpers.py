@@ -160,10 +160,8 @@ def run_in_process(monkeypatch, capfd, name, *args):
 @contextmanager
 def open_browser(profile, width=1300, height=1500):
     """Start a headless Chromium that keeps its files in the folder ``profile``; skips the test where there is none."""
-    binary, driver = (
-        shutil.which('chromium') or shutil.which('google-chrome'),
-        shutil.which('chromedriver'),
-    )
+    binary = shutil.which('chromium') or shutil.which('google-chrome')
+    driver = shutil.which('chromedriver')
     if not (binary and driver):
         pytest.skip(
             'chromium and chromedriver are not installed (apt-get install chromium chromium-driver)'

@@ -93,7 +93,8 @@ def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
 
     dataset = use_split(cfg, args.split, args.shard)
     inputs = chosen_inputs(args)
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
     cfg.test_evaluator = dict(
         type='DumpScores',
         out=out,

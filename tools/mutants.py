@@ -92,7 +92,8 @@ def module_of(name: str) -> str:
 
 def read_verdicts(names: Sequence[str]) -> dict[str, str]:
     """Return the verdicts on mutants."""
-    wanted, found = set(names), {}
+    wanted = set(names)
+    found = {}
     for line in call_mutmut('results', '--all', 'true').splitlines():
         name, _, verdict = line.strip().rpartition(': ')
         if name in wanted:

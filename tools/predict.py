@@ -205,7 +205,8 @@ def predict(
 
 def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
     """Predict the images that are not in the file yet."""
-    sources, total = iter(stream), stream.count()
+    sources = iter(stream)
+    total = stream.count()
     note = describe_run(args, model)
     file = record_file(args.shard.path(args.out))
     outcome = begin(file, note, args.resume, sources)

@@ -44,7 +44,8 @@ def parse_args() -> argparse.Namespace:
 def apply_flags(cfg: 'Config', args: argparse.Namespace) -> None:
     from morn_plugin.apis.testing import draw_tested, use_flip_tta, use_thresholds
 
-    cfg.load_from, cfg.resume = args.checkpoint, False
+    cfg.load_from = args.checkpoint
+    cfg.resume = False
     if args.show_dir:
         draw_tested(cfg, args.show_dir, args.interval)
     if args.thresholds:

@@ -159,7 +159,8 @@ def _check_head(head: Mapping[str, Any], number: int, file: str) -> Iterator[str
 
 
 def _check_decision(node: Mapping[str, Any], path: str, number: int) -> Iterator[str]:
-    thr, topk = node.get('thr'), node.get('topk')
+    thr = node.get('thr')
+    topk = node.get('topk')
     if isinstance(thr, list | tuple) and len(thr) != number:
         yield f'`{path}.thr` has {len(thr)} thresholds, but the data have {number} classes.'
     if isinstance(topk, int) and topk > number:

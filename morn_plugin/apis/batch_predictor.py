@@ -37,7 +37,8 @@ class BatchPredictor:
         **options: Any,
     ) -> None:
         self.inferencer = MultiLabelInferencer(model, **options)
-        self.column, self.all_scores = column, all_scores
+        self.column = column
+        self.all_scores = all_scores
         self.options = dict(batch_size=batch_size, thr=thr, topk=topk)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

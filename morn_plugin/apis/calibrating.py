@@ -62,7 +62,8 @@ def calibrate(
     reason = ''
     if scope == 'auto':
         choice = choose_scope(val.scores, val.targets, measure, floor)
-        scope, reason = choice.scope, choice.reason
+        scope = choice.scope
+        reason = choice.reason
 
     thr = choose_thresholds(val.scores, val.targets, measure, scope, floor)
     score_map = fit_score_map(val.scores, val.targets) if with_map else None

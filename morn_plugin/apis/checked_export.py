@@ -49,7 +49,8 @@ def export_checked(
         ImportError: If what writes ONNX is not installed.
     """
     metadata = describe_model(inferencer, thr)
-    images, model = sample_input(inferencer, paths), ExportModel(inferencer.model).eval()
+    images = sample_input(inferencer, paths)
+    model = ExportModel(inferencer.model).eval()
     extra = ''
     # The model runs once before it is traced: what it reads at the first call is then there.
     expected_outputs(inferencer, paths[:1], model.outputs)

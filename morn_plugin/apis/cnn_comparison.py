@@ -57,7 +57,8 @@ def _is_falling(losses: HistoryBuffer | None) -> bool:
     if losses is None or len(losses.data[0]) < 4:
         return False
     quarters = np.array_split(losses.data[0], 4)
-    before, now = quarters[2].mean(), quarters[3].mean()
+    before = quarters[2].mean()
+    now = quarters[3].mean()
     return bool(now < (1 - STILL_FALLING) * before)
 
 

@@ -106,7 +106,8 @@ def find_overridden(path: str, read_above: frozenset[str] = frozenset()) -> list
     for base in source.bases:
         doubtful = sorted(unread & names_below(base))
         if doubtful:
-            cfg, values = Config.fromfile(path), Config.fromfile(base)
+            cfg = Config.fromfile(path)
+            values = Config.fromfile(base)
             found += [
                 Overridden(name, values[name], path)
                 for name in doubtful

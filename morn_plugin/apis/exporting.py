@@ -134,7 +134,8 @@ def describe_preprocessing(inferencer: MultiLabelInferencer) -> dict[str, Any]:
 
 
 def _describe(transform: Config) -> dict[str, Any]:
-    kind, backend = transform['type'], transform.get('backend', 'cv2')
+    kind = transform['type']
+    backend = transform.get('backend', 'cv2')
     if transform.get('interpolation', 'bilinear') != 'bilinear' or backend not in ('cv2', 'pillow'):
         raise ValueError(
             'Expected a transform with bilinear interpolation by cv2 or pillow, but got '
@@ -212,7 +213,8 @@ def number_from_shapes() -> Iterator[None]:
 
 def _put_windows_together(windows: Tensor, height: int, width: int, size: int) -> Tensor:
     """Undo the partition into windows: (N x H/size x W/size, size, size, D) to (N, H, W, D)."""
-    rows, columns = height // size, width // size
+    rows = height // size
+    columns = width // size
     grid = windows.unflatten(0, (-1, rows, columns))  # (N, rows, columns, size, size, D)
     return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 

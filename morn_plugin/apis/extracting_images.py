@@ -56,7 +56,8 @@ def extract_images(
     """
     if inputs:
         inferencer.model.keep_inputs(inputs)
-    total, outcome = stream.count(), Outcome()
+    total = stream.count()
+    outcome = Outcome()
     paths: list[str] = []
     failed: list[int] = []
     Path(out).parent.mkdir(parents=True, exist_ok=True)

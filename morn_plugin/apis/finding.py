@@ -92,7 +92,8 @@ def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
     found = find_config(checkpoint.parent)
     if trust:
         return read_own_config(found)
-    size, largest = found.stat().st_size, MAX_BYTES * MAX_CHARACTERS
+    size = found.stat().st_size
+    largest = MAX_BYTES * MAX_CHARACTERS
     if size > largest:
         raise ValueError(
             f'{found}: expected a config of at most {largest:,} bytes, but got {size:,}. {HELP}'

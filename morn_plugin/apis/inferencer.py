@@ -225,7 +225,8 @@ class MultiLabelInferencer(BaseInferencer):
         Returns:
             (H, W, 3) uint8 RGB.
         """
-        background, limit = getattr(self._load, 'background', 255), self.max_pixels
+        background = getattr(self._load, 'background', 255)
+        limit = self.max_pixels
         if is_path(source):
             args = getattr(self._load, 'backend_args', None)
             content = read_content(str(source), limit, args)
@@ -272,7 +273,8 @@ class MultiLabelInferencer(BaseInferencer):
             ValueError: If ``thr`` is given for a decoder without threshold, or the model raises
             anything.
         """
-        thr, topk = plain_numbers(thr), plain_numbers(topk)
+        thr = plain_numbers(thr)
+        topk = plain_numbers(topk)
         check_thr_topk(thr, topk)
         if thr is not None:
             self.require_threshold('to replace')

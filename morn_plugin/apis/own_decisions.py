@@ -32,7 +32,8 @@ def own_threshold(head: Any) -> float | list[float] | None:
     plain = plain_decision(head)
     if plain is None:
         return None
-    thr, topk = plain['thr'], plain['topk']
+    thr = plain['thr']
+    topk = plain['topk']
     if thr is None:
         return 0.5 if topk is None else None
     if isinstance(thr, Sequence):

@@ -171,7 +171,8 @@ def image_sections(
     if not number:
         return []
     true = data.targets > 0
-    f1, num_true = image_f1(predicted, data.targets), true.sum(1)
+    f1 = image_f1(predicted, data.targets)
+    num_true = true.sum(1)
     distance = np.abs(data.scores - true).mean(1)
     best_first = np.lexsort((distance, -num_true, -f1))
     worst_first = np.lexsort((-distance, f1))

@@ -169,11 +169,13 @@ def resume_safely(cfg: Config, checkpoint: str) -> None:
         hook['type'] = ResumableCheckpointHook.__name__
 
     if checkpoint != 'auto':
-        cfg.resume, cfg.load_from = True, checkpoint
+        cfg.resume = True
+        cfg.load_from = checkpoint
     elif is_type(hook, HOOKS, ResumableCheckpointHook):
         hook['auto_resume'] = True
     else:
-        cfg.resume, cfg.load_from = True, None
+        cfg.resume = True
+        cfg.load_from = None
 
 
 def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_training: bool) -> None:

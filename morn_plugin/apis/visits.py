@@ -61,7 +61,8 @@ class Shelf:
     """
 
     def __init__(self, limits: Limits, clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits, self._clock = limits, clock
+        self.limits = limits
+        self._clock = clock
         self._lock = threading.Lock()
         # Keys with the time of the last access and the images, oldest access first.
         self._kept: OrderedDict[str, tuple[float, list[Shown]]] = OrderedDict()
@@ -116,7 +117,8 @@ class Uploads:
     """
 
     def __init__(self, folder: Path, lifetime: float) -> None:
-        self.folder, self.lifetime = folder, lifetime
+        self.folder = folder
+        self.lifetime = lifetime
         self._kept: set[Path] = set()
 
     def keep(self) -> None:
@@ -221,7 +223,8 @@ class Visits:
         return rows, ''.join(cards)
 
     def _make_row(self, item: Shown, labels: Iterable[int]) -> list[str]:
-        scores, classes = item.record['scores'], self.inferencer.classes
+        scores = item.record['scores']
+        classes = self.inferencer.classes
         named = [f'{classes[label]} {scores[label]:.2f}' for label in labels]
         path = ' → '.join(item.record.get('path_names', []))
         return [item.name, ', '.join(named) or '(none)', path]

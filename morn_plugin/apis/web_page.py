@@ -60,7 +60,8 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
         ImportError: If Gradio is missing; gives the pip command.
     """
     gradio = require_extra('gradio', 'serve')
-    inferencer, limits = visits.inferencer, visits.limits
+    inferencer = visits.inferencer
+    limits = visits.limits
     start = threshold_at_first(inferencer, thresholds)
 
     with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:

@@ -165,7 +165,8 @@ def compare_classes(
     Raises:
         AnnotationError: Names the first difference and its kind.
     """
-    found, expected = list(found), list(expected)
+    found = list(found)
+    expected = list(expected)
     if found == expected:
         return
     if sorted(found) == sorted(expected):

@@ -75,7 +75,8 @@ def _overlaps(cells: int, side: int) -> np.ndarray:
     Returns:
         float64 array (cells, side), in parts of 1 / cells of a pixel.
     """
-    pixel, cell = np.arange(side) * cells, np.arange(cells)[:, None] * side
+    pixel = np.arange(side) * cells
+    cell = np.arange(cells)[:, None] * side
     overlap = np.minimum(pixel + cells, cell + side) - np.maximum(pixel, cell)  # (cells, side)
     return overlap.clip(min=0).astype(np.float64)
 

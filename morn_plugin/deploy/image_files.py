@@ -88,11 +88,14 @@ def walk_folder(folder: str) -> Iterator[str]:
     Raises:
         FileNotFoundError: At the end, if there were no images.
     """
-    found, others, example = False, 0, ''
+    found = False
+    others = 0
+    example = ''
     for path in _walk(str(Path(folder))):
         suffix = os.path.splitext(path)[1].lower()
         if suffix in OTHER_SUFFIXES:
-            others, example = others + 1, example or os.path.basename(path)
+            others = others + 1
+            example = example or os.path.basename(path)
         elif suffix in SUFFIXES or _looks_like_image(path):
             found = True
             yield path.removeprefix(f'.{os.sep}')

@@ -295,7 +295,8 @@ def _check_webp(content: bytes, max_pixels: int) -> None:
         height = 1 + int.from_bytes(content[27:30], 'little')
     elif kind == b'VP8L':
         bits = int.from_bytes(content[21:25], 'little')
-        width, height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        width = 1 + (bits & 0x3FFF)
+        height = 1 + (bits >> 14 & 0x3FFF)
     else:
         width = int.from_bytes(content[26:28], 'little') & 0x3FFF
         height = int.from_bytes(content[28:30], 'little') & 0x3FFF
@@ -309,7 +310,8 @@ def _check_jpeg(content: bytes, max_pixels: int) -> None:
 
 def _check_scans(content: bytes, width: int, height: int, max_pixels: int) -> None:
     """Limit the scans of a progressive JPEG: a dozen bytes request one over all its pixels."""
-    scans, allowed = content.count(_SCAN), MAX_SCANS * max_pixels // max(1, width * height)
+    scans = content.count(_SCAN)
+    allowed = MAX_SCANS * max_pixels // max(1, width * height)
     if scans > allowed:
         raise ValueError(
             f'expected at most {allowed} scans of {width} x {height} pixels, but got {scans}'
@@ -325,7 +327,8 @@ def _check_tiff(content: bytes, max_pixels: int) -> None:
     check_size(width, height, max_pixels, name='TIFF')
 
     if tags.get(TiffImagePlugin.COMPRESSION) in _JPEG_IN_TIFF:
-        columns, rows = tags[TiffImagePlugin.IMAGEWIDTH], tags[TiffImagePlugin.IMAGELENGTH]
+        columns = tags[TiffImagePlugin.IMAGEWIDTH]
+        rows = tags[TiffImagePlugin.IMAGELENGTH]
         _check_scans(content, columns, rows, max_pixels)
 
     if int(tags.get(_SUBFILE_TYPE, 0)) & 1:
@@ -365,7 +368,10 @@ def _check_boxes(content: bytes, max_pixels: int) -> None:
 
 _SCAN = b'\xff\xda'  # begins a scan of a JPEG file; these bytes cannot occur inside one
 _TILE_DATA = b'\xff\x93'  # begins those of a tile in a JPEG 2000 file
-_SUBFILE_TYPE, _TILE_WIDTH, _TILE_LENGTH = 254, 322, 323  # tags of TIFF
+# tags of TIFF
+_SUBFILE_TYPE = 254
+_TILE_WIDTH = 322
+_TILE_LENGTH = 323
 _JPEG_IN_TIFF = (6, 7)  # values of its compression
 _RUN_LENGTH = (1, 2)  # values of the compression of BMP
 _PNG = b'\x89PNG\r\n\x1a\n'

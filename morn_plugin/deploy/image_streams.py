@@ -124,7 +124,8 @@ class ImageStream:
         self.inputs = [os.fsdecode(item) for item in inputs]
         self.lists = [os.fsdecode(item) for item in lists]
         self.shard = shard or Shard()
-        self.trust_lists, self.allow_private = trust_lists, allow_private
+        self.trust_lists = trust_lists
+        self.allow_private = allow_private
         self.expand: Callable[[str], Iterable[str]] = lambda url: [url]
         self._listed = sum(check_list(path, trust_lists) for path in self.lists)
 
@@ -339,7 +340,8 @@ class _HeaderReader:
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
-        self.seek, self.tell = file.seek, file.tell
+        self.seek = file.seek
+        self.tell = file.tell
 
     def read(self, size: int) -> bytes:
         if size > MAX_HEADER:

@@ -278,8 +278,10 @@ def scale_edge(width: int, height: int, scale: int) -> tuple[int, int]:
 
 
 def _center_crop(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
-    (height, width), (w, h) = image.shape[:2], step['size']
-    y, x = max(0, round((height - h) / 2)), max(0, round((width - w) / 2))
+    height, width = image.shape[:2]
+    w, h = step['size']
+    y = max(0, round((height - h) / 2))
+    x = max(0, round((width - w) / 2))
     return image[y : y + h, x : x + w]
 
 

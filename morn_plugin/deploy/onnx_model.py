@@ -65,7 +65,8 @@ class OnnxModel:
         self.classes: list[str] = self.metadata['classes']
         self.preprocessing: dict[str, Any] = self.metadata['preprocessing']
         self.max_pixels = max_pixels or self.preprocessing['max_pixels']
-        self.max_memory, self.max_seconds = max_memory, max_seconds
+        self.max_memory = max_memory
+        self.max_seconds = max_seconds
         self.outputs = [output.name for output in model.graph.output]
         self.session = self._start_session(content, num_threads)
 
@@ -197,7 +198,8 @@ class OnnxModel:
             ``dict(img_path, error)``.
         """
         check_positive(batch_size=batch_size)
-        thr, topk = plain_numbers(thr), plain_numbers(topk)
+        thr = plain_numbers(thr)
+        topk = plain_numbers(topk)
         check_thr_topk(thr, topk)
         on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
         loaded = read_ahead(
@@ -209,7 +211,8 @@ class OnnxModel:
         self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr, topk: int | None
     ) -> list[dict[str, Any]]:
         if thr is None and topk is None:
-            thr, topk = self.metadata['thr'], self.metadata['topk']
+            thr = self.metadata['thr']
+            topk = self.metadata['topk']
         outputs = self.run(np.stack([image for _, image in batch]))
         own = outputs.pop(CHOSEN, None)  # by the model's rule, unless another one is asked for
         if thr is not None or topk is not None:

@@ -131,7 +131,8 @@ class _TextRecords(RecordFile):
 
     def records(self) -> Iterator[bytes]:
         """Yield the whole records with their line ends."""
-        self._end, self.is_torn = 0, False
+        self._end = 0
+        self.is_torn = False
         if not self.path.exists():
             return
         with open(self.path, 'rb') as file:
@@ -342,7 +343,8 @@ class ParquetRecords(RecordFile):
         with open(self._temporary(), 'rb') as file:
             os.fsync(file.fileno())
         publish(self._temporary(), self._part(self._number))
-        self._writer, self._in_part = None, 0
+        self._writer = None
+        self._in_part = 0
         self._number += 1
 
     def _parts(self) -> list[Path]:
@@ -366,7 +368,8 @@ def _plain(value: Any) -> Any:
 def _arrow_schema(arrow: Any) -> Any:
     """Return the columns of a record."""
     scores = arrow.list_(arrow.float32())
-    labels, names = arrow.list_(arrow.int32()), arrow.list_(arrow.string())
+    labels = arrow.list_(arrow.int32())
+    names = arrow.list_(arrow.string())
     columns = dict(
         img_path=arrow.string(),
         labels=labels,

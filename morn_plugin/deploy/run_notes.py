@@ -50,7 +50,8 @@ class RunNote:
         Raises:
             ValueError: Names all settings that differ.
         """
-        mine, theirs = self.settings, other.settings
+        mine = self.settings
+        theirs = other.settings
         names = [name for name in {**mine, **theirs} if mine.get(name) != theirs.get(name)]
         if names:
             lines = [

@@ -66,7 +66,8 @@ class _Reader:
     def _directory(self, place: int) -> Iterator[tuple[int, int, int, bytes]]:
         """Yield tag, unit size, count and field of each entry of a known type."""
         (number,) = self._unpack(self.head, place) or (0,)
-        start, step = place + struct.calcsize(self.head), struct.calcsize(self.entry)
+        start = place + struct.calcsize(self.head)
+        step = struct.calcsize(self.entry)
         for index in range(number):
             found = self._unpack(self.entry, start + index * step)
             if found is None:

@@ -80,7 +80,8 @@ def _run_model(runner: Runner, images: Subset, names: Sequence[str]) -> dict[str
     )
     bar = tqdm(batches, desc='Inputs of the training set', disable=not is_main_process())
 
-    was_training, model_kept = model.training, model.head.kept_inputs
+    was_training = model.training
+    model_kept = model.head.kept_inputs
     model.eval()
     model.keep_inputs(names)
     rows: dict[str, list] = {name: [] for name in names}

@@ -20,8 +20,12 @@ from .optimizers.state import check_state, is_alike
 from .position import read_position
 from .weights import bare_model, load_weights, summarize
 
-LAST, BEST, BEST_SCORE = 'last_ckpt', 'best_ckpt', 'best_score'
-KEPT, OUTDATED_BEST, VALIDATED = 'keep_ckpt_ids', 'outdated_best_ckpts', 'last_validated_iter'
+LAST = 'last_ckpt'
+BEST = 'best_ckpt'
+BEST_SCORE = 'best_score'
+KEPT = 'keep_ckpt_ids'
+OUTDATED_BEST = 'outdated_best_ckpts'
+VALIDATED = 'last_validated_iter'
 # MMEngine's log treats every name that begins with `val` as a validation figure.
 VALIDATED_BEFORE = 'validated_at_iter'
 JUDGED_BY = 'best_judged_by'
@@ -325,7 +329,8 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
         yield f'its `message_hub.{wrong[0]}` should be a dict'
         return
 
-    info, scalars = hub['runtime_info'], hub['log_scalars']
+    info = hub['runtime_info']
+    scalars = hub['log_scalars']
     if not all(isinstance(key, str) for key in [*info, *scalars]):
         yield 'its `message_hub` should have text as keys'
         return

@@ -62,7 +62,8 @@ def confused_labels(predicted: np.ndarray, targets: np.ndarray) -> np.ndarray:
         >>> confused_labels(np.array([[False, True]]), np.array([[1, 0]])).tolist()
         [[0, 1], [0, 0]]
     """
-    missed, extra = (targets > 0) & ~predicted, (targets == 0) & predicted
+    missed = (targets > 0) & ~predicted
+    extra = (targets == 0) & predicted
     return missed.astype(np.int64).T @ extra.astype(np.int64)
 
 

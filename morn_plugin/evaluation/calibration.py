@@ -343,7 +343,8 @@ def reliability_curve(scores: np.ndarray, targets: np.ndarray, bins: int = 10) -
         ([0.5, 1.0], [2, 2], 0.2)
     """
     known = targets >= 0
-    values, true = scores[known].astype(np.float64), targets[known] > 0
+    values = scores[known].astype(np.float64)
+    true = targets[known] > 0
     place = np.clip(np.ceil(values * bins).astype(int) - 1, 0, bins - 1)
 
     count = np.bincount(place, minlength=bins)
@@ -385,7 +386,8 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
         Two arrays (R, K); 0 where the target is unknown.
     """
     num_rows, num_entries = scores.shape
-    known, true = targets >= 0, targets > 0
+    known = targets >= 0
+    true = targets > 0
 
     # From the highest score down: the change in precision with each further entry.
     order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
@@ -415,7 +417,8 @@ def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
 
 def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 3) -> list[float]:
     chosen = np.full(scores.shape[1], start, dtype=np.float32)
-    known, true = targets >= 0, targets > 0
+    known = targets >= 0
+    true = targets > 0
     predicted = (scores > chosen) & known
     wanted = np.maximum(true.sum(1), 1)
     hits = (predicted & true).sum(1)

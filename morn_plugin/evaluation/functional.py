@@ -146,7 +146,8 @@ def mean_precision_recall_f1(
     precisions = _ratios(counts.correct, counts.predicted, undefined)
     recalls = _ratios(counts.correct, counts.true, undefined)
 
-    precision, recall = _mean_percent(precisions), _mean_percent(recalls)
+    precision = _mean_percent(precisions)
+    recall = _mean_percent(recalls)
     if f1 == 'of-means':
         return PrecisionRecallF1(precision, recall, harmonic_mean(precision, recall))
 
@@ -266,7 +267,8 @@ def average_precisions(
     found = np.full(scores.shape[1], np.nan)
     for label in np.flatnonzero((target > 0).any(axis=0)):
         known = target[:, label] >= 0
-        values, true = scores[known, label], target[known, label] > 0
+        values = scores[known, label]
+        true = target[known, label] > 0
         if ties == 'apart':
             order = np.argsort(-values, kind='stable')
             values = np.empty(len(order))

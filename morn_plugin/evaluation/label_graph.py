@@ -48,7 +48,8 @@ def count_transitions(paths: np.ndarray, num_classes: int) -> np.ndarray:
         >>> count_transitions(np.array([[0, 1, -1], [1, -1, -1]]), 2).tolist()
         [[0, 1], [0, 0]]
     """
-    before, after = paths[:, :-1].ravel(), paths[:, 1:].ravel()
+    before = paths[:, :-1].ravel()
+    after = paths[:, 1:].ravel()
     pairs = (before * num_classes + after)[(before >= 0) & (after >= 0)]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
@@ -91,7 +92,8 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
         raise ValueError(
             f'Expected a path of at least 2 labels, but each of the {len(paths)} ended before.'
         )
-    probability, expected = _normalise(count), expected_transitions(targets)
+    probability = _normalise(count)
+    expected = expected_transitions(targets)
     with np.errstate(divide='ignore', invalid='ignore'):
         return LabelGraph(count, probability, expected, probability / expected)
 

@@ -79,12 +79,15 @@ def fit_platt(values: np.ndarray, targets: np.ndarray, max_iterations: int = 100
         (1.099, 0.0)
     """
     known = np.asarray(targets) >= 0
-    x, true = np.asarray(values, dtype=np.float64)[known], np.asarray(targets)[known] == 1
+    x = np.asarray(values, dtype=np.float64)[known]
+    true = np.asarray(targets)[known] == 1
     _check_fit(x, true)
 
-    num_true, num_false = true.sum(), (~true).sum()
+    num_true = true.sum()
+    num_false = (~true).sum()
     wanted = np.where(true, (num_true + 1) / (num_true + 2), 1 / (num_false + 2))
-    centre, scale = x.mean(), x.std() or 1.0
+    centre = x.mean()
+    scale = x.std() or 1.0
     design = np.stack([(x - centre) / scale, np.ones_like(x)], axis=1)  # (K, 2)
 
     weights = np.array([0.0, np.log((num_true + 1) / (num_false + 1))])

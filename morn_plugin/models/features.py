@@ -102,7 +102,8 @@ def _describe_tokens(shape: tuple[int, ...], width: int | None) -> str:
 
 
 def _describe_map(shape: tuple[int, ...], width: int | None) -> str:
-    first, last = shape[1], shape[-1]
+    first = shape[1]
+    last = shape[-1]
     channels_first = (
         "a map with the channels first: add neck=dict(type='GlobalAveragePooling') to the model"
         + _name_width(first, width)

@@ -19,7 +19,8 @@ def import_torchvision() -> None:
     """
     if 'torchvision' in sys.modules or COMPILER in sys.modules:
         return
-    package, utils = ModuleType(COMPILER), ModuleType(f'{COMPILER}.utils')
+    package = ModuleType(COMPILER)
+    utils = ModuleType(f'{COMPILER}.utils')
     package.__path__ = []
     package.utils = utils  # type: ignore[attr-defined]
     utils.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]

@@ -15,7 +15,9 @@ from ..utils.text import escape_surrogates
 
 CJK = ('CJK', 'HIRAGANA', 'KATAKANA', 'HANGUL', 'IDEOGRAPHIC', 'BOPOMOFO', 'FULLWIDTH', 'KANGXI')
 # Debian's packages. matplotlib draws only outlines, so a font of coloured emoji does not help.
-CJK_PACKAGE, SYMBOL_PACKAGE, OTHER_PACKAGE = 'fonts-noto-cjk', 'fonts-symbola', 'fonts-noto-core'
+CJK_PACKAGE = 'fonts-noto-cjk'
+SYMBOL_PACKAGE = 'fonts-symbola'
+OTHER_PACKAGE = 'fonts-noto-core'
 BOLD = 600  # the smallest weight that counts as bold
 _said: set[str] = set()  # packages that were already named
 # The family of a character; '' for matplotlib's own font, None if no font has it.

@@ -20,7 +20,9 @@ from PIL import Image
 from ..deploy.labels import cut_at_end
 from .fonts import Fonts, choose_fonts
 
-RIGHT, MISSED, EXTRA = '#0072B2', '#E69F00', '#D55E00'
+RIGHT = '#0072B2'
+MISSED = '#E69F00'
+EXTRA = '#D55E00'
 KINDS = (('right', RIGHT, '✓'), ('missed', MISSED, '○'), ('extra', EXTRA, '✗'))
 SIGNS = '✓○✗★•…→'
 TOP_LABELS = 5
@@ -30,8 +32,14 @@ MAX_SIDE = 600  # pixels of an image that can be told apart in print
 WIDTHS = (2.2, 2.4, 7.4)  # inches: image, labels, steps
 MARGIN = 0.1  # inches, in place of the steps where no image has them
 # Points: a name beside mark and score, in a cell, below the image, in the path.
-NAME_ROOM, CELL_ROOM, TITLE_ROOM, PATH_ROOM = 110, 84, 145, 70
-NAME_SIZE, CELL_SIZE, TITLE_SIZE = 10, 8.5, 7  # points
+NAME_ROOM = 110
+CELL_ROOM = 84
+TITLE_ROOM = 145
+PATH_ROOM = 70
+# points
+NAME_SIZE = 10
+CELL_SIZE = 8.5
+TITLE_SIZE = 7
 
 
 @dataclass
@@ -135,7 +143,8 @@ def split_labels(true: Sequence[int], predicted: Sequence[int]) -> dict[str, lis
         >>> split_labels([1, 2], [2, 3])
         {'right': [2], 'missed': [1], 'extra': [3]}
     """
-    truth, guess = set(true), set(predicted)
+    truth = set(true)
+    guess = set(predicted)
     return dict(
         right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth)
     )

@@ -17,7 +17,8 @@ def make_set(seed, name, num_images=150, num_classes=5):
     rng = np.random.default_rng(seed)
     targets = (rng.random((num_images, num_classes)) < 0.25).astype(np.int8)
     scores = np.clip(0.25 * targets + 0.5 * rng.random(targets.shape), 0, 1).astype(np.float32)
-    classes, paths = [*'abcde'], [f'{i}.jpg' for i in range(num_images)]
+    classes = [*'abcde']
+    paths = [f'{i}.jpg' for i in range(num_images)]
     return PredictionSet(classes, f'data/{name}.json', paths, targets, scores, scores > 0.5)
 
 

@@ -7,7 +7,8 @@ from mmengine.logging import MessageHub
 
 from morn_plugin.apis.cnn_comparison import compare_with_cnn
 
-FALLING, FLAT = [4.0, 3.0, 2.0, 1.0], [4.0, 1.0, 1.0, 1.0]
+FALLING = [4.0, 3.0, 2.0, 1.0]
+FLAT = [4.0, 1.0, 1.0, 1.0]
 
 
 def make_hub(losses: Sequence[float] = (), **figures: tuple[float, float]) -> MessageHub:

@@ -52,7 +52,8 @@ def test_swin_runs_on_any_number_of_images(padded: bool) -> None:
     # 28 px: maps of 7 x 7 and 3 x 3; the second is smaller than a window.
     settings = dict(SWIN, pad_small_map=padded, img_size=28 if padded else 56)
     size = settings['img_size']
-    model, images = build(settings, 16), torch.randn(max(SIZES), 3, size, size)
+    model = build(settings, 16)
+    images = torch.randn(max(SIZES), 3, size, size)
     with torch.no_grad():
         expected = model(images)
 
@@ -90,7 +91,8 @@ class Untraceable(nn.Module):
     [(FixedNumber, 'depends on the number of images'), (Untraceable, 'cannot follow')],
 )
 def test_a_backbone_that_cannot_be_traced_is_named(backbone: type[nn.Module], reason: str) -> None:
-    model, images = build(backbone(), 3), torch.randn(2, 3, 8, 8)
+    model = build(backbone(), 3)
+    images = torch.randn(2, 3, 8, 8)
     with pytest.raises(ValueError, match=f'{backbone.__name__} cannot be exported.*{reason}'):
         export_program(model, images)
 
@@ -193,7 +195,8 @@ def check_outputs(run: Any, model: ExportModel, images: Tensor) -> None:
 
 @pytest.mark.parametrize('name', EVERY)
 def test_every_method_runs_on_any_number_of_images(name: str) -> None:
-    model, images = build_method(name), draw_images()
+    model = build_method(name)
+    images = draw_images()
     run = export_program(model, images[:2]).module()
     named = lambda batch: {
         key: value.detach().numpy() for key, value in zip(model.outputs, run(batch), strict=True)
@@ -215,7 +218,8 @@ METADATA = dict(
 def test_onnx_runs_on_any_number_of_images(name: str, tmp_path: Path) -> None:
     pytest.importorskip('onnxscript')
     pytest.importorskip('onnxruntime')
-    model, images = build_method(name), draw_images()
+    model = build_method(name)
+    images = draw_images()
     write_onnx(model, images[:2], METADATA, tmp_path / 'model.onnx')
     exported = OnnxModel(tmp_path / 'model.onnx')
     check_outputs(lambda batch: exported.run(batch.numpy()), model, images)

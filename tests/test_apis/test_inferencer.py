@@ -179,9 +179,11 @@ def test_reading_ahead_changes_nothing(inferencer, files, tmp_path, monkeypatch)
 @pytest.mark.parametrize('run', ['predict', '__call__'])
 def test_the_next_batch_is_loaded_while_the_model_runs(inferencer, files, run, monkeypatch):
     """The second batch waits for the model to start on the first, and the model for the second batch to be loaded."""
-    started, loaded = threading.Event(), {path: threading.Event() for path in files[2:4]}
+    started = threading.Event()
+    loaded = {path: threading.Event() for path in files[2:4]}
     waits = []
-    prepare, forward = inferencer.prepare, inferencer.forward
+    prepare = inferencer.prepare
+    forward = inferencer.forward
 
     def prepare_late(path):
         if path in loaded:
@@ -214,7 +216,9 @@ def test_reads_no_more_than_two_batches_ahead(inferencer, files):
 
 
 def test_a_failing_transform_comes_to_light_in_its_place(inferencer, files, monkeypatch):
-    pipeline, forward, batches = inferencer.pipeline, inferencer.forward, []
+    pipeline = inferencer.pipeline
+    forward = inferencer.forward
+    batches = []
     failure = RuntimeError('no such channel')
 
     def fail_on_one(results):
@@ -241,9 +245,12 @@ def test_a_failing_transform_comes_to_light_in_its_place(inferencer, files, monk
 @pytest.mark.parametrize('end', ['close', 'error'])
 def test_ending_early_stops_the_threads(inferencer, files, end, monkeypatch):
     """Both threads are in the second batch when the records end: the third, which waits, is not read."""
-    before, released, begun = set(threading.enumerate()), threading.Event(), []
+    before = set(threading.enumerate())
+    released = threading.Event()
+    begun = []
     reading = threading.Barrier(3)
-    prepare, forward = inferencer.prepare, inferencer.forward
+    prepare = inferencer.prepare
+    forward = inferencer.forward
 
     class Pool(ThreadPoolExecutor):
         def shutdown(self, wait=True, **kwargs):
@@ -488,7 +495,8 @@ def test_a_loader_of_mmpretrain_gets_no_file_that_the_door_refuses(tmp_path, mon
 def test_a_thin_line_is_one_image_less(tmp_path):
     write_plain(tmp_path, dict(type='MultiLabelLinearClsHead', num_classes=4, in_channels=64))
     config = tmp_path / 'plain.py'
-    text, resize = config.read_text(), "{'type': 'Resize', 'scale': (32, 32)}"
+    text = config.read_text()
+    resize = "{'type': 'Resize', 'scale': (32, 32)}"
     assert resize in text
     config.write_text(text.replace(resize, "{'type': 'ResizeEdge', 'scale': 256}"))
     Image.new('L', (30_000, 1)).save(tmp_path / 'line.png')

@@ -159,7 +159,8 @@ def test_the_tool_saves_a_model_that_is_tested_by_its_own_config(
 
     run = lambda tool, *args: run_in_process(monkeypatch, capfd, tool, *args)
     model = [tmp_path / 'model.pth', '--config', tmp_path / 'config.py']
-    thresholds, mapped = tmp_path / 'thresholds.json', tmp_path / 'mapped.pth'
+    thresholds = tmp_path / 'thresholds.json'
+    mapped = tmp_path / 'mapped.pth'
     files = ['--out', thresholds, '--save-model', mapped]
     printed = run('analysis/calibrate.py', *model, '--scope', 'global', *files)
     words = [shlex.split(line) for line in printed.splitlines() if 'test.py' in line]

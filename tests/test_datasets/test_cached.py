@@ -47,14 +47,16 @@ def rewrite(path, header=None, **arrays):
 
 
 def test_round_trip(path):
-    expected, found = make_file(config='cnn.py'), load_scores(path)
+    expected = make_file(config='cnn.py')
+    found = load_scores(path)
     assert np.array_equal(found.scores, expected.scores)
     assert found.annotations == expected.annotations
     assert found.provenance == {'config': 'cnn.py'}
 
 
 def test_file_names_that_are_no_text_come_back(tmp_path):
-    file, odd = make_file(), os.fsdecode(b'bad\xff.jpg')
+    file = make_file()
+    odd = os.fsdecode(b'bad\xff.jpg')
     file.annotations.data_list[1]['img_path'] = odd
     save_scores(tmp_path / 's.safetensors', file)
     found = load_scores(tmp_path / 's.safetensors').annotations.data_list
@@ -75,7 +77,8 @@ def test_whole_batches(path):
 
 
 def test_checkpoint_is_checked(tmp_path):
-    path, checkpoint = tmp_path / 'scores.safetensors', tmp_path / 'cnn.pth'
+    path = tmp_path / 'scores.safetensors'
+    checkpoint = tmp_path / 'cnn.pth'
     checkpoint.write_bytes(b'weights')
     save_scores(path, make_file(checkpoint='cnn.pth', checkpoint_sha256=sha256(checkpoint)))
     load_scores(path, checkpoint=checkpoint)

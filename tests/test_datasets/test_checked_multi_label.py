@@ -75,7 +75,8 @@ def test_two_data_sets_do_not_share_their_classes(root):
     save_annotations(
         root / 'other.json', Annotations(['x'], [dict(img_path='a.png', gt_label=[0])])
     )
-    first, second = build(root, 'plain.json'), build(root, 'other.json')
+    first = build(root, 'plain.json')
+    second = build(root, 'other.json')
     assert (len(first.metainfo['classes']), second.metainfo['classes']) == (3, ('x',))
 
 

@@ -18,7 +18,8 @@ from morn_plugin.datasets.near_duplicates import (
 
 def jaccard(a, b):
     """Share of differing bits, straight from sets."""
-    a, b = set(np.flatnonzero(a)), set(np.flatnonzero(b))
+    a = set(np.flatnonzero(a))
+    b = set(np.flatnonzero(b))
     return len(a ^ b) / len(a | b) if a | b else 0.0
 
 
@@ -71,7 +72,8 @@ def test_fingerprint_compares_exact_means_of_equal_cells(size):
         return Fraction(299 * on_white[0] + 587 * on_white[1] + 114 * on_white[2], 1000)
 
     def share(cell, cells, side, pixel):  # of a cell that a pixel covers
-        start, end = Fraction(cell * side, cells), Fraction((cell + 1) * side, cells)
+        start = Fraction(cell * side, cells)
+        end = Fraction((cell + 1) * side, cells)
         return max(min(end, pixel + 1) - max(start, pixel), Fraction(0)) * Fraction(cells, side)
 
     def mean(column, columns, row, rows):

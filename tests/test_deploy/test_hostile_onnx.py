@@ -202,7 +202,8 @@ def test_what_is_right_runs(tmp_path):
 @pytest.mark.parametrize('name', GRAPHS)
 def test_a_graph_that_is_no_straight_line(name, tmp_path):
     build, reason = GRAPHS[name]
-    path, model = tmp_path / 'm.onnx', build()
+    path = tmp_path / 'm.onnx'
+    model = build()
     if name == 'two descriptions':
         path.write_bytes(model.SerializeToString())
     else:

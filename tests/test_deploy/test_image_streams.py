@@ -213,7 +213,8 @@ def test_where_a_tar_file_is_damaged_is_an_image_that_cannot_be_read(tmp_path):
 
 def test_a_tar_file_with_a_huge_name_takes_no_memory(tmp_path):
     header = tarfile.TarInfo('././@LongLink')
-    header.type, header.size = tarfile.GNUTYPE_LONGNAME, 5_000_000_000
+    header.type = tarfile.GNUTYPE_LONGNAME
+    header.size = 5_000_000_000
     path = tmp_path / 'x.tar'
     path.write_bytes(header.tobuf(tarfile.GNU_FORMAT))
     os.truncate(path, 6_000_000_000)  # a file of holes

@@ -35,7 +35,8 @@ PATHS = ['a.jpg', 'bad.jpg', '=cmd.jpg', 'ü,"\n.jpg', '\udcff.jpg', 'f.jpg', 'g
 def run(out, paths, resume=False, settings=SETTINGS, shard=None, fail_after=None):
     """Predict as the tool does, and give what was predicted now."""
     shard = shard or Shard()
-    sources, seen = shard.take(paths), []
+    sources = shard.take(paths)
+    seen = []
     file = record_file(shard.path(out))
     note = RunNote(settings, str(shard))
     outcome = begin(file, note, resume, sources)

@@ -29,7 +29,8 @@ class Calls:
     """Pickles as a call of a function."""
 
     def __init__(self, function: Callable, *arguments: Any) -> None:
-        self.function, self.arguments = function, arguments
+        self.function = function
+        self.arguments = arguments
 
     def __reduce__(self) -> tuple:
         return self.function, self.arguments

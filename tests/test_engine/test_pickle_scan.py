@@ -217,7 +217,8 @@ def test_records_that_overlap(tmp_path):
         for index in range(1, 100):
             again = zipfile.ZipInfo(f'archive/data/{index}')
             first = archive.getinfo('archive/data/0')
-            again.header_offset, again.CRC = first.header_offset, first.CRC
+            again.header_offset = first.header_offset
+            again.CRC = first.CRC
             again.file_size = again.compress_size = first.file_size
             archive.filelist.append(again)
             archive.NameToInfo[again.filename] = again

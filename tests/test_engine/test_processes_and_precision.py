@@ -129,7 +129,8 @@ def test_two_processes_at_16_equal_one_at_32(tmp_path):
     ]
     moved = 0
     for name, value in start.state_dict().items():
-        one, two = weights[0][name], weights[1][name]
+        one = weights[0][name]
+        two = weights[1][name]
         if name.startswith('head.decoder.'):
             step = (one - value).norm()
             assert (one - two).norm() <= 1e-4 * step, name
@@ -142,7 +143,8 @@ def test_two_processes_at_16_equal_one_at_32(tmp_path):
 
 def test_accumulated_gradients_equal_the_large_batch():
     """optim_wrapper.accumulative_counts=2 at 16 takes the step of 32."""
-    data, results = batch(32), []
+    data = batch(32)
+    results = []
     for counts in (1, 2):
         cfg, model = small_model(SECOND_STAGE)
         start = flat(model)
@@ -211,7 +213,9 @@ def test_averaged_model(tmp_path, monkeypatch):
     """custom_hooks=[dict(type='EMAHook', ...)]: the averaged weights are what is saved."""
     monkeypatch.setattr(CheckpointCheckHook, 'before_train', lambda *_: None)
     cfg, _ = small_model(SECOND_STAGE)
-    momentum, name, seen = 0.25, 'head.decoder.output.bias', []
+    momentum = 0.25
+    name = 'head.decoder.output.bias'
+    seen = []
     cfg.merge_from_dict(
         dict(
             custom_hooks=[dict(type='EMAHook', momentum=momentum)],

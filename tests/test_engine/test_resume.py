@@ -79,7 +79,8 @@ def test_killed_and_resumed_ends_the_same(
         seconds=seconds,
         processes=processes,
     )
-    whole, resumed = final_state(tmp_path / 'whole'), final_state(tmp_path / 'killed')
+    whole = final_state(tmp_path / 'whole')
+    resumed = final_state(tmp_path / 'killed')
     assert killed >= 2
     assert {'ema_state_dict', 'optimizer', 'param_schedulers', 'message_hub'} <= whole.keys()
     assert differences(whole, resumed) == []

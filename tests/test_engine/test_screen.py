@@ -15,7 +15,8 @@ from morn_plugin.engine.screen import SCREEN_ONLY, ScreenRunner, kept_from_scree
 def open_logger(level: str, folder: Path) -> Iterator[MMLogger]:
     runner = ScreenRunner.__new__(ScreenRunner)
     runner._experiment_name = f'screen_{folder.name}'
-    runner._log_dir, runner._timestamp = str(folder), 'run'
+    runner._log_dir = str(folder)
+    runner._timestamp = 'run'
     logger = runner.build_logger(log_level=level)
     try:
         yield logger

@@ -54,7 +54,8 @@ def start(config: Path, work_dir: Path) -> Runner:
     runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
     runner.param_schedulers = runner.build_param_scheduler(runner.param_schedulers)
     runner.call_hook('before_run')
-    runner._resume, runner._load_from = True, str(work_dir / 'epoch_1.pth')
+    runner._resume = True
+    runner._load_from = str(work_dir / 'epoch_1.pth')
     return runner
 
 
@@ -75,7 +76,8 @@ def take(runner: Runner, checkpoint: dict[str, Any]) -> None:
 def test_own_state_is_taken_whole(runner: Runner, checkpoint: dict[str, Any]) -> None:
     before = copy.deepcopy(checkpoint)
     take(runner, checkpoint)
-    hub, own = checkpoint['message_hub'], before['message_hub']
+    hub = checkpoint['message_hub']
+    own = before['message_hub']
     for key, value in own['log_scalars'].items():
         for part, saved in zip(hub['log_scalars'][key].data, value.data, strict=True):
             assert part.tolist() == saved.tolist()

@@ -33,7 +33,9 @@ class KillOnceHook(Hook):
     """Kills the process of a rank before an iteration, the first time that it is reached."""
 
     def __init__(self, marker: str, iteration: int, rank: int = 1) -> None:
-        self.marker, self.iteration, self.rank = Path(marker), iteration, rank
+        self.marker = Path(marker)
+        self.iteration = iteration
+        self.rank = rank
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         if runner.iter == self.iteration and get_rank() == self.rank and not self.marker.exists():

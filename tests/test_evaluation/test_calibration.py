@@ -125,7 +125,8 @@ def test_per_image_climb_goes_over_the_labels_again():
 
 
 def test_scores_of_zero_exceed_no_threshold():
-    scores, targets = np.zeros((3, 2), dtype=np.float32), np.ones((3, 2), dtype=np.int8)
+    scores = np.zeros((3, 2), dtype=np.float32)
+    targets = np.ones((3, 2), dtype=np.int8)
     for measure in MEASURES:
         assert 0 <= global_threshold(scores, targets, measure) <= 1
         assert all(0 <= thr <= 1 for thr in label_thresholds(scores, targets, measure))

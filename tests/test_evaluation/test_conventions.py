@@ -38,9 +38,11 @@ def read_conventions():
 @pytest.mark.parametrize(('options', 'expected'), read_conventions())
 def test_table_of_conventions(options, expected):
     golden = load_golden('protocols')
-    scores, target = 1 / (1 + np.exp(-golden['logits'])), golden['labels']
+    scores = 1 / (1 + np.exp(-golden['logits']))
+    target = golden['labels']
     predicted = mark_labels(scores, **{key: options[key] for key in DECISION if key in options})
-    undefined, f1 = options.get('undefined', 'zero'), options.get('f1', 'of-means')
+    undefined = options.get('undefined', 'zero')
+    f1 = options.get('f1', 'of-means')
     kept = target.any(1) if options.get('unlabelled') == 'drop' else np.ones(len(target), bool)
 
     per_label = count_sets(predicted, target, axis=0)
@@ -61,7 +63,8 @@ def test_the_table_has_all_conventions():
 
 def test_what_the_page_says_of_the_example():
     golden = load_golden('protocols')
-    scores, target = 1 / (1 + np.exp(-golden['logits'])), golden['labels']
+    scores = 1 / (1 + np.exp(-golden['logits']))
+    target = golden['labels']
     predicted = scores > 0.5
     assert scores.shape == (80, 7)
     assert (~target.any(1)).sum() == 11

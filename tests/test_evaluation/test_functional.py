@@ -49,14 +49,16 @@ def test_means_are_those_of_scikit_learn(count, axis, undefined, ignored):
     figures = mean_precision_recall_f1(count(pack_labels(predicted, target), 11), undefined)
     precisions, recalls = [], []
     for index in range(target.shape[1 - axis]):
-        truth, guess = np.take(target, index, 1 - axis), np.take(predicted, index, 1 - axis)
+        truth = np.take(target, index, 1 - axis)
+        guess = np.take(predicted, index, 1 - axis)
         valid = truth >= 0
         zero = ZERO_DIVISION[undefined]
         precisions.append(
             precision_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero)
         )
         recalls.append(recall_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero))
-    precision, recall = np.nanmean(precisions), np.nanmean(recalls)
+    precision = np.nanmean(precisions)
+    recall = np.nanmean(recalls)
     expected = [100 * precision, 100 * recall, 100 * 2 * precision * recall / (precision + recall)]
     assert figures == pytest.approx(expected, abs=1e-10)
 
@@ -132,7 +134,8 @@ def test_average_precisions_of_other_groups_code(name, envelope, ties):
 
 def test_average_precisions_pass_over_ignored_and_missing_labels():
     rng = np.random.default_rng(0)
-    target, scores = rng.integers(-1, 2, (40, 4)), rng.random((40, 4)).round(1)
+    target = rng.integers(-1, 2, (40, 4))
+    scores = rng.random((40, 4)).round(1)
     target[:, 1] = np.where(target[:, 1] > 0, 0, target[:, 1])  # without an image
     target[:, 2] = -1
     found = average_precisions(scores, target)
@@ -198,10 +201,8 @@ def test_nothing_at_all_is_zero(undefined):
 @given(st.integers(0, 10**6), st.integers(1, 20), st.integers(1, 20))
 def test_packing_gives_back_all_but_the_ignored(seed, num_images, num_classes):
     rng = np.random.default_rng(seed)
-    predicted, target = (
-        rng.random((num_images, num_classes)) < 0.5,
-        rng.integers(-1, 2, (num_images, num_classes)),
-    )
+    predicted = rng.random((num_images, num_classes)) < 0.5
+    target = rng.integers(-1, 2, (num_images, num_classes))
     packed = pack_labels(predicted, target)
     assert {len(row) for row in packed} == {2 * ((num_classes + 7) // 8)}
     parts = list(unpack_labels(packed, num_classes, chunk=7))

@@ -53,13 +53,16 @@ def test_finds_the_grammar():
 
 
 def test_agrees_with_loops():
-    paths, rng = speak(20, 5, seed=1), np.random.default_rng(1)
+    paths = speak(20, 5, seed=1)
+    rng = np.random.default_rng(1)
     targets = rng.integers(-1, 2, (30, 4)).astype(np.int8)
-    graph, (count, shared) = build_label_graph(paths, targets), naive_graph(paths, targets)
+    graph = build_label_graph(paths, targets)
+    count, shared = naive_graph(paths, targets)
     assert graph.count.tolist() == count
     for a in range(4):
         for b in range(4):
-            p, q = count[a][b] / sum(count[a]), shared[a][b] / sum(shared[a])
+            p = count[a][b] / sum(count[a])
+            q = shared[a][b] / sum(shared[a])
             assert graph.probability[a, b] == pytest.approx(p)
             assert graph.expected[a, b] == pytest.approx(q)
             assert q == 0 or graph.lift[a, b] == pytest.approx(p / q)
@@ -67,7 +70,8 @@ def test_agrees_with_loops():
 
 def test_a_path_that_has_ended_goes_nowhere():
     rng = np.random.default_rng(3)
-    paths, targets = speak(50, 5, seed=3), rng.integers(0, 2, (30, 4)).astype(np.int8)
+    paths = speak(50, 5, seed=3)
+    targets = rng.integers(0, 2, (30, 4)).astype(np.int8)
     paths[np.arange(5) >= rng.integers(0, 6, (50, 1))] = -1
     count, _ = naive_graph(paths, targets)
     assert build_label_graph(paths, targets).count.tolist() == count
@@ -137,7 +141,8 @@ def test_edges_are_those_that_co_occurrence_does_not_explain():
 
     itself = row('a', 'a', 90, 0.9, 0.0)
     explained = row('a', 'b', 50, 0.5, 0.6)
-    weak, strong = row('b', 'c', 10, 0.5, 0.25), row('c', 'a', 10, 0.5, None)
+    weak = row('b', 'c', 10, 0.5, 0.25)
+    strong = row('c', 'a', 10, 0.5, None)
     rows = [itself, explained, weak, strong]
     assert choose_edges(rows, 4) == [strong, weak]
     assert choose_edges(rows, 1) == [strong]

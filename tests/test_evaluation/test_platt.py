@@ -21,7 +21,8 @@ def make_scores(seed, number=400, slope=3.0, offset=-1.0):
 
 def fit_by_weights(values, targets):
     """Platt's targets as a weighted sample: each value once as true and once as false."""
-    num_true, num_false = (targets == 1).sum(), (targets == 0).sum()
+    num_true = (targets == 1).sum()
+    num_false = (targets == 0).sum()
     wanted = np.where(targets == 1, (num_true + 1) / (num_true + 2), 1 / (num_false + 2))
     model = LogisticRegression(C=np.inf, tol=1e-10, max_iter=1000)
     model.fit(

@@ -120,7 +120,9 @@ def test_a_pooling_over_the_wrong_axes_is_refused(
 
 
 def test_right_poolings_pass() -> None:
-    maps, row, square = torch.rand(2, D, 7, 5), torch.rand(2, D, 50), torch.rand(2, 7, 7, 7)
+    maps = torch.rand(2, D, 7, 5)
+    row = torch.rand(2, D, 50)
+    square = torch.rand(2, 7, 7, 7)
     pooling = dict(type='GlobalAveragePooling')
     assert classify(Gives(maps, D), pooling, D).shape == (2, D)
     assert classify(Gives(maps), pooling, 512).shape == (2, D)

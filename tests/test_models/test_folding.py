@@ -90,7 +90,8 @@ class Shared(nn.Module):
 
 @torch.no_grad()
 def test_only_what_follows_directly_and_alone_is_folded():
-    model, images = train_statistics(Shared()), torch.randn(2, 3, 5, 5)
+    model = train_statistics(Shared())
+    images = torch.randn(2, 3, 5, 5)
     folded = fold(model, images)
     assert (count(folded, FoldedConv), count(folded, nn.BatchNorm2d)) == (1, 3)
     torch.testing.assert_close(folded(images), model(images), rtol=1e-5, atol=1e-5)
@@ -118,7 +119,8 @@ def test_many_images_go_through_in_parts(monkeypatch):
 
 @torch.no_grad()
 def test_few_shapes_are_remembered():
-    conv, norm = nn.Conv2d(3, 4, 3, padding=1), train_statistics(nn.BatchNorm2d(4))
+    conv = nn.Conv2d(3, 4, 3, padding=1)
+    norm = train_statistics(nn.BatchNorm2d(4))
     folded = FoldedConv(conv, *fold_weights(conv, norm), [nn.ReLU()])
     for size in [*range(3, 23), *range(3, 23), 22, 22]:
         images = torch.randn(1, 3, size, size)

@@ -83,7 +83,8 @@ def take_step(optimizer: str, decay: float) -> tuple[dict[str, torch.Tensor], Op
     wrapper = wrap(model, optimizer, decay)
     before = {name: value.detach().clone() for name, value in model.named_parameters()}
 
-    images, samples = torch.randn(2, 3, 32, 32).double(), [make_sample([0, 1]), make_sample([2])]
+    images = torch.randn(2, 3, 32, 32).double()
+    samples = [make_sample([0, 1]), make_sample([2])]
     losses = model(images, samples, mode='loss')
     wrapper.update_params(sum(losses.values()))
     return {name: value - before[name] for name, value in model.named_parameters()}, wrapper
@@ -91,7 +92,8 @@ def take_step(optimizer: str, decay: float) -> tuple[dict[str, torch.Tensor], Op
 
 def test_a_step_follows_the_rates(optimizer: str) -> None:
     """The first step of all three is proportional to the rate."""
-    (even, _), (falling, wrapper) = take_step(optimizer, 1.0), take_step(optimizer, DECAY)
+    even, _ = take_step(optimizer, 1.0)
+    falling, wrapper = take_step(optimizer, DECAY)
     rates = rates_by_name(wrapper)
     for name, step in falling.items():
         torch.testing.assert_close(step, even[name] * (rates[name] / RATE), rtol=1e-4, atol=1e-15)

@@ -73,7 +73,8 @@ def test_timm_names(tmp_path):
 
 def test_position_embedding_is_interpolated(tmp_path):
     vit = dict(type='VisionTransformer', arch='deit-tiny', patch_size=16)
-    small, large = MODELS.build(dict(vit, img_size=32)), MODELS.build(dict(vit, img_size=64))
+    small = MODELS.build(dict(vit, img_size=32))
+    large = MODELS.build(dict(vit, img_size=64))
     torch.save(
         {f'backbone.{k}': v for k, v in small.state_dict().items()}, tmp_path / 'weights.pth'
     )

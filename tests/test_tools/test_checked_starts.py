@@ -229,7 +229,8 @@ def write_pure(path, data, val='val.json'):
 
 def test_pure_python_configs_train_resume_test_and_extract(data, tmp_path):
     """Their types are classes, not texts."""
-    config, work_dir = write_pure(tmp_path / 'pure.py', data), tmp_path / 'run'
+    config = write_pure(tmp_path / 'pure.py', data)
+    work_dir = tmp_path / 'run'
     train(config, work_dir).succeed()
     resumed = train(config, work_dir, '--cfg-options', 'train_cfg.max_epochs=2')
     resumed.succeed()

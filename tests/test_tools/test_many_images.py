@@ -93,10 +93,12 @@ def test_images_of_a_tar_file_are_drawn(work_dir, inputs, tmp_path, monkeypatch,
 
 def predict_many(out, names):
     """Predict as models do, without a model: each image gets the same scores."""
-    scores, classes = np.linspace(0, 1, 20), [f'label {number}' for number in range(20)]
+    scores = np.linspace(0, 1, 20)
+    classes = [f'label {number}' for number in range(20)]
     labels = np.array([19, 18, 17])
     predict = lambda batch: [make_record(path, classes, scores, labels) for path in batch]
-    file, sources = record_file(out), iter(names)
+    file = record_file(out)
+    sources = iter(names)
     outcome = begin(file, RunNote({}), out.exists(), sources)
     with file:
         loaded = read_ahead(lambda path: path, sources, 0, 64)
@@ -126,5 +128,6 @@ def test_memory_does_not_grow_with_the_number_of_images(tmp_path):
         assert predict_many(out, stream) == number
 
     run(500)  # what is made once
-    few, many = peak_of(lambda: run(1000)), peak_of(lambda: run(10_000))
+    few = peak_of(lambda: run(1000))
+    many = peak_of(lambda: run(10_000))
     assert many < few + 200_000

@@ -113,10 +113,8 @@ def test_a_click_sorts(report, tmp_path):
                 By.CSS_SELECTOR, 'table.sortable tbody td:nth-child(2)'
             )
         ]
-        before, button = (
-            column(),
-            browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1],
-        )
+        before = column()
+        button = browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
         for order in (True, False):
             browser.execute_script('arguments[0].click()', button)
             assert column() == sorted(before, reverse=order)

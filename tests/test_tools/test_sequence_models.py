@@ -59,7 +59,8 @@ def test_predict_gives_the_labels_named(predictions, sequence_work_dir, tmp_path
         '--all-scores',
     )
     for row, line in enumerate((tmp_path / 'o.jsonl').read_text().splitlines()):
-        record, path = json.loads(line), own_labels(predictions, row)
+        record = json.loads(line)
+        path = own_labels(predictions, row)
         assert record['path'] == path
         assert sorted(record['labels']) == sorted(path)
         assert record['path_names'] == [predictions.classes[label] for label in path]
@@ -157,10 +158,8 @@ def test_report_says_what_a_test_says(sequence_work_dir, predictions, tmp_path):
     run_tool(
         'analysis/report.py', sequence_work_dir, '--out', tmp_path / 'report.html', '--images', 1
     )
-    metrics, page = (
-        json.loads((tmp_path / 'm.json').read_text()),
-        (tmp_path / 'report.html').read_text(encoding='utf-8'),
-    )
+    metrics = json.loads((tmp_path / 'm.json').read_text())
+    page = (tmp_path / 'report.html').read_text(encoding='utf-8')
     assert 'Multi-order' not in output + page
     for title, prefix in (('CNN', 'cnn/'), ('CNN-RNN', '')):
         row = re.search(rf'<td class="text">{title}</td>(.*?)</tr>', page).group(1)

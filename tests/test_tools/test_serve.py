@@ -38,7 +38,8 @@ def start_page(work_dir, place, *arguments):
         patch.setenv('TMPDIR', str(place))
         process = start_tool('serve.py', work_dir, '--port', port, '--device', 'cpu', *arguments)
 
-    url, deadline = f'http://127.0.0.1:{port}', time.monotonic() + 120
+    url = f'http://127.0.0.1:{port}'
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
         try:
             urllib.request.urlopen(url, timeout=2).read()

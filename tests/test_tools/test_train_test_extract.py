@@ -25,7 +25,8 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(folder):
     """A model that was killed after its first epoch, resumed and trained to the end."""
-    config, work_dir = write_config(folder / 'morn.py'), folder / 'run'
+    config = write_config(folder / 'morn.py')
+    work_dir = folder / 'run'
     process = start_tool('train.py', config, '--work-dir', work_dir)
     _wait_for(work_dir / 'last_checkpoint', process)
     process.kill()
@@ -173,10 +174,8 @@ def test_two_processes_extract_the_file_of_one(cached, folder):
         folder / 'extract',
         processes=2,
     )
-    one, two = (
-        load_scores(folder / 'scores_test.safetensors'),
-        load_scores(folder / 'twice.safetensors'),
-    )
+    one = load_scores(folder / 'scores_test.safetensors')
+    two = load_scores(folder / 'twice.safetensors')
     assert one.annotations == two.annotations
     assert one.provenance == two.provenance
     assert len(one.scores) == 37
@@ -234,10 +233,8 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
     place = folder / kind
     place.mkdir()
     scores_config = write_scores_config(folder, kind, checkpoint)
-    image_config, rate = (
-        write_config(place / 'frozen.py', kind, frozen=True),
-        'optim_wrapper.optimizer.lr=1e-3',
-    )
+    image_config = write_config(place / 'frozen.py', kind, frozen=True)
+    rate = 'optim_wrapper.optimizer.lr=1e-3'
     # The same start for both: the CNN, and a decoder with random weights.
     decoder = MODELS.build(Config.fromfile(scores_config).model).state_dict()
     cnn = {
@@ -272,7 +269,8 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
     assert curve[0][0] > 1.05 * curve[0][-1]  # it learns
     torch.testing.assert_close(*map(torch.tensor, curve), rtol=1e-5, atol=0)
 
-    merged, predictions = place / 'merged.pth', {}
+    merged = place / 'merged.pth'
+    predictions = {}
     run_tool(
         'model_converters/merge_decoder.py',
         checkpoint,

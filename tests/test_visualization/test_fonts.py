@@ -12,7 +12,9 @@ from morn_plugin.visualization import Prediction, draw_predictions, fonts
 from morn_plugin.visualization.fonts import choose_fonts, make_readable
 from morn_plugin.visualization.label_graph import draw_graph, draw_heat_map
 
-CHINESE, HINDI, ROCKET = '\u732b', '\u0939\u093f', '\U0001f680'
+CHINESE = '\u732b'
+HINDI = '\u0939\u093f'
+ROCKET = '\U0001f680'
 
 
 @pytest.fixture

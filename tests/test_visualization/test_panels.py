@@ -71,8 +71,10 @@ def test_without_true_labels_no_guess_is_right_or_wrong(tmp_path):
 )
 def test_the_image_is_shown_in_its_own_proportions(tmp_path, size):
     shown = np.abs(draw(tmp_path / 'a.png', predict([0], [0], size)) - GREEN).max(axis=2) <= 2
-    rows, columns = np.flatnonzero(shown.any(1)), np.flatnonzero(shown.any(0))
-    height, width = np.ptp(rows) + 1, np.ptp(columns) + 1
+    rows = np.flatnonzero(shown.any(1))
+    columns = np.flatnonzero(shown.any(0))
+    height = np.ptp(rows) + 1
+    width = np.ptp(columns) + 1
     assert max(height, width) > 100
     assert height / width == pytest.approx(size[0] / size[1], rel=0.5, abs=0.02)
 
@@ -133,7 +135,8 @@ def test_no_text_leaves_its_place(tmp_path, monkeypatch, true, predicted, steps)
                 cells = [cell for (_, column), cell in table.get_celld().items() if column >= 0]
                 assert len(cells) == 5 * steps
                 for cell in cells:
-                    inner, outer = box(cell.get_text()), box(cell)
+                    inner = box(cell.get_text())
+                    outer = box(cell)
                     assert outer.x0 <= inner.x0 <= inner.x1 <= outer.x1, cell.get_text().get_text()
                     assert outer.y0 <= inner.y0 <= inner.y1 <= outer.y1, cell.get_text().get_text()
         for text in texts:
@@ -176,7 +179,8 @@ def test_split_labels(true, predicted, expected):
 @pytest.mark.parametrize(('labels', 'steps'), [([2, 0], 3), ([], 1), ([2, 0, 1, 3, 4], 5)])
 def test_a_path_that_has_ended_shows_no_steps_after_it(tmp_path, labels, steps, monkeypatch):
     tables, texts = [], []
-    table, text = Axes.table, Axes.text
+    table = Axes.table
+    text = Axes.text
     monkeypatch.setattr(
         Axes,
         'table',

@@ -57,11 +57,13 @@ def test_everything_fits(predictions):
     for text, box in boxes:
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1, text
     for (one, a), (other, b) in combinations(boxes, 2):
-        overlap_x, overlap_y = min(a.x1, b.x1) - max(a.x0, b.x0), min(a.y1, b.y1) - max(a.y0, b.y0)
+        overlap_x = min(a.x1, b.x1) - max(a.x0, b.x0)
+        overlap_y = min(a.y1, b.y1) - max(a.y0, b.y0)
         assert min(overlap_x, overlap_y) <= 2, (one, other)
     for table in figure.findobj(Table):
         for cell in table.get_celld().values():
-            inner, outer = cell.get_text().get_window_extent(), cell.get_window_extent()
+            inner = cell.get_text().get_window_extent()
+            outer = cell.get_window_extent()
             assert (
                 inner.width <= outer.width
                 or not cell.get_text().get_text()

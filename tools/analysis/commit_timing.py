@@ -22,7 +22,12 @@ from morn_plugin.datasets.annotations import Annotations
 from morn_plugin.engine import FusedRMSprop
 from morn_plugin.models import MultiOrderLSTM, masked_stepwise_bce
 
-N, C, H, M, T = 32, 80, 512, 256, 5  # the paper's sizes on MS-COCO
+# the paper's sizes on MS-COCO
+N = 32
+C = 80
+H = 512
+M = 256
+T = 5
 NUM_IMAGES, EPOCHS = 3200, 4
 CONFIG = 'configs/morn/morn_scores_1xb32-50e_openclipart.py'
 

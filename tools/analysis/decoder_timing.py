@@ -191,7 +191,8 @@ def _growth_row(rounds: int, sizes: Sizes) -> list[str]:
 
 def peak_mib(step: Callable[[], object]) -> float:
     """Return how far one call raises the memory of the process at its highest (Linux)."""
-    status, clear = Path('/proc/self/status'), Path('/proc/self/clear_refs')
+    status = Path('/proc/self/status')
+    clear = Path('/proc/self/clear_refs')
     gc.collect()
     ctypes.CDLL(None).malloc_trim(
         0

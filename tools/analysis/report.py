@@ -56,10 +56,12 @@ def main() -> None:
         )
         if args.thresholds:
             inferencer.require_threshold('for --thresholds')
-        loader, track = SPLITS[args.split], partial(show_progress, unit='batches')
+        loader = SPLITS[args.split]
+        track = partial(show_progress, unit='batches')
         data = collect_predictions(inferencer, loader, track)
 
-        thr, predicted = own_threshold(inferencer.model.head), data.predicted
+        thr = own_threshold(inferencer.model.head)
+        predicted = data.predicted
         if args.thresholds:
             thr = load_thresholds(args.thresholds, data.classes).thr
             predicted = data.scores > np.asarray(thr, dtype=np.float32)

@@ -41,7 +41,8 @@ class Counts(NamedTuple):
 
 def count_cnn(cfg: Config, size: int) -> Counts:
     """Count the forward pass of backbone and neck and what it keeps for the backward pass."""
-    backbone, neck = MODELS.build(cfg.model.backbone), MODELS.build(cfg.model.neck)
+    backbone = MODELS.build(cfg.model.backbone)
+    neck = MODELS.build(cfg.model.neck)
     image = torch.zeros(1, 3, size, size)
     backbone.eval()
     with torch.no_grad():
@@ -128,7 +129,8 @@ def epoch_row(
     steps = images / args.batch
     link = machine.inside if gpus <= machine.per_node else machine.between
     traffic = all_reduce_bytes(parameters, gpus)
-    compute, transfer = args.batch * operations / machine.operations, traffic / link
+    compute = args.batch * operations / machine.operations
+    transfer = traffic / link
     weights = (
         parameters * 3 + frozen
     ) * FLOAT  # weight, gradient, one running average of the optimiser
@@ -177,7 +179,8 @@ def print_estimate(args: argparse.Namespace) -> None:
     cfg = read_config(args.config)
     cfg.model.backbone.init_cfg = None
     cnn = count_cnn(cfg, args.size)
-    steps, hidden = cfg.model.head.num_steps, cfg.model.head.hidden_dims
+    steps = cfg.model.head.num_steps
+    hidden = cfg.model.head.hidden_dims
     print(
         f'Backbone at {args.size} px, per image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
         f'{cnn.cnn_kept_bytes / 1e6:.0f} MB kept for the backward pass (float32); '

@@ -45,7 +45,8 @@ def parse_args() -> argparse.Namespace:
 def predict_without_model(stream: ImageStream, out: Path) -> int:
     """Write the missing records of a file; return its number of records."""
     classes = [f'label {number}' for number in range(NUM_CLASSES)]
-    scores, labels = np.linspace(0, 1, NUM_CLASSES), np.array([79, 78, 77])
+    scores = np.linspace(0, 1, NUM_CLASSES)
+    labels = np.array([79, 78, 77])
 
     def predict(batch: list[str]) -> list[dict[str, Any]]:
         return [make_record(path, classes, scores, labels) for path in batch]
@@ -63,7 +64,8 @@ def predict_without_model(stream: ImageStream, out: Path) -> int:
 
 def run(number: int, kind: str, folder: Path) -> None:
     """Predict a number of images, then resume the complete result."""
-    paths, out = folder / f'{number}.txt', folder / f'{number}{kind}'
+    paths = folder / f'{number}.txt'
+    out = folder / f'{number}{kind}'
     with open(paths, 'w', encoding='utf-8') as file:
         file.writelines(f'{place % 1000:03d}/{place:012d}.jpg\n' for place in range(number))
     for _ in range(2):

@@ -56,7 +56,8 @@ class ScoreDataset(Dataset):
         inputs: Sequence[str] = ('scores',),
     ) -> None:
         self.ann_file = osp.join(data_root, ann_file)
-        self.data_root, self.test_mode = data_root, test_mode
+        self.data_root = data_root
+        self.test_mode = test_mode
 
         file = load_scores(self.ann_file, (metainfo or {}).get('classes'), checkpoint)
         self.metainfo = {
@@ -111,7 +112,8 @@ class ScoreDataset(Dataset):
         rows = torch.as_tensor(indices, dtype=torch.long)
         subset = copy.copy(self)
         subset.data_list = [self.data_list[index] for index in rows.tolist()]
-        subset.scores, subset.targets = self.scores[rows], self.targets[rows]
+        subset.scores = self.scores[rows]
+        subset.targets = self.targets[rows]
         subset._rows = rows if self._rows is None else self._rows[rows]
         return subset
 

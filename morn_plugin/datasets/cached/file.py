@@ -146,7 +146,8 @@ def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) 
     Raises:
         ScoreFileError: If the hash of the checkpoint differs from the recorded one.
     """
-    recorded, found = provenance.get('checkpoint_sha256'), sha256(checkpoint)
+    recorded = provenance.get('checkpoint_sha256')
+    found = sha256(checkpoint)
     if recorded != found:
         raise ScoreFileError(
             f'{source}: `checkpoint_sha256` is {recorded}, but {checkpoint} has {found}: the '

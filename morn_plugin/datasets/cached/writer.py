@@ -44,7 +44,9 @@ class CachedFileWriter:
         provenance: Mapping[str, str],
         max_gb: float = MAX_GB,
     ) -> None:
-        self.path, self.annotations, self.max_gb = Path(path), annotations, max_gb
+        self.path = Path(path)
+        self.annotations = annotations
+        self.max_gb = max_gb
         self.provenance = dict(provenance)
         self.partial = self.path.with_name(f'.{self.path.name}.partial')
         self._labels = _pack_annotations(annotations, str(path))
@@ -166,7 +168,8 @@ class CachedFileWriter:
         return dict(__metadata__=dict(self.provenance, format=kind, classes=classes))
 
     def _check_size(self, sizes: Mapping[str, int]) -> None:
-        total, largest = sum(sizes.values()), max(sizes, key=lambda name: sizes[name])
+        total = sum(sizes.values())
+        largest = max(sizes, key=lambda name: sizes[name])
         if total > self.max_gb * 1e9:
             raise ScoreFileError(
                 f'{self.path}: the file would take {total / 1e9:.1f} GB, of which `{largest}` '

@@ -306,7 +306,8 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
     """
     list_path = folder / f'coco_{side}_list.txt'
     rows_path = only_file(folder, f'coco*{side}*_annot.txt')
-    lines, rows = read_lines(list_path), read_lines(rows_path)
+    lines = read_lines(list_path)
+    rows = read_lines(rows_path)
     check_row_count(rows_path, len(rows), len(lines), list_path)
     images = []
     for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):

@@ -114,9 +114,11 @@ class Row:
 
 def rows_of(checked: Checked, drop_unlabelled: bool) -> list[Row]:
     """Count a split, next to the published counts."""
-    split, published = checked.split, checked.split.published
+    split = checked.split
+    published = checked.split.published
     numbers = [len(image.labels) for image in split.images]
-    mean, most = sum(numbers) / max(len(numbers), 1), max(numbers, default=0)
+    mean = sum(numbers) / max(len(numbers), 1)
+    most = max(numbers, default=0)
     rows = [
         _row('images', len(numbers), published.images),
         _row('classes', len(split.classes), published.classes),

@@ -95,7 +95,8 @@ def choose_sides(
 
 
 def _find_copies(contents: Sequence[Content], distance: float) -> Copies:
-    exact, near = find_copies(contents), find_near_copies(contents, distance)
+    exact = find_copies(contents)
+    near = find_near_copies(contents, distance)
     groups = connect(len(contents), np.concatenate([exact, near]))
     return Copies(exact, near, groups)
 

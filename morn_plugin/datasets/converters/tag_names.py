@@ -37,7 +37,8 @@ def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
             raise AnnotationError(
                 f'{where}: expected an alias and a tag, but got {alias!r} and {tag!r}.'
             )
-        alias, tag = clean_tag(alias, keep_case), clean_tag(tag, keep_case)
+        alias = clean_tag(alias, keep_case)
+        tag = clean_tag(tag, keep_case)
         if alias != tag and aliases.setdefault(alias, tag) != tag:
             raise AnnotationError(f'{where}: {alias!r} is an alias of {aliases[alias]!r} already.')
     for alias, tag in aliases.items():

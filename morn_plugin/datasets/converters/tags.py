@@ -162,7 +162,8 @@ def _plain_name(text: str) -> str:
 
 def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> str:
     """Explain that no image was found, which files exist, and which option would find them."""
-    first, number = rows[0], len(index.files)
+    first = rows[0]
+    number = len(index.files)
     holds = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
     message = (
         f'{first.where}: {first.img_path!r} is missing, and so are all other images that are '

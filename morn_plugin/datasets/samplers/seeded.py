@@ -103,11 +103,13 @@ class SeededSampler(DefaultSampler):
             infinite: Whether to continue with the next pass by itself, for ``IterBasedTrainLoop``.
                 The position then counts from the first pass.
         """
-        self.start, self.infinite = position, infinite
+        self.start = position
+        self.infinite = infinite
 
     def __iter__(self) -> Iterator[int]:
         """Iterate over the visits of one pass, or of all."""
-        start, self.start = self.start, 0
+        start = self.start
+        self.start = 0
         if not self.infinite:
             return itertools.islice(self._one_pass(), start, None)
         first, rest = divmod(start, self.num_samples)

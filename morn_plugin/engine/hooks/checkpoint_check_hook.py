@@ -89,7 +89,8 @@ def require_weights(
     Raises:
         ValueError: If a tensor is missing that the run needs.
     """
-    source, logger = str(runner._load_from), runner.logger
+    source = str(runner._load_from)
+    logger = runner.logger
     weights = checkpoint.get('state_dict')
     if weights is None:  # it may be plain weights
         weights = {key: value for key, value in checkpoint.items() if isinstance(value, Tensor)}

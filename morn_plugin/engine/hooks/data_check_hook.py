@@ -112,7 +112,8 @@ def list_images(dataset: Any) -> Iterator[ListedImage]:
     """
     for part in innermost_built(dataset):
         for info in _list_infos(part):
-            path, labels = info.get('img_path'), info.get('gt_label')
+            path = info.get('img_path')
+            labels = info.get('gt_label')
             if isinstance(path, str):
                 known = labels if isinstance(labels, list | tuple) else ()
                 yield ListedImage(_real_path(path), label_sets(dict(info, gt_label=known)))

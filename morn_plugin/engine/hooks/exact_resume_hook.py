@@ -75,7 +75,9 @@ class ExactResumeHook(Hook):
         """Note where an epoch begins."""
         loop = runner.train_loop
         if isinstance(loop, EpochBasedTrainLoop) and loop.epoch != self._passes:
-            self._passes, self._seen, self._iter = loop.epoch, 0, loop.iter
+            self._passes = loop.epoch
+            self._seen = 0
+            self._iter = loop.iter
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seed all generators for this iteration."""
@@ -101,7 +103,8 @@ class ExactResumeHook(Hook):
 
     def _place(self, runner: Runner, loop: Any, sampler: SeededSampler) -> None:
         sampler.seed = self.seed
-        self._sampler, self._layout = sampler, Layout.of(loop.dataloader, sampler)
+        self._sampler = sampler
+        self._layout = Layout.of(loop.dataloader, sampler)
         self._iter = loop.iter
         if loop.iter or loop.epoch:
             self._passes, self._seen = self._find_place(runner, loop)
@@ -120,7 +123,8 @@ class ExactResumeHook(Hook):
 
     def _find_place(self, runner: Runner, loop: Any) -> tuple[int, int]:
         """Return the passes that are over, and the samples of each process of the current one."""
-        position, layout = self._resumed, self._layout
+        position = self._resumed
+        layout = self._layout
         assert layout is not None
         assert self._sampler is not None
         by_epoch = isinstance(loop, EpochBasedTrainLoop)

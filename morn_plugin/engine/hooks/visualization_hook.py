@@ -187,7 +187,8 @@ def make_prediction(sample: DataSample, load: LoadCheckedImage | None = None) ->
         sample: A predicted sample.
         load: Reads its image. Defaults to None, a loader with the usual limits.
     """
-    steps, path = sample.get('step_scores', None), sample.get('step_labels', None)
+    steps = sample.get('step_scores', None)
+    path = sample.get('step_labels', None)
     true = sample.get('gt_label', None)
     return visualization.Prediction(
         image=visualization.shrink((load or LoadCheckedImage()).read(sample.img_path)),

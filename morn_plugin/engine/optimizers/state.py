@@ -83,7 +83,8 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
     if not isinstance(state_dict, Mapping):
         yield f'expected a dict, but got {type(state_dict).__name__}'
         return
-    groups, state = state_dict.get('param_groups'), state_dict.get('state')
+    groups = state_dict.get('param_groups')
+    state = state_dict.get('state')
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
         yield f'expected `param_groups` to be a list of dicts, but got {type(groups).__name__}'
         return

@@ -85,7 +85,8 @@ class TFRMSprop(Optimizer):
         tensors = [parameter, state['mean_square'], state['momentum']]
         if grad.is_sparse:
             grad = grad.coalesce()
-            rows, values = grad.indices()[0], grad.values()
+            rows = grad.indices()[0]
+            values = grad.values()
             parts = [tensor[rows] for tensor in tensors]
             _step(parts, values, group)
             for tensor, part in zip(tensors, parts, strict=True):

@@ -50,7 +50,9 @@ class MeanAveragePrecision(ScoreMetric):
         check_choice('undefined', undefined, UNDEFINED)
         check_choice('ties', ties, TIES)
         super().__init__(item, collect_device, prefix)
-        self.undefined, self.envelope, self.ties = undefined, envelope, ties
+        self.undefined = undefined
+        self.envelope = envelope
+        self.ties = ties
 
     def figures(self, results: list[bytes]) -> dict[str, float]:
         """Rank the images of each label."""

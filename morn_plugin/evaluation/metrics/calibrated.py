@@ -56,13 +56,15 @@ class CalibratedF1(ScoreMetric):
     ) -> None:
         check_choice('measure', measure, tuple(FIGURES))
         super().__init__(item, collect_device, prefix)
-        self.measure, self.folds = measure, folds
+        self.measure = measure
+        self.folds = folds
         self.chooses = True
         self.thr: float | None = None
 
     def use(self, thr: float | None) -> None:
         """Set the threshold for a test; None leaves out the figures."""
-        self.chooses, self.thr = False, thr
+        self.chooses = False
+        self.thr = thr
 
     def figures(self, results: list[bytes]) -> dict[str, float]:
         """Choose a threshold or use the given one, and compute the figures."""

@@ -46,8 +46,12 @@ class DumpScores(BaseMetric):
         max_gb: float = MAX_GB,
     ) -> None:
         super().__init__(collect_device='cpu')
-        self.out, self.provenance, self.img_prefix = out, dict(provenance), img_prefix
-        self.item, self.inputs, self.max_gb = item, tuple(inputs), max_gb
+        self.out = out
+        self.provenance = dict(provenance)
+        self.img_prefix = img_prefix
+        self.item = item
+        self.inputs = tuple(inputs)
+        self.max_gb = max_gb
         self.writer: CachedFileWriter | None = None
 
     def read_dataset(self, dataset: Any) -> None:

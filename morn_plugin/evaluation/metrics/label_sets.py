@@ -71,8 +71,10 @@ class LabelSetMetric(ImageMetric):
             check_probability('floor', floor)
             if topk is None:
                 raise ValueError(f'Expected `floor` only with `topk`, but got floor={floor}.')
-        self.thr, self.topk = thr, topk
-        self.floor, self.inclusive = floor, inclusive
+        self.thr = thr
+        self.topk = topk
+        self.floor = floor
+        self.inclusive = inclusive
         self.use_pred_label = use_pred_label
 
     def entries(
@@ -259,7 +261,8 @@ class ConstantAnswer(LabelSetMetric):
         counted, true = np.concatenate(parts, axis=1)
 
         # (N, k) each: how many of the first k labels count, and are true
-        offered, hits = counted.cumsum(1), true.cumsum(1)
+        offered = counted.cumsum(1)
+        hits = true.cumsum(1)
         per_image = [
             mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
             for k in range(self.num_classes)

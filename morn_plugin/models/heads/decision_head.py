@@ -56,7 +56,8 @@ class DecisionHead(BaseModule):
         super().__init__(init_cfg)
         self._check_decision(num_classes, thr, topk, decision)
         self.num_classes = num_classes
-        self.thr, self.topk = thr, topk
+        self.thr = thr
+        self.topk = topk
         #: Inputs kept in the predictions, for extraction.
         self.kept_inputs: tuple[str, ...] = ()
         #: Whether the head averages a feature map itself, instead of a neck.

@@ -67,7 +67,8 @@ class LabelDecoderHead(DecisionHead):
             init_cfg = init_cfg or dict(type='Normal', std=0.01, override=dict(name='fc'))
         super().__init__(num_classes, decoder, thr, topk, decision, init_cfg)
 
-        self.in_channels, self.detach_scores = in_channels, detach_scores
+        self.in_channels = in_channels
+        self.detach_scores = detach_scores
         self.fc = None if in_channels is None else nn.Linear(in_channels, num_classes)
         self.loss_cnn = None if loss_cnn is None else MODELS.build(loss_cnn)
 

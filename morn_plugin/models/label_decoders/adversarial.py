@@ -68,7 +68,8 @@ class AdversarialClassifier(LabelDecoder):
             raise ValueError(
                 f'Expected `adversarial_weight` to be 0 or more, but got {adversarial_weight!r}.'
             )
-        self.in_channels, self.adversarial_weight = in_channels, adversarial_weight
+        self.in_channels = in_channels
+        self.adversarial_weight = adversarial_weight
         self.classifier = mlp(in_channels, hidden_dims, num_classes) if generator == 'own' else None
         self.trainer = None
         if adversarial_weight > 0:

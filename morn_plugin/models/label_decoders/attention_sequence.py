@@ -73,7 +73,8 @@ class AttentionLSTM(nn.Module):
         Returns:
             step_logits (N, T, C + 1) and the symbols picked, step_labels (N, T).
         """
-        h, c = self.init_h(start), self.init_c(start)
+        h = self.init_h(start)
+        c = self.init_c(start)
         seen = self.attend_map(self.dropout(places))  # (N, L, A), the same at every step
         rows = torch.full_like(h[:, 0], START, dtype=torch.long)
 
@@ -154,7 +155,8 @@ class AttentionSequenceLSTM(SequenceDecoder):
         self.set_objective(order, make_objective(order, average, temperature), max_labels, repeats)
         self.display_name = f'{NAMES.get(str(order), "Sequence")}, attention on the map'
 
-        self.in_channels, self.begins_with = in_channels, start
+        self.in_channels = in_channels
+        self.begins_with = start
         self.lstm = AttentionLSTM(
             num_classes + 1,
             in_channels,

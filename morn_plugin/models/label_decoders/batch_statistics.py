@@ -32,7 +32,8 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
 
     number = x.new_tensor([len(x)])
     total = _SumOverProcesses.apply(torch.cat([x.sum(0), number]))
-    mean, images = total[:-1] / total[-1], total[-1]
+    mean = total[:-1] / total[-1]
+    images = total[-1]
     variance = _SumOverProcesses.apply((x - mean).square().sum(0)) / images
     return mean, variance
 

@@ -49,7 +49,8 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
         gains = torch.where((paths[..., -1] == end)[..., None], after_end, gains)
         kept = min(beam_size, gains.shape[1] * num_symbols)
         sums, chosen = (sums[..., None] + gains).flatten(1).topk(kept, dim=1)
-        beams, symbols = chosen // num_symbols, chosen % num_symbols
+        beams = chosen // num_symbols
+        symbols = chosen % num_symbols
         rows = images * paths.shape[1] + beams
         paths = torch.cat(
             [paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2])), symbols[..., None]],

@@ -92,7 +92,9 @@ class MultiScaleCMA(LabelDecoder):
         super().__init__(num_classes)
         check_positive(embed_dims=embed_dims)
         check_probability('bound', bound)
-        self.stage_channels, self.embed_dims, self.bound = tuple(stage_channels), embed_dims, bound
+        self.stage_channels = tuple(stage_channels)
+        self.embed_dims = embed_dims
+        self.bound = bound
         self.stages = nn.ModuleList(
             CrossModalityAttention(num_classes, channels, embed_dims)
             for channels in self.stage_channels

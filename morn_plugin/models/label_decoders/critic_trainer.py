@@ -64,8 +64,12 @@ class CriticTrainer(nn.Module):
                 'Expected a positive `lr` and `max_norm`, and a `penalty_weight` of 0 or more, but '
                 f'got lr={lr!r}, max_norm={max_norm!r}, penalty_weight={penalty_weight!r}.'
             )
-        self.lr, self.betas, self.steps, self.max_norm = lr, tuple(betas), steps, max_norm
-        self.penalty, self.penalty_weight = penalty, penalty_weight
+        self.lr = lr
+        self.betas = tuple(betas)
+        self.steps = steps
+        self.max_norm = max_norm
+        self.penalty = penalty
+        self.penalty_weight = penalty_weight
 
         self._shapes = {name: weight.shape for name, weight in critic.named_parameters()}
         weights = parameters_to_vector(critic.parameters()).detach()  # (P,)

@@ -73,7 +73,8 @@ class DistilledClassifier(LabelDecoder):
         self.inputs = (first, 'feature_map')
         super().__init__(num_classes)
         check_positive(in_channels=in_channels)
-        self.in_channels, self.learns = in_channels, train
+        self.in_channels = in_channels
+        self.learns = train
         self.teacher = WindowDetector(num_classes, in_channels, **(teacher or {}))
         self.classifier = nn.Linear(in_channels, num_classes) if student == 'own' else None
         self.scale = nn.Parameter(torch.tensor(float(scale)))

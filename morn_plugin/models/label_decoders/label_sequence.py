@@ -75,7 +75,9 @@ class SequenceDecoder(LabelDecoder):
         check_order(order)
         if max_labels is not None:
             check_positive(max_labels=max_labels)
-        self.order, self.end, self.objective = order, self.num_classes, objective
+        self.order = order
+        self.end = self.num_classes
+        self.objective = objective
         self.repeats = objective.repeats if repeats is None else repeats
         self.display_name = NAMES.get(str(order), 'CNN-RNN')
 

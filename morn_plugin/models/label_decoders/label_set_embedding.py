@@ -62,8 +62,10 @@ class LabelSetEmbedding(LabelDecoder):
                 'Expected a positive `margin` and `reconstruction_weight`, but got '
                 f'margin={margin!r}, reconstruction_weight={reconstruction_weight!r}.'
             )
-        self.in_channels, self.num_neighbours = in_channels, num_neighbours
-        self.margin, self.reconstruction_weight = margin, reconstruction_weight
+        self.in_channels = in_channels
+        self.num_neighbours = num_neighbours
+        self.margin = margin
+        self.reconstruction_weight = reconstruction_weight
         self.embed_features = mlp(in_channels, hidden_dims, embed_dims)
         self.embed_labels = mlp(num_classes, hidden_dims, embed_dims)
         self.read_labels = mlp(embed_dims, hidden_dims, num_classes)

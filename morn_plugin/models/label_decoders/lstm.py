@@ -60,8 +60,10 @@ class LSTMDecoder(LabelDecoder):
         check_positive(embed_dims=embed_dims, hidden_dims=hidden_dims)
         check_choice('init_state', init_state, INIT_STATES)
         check_choice('output_layer', output_layer, OUTPUT_LAYERS)
-        self.embed_dims, self.hidden_dims = embed_dims, hidden_dims
-        self.init_state, self.sparse_embedding = init_state, sparse_embedding
+        self.embed_dims = embed_dims
+        self.hidden_dims = hidden_dims
+        self.init_state = init_state
+        self.sparse_embedding = sparse_embedding
 
         self.state_norm = (
             nn.Identity() if state_norm is None else BiasedBatchNorm1d(num_classes, **state_norm)
@@ -117,7 +119,8 @@ class LSTMDecoder(LabelDecoder):
         """
         self.check_scores(scores)
         q = self.state_norm(scores)
-        h, c = self.init_h(q).to(self.bias.dtype), self.init_c(q).to(self.bias.dtype)
+        h = self.init_h(q).to(self.bias.dtype)
+        c = self.init_c(q).to(self.bias.dtype)
         device = scores.device.type
         product_dtype = (
             torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype

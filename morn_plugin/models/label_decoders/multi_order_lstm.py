@@ -73,7 +73,9 @@ class MultiOrderLSTM(LSTMDecoder):
             )
         self.step_loss = MaskedStepwiseBCELoss() if loss is None else loss
         self.num_steps = num_steps
-        self.pooling, self.test_feedback, self.picked_logit = pooling, test_feedback, picked_logit
+        self.pooling = pooling
+        self.test_feedback = test_feedback
+        self.picked_logit = picked_logit
 
     def forward(self, scores: Tensor) -> tuple[Tensor, Tensor]:
         """Run the steps (Eq. 1-4).

@@ -154,9 +154,13 @@ class RecurrentAttention(LabelDecoder):
         check_choice('glimpses', glimpses, GLIMPSES)
         if not deviation > 0:
             raise ValueError(f'Expected `deviation` to be positive, but got {deviation!r}.')
-        self.in_channels, self.glimpses, self.num_steps = in_channels, glimpses, num_steps
-        self.glimpse_size, self.deviation = glimpse_size, deviation
-        self.policy_weight, self.anchor_weight = policy_weight, anchor_weight
+        self.in_channels = in_channels
+        self.glimpses = glimpses
+        self.num_steps = num_steps
+        self.glimpse_size = glimpse_size
+        self.deviation = deviation
+        self.policy_weight = policy_weight
+        self.anchor_weight = anchor_weight
         is_sampled = glimpses == 'sampled'
         self.display_name = f'Recurrent attention, {"sampled" if is_sampled else "by gradient"}'
 
@@ -186,7 +190,10 @@ class RecurrentAttention(LabelDecoder):
         whole = self._embed(projected, middle, torch.ones_like(middle))
         h, c = self.lstm(whole[:, 0])
 
-        logits, centres, log_probs, states = [], [], [], []
+        logits = []
+        centres = []
+        log_probs = []
+        states = []
         for _ in range(self.num_steps):
             states.append(h)
             centre, halves, log_prob = self._place(h, draws)

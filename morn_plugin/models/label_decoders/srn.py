@@ -57,7 +57,9 @@ class SRN(LabelDecoder):
         super().__init__(num_classes)
         check_positive(map_size=map_size, embed_dims=embed_dims, num_filters=num_filters)
         check_choice('train', train, TRAIN)
-        self.stage_channels, self.map_size, self.learns = tuple(stage_channels), map_size, train
+        self.stage_channels = tuple(stage_channels)
+        self.map_size = map_size
+        self.learns = train
 
         in_channels = self.stage_channels[0]
         self.attention = nn.Sequential(

@@ -27,7 +27,8 @@ from torch.autograd.function import once_differentiable
 
 from .picking import Picker, pick_argmax
 
-sigmoid_backward, tanh_backward = torch.ops.aten.sigmoid_backward, torch.ops.aten.tanh_backward
+sigmoid_backward = torch.ops.aten.sigmoid_backward
+tanh_backward = torch.ops.aten.tanh_backward
 START = 0  # row of the embedding for the first step; class k is row k + 1
 
 
@@ -82,7 +83,8 @@ def unroll_labels(
         logits, labels = _UnrolledSteps.apply(num_steps, pick, sparse_embedding, *state, *weights)
     else:
         steps = _run_steps(state, weights, num_steps, pick)
-        logits, labels = torch.stack(steps.logits), torch.stack(steps.labels)
+        logits = torch.stack(steps.logits)
+        labels = torch.stack(steps.labels)
     return logits.transpose(0, 1), labels.transpose(0, 1)  # (T, N, ...) -> (N, T, ...)
 
 
@@ -151,7 +153,8 @@ def _step(
     gates = _product(h, weights.weight_hh)  # (N, 4H)
     gates.add_(_input_gates(table, weights, rows))
     three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
-    sigmoids, candidate = three.sigmoid(), last.tanh()
+    sigmoids = three.sigmoid()
+    candidate = last.tanh()
 
     # The cell.
     i, f, o = sigmoids.chunk(3, dim=1)
@@ -227,7 +230,9 @@ class _UnrolledSteps(torch.autograd.Function):
         weights = LSTMWeights(*saved['weights'])
         (labels,) = saved['labels']  # (T, N)
         all_h = torch.stack(saved['h'])  # (T + 1, N, H)
-        h_before, h_after = all_h[:-1].flatten(0, 1), all_h[1:].flatten(0, 1)  # (TN, H)
+        # (TN, H)
+        h_before = all_h[:-1].flatten(0, 1)
+        h_after = all_h[1:].flatten(0, 1)
 
         # The output layer, all steps at once.
         grad_h_out, grad_hidden, grad_output = _output_backward(
@@ -301,7 +306,8 @@ def _cells_backward(
     """
     num_steps, num_images, _ = grad_h_out.shape
     grad_gates = grad_h_out.new_empty(num_steps, num_images, weights.bias.shape[0])
-    grad_h, grad_c = grad_h_out[-1], torch.zeros_like(saved['tanh_c'][0])
+    grad_h = grad_h_out[-1]
+    grad_c = torch.zeros_like(saved['tanh_c'][0])
 
     for step in reversed(range(num_steps)):
         _gate_gradients(
@@ -367,7 +373,8 @@ def _input_backward(
     grad_gates: Tensor, rows: Tensor, weights: LSTMWeights, sparse: bool
 ) -> tuple[Tensor, Tensor]:
     """Return the gradients of embedding (C + 1, M) and weight_ih (4H, M) from the gates'."""
-    embedding, weight = weights.embedding, weights.weight_ih
+    embedding = weights.embedding
+    weight = weights.weight_ih
     num_rows = embedding.shape[0]
     if num_rows <= rows.shape[0] and not sparse:
         # sum over equal labels first: fewer rows to multiply

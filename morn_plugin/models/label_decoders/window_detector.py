@@ -69,7 +69,8 @@ class WindowDetector(LabelDecoder):
             raise ValueError('Expected a size or more in `window_sizes`, but got none.')
         for size in window_sizes:
             check_positive(window_sizes=size)
-        self.in_channels, self.window_sizes = in_channels, tuple(window_sizes)
+        self.in_channels = in_channels
+        self.window_sizes = tuple(window_sizes)
         self.embed = nn.Sequential(nn.Linear(in_channels, embed_dims), nn.ReLU(inplace=True))
         self.classify = nn.Linear(embed_dims, num_classes)
         self.detect = nn.Linear(embed_dims, num_classes)

@@ -131,7 +131,8 @@ class AttentionConsistencyLoss(nn.Module):
                 'Expected factors of 0 or more, but got flip_weight='
                 f'{flip_weight!r}, scale_weight={scale_weight!r}.'
             )
-        self.flip_weight, self.scale_weight = flip_weight, scale_weight
+        self.flip_weight = flip_weight
+        self.scale_weight = scale_weight
 
     def forward(
         self,
@@ -162,10 +163,8 @@ class AttentionConsistencyLoss(nn.Module):
             raise ValueError('Expected the small view plain and mirrored, but got one of the two.')
 
         loss_flip = loss_flip + flip_consistency(small, small_mirrored)
-        plain, mirrored = (
-            scale_consistency(large, small),
-            scale_consistency(large_mirrored, small_mirrored),
-        )
+        plain = scale_consistency(large, small)
+        mirrored = scale_consistency(large_mirrored, small_mirrored)
         loss_scale = (plain + mirrored) / 2
         return dict(
             loss_flip=self.flip_weight * loss_flip, loss_scale=self.scale_weight * loss_scale

@@ -68,7 +68,8 @@ class FrequencyWeightedBCELoss(nn.Module):
     ) -> None:
         super().__init__()
         check_positive(num_classes=num_classes)
-        self.num_classes, self.loss_weight = num_classes, loss_weight
+        self.num_classes = num_classes
+        self.loss_weight = loss_weight
         self.register_buffer('positive_ratio', torch.full((num_classes,), float('nan')))
         self._is_prepared = False
         if positive_ratio is not None:

@@ -109,7 +109,8 @@ def critic_loss(
         ValueError: If ``penalty`` is unknown.
     """
     check_choice('penalty', penalty, PENALTIES)
-    features, scores = features.detach(), scores.detach()
+    features = features.detach()
+    scores = scores.detach()
     true = torch.where(target < 0, scores, target.to(scores.dtype))
     others = torch.where(target < 0, scores, true.roll(1, dims=0))
 

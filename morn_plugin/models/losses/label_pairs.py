@@ -28,7 +28,8 @@ def true_and_false(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         ([[True, False, False]], [[False, True, False]])
     """
     check_logits_and_target(logits, target)
-    true, false = target == 1, target == 0
+    true = target == 1
+    false = target == 0
 
     other = ~(true | false | (target == -1))
     if bool(other.any()):

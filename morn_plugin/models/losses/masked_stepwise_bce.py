@@ -209,7 +209,9 @@ class MaskedStepwiseBCELoss(nn.Module):
         super().__init__()
         check_choice('mask', mask, MASKS)
         check_choice('steps', steps, STEPS)
-        self.mask, self.steps, self.loss_weight = mask, steps, loss_weight
+        self.mask = mask
+        self.steps = steps
+        self.loss_weight = loss_weight
         weight = None if pos_weight is None else torch.as_tensor(pos_weight, dtype=torch.float32)
         if weight is not None and (
             weight.dim() > 1 or not bool(((weight > 0) & weight.isfinite()).all())

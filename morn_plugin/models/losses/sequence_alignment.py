@@ -128,7 +128,8 @@ def _swap_to_predicted_steps(
     for step in range(sequences.shape[1]):
         rows, columns = np.nonzero(unplaced == picks[:, step, None])  # at most one of an image
         has_place = labelled[rows, step]
-        rows, columns = rows[has_place], columns[has_place]
+        rows = rows[has_place]
+        columns = columns[has_place]
 
         there = origins[rows, columns]
         origins[rows, columns] = origins[rows, step]

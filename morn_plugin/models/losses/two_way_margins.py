@@ -27,7 +27,8 @@ def label_set_distances(target: Tensor) -> Tensor:
                 [0.5000, 0.0000, 1.0000],
                 [0.5000, 1.0000, 0.0000]])
     """
-    true, known = (target == 1).float(), (target >= 0).float()
+    true = (target == 1).float()
+    known = (target >= 0).float()
     both = true @ true.t()
     either = true @ known.t() + known @ true.t() - both
     return torch.where(either > 0, 1 - both / either.clamp(min=1), 0)

@@ -128,7 +128,9 @@ class WARPLoss(nn.Module):
         check_choice('rank', rank, RANKS)
         if margin <= 0:
             raise ValueError(f'Expected `margin` to be positive, but got {margin!r}.')
-        self.margin, self.rank, self.loss_weight = margin, rank, loss_weight
+        self.margin = margin
+        self.rank = rank
+        self.loss_weight = loss_weight
 
     def forward(self, logits: Tensor, target: Tensor) -> Tensor:
         """Map logits (N, C) and target (N, C) in {0, 1, -1} to a scalar."""

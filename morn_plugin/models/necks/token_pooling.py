@@ -39,7 +39,8 @@ class TokenPooling(nn.Module):
                 "mode='first' takes the class token, but num_prefix_tokens=0 says that there is "
                 "none: write mode='mean'."
             )
-        self.mode, self.num_prefix_tokens = mode, num_prefix_tokens
+        self.mode = mode
+        self.num_prefix_tokens = num_prefix_tokens
 
     def forward(self, feats: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """Pool each stage.

@@ -73,7 +73,8 @@ def change(root, edit, side='train2014'):
 def test_official(root, convert):
     result = convert(CONVERTER, root)
     assert result.status == 0, result.err
-    train, test = load_annotations(root / 'train.json'), load_annotations(root / 'test.json')
+    train = load_annotations(root / 'train.json')
+    test = load_annotations(root / 'test.json')
     assert train.classes == test.classes == ['person', 'cat', 'dog']
     assert train.data_list == [
         {'img_path': 'train2014/COCO_train2014_000000000009.jpg', 'gt_label': [0, 2]},
@@ -216,7 +217,8 @@ def authors(root, put):
 def test_authors_lists(root, authors, convert):
     result = convert(CONVERTER, root, *authors)
     assert result.status == 0, result.err
-    train, test = load_annotations(root / 'train.json'), load_annotations(root / 'test.json')
+    train = load_annotations(root / 'train.json')
+    test = load_annotations(root / 'test.json')
     assert train.classes == ['cat', 'dog', 'person']
     assert train.data_list == [
         {'img_path': 'train2014/COCO_train2014_000000000009.jpg', 'gt_label': [0, 2]},

@@ -60,7 +60,8 @@ def test_sides_and_words(root, convert):
 def test_val_is_cut_from_the_training_side(root, convert):
     convert(CONVERTER, root, '--val-share', 0.4)
     sides = read(root)
-    fit, val = sides['train_fit'], sides['val']
+    fit = sides['train_fit']
+    val = sides['val']
     assert len(fit) > 0
     assert len(val) > 0
     assert Counter(paths(fit) + paths(val)) == Counter(paths(sides['train']))

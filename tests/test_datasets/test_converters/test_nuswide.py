@@ -34,7 +34,8 @@ def root(request, tmp_path, put):
 def test_official(root, convert):
     result = convert(CONVERTER, root)
     assert result.status == 0, result.err
-    train, test = load_annotations(root / 'train.json'), load_annotations(root / 'test.json')
+    train = load_annotations(root / 'train.json')
+    test = load_annotations(root / 'test.json')
     assert train.classes == test.classes == CONCEPTS
     assert train.data_list == [
         {'img_path': 'Flickr/actor/0001_2124494179.jpg', 'gt_label': [1, 2]},

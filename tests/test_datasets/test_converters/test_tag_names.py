@@ -71,7 +71,8 @@ def test_names_of_open_images(tmp_path, put):
 
 
 def test_names_of_open_images_beside_the_table(tmp_path, put):
-    coded, notes = rows(['/m/01g317'], ['/m/0bt9lr']), []
+    coded = rows(['/m/01g317'], ['/m/0bt9lr'])
+    notes = []
     assert find_aliases(tmp_path / 't.csv', coded, notes) is None
     assert '/m/01g317: --aliases with' in notes[0]
     names = put(tmp_path / 'oidv7-class-descriptions.csv', 'LabelName,DisplayName\n/m/01g317,Man\n')

@@ -61,7 +61,8 @@ def root(tmp_path, put):
 def test_official(root, convert):
     result = convert(CONVERTER, root)
     assert result.status == 0, result.err
-    train, test = load_annotations(root / 'train.json'), load_annotations(root / 'test.json')
+    train = load_annotations(root / 'train.json')
+    test = load_annotations(root / 'test.json')
     assert len(train.classes) == 20
     assert train.classes == test.classes == sorted(train.classes)
     prefix = 'VOCdevkit/VOC2007/JPEGImages'

@@ -47,7 +47,8 @@ def test_seeds_follow_from_every_number_of_the_key():
     seed_all(3, 1, 7)
     found = draw_now()
     words = np.random.SeedSequence((3, 1, 7)).generate_state(4)
-    python, numpy = random.Random(int(words[0])), np.random.RandomState(words[1])
+    python = random.Random(int(words[0]))
+    numpy = np.random.RandomState(words[1])
     generator = torch.Generator().manual_seed(int(words[2]) * 2**32 + int(words[3]))
     assert found == (python.random(), numpy.rand(), float(torch.rand((), generator=generator)))
 
@@ -61,7 +62,8 @@ def test_seeds_follow_from_every_number_of_the_key():
 def test_the_order_is_that_of_mmengine():
     dataset = Draws()
     for epoch in range(3):
-        ours, theirs = SeededSampler(dataset, seed=5), DefaultSampler(dataset, seed=5)
+        ours = SeededSampler(dataset, seed=5)
+        theirs = DefaultSampler(dataset, seed=5)
         ours.set_epoch(epoch)
         theirs.set_epoch(epoch)
         assert list(ours) == list(theirs)
@@ -109,7 +111,8 @@ def test_a_start_is_for_the_next_iteration_alone():
 
 @pytest.mark.parametrize('position', [0, 4, 10, 23])
 def test_without_end_it_goes_on_with_the_next_pass(position):
-    dataset, passes = Draws(), []
+    dataset = Draws()
+    passes = []
     for epoch in range(4):
         sampler = SeededSampler(dataset, seed=5)
         sampler.set_epoch(epoch)

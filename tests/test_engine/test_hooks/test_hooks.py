@@ -74,7 +74,8 @@ def test_a_checkpoint_without_classes_is_accepted(checkpoint):
 
 
 def test_a_frozen_classifier_needs_a_checkpoint():
-    hook, runner = HOOKS.build(dict(type='CheckpointCheckHook')), make_runner(model=Frozen())
+    hook = HOOKS.build(dict(type='CheckpointCheckHook'))
+    runner = make_runner(model=Frozen())
     with pytest.raises(ValueError, match='load_from'):
         hook.before_train(runner)
     hook.after_load_checkpoint(runner, checkpoint_of(*CLASSES))
@@ -164,7 +165,8 @@ def test_a_method_is_named_by_its_decoder(caplog, decoder, title, wrapped):
     with caplog.at_level('INFO'):
         HOOKS.build(dict(type='PaperTableHook')).after_test_epoch(make_runner(model=model), METRICS)
     rows = [line for line in caplog.text.splitlines() if line.startswith((' CNN', f' {title}'))]
-    paper, field = rows[:2], rows[2:]
+    paper = rows[:2]
+    field = rows[2:]
     assert [row.split()[-1] for row in paper] == ['-', '100.00']
     assert [row.split()[-1] for row in field] == ['41'], 'nothing of the CNN is in these columns'
 

@@ -157,7 +157,8 @@ def test_a_validation_is_shown_in_short() -> None:
 
 
 def end_test(folder: Path, *hooks: Any) -> list[str]:
-    runner, hook = make_runner(1, log_dir=str(folder)), build()
+    runner = make_runner(1, log_dir=str(folder))
+    hook = build()
     runner.hooks = list(hooks)
     hook.before_run(runner)
     hook.after_test_epoch(runner, METRICS)

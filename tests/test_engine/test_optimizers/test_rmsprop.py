@@ -39,10 +39,8 @@ def test_five_steps_of_the_release():
         eps=float(golden['epsilon']),
     )
     for step in range(int(golden['steps'])):
-        scores, target = (
-            torch.tensor(golden['init_prob'][step]),
-            torch.tensor(golden['labels'][step]),
-        )
+        scores = torch.tensor(golden['init_prob'][step])
+        target = torch.tensor(golden['labels'][step])
         with torch.no_grad():
             statistics = {name: decoder.state_dict()[name].clone() for name in STATISTICS}
             assert decoder(scores)[1].tolist() == golden['train_argmax'][step].tolist()
@@ -89,7 +87,9 @@ def test_rows_never_looked_up_stay_bit_for_bit():
 def test_two_steps_by_hand():
     weight = torch.tensor([1.0], dtype=torch.float64, requires_grad=True)
     optimiser = TFRMSprop([weight], lr=0.1, alpha=0.8, momentum=0.5, eps=2.0)
-    w, s, m = 1.0, 1.0, 0.0
+    w = 1.0
+    s = 1.0
+    m = 0.0
     for gradient in (3.0, -2.0):
         weight.grad = torch.tensor([gradient], dtype=torch.float64)
         optimiser.step()
@@ -139,7 +139,8 @@ def test_state_survives_saving():
 
 
 def test_parameters_without_gradient_stay_and_a_closure_gives_the_loss():
-    weight, idle = torch.ones(1, requires_grad=True), torch.ones(1, requires_grad=True)
+    weight = torch.ones(1, requires_grad=True)
+    idle = torch.ones(1, requires_grad=True)
     optimiser = TFRMSprop([weight, idle])
 
     def closure():
@@ -175,7 +176,8 @@ def test_a_config_builds_it():
 @pytest.mark.parametrize('options', [dict(), dict(alpha=0.9, eps=1e-3, weight_decay=0.1)])
 def test_fused_rmsprop_is_torchs(options):
     start = torch.randn(7, 5)
-    ours, theirs = torch.nn.Parameter(start.clone()), torch.nn.Parameter(start.clone())
+    ours = torch.nn.Parameter(start.clone())
+    theirs = torch.nn.Parameter(start.clone())
     optimizers = (
         FusedRMSprop([ours], lr=0.01, **options),
         torch.optim.RMSprop([theirs], lr=0.01, **options),
@@ -228,7 +230,9 @@ def test_a_gradient_that_overflowed_does_not_end_up_in_the_state():
     parameter = torch.nn.Parameter(torch.ones(4))
     optimizer = FusedRMSprop([parameter], lr=0.1)
     parameter.grad = torch.full((4,), float('inf'))
-    optimizer.grad_scale, optimizer.found_inf = torch.ones(()), torch.ones(())  # as GradScaler does
+    # as GradScaler does
+    optimizer.grad_scale = torch.ones(())
+    optimizer.found_inf = torch.ones(())
     optimizer.step()
     assert (parameter == 1).all()
 
@@ -239,7 +243,8 @@ def test_a_gradient_that_overflowed_does_not_end_up_in_the_state():
 
 def test_the_state_holds_no_part_of_a_larger_buffer():
     """Gradients may be views of one, as in distributed training."""
-    parameter, buffer = torch.nn.Parameter(torch.ones(4)), torch.ones(100)
+    parameter = torch.nn.Parameter(torch.ones(4))
+    buffer = torch.ones(100)
     optimizer = FusedRMSprop([parameter], lr=0.1)
     parameter.grad = buffer[:4]
     optimizer.step()

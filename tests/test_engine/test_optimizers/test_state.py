@@ -59,7 +59,8 @@ def test_state_of_another_shape_is_refused_for_any_elementwise_optimizer(kind):
 
 @pytest.mark.parametrize('kind', [*OURS, *THEIRS])
 def test_own_state_goes_on_as_if_it_had_not_been_saved(kind):
-    whole, saved = make(kind, (3, 2), ()), make(kind, (3, 2), ())
+    whole = make(kind, (3, 2), ())
+    saved = make(kind, (3, 2), ())
     here = make(kind, (3, 2), ())
     for parameter, value in zip(
         here.param_groups[0]['params'], saved.param_groups[0]['params'], strict=True
@@ -203,7 +204,8 @@ def test_something_else_than_a_dict_is_refused():
 
 
 def test_all_mistakes_are_named_up_to_a_handful():
-    saved, here = [(1,)] * 9, [(2,)] * 9
+    saved = [(1,)] * 9
+    here = [(2,)] * 9
     with pytest.raises(ValueError, match='and 4 more') as caught:
         check_state(
             make(torch.optim.RMSprop, *here), make(torch.optim.RMSprop, *saved).state_dict()
@@ -212,7 +214,8 @@ def test_all_mistakes_are_named_up_to_a_handful():
 
 
 def test_parameters_are_matched_by_their_place_not_by_their_number():
-    saved, here = make(TFRMSprop, (2,), (3,)), make(TFRMSprop, (2,), (3,))
+    saved = make(TFRMSprop, (2,), (3,))
+    here = make(TFRMSprop, (2,), (3,))
     state = saved.state_dict()
     state['param_groups'][0]['params'] = [5, 4]
     state['state'] = {5: state['state'][0], 4: state['state'][1]}

@@ -62,7 +62,8 @@ def test_a_test_without_a_threshold_has_no_figures():
 
 
 def test_one_image_is_judged_by_its_own_threshold():
-    scores, targets = np.float32([[0.3, 0.1]]), np.int8([[1, 0]])
+    scores = np.float32([[0.3, 0.1]])
+    targets = np.int8([[1, 0]])
     figures = run(CalibratedF1(), scores, targets)
     assert figures['calibrated/per-image/f1-score'] == 100
 

@@ -236,7 +236,8 @@ def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
 
 @pytest.mark.parametrize('type', ['PerLabelF1', 'PerImageF1', 'OverallF1'])
 def test_an_image_takes_few_bytes(type):
-    target, scores = np.zeros((10, 81)), np.zeros((10, 81))
+    target = np.zeros((10, 81))
+    scores = np.zeros((10, 81))
     metric = METRICS.build(dict(type=type))
     metric.process(None, samples_of(target, pred_score=scores))
     assert len(metric.results) == 10
@@ -363,7 +364,8 @@ def test_overall_figures_are_those_of_scikit_learn_and_mmpretrain(ignored):
 
 
 def test_mmpretrain_predicts_a_label_at_the_threshold_and_we_do_not():
-    target, scores = np.array([[1, 0]]), np.array([[0.9, 0.5]], dtype=np.float32)
+    target = np.array([[1, 0]])
+    scores = np.array([[0.9, 0.5]], dtype=np.float32)
     theirs = METRICS.get('MultiLabelMetric').calculate(
         torch.tensor(scores), torch.tensor(target), average='micro', thr=0.5
     )
@@ -393,7 +395,8 @@ def test_mean_average_precision_is_that_of_scikit_learn_and_mmpretrain(ignored):
 
 
 def test_mean_average_precision_of_equal_scores_does_not_depend_on_the_order():
-    target, scores = np.array([[1], [0], [0], [1]]), np.full((4, 1), 0.5)
+    target = np.array([[1], [0], [0], [1]])
+    scores = np.full((4, 1), 0.5)
     for order in ([0, 1, 2, 3], [1, 2, 0, 3]):
         figures = evaluate(target[order], scores, 'MeanAveragePrecision')
         assert figures['multi-label/mAP'] == pytest.approx(50)

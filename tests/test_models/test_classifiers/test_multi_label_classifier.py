@@ -129,7 +129,8 @@ def test_the_whole_model_predicts_from_images():
 
 
 def test_channels_last_is_the_same_network(tmp_path):
-    plain, images = build().eval(), torch.randn(3, 3, 32, 32)
+    plain = build().eval()
+    images = torch.randn(3, 3, 32, 32)
     torch.save(plain.state_dict(), tmp_path / 'plain.pth')
     nhwc = build(channels_last=True)
     nhwc.init_weights()
@@ -155,7 +156,8 @@ def test_channels_last_is_the_same_network(tmp_path):
 
 
 def test_channels_last_gives_the_same_gradient():
-    images, gradients = torch.randn(3, 3, 32, 32, dtype=torch.float64), []
+    images = torch.randn(3, 3, 32, 32, dtype=torch.float64)
+    gradients = []
     for channels_last in (False, True):
         torch.manual_seed(1)
         model = build(channels_last=channels_last).double().train()
@@ -186,7 +188,8 @@ SWIN = dict(
 @pytest.mark.parametrize('frozen', [(), CNN], ids=['', 'frozen'])
 def test_a_model_in_half_precision_predicts(options, frozen, dtype, tolerance):
     torch.manual_seed(0)
-    model, images = build(frozen=frozen, **deepcopy(options)).eval(), torch.randn(3, 3, 56, 56)
+    model = build(frozen=frozen, **deepcopy(options)).eval()
+    images = torch.randn(3, 3, 56, 56)
     samples = [make_sample([0]) for _ in images]
     with torch.no_grad():
         expected = model(images, deepcopy(samples), mode='predict')
@@ -213,7 +216,8 @@ def gradient_at_last_layer(model, images, label):
 def test_class_activation_maps_have_a_gradient_through_a_frozen_backbone():
     """They take logits (N, C) and their gradient at a layer, in evaluation."""
     torch.manual_seed(0)
-    free, frozen = build().eval(), build(frozen=CNN).eval()
+    free = build().eval()
+    frozen = build(frozen=CNN).eval()
     frozen.load_state_dict(free.state_dict())
     images = torch.randn(2, 3, 32, 32)
     found = gradient_at_last_layer(frozen, images, 1)

@@ -120,7 +120,8 @@ def test_quantity_of_a_constant_is_the_mean_count():
     torch.manual_seed(0)
     rule = LabelQuantity(C, 1, hidden_dims=(4,))
     target = (torch.rand(64, C) < 0.5).long()
-    features, scores = torch.zeros(64, 1), torch.rand(64, C)
+    features = torch.zeros(64, 1)
+    scores = torch.rand(64, C)
     optimizer = torch.optim.Adam(rule.parameters(), lr=0.05)
     for _ in range(150):
         optimizer.zero_grad()
@@ -200,7 +201,8 @@ def test_only_a_score_map_changes_scores():
 
 
 def test_one_label():
-    scores, inputs = torch.tensor([[0.7], [0.2]]), dict(features=torch.randn(2, D))
+    scores = torch.tensor([[0.7], [0.2]])
+    inputs = dict(features=torch.randn(2, D))
     assert FixedThreshold(1).decide(scores).tolist() == [[True], [False]]
     assert TopLabels(1, 1).decide(scores).tolist() == [[True], [True]]
     assert LabelCount(1, D, most=1).decide(scores, **inputs).tolist() == [[True], [True]]

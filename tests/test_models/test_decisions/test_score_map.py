@@ -20,7 +20,8 @@ def test_after_the_fit_half_means_half(space):
     """Ranks that are squeezed into a corner become probabilities, in the same order."""
     logits, targets = make_scores(1, number=4000)
     probs = 1 / (1 + np.exp(-0.1 * logits))  # all of them close to 0.5
-    scores, targets = probs.reshape(-1, 4), targets.reshape(-1, 4)
+    scores = probs.reshape(-1, 4)
+    targets = targets.reshape(-1, 4)
     rule = ScoreMap(4, space=space)
     rule.fit(scores, targets)
 

@@ -95,7 +95,8 @@ def test_a_plain_rule_is_the_same_from_the_scores_that_are_shown(name):
 @pytest.mark.parametrize('name', LOOKING)
 def test_views_vote_on_a_rule_that_looks_at_the_image(name):
     model = build(name)
-    first, second = predict(model, images()), predict(model, images().flip(3))
+    first = predict(model, images())
+    second = predict(model, images().flip(3))
     tta = MODELS.build(dict(type='AverageScoresTTA', module=model))
     views = [list(pair) for pair in zip(first, second, first, strict=True)]
     assert (masks(tta.merge_preds(views)) == masks(first)).all()

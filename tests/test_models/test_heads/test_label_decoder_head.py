@@ -15,7 +15,9 @@ from morn_plugin.models import (
 from morn_plugin.models.heads.label_decoder_head import cnn_loss, select_labels
 from morn_plugin.speed.plain_decoder import PlainDecoder
 
-C, D, T = 6, 5, 3
+C = 6
+D = 5
+T = 3
 
 
 def build(**options):
@@ -102,7 +104,8 @@ def test_the_full_contract_of_the_default_head():
 
 
 def test_losses_are_those_of_the_paper():
-    head, (feats, samples) = build(), make_batch()
+    head = build()
+    feats, samples = make_batch()
     target = torch.tensor([[1, 0, 1, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 0, 1]]).float()
     losses = head.loss(feats, samples)
     probability = (feats[0] @ head.fc.weight.t() + head.fc.bias).sigmoid()
@@ -115,7 +118,8 @@ def test_losses_are_those_of_the_paper():
 
 
 def test_loss_cnn_is_that_of_mmpretrain():
-    head, (feats, samples) = build_cnn(), make_batch()
+    head = build_cnn()
+    feats, samples = make_batch()
     theirs = MODELS.build(
         dict(
             type='MultiLabelLinearClsHead',
@@ -141,7 +145,8 @@ def test_loss_cnn_is_that_of_mmpretrain():
 
 
 def test_weights_of_the_first_stage_load_into_the_second():
-    first, second = build_cnn(), build()
+    first = build_cnn()
+    second = build()
     missing, unexpected = second.load_state_dict(first.state_dict(), strict=False)
     assert not unexpected
     assert all(name.startswith('decoder.') for name in missing)
@@ -149,7 +154,8 @@ def test_weights_of_the_first_stage_load_into_the_second():
 
 
 def test_without_decoder_it_is_the_cnn_alone():
-    head, (feats, samples) = build_cnn(), make_batch()
+    head = build_cnn()
+    feats, samples = make_batch()
     assert list(head.loss(feats, samples)) == ['loss_cnn']
     assert torch.equal(head(feats), head.fc(feats[0]))
     for sample, logits in zip(head.predict(feats), head.fc(feats[0]), strict=True):
@@ -176,7 +182,8 @@ def test_detach_scores(name, detach):
 
 
 def test_joint_gradient_of_the_features_is_that_of_plain_pytorch():
-    head, (feats, samples) = build(detach_scores=False), make_batch()
+    head = build(detach_scores=False)
+    feats, samples = make_batch()
     target = torch.tensor([[1, 0, 1, 0, 0, 0], [0] * 6, [0, 0, 0, 0, 0, 1]]).float()
     logits, labels = PlainDecoder(head.decoder)(head.fc(feats[0]).sigmoid())
     expected = (
@@ -193,7 +200,8 @@ def test_joint_gradient_of_the_features_is_that_of_plain_pytorch():
 
 
 def test_the_last_of_several_stages_is_used():
-    head, (feats, samples) = build(), make_batch()
+    head = build()
+    feats, samples = make_batch()
     several = (
         torch.randn(3, 17),
         torch.randn(3, 2, 4, 4),
@@ -278,7 +286,8 @@ def test_a_decoder_without_threshold_refuses_one(options):
 
 
 def test_given_samples_are_filled_and_keep_what_they_have():
-    head, (feats, samples) = build(), make_batch()
+    head = build()
+    feats, samples = make_batch()
     predicted = head.predict(feats, samples)
     assert all(a is b for a, b in zip(predicted, samples, strict=True))
     assert samples[0].gt_label.tolist() == [0, 2]
@@ -288,7 +297,8 @@ def test_given_samples_are_filled_and_keep_what_they_have():
 
 
 def test_a_score_vector_with_ignored_labels():
-    head, (feats, _) = build(), make_batch(1)
+    head = build()
+    feats, _ = make_batch(1)
     losses = head.loss(feats, [make_sample([0], [1, -1, 0, 0, 0, -1])])
     logits = head.fc(feats[0])[0, [0, 2, 3, 4]]
     expected = torch.nn.functional.binary_cross_entropy_with_logits(
@@ -300,13 +310,15 @@ def test_a_score_vector_with_ignored_labels():
 
 
 def test_repeated_labels_count_once():
-    head, (feats, _) = build(), make_batch(1)
+    head = build()
+    feats, _ = make_batch(1)
     once, twice = (head.loss(feats, [make_sample(labels)]) for labels in ([3], [3, 3]))
     assert once == twice
 
 
 def test_a_label_out_of_range_names_the_image():
-    head, (feats, _) = build(), make_batch(1)
+    head = build()
+    feats, _ = make_batch(1)
     for labels in ([C], [-1]):
         with pytest.raises(ValueError, match=r'0\.\.5.*dogs/7\.jpg'):
             head.loss(feats, [make_sample(labels, img_path='dogs/7.jpg')])
@@ -345,11 +357,9 @@ def test_decoder_options_and_loss_options_reach_the_decoder():
         'unpicked',
         C,
     )
-    logits, labels, target = (
-        torch.randn(2, T, C),
-        torch.randint(C, (2, T)),
-        torch.randint(2, (2, C)),
-    )
+    logits = torch.randn(2, T, C)
+    labels = torch.randint(C, (2, T))
+    target = torch.randint(2, (2, C))
     torch.testing.assert_close(
         head.decoder.step_loss(logits, labels, target),
         2 * masked_stepwise_bce(logits, labels, target, 'cumulative', 'num_labels'),
@@ -368,7 +378,8 @@ def test_init_weights_starts_the_classifier_and_leaves_the_decoder():
 
 
 def test_scores_stay_probabilities_under_autocast():
-    head, (feats, samples) = build(), make_batch()
+    head = build()
+    feats, samples = make_batch()
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = head.loss(feats, samples)
         predicted = head.predict(feats)

@@ -17,7 +17,8 @@ C, D = 6, 5
 def from_golden(golden):
     """Lay the authors' weights out as ours: START is our row 0, a symbol k our row k + 1."""
     weights = {name: torch.from_numpy(value) for name, value in under(golden, 'weight.').items()}
-    start, symbols = weights['embedding.weight'][10:11], weights['embedding.weight'][:10]
+    start = weights['embedding.weight'][10:11]
+    symbols = weights['embedding.weight'][:10]
     lstm = AttentionLSTM(10, 11, 11, embed_dims=5, hidden_dims=7, attention_dims=6)
     names = {
         'attend_map': 'attention.encoder_att',
@@ -67,7 +68,8 @@ def see(number=3, start='features'):
 
 def test_attention_sums_to_one_and_follows_the_places():
     lstm = build().eval().lstm
-    places, h = torch.rand(2, 9, D), torch.rand(2, 8)
+    places = torch.rand(2, 9, D)
+    h = torch.rand(2, 8)
     weights = lstm.attention(lstm.attend_map(places), h)
     torch.testing.assert_close(weights.sum(1), torch.ones(2))
     order = torch.randperm(9)
@@ -76,7 +78,8 @@ def test_attention_sums_to_one_and_follows_the_places():
 
 
 def test_the_order_of_the_places_decides_nothing():
-    decoder, inputs = build().eval(), see()
+    decoder = build().eval()
+    inputs = see()
     moved = inputs['feature_map'].flatten(2)[..., torch.randperm(9)].view(3, D, 3, 3)
     torch.testing.assert_close(
         decoder.predict(**inputs)['pred_score'], decoder.predict(feature_map=moved)['pred_score']

@@ -135,7 +135,8 @@ def test_every_decoder_is_here():
 @each
 @pytest.mark.parametrize('kind', TARGETS)
 def test_targets_out_of_the_ordinary(name, kind):
-    decoder, target = build(name), torch.tensor(TARGETS[kind])
+    decoder = build(name)
+    target = torch.tensor(TARGETS[kind])
     losses = decoder.loss(target=target.float(), **see(decoder))
     total = torch.stack(list(losses.values())).sum()
     assert total.isfinite()
@@ -149,7 +150,8 @@ def test_targets_out_of_the_ordinary(name, kind):
 
 @each
 def test_one_image_alone(name):
-    decoder, target = build(name).train(), torch.tensor([[1.0, 0, 0, 1]])
+    decoder = build(name).train()
+    target = torch.tensor([[1.0, 0, 0, 1]])
     losses = decoder.loss(target=target, **see(decoder, 1))
     assert all(loss.isfinite() for loss in losses.values())
     check_predictions(decoder.eval().predict(**see(decoder, 1)), 1)

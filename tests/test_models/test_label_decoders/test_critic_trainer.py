@@ -49,7 +49,8 @@ def test_steps_are_those_of_adam(batch):
 
 
 def test_a_loaded_state_goes_on_exactly(batch):
-    trainer, resumed = build(), build(lr=1e-3)
+    trainer = build()
+    resumed = build(lr=1e-3)
     for seed in range(2):
         torch.manual_seed(seed)
         trainer.train_critic(*batch)

@@ -104,7 +104,8 @@ def naive_beam(steps, end, max_labels, beam_size):
 
 def naive_best(steps, end, max_labels):
     """The most probable of all sequences, one by one."""
-    best, best_sum = None, -math.inf
+    best = None
+    best_sum = -math.inf
     for length in range(max_labels + 1):
         for labels in itertools.permutations(range(end), length):
             ended = [*labels, end] if length < max_labels else list(labels)
@@ -112,7 +113,8 @@ def naive_best(steps, end, max_labels):
                 steps.log_probabilities(list(labels[:t]))[symbol] for t, symbol in enumerate(ended)
             )
             if total > best_sum:
-                best, best_sum = list(labels), total
+                best = list(labels)
+                best_sum = total
     return best
 
 
@@ -176,7 +178,8 @@ def test_loss_is_that_of_a_loop(order):
     scores = random_scores(4)
     total = 0.0
     for score, row in zip(scores, target.tolist(), strict=True):
-        steps, sequence = NaiveSteps(decoder, score), naive_sequence(row, ORDERS[order])
+        steps = NaiveSteps(decoder, score)
+        sequence = naive_sequence(row, ORDERS[order])
         for t, symbol in enumerate(sequence):
             log_p = steps.log_probabilities(sequence[:t])
             allowed = np.exp([log_p[k] for k in range(5) if k == 4 or row[k] >= 0]).sum()
@@ -215,10 +218,8 @@ def test_image_without_labels_trains_on_end_alone():
 
 
 def test_gradient_is_that_of_finite_differences():
-    decoder, target = (
-        build(large=1.5, embed_dims=2, hidden_dims=3),
-        torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]]),
-    )
+    decoder = build(large=1.5, embed_dims=2, hidden_dims=3)
+    target = torch.tensor([[1, 1, 0, 0], [0, 0, 0, 1]])
     scores = random_scores(2).requires_grad_()
     assert torch.autograd.gradcheck(
         lambda scores, *_: decoder.loss(scores, target)['loss_sequence'],
@@ -228,7 +229,8 @@ def test_gradient_is_that_of_finite_differences():
 
 @pytest.mark.parametrize('max_labels', [None, 1, 4])
 def test_greedy_is_that_of_a_loop(max_labels):
-    decoder, scores = build(max_labels=max_labels), random_scores(40)
+    decoder = build(max_labels=max_labels)
+    scores = random_scores(40)
     predictions = decoder.predict(scores)
     expected = [naive_greedy(NaiveSteps(decoder, score), 4, max_labels or 3) for score in scores]
     assert [path_of(row) for row in predictions['step_labels']] == expected
@@ -241,13 +243,15 @@ def test_greedy_is_that_of_a_loop(max_labels):
 
 @pytest.mark.parametrize('beam_size', [2, 3, 7])
 def test_beam_search_is_that_of_a_loop(beam_size):
-    decoder, scores = build(beam_size=beam_size), random_scores(25)
+    decoder = build(beam_size=beam_size)
+    scores = random_scores(25)
     expected = [naive_beam(NaiveSteps(decoder, score), 4, 3, beam_size) for score in scores]
     assert [path_of(row) for row in decoder.predict(scores)['step_labels']] == expected
 
 
 def test_beam_of_one_is_greedy():
-    decoder, scores = build(num_classes=9, max_labels=9), random_scores(50, 9)
+    decoder = build(num_classes=9, max_labels=9)
+    scores = random_scores(50, 9)
     greedy = decoder.predict(scores)
     state, weights = decoder.start(scores)
     best = beam_search(lambda labels, state: step_once(labels, state, weights), state, 9, 1)
@@ -255,7 +259,8 @@ def test_beam_of_one_is_greedy():
 
 
 def test_a_beam_that_holds_everything_finds_the_most_probable_sequence():
-    decoder, scores = build(num_classes=3, beam_size=100, max_labels=3), random_scores(12, 3)
+    decoder = build(num_classes=3, beam_size=100, max_labels=3)
+    scores = random_scores(12, 3)
     expected = [naive_best(NaiveSteps(decoder, score), 3, 3) for score in scores]
     found = [path_of(row) for row in decoder.predict(scores)['step_labels']]
     assert found == expected
@@ -277,10 +282,12 @@ def test_no_label_is_named_twice(beam_size):
 
 @pytest.mark.parametrize('beam_size', [1, 3])
 def test_scores_are_the_highest_probability_up_to_end(beam_size):
-    decoder, scores = build(beam_size=beam_size), random_scores(10)
+    decoder = build(beam_size=beam_size)
+    scores = random_scores(10)
     predictions = decoder.predict(scores)
     for n, score in enumerate(scores):
-        labels, steps = path_of(predictions['step_labels'][n]), NaiveSteps(decoder, score)
+        labels = path_of(predictions['step_labels'][n])
+        steps = NaiveSteps(decoder, score)
         reached = [
             np.exp(steps.log_probabilities(labels[:t])[:4]) for t in range(min(len(labels) + 1, 3))
         ]
@@ -302,7 +309,8 @@ def test_checkpoint_holds_order_and_length():
     trained = build(order='rare_first')
     loaded = build(order='rare_first', prepared=False)
     loaded.load_state_dict(trained.state_dict())
-    scores, target = random_scores(5), torch.tensor([[1, 0, 0, 1]] * 5)
+    scores = random_scores(5)
+    target = torch.tensor([[1, 0, 0, 1]] * 5)
     assert torch.equal(
         loaded.loss(scores, target)['loss_sequence'], trained.loss(scores, target)['loss_sequence']
     )
@@ -335,7 +343,8 @@ def test_order_of_the_class_list_changes_nothing(order, permutation):
     other = permuted(decoder, permutation)
     assert [permutation[k] for k in other.label_order.tolist()] == decoder.label_order.tolist()
     scores = random_scores(30)
-    expected, found = decoder.predict(scores), other.predict(scores[:, permutation])
+    expected = decoder.predict(scores)
+    found = other.predict(scores[:, permutation])
     assert torch.equal(found['pred_label'], expected['pred_label'][:, permutation])
     target = torch.tensor(list(itertools.product([0, 1], repeat=4)))[:, :4]
     torch.testing.assert_close(

@@ -17,9 +17,11 @@ def build(**options):
 
 def test_losses_are_the_margins_and_the_way_back():
     decoder = build(num_neighbours=2, margin=0.7, reconstruction_weight=3.0)
-    features, target = torch.randn(5, D), torch.randint(0, 2, (5, C)).float()
+    features = torch.randn(5, D)
+    target = torch.randint(0, 2, (5, C)).float()
     losses = decoder.loss(features=features, target=target)
-    images, label_sets = decoder.place_images(features), decoder.place_label_sets(target)
+    images = decoder.place_images(features)
+    label_sets = decoder.place_label_sets(target)
     torch.testing.assert_close(images.norm(dim=1), torch.ones(5))
     margins = two_way_margin_loss(images, label_sets, target, 2, 0.7)
     torch.testing.assert_close(losses['loss_margins'], margins)

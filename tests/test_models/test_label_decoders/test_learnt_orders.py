@@ -37,7 +37,9 @@ def random_scores(num_images=5, seed=1):
 def run_steps(decoder, scores, num_steps, choose):
     """One step at a time with autograd: logits (N, T, C + 1), and the symbols that were fed."""
     state, weights = decoder.start(scores)
-    logits, symbols, said = [], [], None
+    logits = []
+    symbols = []
+    said = None
     for _ in range(num_steps):
         step_logits, state = step_once(said, state, weights)
         said = choose(step_logits.detach(), symbols)
@@ -135,7 +137,8 @@ RULES = {
 
 @pytest.mark.parametrize('order', RULES)
 def test_loss_and_gradient_are_those_of_a_loop(order):
-    decoder, scores = build(order), random_scores()
+    decoder = build(order)
+    scores = random_scores()
     num_steps, choose, loss_of = RULES[order]
 
     torch.manual_seed(7)
@@ -222,7 +225,8 @@ def test_a_prediction_says_what_it_names(order):
 
 
 def test_scores_of_the_pool_are_sigmoids():
-    decoder, scores = build('pool', max_labels=4), random_scores()
+    decoder = build('pool', max_labels=4)
+    scores = random_scores()
     step_logits, _ = decoder(scores)
     first = decoder.predict(scores)['step_scores'][:, 0]
     torch.testing.assert_close(first, step_logits[:, 0, :END].sigmoid())

@@ -21,7 +21,8 @@ def make_toy(num_images, generator):
 def test_without_a_loss_it_is_cross_entropy_with_ignored_labels_left_out():
     torch.manual_seed(0)
     decoder = LinearClassifier(3, 5)
-    features, target = torch.randn(4, 5), torch.randint(-1, 2, (4, 3))
+    features = torch.randn(4, 5)
+    target = torch.randint(-1, 2, (4, 3))
     logits = decoder.fc(features)
     values = F.binary_cross_entropy_with_logits(
         logits, target.clamp(min=0).float(), reduction='none'

@@ -39,14 +39,17 @@ def test_shapes_and_names_of_the_prediction():
     ],
 )
 def test_pooling_is_of_logits(pooling, pool):
-    decoder, scores = build(pooling=pooling).eval(), torch.rand(3, 6)
+    decoder = build(pooling=pooling).eval()
+    scores = torch.rand(3, 6)
     logits, _ = decoder(scores)
     torch.testing.assert_close(decoder.predict(scores)['pred_score'], pool(logits).sigmoid())
 
 
 def test_argmax_is_fed_back_in_training_and_in_testing():
-    decoder, scores = build(), torch.rand(5, 6)
-    train, test = decoder.train()(scores), decoder.eval()(scores)
+    decoder = build()
+    scores = torch.rand(5, 6)
+    train = decoder.train()(scores)
+    test = decoder.eval()(scores)
     assert torch.equal(train[0], test[0])
     assert torch.equal(test[1], test[0].argmax(2))
 
@@ -62,7 +65,8 @@ def test_unpicked_never_repeats_a_label(num_steps):
 
 
 def test_unpicked_is_for_testing_alone():
-    decoder, scores = build(test_feedback='unpicked').train(), torch.rand(20, 6)
+    decoder = build(test_feedback='unpicked').train()
+    scores = torch.rand(20, 6)
     logits, labels = decoder(scores)
     assert torch.equal(labels, logits.argmax(2))
     assert any(
@@ -97,20 +101,23 @@ def test_smallest_sizes_train_and_test(num_images, options):
 
 
 def test_images_do_not_see_each_other():
-    decoder, scores = build().eval(), torch.rand(5, 6)
+    decoder = build().eval()
+    scores = torch.rand(5, 6)
     together = decoder(scores)[0]
     torch.testing.assert_close(together, torch.cat([decoder(row[None])[0] for row in scores]))
 
 
 def test_linear_initial_state_has_no_tanh():
-    decoder, scores = build(init_state='linear'), torch.rand(3, 6)
+    decoder = build(init_state='linear')
+    scores = torch.rand(3, 6)
     torch.testing.assert_close(decoder.start(scores)[0][0], decoder.init_h(scores))
     squashed = build(init_state='tanh')
     torch.testing.assert_close(squashed.start(scores)[0][1], squashed.init_c(scores).tanh())
 
 
 def test_forget_bias_is_added_to_the_forget_gate_alone():
-    plain, biased = build(), build(forget_bias=2.0)
+    plain = build()
+    biased = build(forget_bias=2.0)
     biased.load_state_dict(plain.state_dict())
     with torch.no_grad():
         plain.bias[10:20] += 2.0  # rows of the forget gate: input, forget, output, candidate
@@ -153,10 +160,8 @@ def test_scores_of_a_wrong_shape_are_refused(shape):
 
 
 def test_batch_norm_is_torchs_but_for_the_biased_variance():
-    ours, torchs = (
-        BiasedBatchNorm1d(5, eps=1e-3, momentum=0.05),
-        torch.nn.BatchNorm1d(5, eps=1e-3, momentum=0.05),
-    )
+    ours = BiasedBatchNorm1d(5, eps=1e-3, momentum=0.05)
+    torchs = torch.nn.BatchNorm1d(5, eps=1e-3, momentum=0.05)
     torch.nn.init.uniform_(ours.weight)
     torchs.load_state_dict(ours.state_dict())
     x = torch.randn(8, 5)
@@ -219,7 +224,8 @@ def process_group(tmp_path):
 @pytest.mark.parametrize('sparse', [False, True])
 def test_distributed_training_takes_sparse_gradients(process_group, sparse):
     decoder = build(sparse_embedding=sparse)
-    scores, target = torch.rand(3, 6), torch.ones(3, 6)
+    scores = torch.rand(3, 6)
+    target = torch.ones(3, 6)
     alone = torch.autograd.grad(LossOnly(decoder)(scores, target), list(decoder.parameters()))
     DistributedDataParallel(LossOnly(decoder))(scores, target).backward()
     assert decoder.embedding.weight.grad.is_sparse == sparse
@@ -228,7 +234,9 @@ def test_distributed_training_takes_sparse_gradients(process_group, sparse):
 
 
 def test_the_loss_is_that_of_the_labels_the_decoder_picked():
-    decoder, scores, target = build(), torch.rand(3, 6), torch.randint(2, (3, 6))
+    decoder = build()
+    scores = torch.rand(3, 6)
+    target = torch.randint(2, (3, 6))
     logits, labels = decoder(scores)
     for mask in ('previous', 'cumulative'):
         decoder.step_loss = partial(masked_stepwise_bce, mask=mask)

@@ -33,9 +33,12 @@ def naive_sample(feature_map, x, y):
     _, height, width = feature_map.shape
     column = min(max((x + 1) * width / 2 - 0.5, 0), width - 1)
     row = min(max((y + 1) * height / 2 - 0.5, 0), height - 1)
-    left, top = math.floor(column), math.floor(row)
-    right, bottom = min(left + 1, width - 1), min(top + 1, height - 1)
-    across, down = column - left, row - top
+    left = math.floor(column)
+    top = math.floor(row)
+    right = min(left + 1, width - 1)
+    bottom = min(top + 1, height - 1)
+    across = column - left
+    down = row - top
     upper = (1 - across) * feature_map[:, top, left] + across * feature_map[:, top, right]
     lower = (1 - across) * feature_map[:, bottom, left] + across * feature_map[:, bottom, right]
     return (1 - down) * upper + down * lower
@@ -44,7 +47,8 @@ def naive_sample(feature_map, x, y):
 def test_regions_are_cut_as_by_loops():
     torch.manual_seed(0)
     maps = torch.randn(2, 3, 4, 5)
-    centres, halves = 2 * torch.rand(2, 6, 2) - 1, torch.rand(2, 6, 2)
+    centres = 2 * torch.rand(2, 6, 2) - 1
+    halves = torch.rand(2, 6, 2)
     found = cut_regions(maps, centres, halves, 3)
     assert found.shape == (2, 6, 3, 3, 3)
     for n in range(2):
@@ -142,7 +146,8 @@ def test_reinforce_by_hand(batch):
 def test_it_is_exported_for_any_batch(glimpses):
     decoder = build(glimpses).eval()
     model = nn.Module()
-    model.decoder, model.forward = decoder, lambda maps: decoder.logits(maps)
+    model.decoder = decoder
+    model.forward = lambda maps: decoder.logits(maps)
     batch = {0: torch.export.Dim('batch', min=1)}
     exported = torch.export.export(model, (torch.rand(2, D, 4, 4),), dynamic_shapes=(batch,))
     maps = torch.rand(5, D, 4, 4)

@@ -64,7 +64,8 @@ def see(decoder, maps):
 @pytest.mark.parametrize('name', BUILDERS)
 def test_images_do_not_mix(name):
     torch.manual_seed(0)
-    decoder, maps = BUILDERS[name]().eval(), torch.rand(5, D, 4, 4)
+    decoder = BUILDERS[name]().eval()
+    maps = torch.rand(5, D, 4, 4)
     order = torch.randperm(5)
     with torch.no_grad():
         scores = decoder.predict(**see(decoder, maps))['pred_score']
@@ -75,7 +76,8 @@ def test_images_do_not_mix(name):
 @pytest.mark.parametrize('name', BUILDERS)
 def test_ignored_labels_have_no_gradient(name):
     torch.manual_seed(0)
-    decoder, maps = BUILDERS[name](), torch.rand(2, D, 4, 4)
+    decoder = BUILDERS[name]()
+    maps = torch.rand(2, D, 4, 4)
     target = torch.full((2, C), -1.0)
     losses = decoder.loss(target=target, **see(decoder, maps))
     assert all(float(loss.detach()) == 0 for loss in losses.values())
@@ -126,7 +128,8 @@ def test_learns_labels_that_lie_at_places(name):
 @pytest.mark.parametrize('name', BUILDERS)
 def test_a_map_of_one_place(name):
     torch.manual_seed(0)
-    decoder, maps = BUILDERS[name]().eval(), torch.rand(2, D, 1, 1)
+    decoder = BUILDERS[name]().eval()
+    maps = torch.rand(2, D, 1, 1)
     assert decoder.predict(**see(decoder, maps))['pred_score'].isfinite().all()
 
 
@@ -159,7 +162,8 @@ def test_srn_last_convolution_sees_one_channel_each():
 
 def test_srn_answer_is_half_the_cnns():
     decoder = build_srn().eval()
-    maps, logits = torch.rand(2, D, 4, 4), torch.randn(2, C)
+    maps = torch.rand(2, D, 4, 4)
+    logits = torch.randn(2, C)
     rest = decoder.logits(torch.zeros(2, C), (maps, maps))
     torch.testing.assert_close(decoder.logits(logits, (maps, maps)), rest + logits / 2)
 
@@ -173,7 +177,8 @@ def test_srn_answer_is_half_the_cnns():
     ],
 )
 def test_srn_trains_in_stages(train, losses, still):
-    decoder, maps = build_srn(train=train), torch.rand(2, D, 4, 4)
+    decoder = build_srn(train=train)
+    maps = torch.rand(2, D, 4, 4)
     target = torch.tensor([[1.0, 0, 0, 1], [0, 1, 0, 0]])
     found = decoder.loss(target=target, **see(decoder, maps))
     assert found.keys() == losses
@@ -257,7 +262,8 @@ def test_sine_positions_are_distinct():
 def test_query2label_is_exported_for_any_batch():
     decoder = BUILDERS['query2label']().eval()
     model = nn.Module()
-    model.decoder, model.forward = decoder, lambda maps: decoder.logits(maps)
+    model.decoder = decoder
+    model.forward = lambda maps: decoder.logits(maps)
     batch = {0: torch.export.Dim('batch', min=1)}
     exported = torch.export.export(model, (torch.rand(2, D, 4, 4),), dynamic_shapes=(batch,))
     maps = torch.rand(5, D, 4, 4)

@@ -160,7 +160,8 @@ def test_backward_twice_through_a_kept_graph_gives_the_same():
 def test_autocast_stays_near_full_precision(output_layer):
     """bfloat16 keeps 8 bits: with weights of usual size logits agree to 0.05, gradients to 5 % of their norm."""
     decoder = MultiOrderLSTM(20, masked_stepwise_bce, 16, 32, output_layer=output_layer)
-    scores, target = torch.rand(64, 20), torch.randint(2, (64, 20)).float()
+    scores = torch.rand(64, 20)
+    target = torch.randint(2, (64, 20)).float()
 
     def run():
         decoder.zero_grad()

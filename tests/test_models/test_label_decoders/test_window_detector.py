@@ -28,9 +28,11 @@ def test_windows_are_no_larger_than_the_map():
 
 def test_detections_are_those_of_two_softmaxes():
     torch.manual_seed(0)
-    decoder, maps = WindowDetector(C, D, (1, 2), embed_dims=4).eval(), torch.randn(2, D, 3, 3)
+    decoder = WindowDetector(C, D, (1, 2), embed_dims=4).eval()
+    maps = torch.randn(2, D, 3, 3)
     windows = decoder.embed(window_features(maps, (1, 2)))  # (N, 13, E)
-    labels, places = decoder.classify(windows).exp(), decoder.detect(windows).exp()
+    labels = decoder.classify(windows).exp()
+    places = decoder.detect(windows).exp()
     expected = labels / labels.sum(2, keepdim=True) * places / places.sum(1, keepdim=True)
     torch.testing.assert_close(decoder.detections(maps), expected)
     scores = decoder.predict(maps)['pred_score']

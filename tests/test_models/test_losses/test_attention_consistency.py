@@ -68,7 +68,8 @@ def test_losses_and_gradients_are_the_authors():
 def test_scale_consistency_is_that_of_maps_enlarged_by_blocks(sizes):
     torch.manual_seed(0)
     height, width, other_height, other_width = sizes
-    maps, other = torch.randn(2, 3, height, width), torch.randn(2, 3, other_height, other_width)
+    maps = torch.randn(2, 3, height, width)
+    other = torch.randn(2, 3, other_height, other_width)
     size = (height * other_height, width * other_width)
     expected = F.mse_loss(F.interpolate(maps, size), F.interpolate(other, size))
     torch.testing.assert_close(scale_consistency(maps, other), expected)

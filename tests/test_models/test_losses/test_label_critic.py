@@ -65,7 +65,8 @@ def test_means_and_losses_are_the_authors(golden):
 
 def test_the_penalty_is_the_releases(golden):
     arrays, critic = golden
-    share_features, share_labels = arrays['alpha_features'].float(), arrays['alpha_labels'].float()
+    share_features = arrays['alpha_features'].float()
+    share_labels = arrays['alpha_labels'].float()
     features = mix(arrays['features_real'], arrays['features_generated'], share_features)
     labels = mix(arrays['labels_real'], arrays['labels_generated_batch'], share_labels)
     penalty = slope_penalty(critic, features, labels, of_features=True)
@@ -141,7 +142,8 @@ def test_the_critic_learns_how_far_true_is_from_made():
     """True label sets repeat the features' sign; the made ones, half of each, are sqrt(1/2) away."""
     torch.manual_seed(0)
     features = torch.randn(64, 2)
-    target, scores = (features > 0).float(), torch.full((64, 2), 0.5)
+    target = (features > 0).float()
+    scores = torch.full((64, 2), 0.5)
     critic = LabelCritic(2, 2, embed_dims=16, hidden_dims=(32, 32))
     optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2)
     for _ in range(200):
@@ -150,7 +152,8 @@ def test_the_critic_learns_how_far_true_is_from_made():
         optimizer.step()
 
     with torch.no_grad():
-        true, made = critic(features, target).mean(), critic(features, scores).mean()
+        true = critic(features, target).mean()
+        made = critic(features, scores).mean()
         wrong = critic(features, 1 - target).mean()
     assert (true - made).item() == pytest.approx(0.5**0.5, abs=0.1)
     assert (made - wrong).item() == pytest.approx(0.5**0.5, abs=0.1)

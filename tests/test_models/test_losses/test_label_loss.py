@@ -71,14 +71,16 @@ def test_an_ignored_label_changes_nothing_and_gets_no_gradient(case, name):
 
 @pytest.mark.parametrize('name', ELEMENTWISE)
 def test_without_ignored_labels_it_is_the_sum_over_labels(case, name):
-    logits, target = case[0], case[1].clamp(min=0)
+    logits = case[0]
+    target = case[1].clamp(min=0)
     module = ELEMENTWISE[name](reduction='sum')
     torch.testing.assert_close(label_loss(module, logits, target), module(logits, target) / 4)
 
 
 def test_the_default_is_cross_entropy_by_hand():
     module = MODELS.build(dict(type='CrossEntropyLoss', use_sigmoid=True))
-    logits, target = torch.zeros(2, 3), torch.tensor([[1.0, 0, -1], [0, 0, 0]])
+    logits = torch.zeros(2, 3)
+    target = torch.tensor([[1.0, 0, -1], [0, 0, 0]])
     assert label_loss(module, logits, target) == pytest.approx(5 / 2 * float(torch.tensor(2).log()))
 
 
@@ -98,7 +100,8 @@ def test_half_precision_is_computed_in_float32(case):
 
 
 def test_soft_labels_of_mixed_images_pass_through(case):
-    logits, target = case[0], torch.rand(4, 3)
+    logits = case[0]
+    target = torch.rand(4, 3)
     expected = F.binary_cross_entropy_with_logits(logits, target, reduction='sum') / 4
     module = MODELS.build(dict(type='CrossEntropyLoss', use_sigmoid=True))
     torch.testing.assert_close(label_loss(module, logits, target), expected)

@@ -75,7 +75,8 @@ def test_gradcheck(mask, steps):
 
 def test_a_case_done_by_hand():
     """All logits 0, where every term is log 2: only what is counted differs, the sum is over labels and steps."""
-    logits, labels = torch.zeros(2, 3, 4), torch.tensor([[0, 0, 1], [2, 3, 3]])
+    logits = torch.zeros(2, 3, 4)
+    labels = torch.tensor([[0, 0, 1], [2, 3, 3]])
     target = torch.tensor([[1, 1, 0, 0], [0, 0, 1, -1]])
     log2 = torch.tensor(2.0).log()
     assert masked_stepwise_bce(logits, labels, target) == pytest.approx(float(log2 * (12 + 9) / 2))
@@ -168,7 +169,8 @@ class CountLarge(TorchDispatchMode):
 
     def __init__(self, numel):
         super().__init__()
-        self.numel, self.names = numel, []
+        self.numel = numel
+        self.names = []
         self.alive = []  # everything seen, so that no memory is given out twice
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
@@ -195,7 +197,9 @@ def _memory(tensor):
 @pytest.mark.parametrize('weighted', [False, True], ids=['plain', 'pos_weight'])
 @pytest.mark.parametrize(('mask', 'steps'), ALL_VARIANTS)
 def test_nothing_of_the_size_of_the_logits_is_made_but_the_gradient(mask, steps, weighted):
-    num_images, num_steps, num_classes = 3, 4, 50
+    num_images = 3
+    num_steps = 4
+    num_classes = 50
     logits = torch.randn(num_images, num_steps, num_classes, requires_grad=True)
     labels = torch.randint(num_classes, (num_images, num_steps))
     target = torch.randint(2, (num_images, num_classes)).float()
@@ -209,7 +213,8 @@ def test_nothing_of_the_size_of_the_logits_is_made_but_the_gradient(mask, steps,
 
 
 def test_the_count_of_large_tensors_can_fail():
-    logits, target = torch.randn(3, 4, 50), torch.zeros(3, 1, 50)
+    logits = torch.randn(3, 4, 50)
+    target = torch.zeros(3, 1, 50)
     with CountLarge(logits.numel()) as counted:
         _ = (logits.sigmoid() - target).sum()
         _ = (logits.exp() * target).sum()

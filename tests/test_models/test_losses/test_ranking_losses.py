@@ -77,7 +77,8 @@ def naive_two_way(logits, target, positive=4, negative=1):
     for z, truths in ((logits, target), (logits.T, target.T)):
         values = []
         for row, truth in zip(z, truths, strict=True):
-            true, false = labels_of(truth, 1), labels_of(truth, 0)
+            true = labels_of(truth, 1)
+            false = labels_of(truth, 0)
             if not true:
                 continue
             if not false:
@@ -123,7 +124,8 @@ def test_value_and_gradient_are_the_first_authors(name):
 def test_any_shape_agrees_with_naive_loops(seed, num_images, num_classes, name):
     logits, target = make_case(seed, num_images, num_classes)
     logits.requires_grad_()
-    loss, expected = LOSSES[name]()(logits, target), NAIVE[name](logits, target)
+    loss = LOSSES[name]()(logits, target)
+    expected = NAIVE[name](logits, target)
     tolerance = 1e-5 if name in ('zlpr', 'two-way') else 1e-11  # timm computes in float32
     torch.testing.assert_close(loss, expected, rtol=tolerance, atol=tolerance, check_dtype=False)
     (grad,) = torch.autograd.grad(loss, logits)
@@ -158,13 +160,15 @@ def test_a_single_sampled_pair_is_one_of_the_violating_ones():
 
 def test_warp_by_hand():
     """The true label is second of three that count, and both false ones come within the margin."""
-    logits, target = torch.tensor([[1.0, 0.5, 0.0, 9.0]]), torch.tensor([[0, 1, 0, -1]])
+    logits = torch.tensor([[1.0, 0.5, 0.0, 9.0]])
+    target = torch.tensor([[0, 1, 0, -1]])
     assert warp_loss(logits, target) == pytest.approx((1 + 1 / 2) * (1.5 + 0.5))
     assert warp_loss(logits, target, margin=0.5) == pytest.approx((1 + 1 / 2) * (1.0 + 0.0))
 
 
 def test_equal_logits_rank_by_class_index():
-    logits, target = torch.zeros(1, 3), torch.tensor([[0, 1, 0]])
+    logits = torch.zeros(1, 3)
+    target = torch.tensor([[0, 1, 0]])
     assert warp_loss(logits, target) == pytest.approx((1 + 1 / 2) * 2)
 
 
@@ -178,7 +182,8 @@ def test_lsep_of_extreme_logits_stays_finite():
 
 def test_zlpr_is_lsep_with_a_label_in_between():
     """The label at 0 above all false and below all true ones, where the two do not meet otherwise."""
-    logits, target = torch.tensor([[0.3, -1.2, 2.0]]), torch.tensor([[1, -1, 1]])
+    logits = torch.tensor([[0.3, -1.2, 2.0]])
+    target = torch.tensor([[1, -1, 1]])
     with_border = torch.cat([logits, torch.zeros(1, 1)], dim=1)
     expected = lsep_loss(with_border, torch.tensor([[1, -1, 1, 0]]))
     torch.testing.assert_close(ZLPRLoss()(logits, target), expected)

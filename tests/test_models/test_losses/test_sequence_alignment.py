@@ -121,7 +121,8 @@ def test_what_the_release_leaves_where_it_was():
     logits[0, 0, 1] = logits[0, 3, 2] = 9.0  # label 1 at the first step, label 2 at the fourth
     logits[0, 1, 2] = 1.0  # the second step prefers label 2 among the two that are left...
     logits[0, 1, 3] = logits[0, 2, 3] = 2.0  # ...but says END, as the third does
-    sequences, lengths = torch.tensor([[1, 0, 2, 3]]), torch.tensor([4])
+    sequences = torch.tensor([[1, 0, 2, 3]])
+    lengths = torch.tensor([4])
     assert align_sequences(logits, sequences, lengths, 'pla').tolist() == [[1, 2, 0, 3]]
     assert align_sequences(logits, sequences, lengths, 'pla_release').tolist() == [[1, 0, 2, 3]]
 
@@ -129,7 +130,8 @@ def test_what_the_release_leaves_where_it_was():
 def test_a_label_predicted_twice_stands_at_the_first_step():
     logits = torch.zeros(1, 3, 3)
     logits[0, :, 1] = 5.0
-    sequences, lengths = torch.tensor([[0, 1, 2]]), torch.tensor([3])
+    sequences = torch.tensor([[0, 1, 2]])
+    lengths = torch.tensor([3])
     assert align_sequences(logits, sequences, lengths, 'pla').tolist() == [[1, 0, 2]]
 
 

@@ -15,7 +15,8 @@ OPTIONS['DistributionBalancedLoss'] = dict(class_counts=[1, 2, 3], num_samples=9
 @pytest.mark.parametrize('name', ELEMENTWISE)
 def test_it_is_timms_sum_over_labels_with_ignored_ones_left_out(name):
     torch.manual_seed(0)
-    logits, target = torch.randn(4, 3), torch.randint(2, (4, 3)).float()
+    logits = torch.randn(4, 3)
+    target = torch.randint(2, (4, 3)).float()
     module = MODELS.build(dict(type='TimmLoss', name=name, loss_weight=2.0, **OPTIONS[name]))
     theirs = getattr(timm.loss, name)(reduction='none', **OPTIONS[name])
     values = theirs(logits, target)

@@ -7,7 +7,9 @@ from sklearn.metrics import pairwise_distances
 
 from morn_plugin.models.losses.two_way_margins import label_set_distances, two_way_margin_loss
 
-N, C, E = 7, 5, 4
+N = 7
+C = 5
+E = 4
 
 
 @pytest.fixture
@@ -23,7 +25,8 @@ def naive(images, label_sets, target, num_neighbours, margin):
     for i in range(N):
         others = []
         for j in range(N):
-            own, other = set(np.flatnonzero(target[i])), set(np.flatnonzero(target[j]))
+            own = set(np.flatnonzero(target[i]))
+            other = set(np.flatnonzero(target[j]))
             if own != other:
                 others.append((len(own ^ other) / len(own | other), j))
         for difference, j in sorted(others)[:num_neighbours]:

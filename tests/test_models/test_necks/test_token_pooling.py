@@ -3,7 +3,9 @@ import torch
 
 from morn_plugin.models import TokenPooling
 
-N, L, D = 3, 6, 4
+N = 3
+L = 6
+D = 4
 
 
 def test_first_and_mean() -> None:

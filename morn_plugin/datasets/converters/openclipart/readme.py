@@ -15,7 +15,8 @@ def describe(report: dict[str, Any]) -> str:
 
 
 def _summary(report: dict[str, Any]) -> Iterator[str]:
-    chosen, splits = report['chosen'], report['splits']
+    chosen = report['chosen']
+    splits = report['splits']
     yield '# Open Clip Art'
     yield ''
     yield (
@@ -45,7 +46,8 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
 
 
 def _pictures(report: dict[str, Any]) -> Iterator[str]:
-    files, chosen = report['files'], report['chosen']
+    files = report['files']
+    chosen = report['chosen']
     excluded = files['excluded_folders']
     problems = {key: len(names) for key, names in report['problems'].items()}
     unusable = {key: len(names) for key, names in report['unusable'].items()}

@@ -190,7 +190,8 @@ _FIFTYONE_LABELS = ('Classification', 'Classifications', 'Detections', 'Polyline
 
 def _read_fiftyone_labels(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
     """Read ``labels.json`` of FiftyOne's image classification data sets."""
-    classes, labels = content['classes'], content['labels']
+    classes = content['classes']
+    labels = content['labels']
     if not isinstance(labels, dict):
         raise AnnotationError(
             f'{path}: `labels` should be an object, but got {str(labels)[:60]!r}.'

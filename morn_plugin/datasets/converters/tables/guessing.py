@@ -335,7 +335,8 @@ def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
     decide.
     """
     best = max(SIGNS, key=lambda sign: count_held(texts, sign))
-    held, of_best = count_held(texts, separator), count_held(texts, best)
+    held = count_held(texts, separator)
+    of_best = count_held(texts, best)
     if len(texts) < 10 or best == separator or of_best < len(texts) / 2:
         return ''
     if separator == ' ':

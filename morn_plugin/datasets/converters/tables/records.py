@@ -92,7 +92,8 @@ def read_table(
     notes: list[str] = []
     found = ''
     if kind == 'jsonl':
-        name, records = 'JSON lines', list(_read_jsonl(path, source.text))
+        name = 'JSON lines'
+        records = list(_read_jsonl(path, source.text))
     elif kind == 'json':
         name, records = read_json_export(decode_json(source.text, str(path)), path, notes)
     elif kind == 'xml':
@@ -186,7 +187,8 @@ def _read_cells(
     header: list[str] | None = None
     try:
         for cells in reader:
-            where, line = f'{path}:{line}', before + reader.line_num + 1
+            where = f'{path}:{line}'
+            line = before + reader.line_num + 1
             if header is None:
                 header = _check_header(cells if has_header else [''] * len(cells), where)
                 if has_header:

@@ -53,7 +53,8 @@ class NeighbourDecoder(LabelDecoder):
     ) -> None:
         super().__init__(num_classes)
         check_positive(num_neighbours=num_neighbours)
-        self.num_neighbours, self.normalize = num_neighbours, normalize
+        self.num_neighbours = num_neighbours
+        self.normalize = normalize
         self.memory_file = memory_file
 
         kept = memory_file is None
@@ -94,7 +95,8 @@ class NeighbourDecoder(LabelDecoder):
 
         A subclass may take more out of them, which checkpoints then need not hold.
         """
-        self.memory, self.memory_targets = memory, targets
+        self.memory = memory
+        self.memory_targets = targets
 
     def read_queries(self, features: Tensor) -> Tensor:
         """Check the features of a batch (Q, D), and normalise them like the memory.

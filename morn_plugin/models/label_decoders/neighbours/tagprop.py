@@ -121,7 +121,9 @@ class TagProp(NeighbourDecoder):
     ) -> None:
         super().__init__(num_classes, num_neighbours, normalize, memory_file)
         check_choice('weights', weights, WEIGHTS)
-        self.weights, self.sigmoids, self.max_iterations = weights, sigmoids, max_iterations
+        self.weights = weights
+        self.sigmoids = sigmoids
+        self.max_iterations = max_iterations
 
         # Parameters, so that a loop can train them further; `prepare` fits them.
         shape = () if weights == 'distance' else (num_neighbours,)

@@ -133,7 +133,8 @@ def test_nothing_is_known_before_it_is_prepared():
     ],
 )
 def test_bad_input(golden, change, message):
-    features, targets = golden['train_features'].clone(), golden['train_labels'].numpy()
+    features = golden['train_features'].clone()
+    targets = golden['train_labels'].numpy()
     if change.get('nan'):
         features[3, 2] = float('nan')
     classes = change.get('classes', 7)

@@ -89,7 +89,8 @@ def test_the_only_image_with_a_label_has_no_neighbour():
 
 
 def test_a_checkpoint_holds_all_that_is_asked(golden):
-    decoder, features = build(golden), torch.from_numpy(golden['test_features'])
+    decoder = build(golden)
+    features = torch.from_numpy(golden['test_features'])
     fresh = TwoPassKNN(7).double()
     fresh.load_state_dict(decoder.state_dict())
     expected = decoder.predict(features)['pred_score']
