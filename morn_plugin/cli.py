@@ -134,15 +134,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     commands = find_commands()
+
     if not arguments or arguments[0] in ('-h', '--help', 'help'):
         print(format_help(commands))
         sys.exit(0 if arguments else 2)
+
     if arguments[0] == '--version':
         print(__version__)
         return
     if arguments[0] == '--configs':
         print(find_root() / 'configs')
         return
+
     group = find_group(commands, arguments[0])
     if group and arguments[1:] in ([], ['-h'], ['--help']):
         print(format_help(group))
@@ -153,4 +156,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except ValueError as error:
         print(error, file=sys.stderr)
         sys.exit(2)
+
     run(command, rest)

@@ -35,11 +35,13 @@ def naive_loss(step_logits, step_labels, target, mask, steps, pos_weight=None):
     """Eq. 5-7 by loops over images, steps and labels, straight from the text; works under autograd."""
     num_images, num_steps, num_classes = step_logits.shape
     total = 0 * step_logits.sum()  # has a gradient even where nothing counts
+
     for n in range(num_images):
         num_labels = sum(float(target[n, k]) > 0 for k in range(num_classes))
         for t in range(num_steps):
             if steps == 'num_labels' and t >= num_labels:
                 continue
+
             masked = {
                 'none': [],
                 'previous': step_labels[n, max(t - 1, 0) : t].tolist(),
@@ -48,10 +50,12 @@ def naive_loss(step_logits, step_labels, target, mask, steps, pos_weight=None):
             for k in range(num_classes):
                 if target[n, k] < 0:
                     continue
+
                 y = 0.0 if k in masked else target[n, k].to(step_logits.dtype)
                 weight = 1.0 if pos_weight is None else pos_weight[k]
                 z = step_logits[n, t, k]
                 total = total - weight * y * F.logsigmoid(z) - (1 - y) * F.logsigmoid(-z)
+
     return total / num_images
 
 

@@ -317,6 +317,7 @@ def write_checkpoint(path: Path, sound: dict, text=None, **change) -> Path:
     content = copy.deepcopy(sound)
     if text is not None:
         content['meta']['cfg'] = text
+
     for name, value in change.items():
         if name in ('meta', 'state_dict'):
             content[name] = value
@@ -324,6 +325,7 @@ def write_checkpoint(path: Path, sound: dict, text=None, **change) -> Path:
             content['meta'][name] = value
         elif name == 'classes':
             content['meta']['dataset_meta'][name] = value
+
     torch.save(content, path)
     return path
 

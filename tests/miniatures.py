@@ -85,11 +85,13 @@ def nuswide(root: Path, rng: np.random.Generator) -> None:
         write(
             root / 'ImageList' / f'{name}Imagelist.txt', ''.join(f'{image}\n' for image in images)
         )
+
         for index, concept in enumerate(concepts):
             write(
                 root / 'Groundtruth' / 'TrainTestLabels' / f'Labels_{concept}_{name}.txt',
                 ''.join(f'{int(index in picked)}\n' for picked in labels),
             )
+
         for image in images:
             draw(root / 'Flickr' / image.replace('\\', '/'), rng)
 

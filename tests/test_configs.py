@@ -79,6 +79,7 @@ def prepare(model, in_channels=WIDTH):
     head = model.head
     one_hot = np.eye(head.num_classes, dtype=np.int8)
     targets = np.tile(one_hot + np.roll(one_hot, 1, axis=1), (MEMORY // len(one_hot) + 1, 1))
+
     for part in (head.decoder, getattr(head, 'loss_cnn', None)):
         if not asks_for_training_labels(part):
             continue
@@ -115,6 +116,7 @@ def batch(num_classes, number=2):
     ]
     for i, sample in enumerate(samples):
         sample.set_field(f'{i}.jpg', 'img_path', field_type='metainfo')
+
     return dict(
         inputs=[torch.randint(0, 256, (3, SIZE, SIZE), dtype=torch.uint8) for _ in samples],
         data_samples=samples,
@@ -163,6 +165,7 @@ def test_trains_a_step_and_predicts(path):
         assert sample.pred_score.shape == (num_classes,)
         assert ((sample.pred_score >= 0) & (sample.pred_score <= 1)).all()
         assert ('cnn_score' in sample) == model.head.has_cnn
+
     evaluator = Evaluator([METRICS.build(metric) for metric in metrics_of(cfg)])
     evaluator.process(data_samples=predictions)
     figures = evaluator.evaluate(len(predictions))
@@ -170,6 +173,7 @@ def test_trains_a_step_and_predicts(path):
     shown = {metric.get('item', 'pred_score') for metric in metrics_of(cfg)}
     if head.type != 'LabelDecoderHead' or head.get('decoder') or head.get('decision'):
         assert 'pred_score' in shown, 'what the model itself decides is not measured'
+
     for item, prefix in (('cnn_score', 'cnn/'), ('pred_score', '')):
         has_row = item == 'pred_score' or model.head.has_cnn
         if item in shown and has_row:
@@ -183,13 +187,16 @@ def test_parts_and_agreement(path):
     gate = ConfigGate()
     gate.clean_config(cfg.to_dict())
     assert not gate.problems, 'a checkpoint with this config would be refused'
+
     for name in ('train', 'val', 'test'):
         loader = cfg.get(f'{name}_dataloader')
         if loader is not None:
             assert loader.dataset.type in DATASETS
             Compose([TRANSFORMS.build(step) for step in loader.dataset.pipeline])
+
     for hook in cfg.default_hooks.values():
         HOOKS.build(hook)
+
     scheduler = cfg.get('param_scheduler')
     assert scheduler is None or scheduler['type'] in PARAM_SCHEDULERS
     name = re.fullmatch(
@@ -202,6 +209,7 @@ def test_parts_and_agreement(path):
     assert cfg.train_cfg.max_epochs == int(epochs)
     assert dataset in cfg.test_dataloader.dataset.data_root.replace('_', '-')
     assert cfg.model.head.num_classes == NUM_CLASSES[dataset]
+
     if size:
         assert [
             step.scale for step in cfg.train_dataloader.dataset.pipeline if 'scale' in step
@@ -267,12 +275,15 @@ def test_folder_is_documented(folder):
     collections = {entry['Name'] for entry in index['Collections']}
     listed = {entry['Config']: entry for entry in index['Models']}
     assert {str(path.relative_to(ROOT)) for path in folder.glob('*.py')} == listed.keys()
+
     for config, entry in listed.items():
         assert entry['Name'] == Path(config).stem
         assert entry['In Collection'] in collections
         assert Path(config).name in readme
+
     for entry in index['Collections']:
         assert (ROOT / entry['README']).is_file()
+
     assert OURS in readme, 'every page names the place of our figures in the same words'
 
 
@@ -282,11 +293,13 @@ def test_trains_a_step_and_predicts_on_cached_inputs(path):
     cfg = Config.fromfile(path)
     num_classes = NUM_CLASSES[path.stem.split('_')[-1].removesuffix('-448px')]
     assert cfg.model.head.num_classes == num_classes
+
     for loader in filter(
         None, (cfg.train_dataloader, cfg.get('val_dataloader'), cfg.test_dataloader)
     ):
         assert loader.dataset.type == 'ScoreDataset'
         assert Path(os.path.normpath(loader.dataset.data_root)).is_relative_to(ROOT)
+
     model = MODELS.build(cfg.model).train()
     prepare(model)
     wrapper = build_optim_wrapper(model, cfg.optim_wrapper)

@@ -47,9 +47,11 @@ def test_defaults_and_the_options_of_the_release_are_those_of_the_code():
         group, _, name = option.rpartition('.')
         assert literal(default) == (of_loss[name].default if group else default_of(name)), option
         options = RELEASE_LOSS if group else RELEASE_OPTIONS
+
         if name in options:
             assert literal(release) == options[name], option
             named.add(name)
+
     assert named >= {*RELEASE_LOSS, *RELEASE_OPTIONS} - {'picked_logit', 'sparse_embedding'}
     text = PAGE.read_text(encoding='utf-8')
     for name in ('picked_logit', 'sparse_embedding'):

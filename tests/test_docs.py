@@ -49,6 +49,7 @@ def place(work_dir, tmp_path_factory):
     folder = tmp_path_factory.mktemp('docs')
     for name in ('configs', 'tools'):
         (folder / name).symlink_to(ROOT / name)
+
     (folder / 'photos').symlink_to(SLICE / 'images' / 'animals' / 'bugs')
     (folder / 'work_dirs').mkdir()
     (folder / 'work_dirs' / 'morn').symlink_to(work_dir)
@@ -69,10 +70,12 @@ def inside(place, monkeypatch):
         for name in set(sys.modules) - before
         if str(place) in str(getattr(sys.modules[name], '__file__', None))
     }
+
     for registry in vars(mmpretrain.registry).values():
         registered = registry.module_dict if isinstance(registry, Registry) else {}
         for name in [key for key, each in registered.items() if each.__module__ in own]:
             del registered[name]
+
     for name in own:
         del sys.modules[name]
 
@@ -84,6 +87,7 @@ def start(line, place):
     while '=' in words[0]:
         name, _, value = words.pop(0).partition('=')
         environment[name] = value
+
     if words[0] == 'python':
         words.pop(0)
     program, *arguments = words
@@ -113,9 +117,11 @@ def run_python(code, names, place):
 def test_page(page, inside):
     for module in NEEDS.get(page.stem, ()):
         pytest.importorskip(module)
+
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = str(free.getsockname()[1])
+
     text = page.read_text(encoding='utf-8').replace('7865', port)
     blocks = RUNNABLE.findall(text)
     names = dict(__name__='page')  # the blocks of a page see what those above them made
@@ -123,8 +129,10 @@ def test_page(page, inside):
         if kind == 'python':
             run_python(code, names, inside)
             continue
+
         for line in code.replace('\\\n', ' ').splitlines():
             run_command(line, inside, port)
+
     run = '\n'.join(code for _, code in blocks)
     for name in re.findall(r'--(?:out|plot) (\S+)', run):
         assert (inside / name).stat().st_size > 100
@@ -137,7 +145,9 @@ def wait_for(process, line):
             said = process.stdout.readline()
             if line in said:
                 return
+
             assert said or process.poll() is None, 'the server ended'
+
         pytest.fail(f'{line!r} never came')
     finally:
         process.kill()
@@ -217,10 +227,13 @@ def test_tools_take_the_arguments_that_the_pages_name(monkeypatch, capsys):
             tool = load_tool(path)
             if not hasattr(tool, 'parse_args'):  # a converter: what it takes is shared code's
                 continue
+
             monkeypatch.setattr(sys, 'argv', [file, *arguments])
             try:
                 tool.parse_args()
             except SystemExit as stop:
                 pytest.fail(f'{page.name}: {file} {arguments}: {stop} {capsys.readouterr().err}')
+
             number += 1
+
     assert number > 30

@@ -49,6 +49,7 @@ def test_four_commands(dataset, tmp_path, monkeypatch):
                 'persistent_workers=False',
             )
         ]
+
     small += [
         'train_dataloader.dataset.pipeline.1.scale=32',
         'test_dataloader.dataset.pipeline.1.scale=(32,32)',
@@ -86,9 +87,11 @@ def test_four_commands(dataset, tmp_path, monkeypatch):
         *small,
     )
     figures = json.loads((work / 'figures.json').read_text())
+
     for kind in ('per-label', 'per-image'):
         for name in ('precision', 'recall', 'f1-score'):
             assert 0 <= figures[f'{kind}/{name}'] <= 100
+
     kept = sum(count > 0 or dataset != 'nuswide' for count in LABEL_COUNTS['test'])
     assert len(json.loads((data / 'test.json').read_text())['data_list']) == kept
 

@@ -13,10 +13,12 @@ def test_hooks_before_a_commit_run_what_make_lint_runs():
     hooks = yaml.safe_load((ROOT / '.pre-commit-config.yaml').read_text())['repos'][0]['hooks']
     before_commit = {tuple(shlex.split(hook['entry'])) for hook in hooks}
     recipe = re.search(r'^lint:.*\n((?:\t.*\n)+)', (ROOT / 'Makefile').read_text(), re.M)[1]
+
     by_make = set()
     for line in recipe.splitlines():
         program, *arguments = shlex.split(line)
         by_make.add((program.split('/')[-1], *(word for word in arguments if word != '.')))
+
     assert {
         tuple(word for word in hook if word != '--force-exclude') for hook in before_commit
     } == (by_make)

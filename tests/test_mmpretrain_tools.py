@@ -62,6 +62,7 @@ def test_views_of_an_image_are_averaged(
     model = get_model(Config.fromfile(config), str(checkpoint))
     dataset = Config.fromfile(config).test_dataloader.dataset
     pipeline = Compose([TRANSFORMS.build(step) for step in dataset.pipeline])
+
     for found in mmengine.load(tmp_path / 'views.pkl'):
         batch = default_collate([pipeline(dict(img_path=found['img_path'], gt_label=[0]))])
         images = model.data_preprocessor(batch)['inputs']
@@ -69,6 +70,7 @@ def test_views_of_an_image_are_averaged(
             plain, mirrored = (
                 model(view, mode='predict')[0].pred_score for view in (images, images.flip(3))
             )
+
         assert not torch.allclose(plain, mirrored, atol=1e-3)
         torch.testing.assert_close(found['pred_score'], (plain + mirrored) / 2)
         chosen = ((plain + mirrored) / 2 > 0.5).nonzero()[:, 0]

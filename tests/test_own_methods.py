@@ -88,6 +88,7 @@ def cnn(tmp_path_factory):
         patch.setattr(sys, 'argv', ['train.py', *arguments])
         spec.loader.exec_module(tool)
         tool.main()
+
     return path, folder / 'run' / 'epoch_2.pth'
 
 
@@ -154,6 +155,7 @@ def test_the_whole_chain(name, cnn, tmp_path, monkeypatch, capfd):
         target = cached / f'scores_{split}.safetensors'
         where = ['--split', split, '--work-dir', tmp_path / 'e']
         run('extract_scores.py', cnn[0], cnn[1], target, FLAGS[name], *where)
+
     cached_config = tmp_path / 'cached.py'
     text = CACHED.format(configs=ROOT / 'configs', folder=cached, head=METHODS[name])
     cached_config.write_text(text)

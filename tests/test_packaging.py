@@ -51,8 +51,10 @@ def wheel(tmp_path_factory):
     source = tmp_path_factory.mktemp('source')
     for name in ENTRIES:
         shutil.copy(ROOT / name, source / name)
+
     for name in TREES:
         shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns('.mim'))
+
     out = tmp_path_factory.mktemp('wheel')
     pip('wheel', '--no-deps', '--no-build-isolation', '-w', str(out), str(source))
     (path,) = out.glob('*.whl')
@@ -145,6 +147,7 @@ def test_converter_runs_from_the_wheel(site, place):
     source = sorted((SLICE / 'images').rglob('*.webp'))[:8]
     for index, path in enumerate(source):
         shutil.copy(path, images / f'Bild {index}.webp')
+
     rows = [f'Bild {index}.webp,Äpfel' for index in range(len(source))]
     (place / 'Tags.csv').write_text('\n'.join(['image,tags', *rows]), encoding='utf-8')
     morn(site, place, 'convert', 'tags', images, place / 'Tags.csv', 'aus', '--min-count', 1)

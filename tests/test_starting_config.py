@@ -37,6 +37,7 @@ def make_data(folder: Path) -> None:
             pixels = rng.integers(0, 256, (70, 60, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / 'images' / name)
             images.append(dict(img_path=name, gt_label=[index % 3]))
+
         content = dict(metainfo=dict(classes=CLASSES), data_list=images)
         (folder / f'{side}.json').write_text(json.dumps(content))
 
@@ -76,5 +77,6 @@ def test_it_trains(config: Path) -> None:
     (log,) = (config.parent / 'out').glob('*/*.log')
     for text in ('System environment:', 'Config:', 'Hooks will be executed'):
         assert text in log.read_text()
+
     assert re.search(r'Next, to test it: python .*tools/test\.py.* .*mine\.py.* .*best_', shown[-1])
     assert list((config.parent / 'out').glob('best_*.pth'))

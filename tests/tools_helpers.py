@@ -84,6 +84,7 @@ def make_work_dir(folder, kind='morn'):
     (folder / 'config.txt.py').unlink()
     model = MODELS.build(cfg.model)
     decoder = model.head.decoder
+
     for layer, std in (
         (model.head.fc, 20),
         (decoder.init_h, 1),
@@ -91,12 +92,14 @@ def make_work_dir(folder, kind='morn'):
         (decoder.output, 1),
     ):
         torch.nn.init.normal_(layer.weight, std=std)
+
     classes = tuple(json.loads((SLICE / 'test.json').read_text())['metainfo']['classes'])
     if decoder.needs_training_labels:
         decoder.prepare(classes, load_annotations(SLICE / 'train_fit.json').targets())
         torch.nn.init.constant_(
             decoder.output.bias[-1:], 0.8
         )  # END, so that sequences differ in length
+
     torch.save(
         dict(
             state_dict=model.state_dict(),
@@ -121,6 +124,7 @@ def start_tool(name, *args, processes=1, cwd=None):
     )
     if processes == 1:
         return WarmProcess(script, arguments, cwd, environment)
+
     return start_ranks(processes, script, [*arguments, '--launcher', 'pytorch'], cwd, environment)
 
 
@@ -166,6 +170,7 @@ def open_browser(profile, width=1300, height=1500):
         pytest.skip(
             'chromium and chromedriver are not installed (apt-get install chromium chromium-driver)'
         )
+
     webdriver = pytest.importorskip('selenium.webdriver', reason='selenium is not installed')
     from selenium.webdriver.chrome.service import Service
 
@@ -173,6 +178,7 @@ def open_browser(profile, width=1300, height=1500):
     options.binary_location = binary
     for flag in (*BROWSER_FLAGS, f'--user-data-dir={profile}'):
         options.add_argument(flag)
+
     options.set_capability('goog:loggingPrefs', {'performance': 'ALL'})
     browser = webdriver.Chrome(options=options, service=Service(driver))
     try:

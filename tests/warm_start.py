@@ -38,6 +38,7 @@ def warm_context():
     context.set_forkserver_preload(['warm_imports'])
     given = os.environ.get('PYTHONPATH')
     os.environ['PYTHONPATH'] = os.pathsep.join(filter(None, [*map(str, PLACES), given]))
+
     try:
         forkserver.ensure_running()
     finally:
@@ -45,6 +46,7 @@ def warm_context():
             del os.environ['PYTHONPATH']
         else:
             os.environ['PYTHONPATH'] = given
+
     return context
 
 
@@ -88,6 +90,7 @@ class WarmProcess:
         reader.join(timeout)
         if reader.is_alive():
             raise subprocess.TimeoutExpired(f'process {self.pid}', timeout)
+
         self.wait(timeout)
         self.stdout.close()
         return said[0], None
@@ -151,6 +154,7 @@ class _Program:
         output = self.output.detach()
         for stream in (1, 2):
             os.dup2(output, stream)
+
         os.close(output)
         os.chdir(self.cwd)
         os.environ.clear()
@@ -165,6 +169,7 @@ class _Program:
         sys.path[1:1] = [
             path for path in map(os.path.abspath, filter(None, given)) if path not in sys.path
         ]
+
         try:
             runpy.run_path(self.script, run_name='__main__')
         finally:

@@ -57,6 +57,7 @@ def main() -> None:
         agreement = export_checked(inferencer, out, paths, thr)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
+
     print(f'Done: {out} ({out.stat().st_size / 1e6:.1f} MB). {agreement}')
     if out.suffix == '.onnx':
         print(next_step('predict', out, 'IMAGES', to='label images without torch'))

@@ -63,6 +63,7 @@ def parse_args() -> argparse.Namespace:
             '--images and --list take the config as it is, and one process: give no '
             '--cfg-options, and divide the images by --shard'
         )
+
     return args
 
 
@@ -94,6 +95,7 @@ def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
     dataset = use_split(cfg, args.split, args.shard)
     inputs = chosen_inputs(args)
     cfg.load_from = args.checkpoint
+
     cfg.resume = False
     cfg.test_evaluator = dict(
         type='DumpScores',
@@ -109,6 +111,7 @@ def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
         runner = build_runner(cfg, args.config, watch, TESTING)
         origin = provenance(cfg, args.config, args.split, args.checkpoint, dataset)
         images = extract(runner, inputs, origin)
+
     note_shard(args.shard, out, origin, images)
     held = ', '.join(['scores', *inputs])
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {out}.')
@@ -138,6 +141,7 @@ def extract_others(args: argparse.Namespace, cfg: Any, out: str) -> None:
         )
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+
     report(outcome)
     read = outcome.images - outcome.failed
     print(f'Wrote {", ".join(["scores", *chosen_inputs(args)])} of {read} images to {out}.')

@@ -40,6 +40,7 @@ def main() -> None:
         outcome = merge(args.out)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
+
     print(
         f'Wrote what {outcome.images} images gave to {args.out}; {outcome.failed} of them could '
         'not be read.'

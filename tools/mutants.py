@@ -116,10 +116,12 @@ def main() -> None:
     missed = [name for name in drawn if verdicts.get(name) not in NOTICED]
     for name in missed:
         print(f'\nNot noticed ({verdicts.get(name, "not tried")}):\n{call_mutmut("show", name)}')
+
     modules = Counter(module_of(name) for name in drawn)
     lost = Counter(module_of(name) for name in missed)
     for module, number in sorted(modules.items()):
         print(f'{number - lost[module]:5} of {number:5}  {module}')
+
     share = 100 * (1 - len(missed) / len(drawn))
     print(f'The tests notice {len(drawn) - len(missed)} of {len(drawn)}: {share:.1f} %.')
     if share < args.least:

@@ -107,6 +107,7 @@ def parse_args() -> argparse.Namespace:
             '--config, --trust-config and --device are for checkpoints: an .onnx file runs where '
             'onnxruntime can'
         )
+
     if args.all_scores and str(args.out).endswith('.csv'):
         parser.error('--all-scores is for JSON lines')
     return args
@@ -132,6 +133,7 @@ def load_model(args: argparse.Namespace) -> Any:
             limits['max_memory'] = args.max_memory * 1_000_000
         given = {name: value for name, value in limits.items() if value is not None}
         return OnnxModel(args.model, **given)
+
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: only records go to stdout
         from morn_plugin.apis import MultiLabelInferencer
 
@@ -180,6 +182,7 @@ def draw_records(
                 draw_record(record, model.read(source), model.classes, out_dir, index, path)
         except (OSError, ValueError) as error:  # such as a URL that answers only once
             print(f'Not drawn: {path}: {error}', file=sys.stderr)
+
         yield record
 
 
@@ -210,9 +213,11 @@ def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -
     note = describe_run(args, model)
     file = record_file(args.shard.path(args.out))
     outcome = begin(file, note, args.resume, sources)
+
     with file:
         records = show_progress(predict(args, model, sources), total, done=outcome.images)
         write_records(records, file.write, outcome, args.all_scores)
+
     note.images = outcome.images
     note.save(file.path)
     return outcome
@@ -234,16 +239,20 @@ def main() -> None:
         stream = load_stream(args)
         stream.count()  # report a folder without images before the model is loaded
         model = load_model(args)
+
         if not args.model.endswith('.onnx'):
             from morn_plugin.apis.inferencer import list_remote
 
             stream.expand = list_remote
+
         run = predict_to_file if args.out else predict_to_screen
         outcome = run(args, model, stream)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
+
     for record in outcome.examples:
         print(f'Not read: {record["img_path"]}: {record["error"]}', file=sys.stderr)
+
     if len(outcome.examples) == MAX_NAMED:
         print('... the others are in the records with `error`.', file=sys.stderr)
     if args.out_dir:

@@ -78,6 +78,7 @@ def main() -> None:
         apply_flags(cfg, args)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+
     with tidy_start(cfg) as watch:
         named = [args.thresholds] if args.thresholds else []
         others = {path: load_thresholds(path).classes for path in named}
@@ -85,6 +86,7 @@ def main() -> None:
         if args.out and out_item == 'pred':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()
+
     if args.out and out_item == 'metrics' and is_main_process():
         write_figures(metrics, args.out)
     say_what_was_tested(runner, args.checkpoint, args.out)

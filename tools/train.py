@@ -36,17 +36,21 @@ def apply_flags(cfg: 'Config', args: argparse.Namespace) -> None:
         cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
         checkpoint = (cfg.get('default_hooks') or {}).get('checkpoint') or {}
         checkpoint.pop('save_best', None)
+
     if args.amp:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+
     if args.resume:
         resume_safely(cfg, args.resume)
+
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             sys.exit(
                 f'{args.config}: --auto-scale-lr needs auto_scale_lr=dict(base_batch_size=...) in '
                 'the config.'
             )
+
         cfg.auto_scale_lr.enable = True
 
 
@@ -62,6 +66,7 @@ def main() -> None:
     with tidy_start(cfg) as watch:
         runner = build_runner(cfg, args.config, watch, TRAINING)
         runner.train()
+
     say_what_was_trained(runner, args.config)
 
 

@@ -72,9 +72,11 @@ def find_disagreements(
     if first is not None and head is not None:
         fill_num_classes(head, len(first))
         problems += _check_head(head, len(first), next(iter(classes)))
+
     problems += _check_loaders(cfg)
     for name in used:
         problems += _check_evaluators(cfg, name.replace('dataloader', 'evaluator'), head, first)
+
     if 'train_dataloader' in used:
         problems += _check_best(cfg)
     problems += _check_cached(cfg, used)
@@ -119,6 +121,7 @@ def read_data_classes(cfg: Mapping[str, Any], loader: str) -> dict[str, list[str
                 found[path] = own
             if isinstance(named, Sequence) and not isinstance(named, str):
                 found[f'`{loader}.dataset.metainfo`'] = list(named)
+
     return found
 
 
@@ -228,6 +231,7 @@ def _check_best(cfg: Mapping[str, Any]) -> Iterator[str]:
     wanted = (hooks.get('checkpoint') or {}).get('save_best')
     if not wanted:
         return
+
     metrics = [node for _, node in list_evaluators(cfg, 'val_evaluator')]
     if not isinstance(cfg.get('val_dataloader'), Mapping) or not metrics:
         yield (
@@ -262,6 +266,7 @@ def _check_cached(cfg: Mapping[str, Any], loaders: Sequence[str]) -> Iterator[st
             path = _find_file(part)
             if is_type(part, registry.DATASETS, ScoreDataset) and osp.isfile(path):
                 origins[path] = _read_origin(path)
+
     first = next(iter(origins), '')
     for path, origin in origins.items():
         if origin != origins[first]:

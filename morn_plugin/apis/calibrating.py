@@ -113,6 +113,7 @@ def _say_what_is_reached(calibration: Calibration, sets: dict[str, PredictionSet
     """State for each set whether the precision is reached and how many labels remain."""
     assert calibration.floor is not None
     wanted = 100 * calibration.floor
+
     lines = []
     for title, data in sets.items():
         counts = count_sets(calibration.predict(data), data.targets, axis=0)
@@ -128,4 +129,5 @@ def _say_what_is_reached(calibration: Calibration, sets: dict[str, PredictionSet
             f'{title}: precision {precision:.2f} %, the {wanted:g} % are {verdict}; {left} labels '
             f'are predicted, before {before}.'
         )
+
     return lines

@@ -54,6 +54,7 @@ def export_checked(
     extra = ''
     # The model runs once before it is traced: what it reads at the first call is then there.
     expected_outputs(inferencer, paths[:1], model.outputs)
+
     # The file is renamed only after the check.
     with tempfile.TemporaryDirectory(dir=out.parent) as folder:
         draft = Path(folder, out.name)
@@ -68,6 +69,7 @@ def export_checked(
         if out.suffix == '.onnx':
             extra = f'; {compare_from_files(draft, inferencer, paths)}'
         draft.replace(out)
+
     return (
         f'Checked on {len(paths)} images: with the same pixels scores differ from those of PyTorch '
         f'by at most {difference:.2g}{extra}.'
@@ -91,11 +93,13 @@ def find_images(
         paths = evenly_spaced(list_images(patterns), number)
     else:
         paths = list_tested_images(inferencer.cfg, number)
+
     if len(paths) < MIN_CHECKED_IMAGES:
         raise ValueError(
             f'Expected at least {MIN_CHECKED_IMAGES} images to check on, but got {len(paths)}: '
             'name more by --images.'
         )
+
     return paths
 
 
@@ -111,6 +115,7 @@ def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: 
     require_extra('onnxscript', 'export')
     check_onnx_size(model, path.name)
     traced = export_program(model, example)
+
     try:
         program: Any = torch.onnx.export(
             traced,
@@ -125,6 +130,7 @@ def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: 
             f'{path.name}: the model has a step that ONNX cannot express ({_find_cause(error)}). '
             'Write a .pt2 instead, or run this model with tools/predict.py.'
         ) from error
+
     proto = program.model_proto
     onnx.helper.set_model_props(proto, {KEY: dump_json(metadata)})
     onnx.save(proto, str(path))
@@ -195,6 +201,7 @@ def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[s
             f'{path.name} does not run on {len(images)} images, although the number should be free '
             f'({type(error).__name__}: {reason}).'
         ) from error
+
     return {name: value.numpy() for name, value in zip(outputs, values, strict=True)}
 
 
@@ -219,10 +226,12 @@ def expected_outputs(
     error = find_not_finite(**arrays)
     if error:
         raise ValueError(f'{inferencer.checkpoint_path}: its predictions are refused: {error}.')
+
     if CHOSEN in outputs:
         arrays[CHOSEN] = np.zeros(arrays[SCORES.array].shape, dtype=bool)
         for row, sample in zip(arrays[CHOSEN], samples, strict=True):
             row[sample.pred_label.numpy()] = True
+
     return arrays
 
 
@@ -245,6 +254,7 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
                     f'{path.name}: {name} of {len(images[part])} images differ from those of '
                     'PyTorch.'
                 )
+
             if name not in EXACT:
                 largest = max(largest, difference)
                 if not difference <= TOLERANCE:
@@ -252,6 +262,7 @@ def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray)
                         f'{path.name}: `{name}` of {len(images[part])} images differ from those '
                         f'of PyTorch by up to {difference:.2g}; expected at most {TOLERANCE}.'
                     )
+
     return largest
 
 
@@ -283,6 +294,7 @@ def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: lis
             f'{difference.mean(1).max():.2g} on average over the labels of {worst}; expected at '
             f'most {FILE_TOLERANCE}.'
         )
+
     same = int(((ours > 0.5) == (theirs > 0.5)).all(1).sum())
     return (
         f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at '

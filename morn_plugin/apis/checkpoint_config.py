@@ -50,6 +50,7 @@ def read_checkpoint_config(text: str, source: str, trust: bool = False) -> Confi
     cleaned = gate.clean_config(values)
     if gate.problems:
         raise ValueError(_list_problems(gate.problems, source))
+
     _import_modules(cleaned.pop('custom_imports', None), source)
     return make_config(cleaned, source, CheckpointConfig)
 
@@ -76,12 +77,14 @@ def _read_trusted(text: str, source: str) -> Config:
             raise ValueError(
                 f'{problem} As code, it raises {type(error).__name__}: {error}.'
             ) from error
+
     imports = cfg.get('custom_imports')
     if imports:
         try:
             import_modules_from_strings(**imports)
         except (ImportError, TypeError) as error:
             raise ValueError(f'{source}: `custom_imports`: {error}.') from error
+
     return cfg
 
 

@@ -91,6 +91,7 @@ def collect_predictions(
         raise ValueError(
             f'{source}: its classes are not those of the model {inferencer.checkpoint_path}.'
         )
+
     batches: Any = DataLoader(
         dataset,
         batch_size=cfg[loader].get('batch_size', 32),
@@ -104,6 +105,7 @@ def collect_predictions(
     ]
     if not rows:
         raise ValueError(f'{source}: expected at least one image.')
+
     stacked = {key: [row[key] for row in rows] for key in rows[0]}
     return PredictionSet(
         classes,
@@ -125,6 +127,7 @@ def _as_arrays(sample: Any, num_classes: int, model: str) -> dict[str, Any]:
     if error:
         image = sample.get('img_path')
         raise ValueError(f'{model}: the prediction for {image} is refused: {error}.')
+
     return dict(
         arrays,
         img_paths=sample.get('img_path'),

@@ -29,15 +29,18 @@ def load_config(args: argparse.Namespace) -> Config:
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     if not osp.isfile(args.config):
         sys.exit(f'Config file {describe_missing(args.config)}')
+
     try:
         cfg = read_own_config(args.config, args.cfg_options)
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+
     name = osp.splitext(osp.basename(args.config))[0]
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or osp.join('work_dirs', name)
     cfg.launcher = args.launcher
     for loader in filter(None, map(cfg.get, LOADERS)):
         _set_loader_defaults(loader, args)
+
     timeout = cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout')
     if args.launcher == 'pytorch' and init_cpu_process_group(timeout):
         use_cpu_model_wrapper(cfg)

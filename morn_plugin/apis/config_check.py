@@ -125,6 +125,7 @@ def _find_missing_packages(cfg: Mapping[str, Any]) -> str | None:
     found = registry.MODELS.get(name) if isinstance(name, str) else None
     if getattr(found, '__module__', None) != 'mmpretrain.utils.dependency':
         return None
+
     return (
         f'`model.type`: {name} needs packages that are not installed: '
         "pip install 'mmpretrain[multimodal]'"
@@ -144,6 +145,7 @@ def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
     train = cfg.get('train_cfg')
     by_epoch = isinstance(train, Mapping) and train.get('by_epoch', True)
     train_loop = EpochBasedTrainLoop if by_epoch else IterBasedTrainLoop
+
     for key, default in dict(LOOPS, train_cfg=train_loop).items():
         value = cfg.get(key)
         if not isinstance(value, Mapping):
@@ -152,6 +154,7 @@ def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
         loop = value.get('type', default)
         if isinstance(loop, str):
             loop = registry.LOOPS.get(loop)
+
         if loop is None:
             yield f'`{key}.type`: there is no loop {value["type"]!r}.'
         else:
@@ -172,6 +175,7 @@ def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> 
             node = {'type': 'OptimWrapper', **node}
         if kind is not None and 'type' in node:
             yield from _check_typed(node, path, kind, strict)
+
         for key, value in node.items():
             yield from _check(value, f'{path}.{key}', *_find_kind(path, key, kind))
 
@@ -263,12 +267,14 @@ def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], b
         functions = [
             vars(base)['__init__'] for base in function.__mro__ if '__init__' in vars(base)
         ]
+
     found: dict[str, inspect.Parameter] = {}
     for function in functions:
         try:
             parameters = dict(inspect.signature(function).parameters)
         except (TypeError, ValueError):
             return found, True
+
         hints = _hints(function)
         is_open = False
         for name, parameter in parameters.items():
@@ -278,8 +284,10 @@ def find_parameters(function: Callable) -> tuple[dict[str, inspect.Parameter], b
                 found.setdefault(
                     name, parameter.replace(annotation=hints.get(name, parameter.empty))
                 )
+
         if not is_open or not _hands_on(function):
             return found, is_open
+
     return found, False
 
 

@@ -97,6 +97,7 @@ class ConfigGate:
                 self._clean(item, f'{path}[{index}]', key, section)
                 for index, item in enumerate(node)
             )
+
         self._check_value(node, path, key, section)
         return node
 
@@ -106,6 +107,7 @@ class ConfigGate:
             where = f'{path}.{key if isinstance(key, str) else shorten(key)}'
             if section == 'model' and key in NOT_FOLLOWED:
                 continue
+
             if key == '_scope_':
                 self._check_scope(value, where)
             elif key in ('_delete_', '_base_'):
@@ -117,23 +119,27 @@ class ConfigGate:
                 cleaned[key] = value if is_pattern else self._resolve(value, where, section)
             else:
                 cleaned[key] = self._clean(value, where, key, _section(key, section))
+
         return cleaned
 
     def _resolve(self, name: Any, path: str, section: str) -> Any:
         """Return the bare name of something registered; anything else is a problem."""
         registered = _registered(section)
         found = _find_name(name, registered)
+
         if found is None:
             self.problems.append(
                 f'`{path}`: expected the name of something registered, but got {describe(name)}'
             )
         elif found in REFUSED:
             self.problems.append(f'`{path}`: {found} is refused: {REFUSED[found]}')
+
         return found
 
     def _check_imports(self, imports: Any) -> None:
         if imports is None:
             return
+
         names = imports.get('imports') if isinstance(imports, Mapping) else None
         listed = [names] if isinstance(names, str) else names
         if not isinstance(listed, (list, tuple)) or not all(isinstance(n, str) for n in listed):
@@ -141,6 +147,7 @@ class ConfigGate:
                 f'`custom_imports`: expected `imports` with names, but got {describe(imports)}'
             )
             return
+
         self.problems += [
             f'`custom_imports`: expected modules of morn_plugin or mmpretrain, but got {name!a:.60}'
             for name in listed
@@ -168,6 +175,7 @@ class ConfigGate:
             largest = LARGEST_BY_NAME.get(key, LARGEST.get(section))
             too_large = largest is not None and abs(value) > largest
             wrong = f'expected at most {largest:,}' if too_large else None
+
         if wrong:
             self.problems.append(f'`{path}`: {wrong}, but got {describe(value)}')
 
@@ -180,14 +188,17 @@ def _find_wrong_text(text: str, key: str, path: str, section: str) -> str | None
         return 'expected no URL'
     if key == 'dtype' and not re.fullmatch(r'\w+', text):  # MMPretrain evaluates it
         return 'expected the name of a type of numbers'
+
     if section == 'model':
         leads_out = text.startswith(('/', '~', '.')) or re.search(r'[:\\]|\.\.', text)
         names_file = FILE_WORDS & set(key.lower().split('_')) and text
         return 'expected no file' if leads_out or names_file else None
+
     if key == 'ann_file' and text.rpartition('.')[2].lower() not in ANNOTATION_ENDINGS:
         return f'expected a file that ends in {", ".join(ANNOTATION_ENDINGS)}' if text else None
     if path.endswith(f'metainfo.{key}') and re.search(r'[/\\]', text):
         return 'expected the value itself, not a file'  # MMEngine would read it
+
     return None
 
 
@@ -227,6 +238,7 @@ def _registered(section: str) -> dict[str, Any]:
         if registry.parent is not None:
             found |= registry.parent.module_dict
         found |= registry.module_dict
+
     return found
 
 
@@ -240,6 +252,7 @@ def _find_name(name: Any, registered: Mapping[str, Any]) -> str | None:
         return None
     if name in registered:
         return name
+
     module, _, last = name.rpartition('.')
     if module in SCOPES and last in registered:
         return last
@@ -247,6 +260,7 @@ def _find_name(name: Any, registered: Mapping[str, Any]) -> str | None:
         return None
     if module not in sys.modules:
         return None
+
     found = vars(sys.modules[module]).get(last)
     names = (key for key, item in registered.items() if item is found)
     return None if found is None else next(names, None)

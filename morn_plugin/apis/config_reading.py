@@ -83,6 +83,7 @@ def read_config(path: str, options: Mapping[str, Any] | None = None) -> Config:
         problems += _apply_image_size(cfg, before)
     if problems:
         raise ConfigError(f'{path}:\n' + '\n'.join(f'- {problem}' for problem in problems))
+
     return cfg
 
 
@@ -113,7 +114,9 @@ def find_overridden(path: str, read_above: frozenset[str] = frozenset()) -> list
                 for name in doubtful
                 if name in values and name in cfg and values[name] != cfg[name]
             ]
+
         found += find_overridden(base, read_above | source.from_base)
+
     return found
 
 
@@ -177,15 +180,18 @@ def _find_value(node: Any, value: Any, path: str = '') -> Iterator[str]:
     """Name the settings with a value; none for numbers, many of which are equal by chance."""
     if isinstance(value, int | float | None):
         return
+
     children: Any = ()
     if isinstance(node, Mapping):
         children = node.items()
     elif isinstance(node, Sequence) and not isinstance(node, str):
         children = enumerate(node)
+
     for key, child in children:
         place = f'{path}.{key}' if path else str(key)
         if not path and key not in SETTINGS:
             continue
+
         if child == value:
             yield place
         else:
@@ -206,8 +212,10 @@ def _apply_image_size(cfg: Config, before: Sequence[Any]) -> list[str]:
     # Nothing reads pipelines that are variables, but they are printed with the config.
     for variable in (name for name in cfg if name.endswith('_pipeline') and name not in SIZED):
         _replace_sizes(cfg[variable], before, size)
+
     if sum(_replace_sizes(cfg.get(name), before, size) for name in SIZED):
         return []
+
     return [
         f'`image_size` = {size} reaches nothing: no transform and no backbone has the size '
         f'{before[0]} of the base any more. Set the sizes of the pipelines.'
@@ -225,9 +233,12 @@ def _replace_sizes(node: Any, before: Sequence[Any], size: int) -> int:
                 count += 1
             else:
                 count += _replace_sizes(value, before, size)
+
         return count
+
     if isinstance(node, Sequence) and not isinstance(node, str):
         return sum(_replace_sizes(item, before, size) for item in node)
+
     return 0
 
 

@@ -42,6 +42,7 @@ def parse_values(text: str, source: str) -> dict[str, Any]:
     except (SyntaxError, ValueError, MemoryError, RecursionError) as error:
         reason = str(error) or 'it is nested too deeply'
         raise ValueError(f'{source}: expected a config, but {reason[:200]}.') from error
+
     values = {}
     for statement in statements:
         try:
@@ -52,9 +53,12 @@ def parse_values(text: str, source: str) -> dict[str, Any]:
                 f'{source}: expected assignments of plain values, but line {statement.lineno} is: '
                 f'{line}'
             ) from error
+
         values[name] = value
+
     if not values:
         raise ValueError(f'{source}: expected a config, but it has no settings.')
+
     return values
 
 
@@ -83,6 +87,7 @@ def _evaluate(node: ast.AST) -> Any:
         return -_evaluate(node.operand)
     if isinstance(node, ast.Name) and node.id in ('inf', 'nan'):  # as MMEngine prints them
         return float(node.id)
+
     return ast.literal_eval(node)
 
 

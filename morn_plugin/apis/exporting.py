@@ -44,6 +44,7 @@ class ExportModel(nn.Module):
                 f'{model.head.method} cannot be exported as it is set: its answer for an image '
                 'depends on the other images that are predicted with it.'
             )
+
         self.decision = getattr(model.head, 'decision', None)
         #: Whether labels are an output, since a rule that looks at the image chooses them.
         self.chooses = self.decision is not None and self.decision.as_plain() is None
@@ -153,6 +154,7 @@ def _describe(transform: Config) -> dict[str, Any]:
     if kind == 'CenterCrop' and not transform.get('auto_pad'):
         size = transform['crop_size']
         return dict(type='center_crop', size=[size, size] if isinstance(size, int) else list(size))
+
     raise ValueError(
         'Expected Resize to a fixed size, ResizeEdge of the short edge or CenterCrop in the test '
         f'pipeline, but got {transform}: an exported model could not repeat it.'
@@ -226,6 +228,7 @@ def _explain_failure(model: ExportModel, images: Tensor, error: Exception) -> st
         what = 'its code depends on the number of images, which an exported model must leave free'
     else:
         what = 'its code has a step that torch.export cannot follow'
+
     part, other = _find_culprit(model, images)
     return (
         f'{part} cannot be exported: {what} ({type(error).__name__}: {reason}). Use another '
@@ -239,10 +242,12 @@ def _find_culprit(model: ExportModel, images: Tensor) -> tuple[str, str]:
     backbone = type(classifier.backbone).__name__
     if getattr(classifier.head, 'decoder', None) is None:
         return backbone, 'backbone'
+
     try:
         trace(_Features(classifier), images)
     except TRACING_ERRORS:
         return backbone, 'backbone'
+
     return classifier.head.method, 'method'
 
 

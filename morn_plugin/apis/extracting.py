@@ -35,6 +35,7 @@ def use_split(cfg: Config, split: str, shard: Shard | None = None) -> ConfigDict
             f'{cfg.filename}: expected `{split}_dataloader`, since --split {split} was asked for, '
             'but the config has none.'
         )
+
     pipeline = next(innermost(cfg.test_dataloader.dataset)).pipeline
     dataset = with_pipeline(loader.dataset, pipeline, test_mode=True)
     cfg.test_dataloader.dataset = ConfigDict(
@@ -96,6 +97,7 @@ def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> 
     metric.item = score_item(model)
     loader = runner.test_dataloader
     metric.read_dataset(loader.dataset)
+
     if len(loader.dataset):
         example = loader.collate_fn([loader.dataset[0]])
         model.backbone = find_faster(model, example).backbone

@@ -61,6 +61,7 @@ def extract_images(
     paths: list[str] = []
     failed: list[int] = []
     Path(out).parent.mkdir(parents=True, exist_ok=True)
+
     with tempfile.TemporaryDirectory(prefix='.extract-', dir=Path(out).parent) as folder:
         with closing(_Spool(Path(folder))) as spool:
             found = show_progress(_run(inferencer, stream, inputs, batch_size, spool), total)
@@ -71,6 +72,7 @@ def extract_images(
                     failed.append(outcome.images - 1)
                 else:
                     paths.append(name)
+
             arrays = spool.read(len(paths))
 
         annotations = Annotations(
@@ -78,6 +80,7 @@ def extract_images(
         )
         with CachedFileWriter(out, annotations, provenance, max_gb) as writer:
             _copy(arrays, np.arange(len(paths)), writer)
+
     RunNote(provenance, str(stream.shard), outcome.images, failed).save(out)
     return outcome
 
@@ -92,6 +95,7 @@ def _run(
     """Yield each image, with the error if it cannot be read; outputs go to the spool."""
     item = score_item(inferencer.model)
     loaded = read_ahead(_prepare(inferencer), stream, inferencer.num_workers, 2 * batch_size)
+
     with closing(loaded):
         for batch in batched(loaded, batch_size):
             good = [data for _, data in batch if not isinstance(data, Exception)]
@@ -101,7 +105,9 @@ def _run(
                 arrays = dict(scores=stack_scores(samples, item).numpy())
                 for name in inputs:
                     arrays |= flatten_inputs({name: stack_input(samples, name)})
+
                 spool.write(arrays)
+
             for source, data in batch:
                 yield source, data if isinstance(data, Exception) else None
 
@@ -183,6 +189,7 @@ def merge_scores(out: str | Path, max_gb: float = MAX_GB) -> Outcome:
                 f'{path}: expected {share} images, its share of {total}, but it has {note.images}, '
                 f'of which {rows_here} have a row and {len(note.failed)} could not be read.'
             )
+
         read = np.setdiff1d(np.arange(share), note.failed)
         places.append(read * len(paths) + number)
 

@@ -34,6 +34,7 @@ def find_faster(model: Any, data: dict[str, Any]) -> Any:
     backbone = getattr(model, 'backbone', None)
     if not (is_plain and torch.backends.mkldnn.is_available() and isinstance(backbone, nn.Module)):
         return model
+
     try:
         with torch.no_grad():
             return _fold(model, {name: value[:1] for name, value in data.items()})
@@ -76,6 +77,7 @@ def _are_close(one: Any, other: Any, tolerance: float | None) -> bool:
         return False
     if not one.is_floating_point():
         return torch.equal(one, other)
+
     largest = float(one.abs().max()) if one.numel() else 0.0
     allowed = SHARE * largest if tolerance is None else tolerance
     return bool(((one - other).abs() <= allowed).all())  # NaN agrees with nothing

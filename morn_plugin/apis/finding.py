@@ -54,6 +54,7 @@ def find_model(
         checkpoint = read_model_checkpoint(checkpoint_path)
     except CheckpointError as error:
         raise ValueError(str(error)) from error
+
     text = checkpoint['meta'].get('cfg')
     if config is not None:
         cfg = read_own_config(config)
@@ -62,6 +63,7 @@ def find_model(
         cfg = read_checkpoint_config(text, source, trust_config)
     else:
         cfg = _read_config_beside(Path(checkpoint_path), trust_config)
+
     return cfg, checkpoint, checkpoint_path
 
 
@@ -92,18 +94,21 @@ def _read_config_beside(checkpoint: Path, trust: bool) -> Config:
     found = find_config(checkpoint.parent)
     if trust:
         return read_own_config(found)
+
     size = found.stat().st_size
     largest = MAX_BYTES * MAX_CHARACTERS
     if size > largest:
         raise ValueError(
             f'{found}: expected a config of at most {largest:,} bytes, but got {size:,}. {HELP}'
         )
+
     try:
         text = found.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise ValueError(
             f'{found}: expected a config, but byte {error.start} is not UTF-8.'
         ) from error
+
     return read_checkpoint_config(text, str(found))
 
 
@@ -122,6 +127,7 @@ def find_checkpoint(path: str | Path) -> str:
         raise FileNotFoundError(
             f'{path} is neither a checkpoint nor a work folder: it does not exist.'
         )
+
     best = sorted(path.glob('best_*.pth'))
     if len(best) > 1:
         raise ValueError(
@@ -129,12 +135,14 @@ def find_checkpoint(path: str | Path) -> str:
         )
     if best:
         return str(best[0])
+
     last = path / 'last_checkpoint'
     if last.is_file():
         with open(last, encoding='utf-8', errors='replace') as file:
             named = path / osp.basename(file.read(MAX_NAME).strip())
         if named.is_file():
             return str(named)
+
     others = list(path.glob('*.pth'))
     if not others:
         raise FileNotFoundError(f'{path} holds no checkpoint (*.pth).')
@@ -143,6 +151,7 @@ def find_checkpoint(path: str | Path) -> str:
             f'{path} holds several checkpoints and none is the best or the last: name one of '
             f'{sorted(item.name for item in others)}.'
         )
+
     return str(others[0])
 
 

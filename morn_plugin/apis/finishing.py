@@ -73,9 +73,11 @@ def say_what_was_tested(runner: Runner, checkpoint: str, out: str | None) -> Non
         return
     if out is not None:
         runner.logger.info(f'Wrote {out}.')
+
     if isinstance(runner.test_dataloader.dataset, ScoreDataset):
         given = ('CNN', checkpoint, 'OUT', '--config', 'CONFIG')
         step = next_step(MERGE, *given, to='put it behind its CNN')
     else:
         step = next_step('analysis/report', checkpoint, to='see where it errs')
+
     runner.logger.info(step, extra=SCREEN_ONLY)

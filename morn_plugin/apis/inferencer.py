@@ -99,6 +99,7 @@ class MultiLabelInferencer(BaseInferencer):
                 f'{cfg.filename or self.checkpoint_path}: expected a config with `model`, but got '
                 f'{sorted(cfg)}.'
             )
+
         self._max_pixels = max_pixels
         self._network: tuple[tuple[Any, ...], nn.Module] | None = None
         try:
@@ -106,6 +107,7 @@ class MultiLabelInferencer(BaseInferencer):
         except ValueError as error:
             is_named = self.checkpoint_path in str(error)
             raise error if is_named else ValueError(f'{self.checkpoint_path}: {error}') from error
+
         self.num_workers = count_readers(
             num_workers, next(self.model.parameters()).device.type == 'cpu'
         )
@@ -207,6 +209,7 @@ class MultiLabelInferencer(BaseInferencer):
             name = name_record(source)
             if name is not None:
                 results['img_path'] = name
+
         self._check_resize(*results['img_shape'])
         return self.pipeline(results)
 
@@ -278,6 +281,7 @@ class MultiLabelInferencer(BaseInferencer):
         check_thr_topk(thr, topk)
         if thr is not None:
             self.require_threshold('to replace')
+
         with self._naming_the_model():
             samples = self._find_network(inputs).test_step(inputs)
         if thr is not None or topk is not None:
@@ -285,6 +289,7 @@ class MultiLabelInferencer(BaseInferencer):
                 sample.set_pred_label(
                     select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0]
                 )
+
         return samples
 
     def _find_network(self, inputs: dict[str, Any]) -> Any:
@@ -313,6 +318,7 @@ class MultiLabelInferencer(BaseInferencer):
         """Draw every image into ``out_dir``."""
         if not out_dir:
             return []
+
         return [
             visualization.draw_record(
                 self._make_record(sample),
@@ -399,6 +405,7 @@ class MultiLabelInferencer(BaseInferencer):
             _load_checkpoint_to_model(model, self._checkpoint, strict=True)
         except (RuntimeError, ValueError) as error:
             raise ValueError(f'{weights} does not fit its config: {error}') from error
+
         try:
             return model.to(device).eval()
         except (AssertionError, RuntimeError) as error:
@@ -409,6 +416,7 @@ class MultiLabelInferencer(BaseInferencer):
     def _build_model(self, cfg: Config, weights: str) -> Any:
         if not isinstance(cfg, CheckpointConfig):
             return build_part(MODELS, cfg.model, cfg)
+
         state = self._checkpoint['state_dict'].values()
         max_elements = 2 * sum(tensor.numel() for tensor in state) + SPARE_ELEMENTS
         try:
@@ -421,15 +429,18 @@ class MultiLabelInferencer(BaseInferencer):
         built = [build_part(TRANSFORMS, item, cfg) for item in find_pipeline(cfg)]
         if not built:
             raise ValueError('Expected a test pipeline that loads an image, but it is empty.')
+
         first, *rest = built
         if not type(first).__name__.startswith('Load'):
             raise ValueError(
                 'Expected the test pipeline to start with a transform that loads an image, but '
                 f'got {first}.'
             )
+
         if isinstance(first, LoadCheckedImage):
             first.option = MAX_PIXELS_OPTION
             first.max_pixels = self._max_pixels or first.max_pixels
+
         self._load = first
         self._resize = rest[0] if rest else None
         return Compose(rest)
@@ -451,16 +462,19 @@ class MultiLabelInferencer(BaseInferencer):
                 f'{self.checkpoint_path}: the model has {number} labels, but its class list '
                 f'{len(classes)}.'
             )
+
         if not classes:
             if number is None:
                 raise ValueError(
                     f'{self.checkpoint_path} has no class list, and neither does its config.'
                 )
+
             warnings.warn(
                 f'{self.checkpoint_path} holds no class list: labels are called by their number.',
                 stacklevel=2,
             )
             classes = [f'label {index}' for index in range(number)]
+
         return check_classes(classes, self.checkpoint_path)
 
 
@@ -510,13 +524,16 @@ def list_remote(item: str) -> list[str]:
     """Return the images of a remote folder, listed by MMEngine's file backends; else the item."""
     if is_web_url(item):
         return [item]
+
     try:
         backend = fileio.get_file_backend(item)
     except (KeyError, ImportError):
         return [item]  # the error comes when it is read, so that the others continue
+
     if hasattr(backend, 'isdir') and backend.isdir(item):
         names: Iterable[str] = backend.list_dir_or_file(
             item, list_dir=False, suffix=SUFFIXES, recursive=True
         )
         return [backend.join_path(item, name) for name in sorted(names)]
+
     return [item]

@@ -25,6 +25,7 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
     }
     if not any(name.startswith(DECODER) for name in weights):
         raise ValueError(f'{decoder_path}: expected weights named {DECODER}*, but got none.')
+
     meta = decoder['meta'].get('dataset_meta', {})
     check_origin(
         dict(checkpoint_sha256=meta.get('cnn_checkpoint_sha256', '')), cnn_path, decoder_path
@@ -39,6 +40,7 @@ def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
             f'{decoder_path}: the classes',
             f'the CNN {cnn_path}',
         )
+
     kept = {
         name: tensor for name, tensor in cnn['state_dict'].items() if not name.startswith(PARTS)
     }
@@ -67,4 +69,5 @@ def add_config(merged: dict, path: str) -> None:
     if lines:
         listed = ''.join(f'\n- {line}' for line in lines)
         raise ValueError(f'{path} is not the config of what was merged:{listed}')
+
     merged['meta']['cfg'] = cfg.pretty_text

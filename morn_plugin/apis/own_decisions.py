@@ -32,10 +32,12 @@ def own_threshold(head: Any) -> float | list[float] | None:
     plain = plain_decision(head)
     if plain is None:
         return None
+
     thr = plain['thr']
     topk = plain['topk']
     if thr is None:
         return 0.5 if topk is None else None
     if isinstance(thr, Sequence):
         return list(thr) if len(set(thr)) > 1 else float(thr[0])
+
     return float(thr)

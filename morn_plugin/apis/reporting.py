@@ -106,10 +106,12 @@ def paper_table(
     """
     rows: list[list] = [[name, *_paper_row(predicted, data.first_scores, data)]]
     cnn = data.cnn_scores
+
     if cnn is not None and not np.array_equal(cnn, data.scores):
         rows.insert(0, ['CNN', *_paper_row(cnn > 0.5, cnn, data)])
         if cnn_thr is not None:
             rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
+
     return make_table(
         ('', *PAPER_COLUMNS, 'top-1'),
         rows,
@@ -170,6 +172,7 @@ def image_sections(
     """
     if not number:
         return []
+
     true = data.targets > 0
     f1 = image_f1(predicted, data.targets)
     num_true = true.sum(1)
@@ -185,6 +188,7 @@ def image_sections(
         ]
         passed = f' {copies} near-copies of these were skipped.' if copies else ''
         sections.append((f'{name} images', make_note(LEGEND + passed) + ''.join(cards)))
+
     return sections
 
 
@@ -208,14 +212,17 @@ def choose_different(
     for place in order:
         if len(chosen) == number or copies > MAX_COPIES:
             break
+
         image = read(img_paths[place])
         bits = fingerprint(Image.fromarray(image))
         pairs = near_duplicates(np.stack([bits, *hashes]))
         if (pairs == 0).any():
             copies += 1
             continue
+
         hashes.append(bits)
         chosen.append((place, shrink(image)))
+
     return chosen, copies
 
 

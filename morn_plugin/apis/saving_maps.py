@@ -42,6 +42,7 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
         raise ValueError(f'Expected the name of a checkpoint, FILE.pth, but got {out}.')
     if path.resolve() == Path(inferencer.checkpoint_path).resolve():
         raise ValueError(f'{out}: write to another file than the checkpoint that is calibrated.')
+
     rule = make_rule(inferencer.model.head, thresholds)
 
     cfg = copy.deepcopy(inferencer.cfg)
@@ -53,6 +54,7 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
     state = checkpoint['state_dict']
     for name in [name for name in state if name.startswith(DECISION)]:
         del state[name]
+
     state.update({f'{DECISION}{name}': value for name, value in rule.state_dict().items()})
     meta = dict(
         cfg=cfg.pretty_text,
@@ -88,6 +90,7 @@ def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
             f'Expected a LabelDecoderHead to save a map in, but got {type(head).__name__}: it has '
             'no `decision`.'
         )
+
     own = head.decision
     if own is not None and own.as_plain() is None:
         raise ValueError(

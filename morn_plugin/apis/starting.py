@@ -65,6 +65,7 @@ def build_runner(
     checkpoint = read_checkpoint(cfg.get('load_from'))
     named = dict(others or {}) | _classes_of(checkpoint, cfg.get('load_from'))
     wrong = _find_problems(cfg, source, loaders, named)
+
     try:
         runner = ScreenRunner.from_cfg(cfg)
         runner.register_hook(watch)
@@ -74,8 +75,10 @@ def build_runner(
             raise ConfigError(_list_problems(source, wrong.files)) from error
         if not wrong.settings:
             raise
+
         problems = [*wrong.settings, f'{type(error).__name__}: {error}']
         raise ConfigError(_list_problems(source, problems)) from error
+
     if wrong.settings or wrong.files:
         raise ConfigError(_list_problems(source, [*wrong.settings, *wrong.files]))
 
@@ -98,7 +101,9 @@ def _find_problems(
             found = find_disagreements(cfg, loaders, named).settings
             more = ''.join(f'\n- {line}' for line in found)
             raise ConfigError(f'{error}{more}') from error
+
         raise
+
     return find_disagreements(cfg, loaders, named)
 
 
@@ -145,12 +150,14 @@ def read_checkpoint(path: str | None) -> dict[str, Any] | None:
     """
     if not path or '://' in path:
         return None
+
     content = load_checkpoint(path)
     if not isinstance(content, dict):
         raise CheckpointError(
             f'Checkpoint {path} holds a {type(content).__name__}: expected a dict with the '
             '`state_dict` of a model.'
         )
+
     return content
 
 
@@ -193,6 +200,7 @@ def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_train
     for hook in runner.hooks if is_training else ():
         if isinstance(hook, ResumableCheckpointHook):
             hook.choose_checkpoint(runner)
+
     if runner._resume and is_training:
         content = read_checkpoint(runner._load_from)
         if content is not None:
@@ -237,6 +245,7 @@ def tidy_start(cfg: Config) -> Iterator[Hook]:
     copy = osp.join(folder, osp.basename(cfg.filename or ''))
     before = _read(copy)
     watch = _Watch()
+
     try:
         yield watch
     except BaseException as error:
@@ -246,6 +255,7 @@ def tidy_start(cfg: Config) -> Iterator[Hook]:
             for parent in made:
                 with suppress(OSError):
                     os.rmdir(parent)
+
         if isinstance(error, MISTAKES) and not watch.has_begun:
             sys.exit(str(error))
         raise

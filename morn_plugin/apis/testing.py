@@ -50,6 +50,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
         for metric in evaluators
         if not metric.get('use_pred_label') and metric.get('item', 'pred_score') == 'pred_score'
     ]
+
     for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
         kind = find_class(registry, node['type'])
         if kind is None or 'thr' not in find_parameters(kind)[0]:
@@ -59,6 +60,7 @@ def use_thresholds(cfg: Config, path: str) -> None:
                 f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '
                 f'calibrate with --scope global, or use a {ours.__name__}.'
             )
+
         node.update(thr=thr)
         if node.get('topk') is not None:
             node.update(topk=None)

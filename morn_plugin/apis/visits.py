@@ -173,6 +173,7 @@ class Visits:
             complaints.append(
                 f'{len(files)} images were dropped; the first {self.limits.max_images} are shown.'
             )
+
         try:
             for path in files[: self.limits.max_images]:
                 try:
@@ -181,6 +182,7 @@ class Visits:
                     complaints.append(self._complain(path, error))
         finally:
             self.uploads.delete(files)
+
         return self.shelf.put(shown), '\n\n'.join(complaints)
 
     def choose_example(self, index: int) -> str:
@@ -209,6 +211,7 @@ class Visits:
         """
         if key is None:
             return [], ''
+
         shown = self.shelf.get(key)
         if shown is None:
             return [], f'<p>{EXPIRED}</p>'
@@ -220,6 +223,7 @@ class Visits:
             rows.append(self._make_row(item, labels))
             prediction = from_record(item.record, item.image, item.name, list(labels))
             cards.append(make_card(prediction, self.inferencer.classes))
+
         return rows, ''.join(cards)
 
     def _make_row(self, item: Shown, labels: Iterable[int]) -> list[str]:

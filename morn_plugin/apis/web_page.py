@@ -101,6 +101,7 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
         slider.release(lambda value: value, slider, thr, **private).then(**show)
         if gallery is not None:
             gallery.select(choose, None, [key, complaints], **private).then(**show)
+
     return page
 
 
@@ -135,6 +136,7 @@ def _make_slider(gradio: Any, start: Any, visible: bool) -> Any:
 def _make_gallery(gradio: Any, examples: list[Shown]) -> Any:
     if not examples:
         return None
+
     return gradio.Gallery(
         [(Image.fromarray(item.image), item.name) for item in examples],
         label='Examples',
@@ -172,6 +174,7 @@ def open_page(
     remove_left_folders(Path(tempfile.gettempdir()))
     folder = Path(tempfile.mkdtemp(prefix=PREFIX))
     ended = threading.Event()
+
     try:
         os.environ['GRADIO_TEMP_DIR'] = str(folder)
         visits = Visits(inferencer, limits, Uploads(folder, limits.lifetime), Shelf(limits))

@@ -128,11 +128,13 @@ def check_annotations(
             f'{source}: expected a JSON object with `metainfo` and `data_list`, but got '
             f'{describe(content)}.'
         )
+
     metainfo = content.get('metainfo', {} if classes is not None else None)
     if not isinstance(metainfo, dict):
         raise AnnotationError(
             f'{source}: expected `metainfo` to be an object, but got {describe(metainfo)}.'
         )
+
     data_list = content.get('data_list')
     if not isinstance(data_list, list):
         raise AnnotationError(
@@ -140,6 +142,7 @@ def check_annotations(
         )
     if not data_list:
         raise AnnotationError(f'{source}: `data_list` is empty: expected at least one image.')
+
     own = check_classes(metainfo.get('classes', classes), source)
     if classes is not None:
         compare_classes(own, classes, f'{source}: `metainfo.classes`', 'the classes of the config')
@@ -169,10 +172,12 @@ def compare_classes(
     expected = list(expected)
     if found == expected:
         return
+
     if sorted(found) == sorted(expected):
         kind = 'the same names in another order'
     else:
         kind = f'{len(found)} classes against {len(expected)}'
+
     where = next(
         (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
         min(len(found), len(expected)),
@@ -198,12 +203,14 @@ def load_annotations(path: PathLike, classes: Sequence[str] | None = None) -> An
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'Annotation file {describe_missing(path)}')
+
     try:
         text = path.read_bytes().decode('utf-8')
     except UnicodeDecodeError as error:
         raise AnnotationError(
             f'{path}: expected UTF-8 text, but byte {error.start} is not.'
         ) from error
+
     content = parse_json(text, str(path), AnnotationError, by_field=True)
     return check_annotations(content, str(path), classes)
 
@@ -224,6 +231,7 @@ def load_classes(path: PathLike) -> list[str] | None:
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f'Annotation file {describe_missing(path)}')
+
     with open(path, 'rb') as file:
         start = file.read(LONGEST_METAINFO).decode('utf-8', errors='replace')
 
@@ -232,10 +240,12 @@ def load_classes(path: PathLike) -> list[str] | None:
         metainfo, _ = json.JSONDecoder().raw_decode(start, found.end() if found else 0)
     except (ValueError, RecursionError):
         metainfo = None
+
     if found is None or not isinstance(metainfo, dict):
         text = path.read_bytes().decode('utf-8', errors='replace')
         content = parse_json(text, str(path), AnnotationError, by_field=True)
         metainfo = content.get('metainfo') if isinstance(content, dict) else None
+
     classes = metainfo.get('classes') if isinstance(metainfo, dict) else None
     return None if classes is None else check_classes(classes, str(path))
 
@@ -330,6 +340,7 @@ def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: in
     if not isinstance(labels, list):
         yield f'{where} ({img_path}) should be a list of class indices, but got {describe(labels)}.'
         return
+
     for label in labels:
         if isinstance(label, bool) or not isinstance(label, int):
             yield f'{where} ({img_path}) should hold integers, but got {describe(label)}.'
@@ -340,6 +351,7 @@ def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: in
                 f'{label}.'
             )
             return
+
     if len(set(labels)) != len(labels):
         repeated = sorted({label for label in labels if labels.count(label) > 1})
         yield f'{where} ({img_path}) repeats the labels {repeated}: expected each at most once.'

@@ -57,11 +57,13 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
         )
         data_list = []
         has_difficult = any(item.get('gt_label_difficult') for item in annotations.data_list)
+
         for item, target in zip(annotations.data_list, annotations.targets(), strict=True):
             sample = dict(item, img_path=osp.normpath(osp.join(self.img_prefix, item['img_path'])))
             if has_difficult:
                 sample['gt_score'] = target.astype(np.float32)
             data_list.append(sample)
+
         return data_list
 
     def filter_data(self) -> list[dict[str, Any]]:
@@ -79,6 +81,7 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
                 f'{self.ann_file}: none of its {len(data_list)} images can be read. The first: '
                 f'{self.skipped[0]}'
             )
+
         if problems:
             lines = '\n  '.join(map(escape_surrogates, self.skipped))
             print_log(
@@ -87,6 +90,7 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
                 logger='current',
                 level=logging.WARNING,
             )
+
         return [item for item in data_list if item['img_path'] not in problems]
 
     def _loading_step(self) -> LoadCheckedImage:

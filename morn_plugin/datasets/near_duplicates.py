@@ -120,6 +120,7 @@ def near_duplicates(hashes: np.ndarray, distance: float = NEAR_DISTANCE) -> np.n
         alike = either - both <= distance * either  # no bits at all: nothing differs
         first, second = np.nonzero(np.triu(alike, k=1))
         pairs.append(np.stack([first + start, second + start], axis=1))
+
     return np.concatenate(pairs) if pairs else np.zeros((0, 2), dtype=np.int64)
 
 

@@ -54,11 +54,13 @@ def without_repeats(config: Mapping[str, Any]) -> Any:
     name = getattr(kind, '__name__', str(kind)).rsplit('.', 1)[-1]
     if name in REPEATING:
         return without_repeats(config['dataset'])
+
     changed: Any = copy.deepcopy(config)
     if 'datasets' in changed:
         changed['datasets'] = [without_repeats(part) for part in config['datasets']]
     elif 'dataset' in changed:
         changed['dataset'] = without_repeats(config['dataset'])
+
     return changed
 
 

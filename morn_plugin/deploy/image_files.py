@@ -66,16 +66,20 @@ def find_files(item: str | PathLike) -> list[str]:
             'Expected the path or URL of an image, a folder or a pattern, but got '
             f'{describe(item)}.'
         )
+
     item = os.fsdecode(item)
     if '://' in item:
         return [item]
     if Path(item).is_dir():
         return list(walk_folder(item))
+
     if has_magic(item) and not Path(item).exists():
         files = sorted(path for path in glob(item, recursive=True) if Path(path).is_file())
         if not files:
             raise FileNotFoundError(f'No file matches the pattern {item}.')
+
         return files
+
     return [item]
 
 
@@ -107,6 +111,7 @@ def walk_folder(folder: str) -> Iterator[str]:
             f'{", ..." if others > 1 else ""}). Convert them to one of {kinds}.',
             stacklevel=4,
         )
+
     if not found:
         raise FileNotFoundError(f'Folder {folder} holds no image: expected files of {kinds}.')
 

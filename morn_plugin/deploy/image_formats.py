@@ -96,6 +96,7 @@ def open_image(content: bytes, max_pixels: int) -> Image.Image:
             f'expected one of {", ".join(item.name for item in FORMATS)}, but it begins with '
             f'{content[:16]!r}'
         )
+
     if kind.check is not None:
         kind.check(content, max_pixels)
 
@@ -268,10 +269,12 @@ def _icon_entries(content: bytes) -> list[_IconEntry]:
         else:  # a bitmap without file header, on top of a mask of equal size
             width, height = struct.unpack_from('<II', header, 4)
             height //= 2
+
         entries.append(_IconEntry(width, height, bits, offset, length))
 
     if not entries:
         raise ValueError('the icon holds no picture')
+
     return entries
 
 
@@ -300,6 +303,7 @@ def _check_webp(content: bytes, max_pixels: int) -> None:
     else:
         width = int.from_bytes(content[26:28], 'little') & 0x3FFF
         height = int.from_bytes(content[28:30], 'little') & 0x3FFF
+
     check_size(width, height, max_pixels, _WEBP_COST, 'WebP')
 
 

@@ -63,11 +63,13 @@ class TarMember(LazyImage):
         with open(self.archive, 'rb') as file:
             file.seek(self.start)
             content = file.read(wanted)
+
         if len(content) < wanted:
             raise ImageError(
                 f'Image {self.name} is cut off: expected {self.length} bytes, but {self.archive} '
                 f'ends after {len(content)} of them.'
             )
+
         return content
 
 
@@ -154,6 +156,7 @@ class ImageStream:
                 yield from self.expand(source)
             else:
                 yield source
+
         for path in self.lists:
             yield from self._of_list(path)
 
@@ -169,6 +172,7 @@ class ImageStream:
                 if not is_folder:  # as many as on the command line, or as a pattern matches
                     files.add(path)
                 yield path
+
             if is_folder:
                 folders.append(str(Path(item)))
 
@@ -179,6 +183,7 @@ class ImageStream:
             if is_web_url(line):
                 yield ListedUrl(line, self.allow_private)
                 continue
+
             image = os.path.join(folder, line)
             if self.trust_lists or guard.is_inside(image):
                 yield image
@@ -212,12 +217,14 @@ def check_list(path: str, trust: bool = False) -> int:
         if problem:
             wrong += 1
             examples += [f'\n- {line[:200]!r} {problem}'] if len(examples) < 5 else []
+
     if not number:
         raise ValueError(f'{path}: expected a path or URL a line, but it has none.')
     if wrong:
         raise ValueError(
             f'{path}: {wrong} of {number} images are refused, such as:{"".join(examples)}'
         )
+
     return number
 
 
@@ -233,6 +240,7 @@ def _find_problem(line: str, trust: bool) -> str | None:
             'lies outside of the folder of the list: allow it (--trust-lists) if the list is '
             'your own'
         )
+
     return None
 
 
@@ -240,6 +248,7 @@ def _read_lines(path: str) -> Iterator[str]:
     """Yield the lines of a list that are not empty, decoded as file names are."""
     if not os.path.isfile(path):
         raise FileNotFoundError(f'List {path} does not exist, or is no regular file.')
+
     with open(path, 'rb') as file:
         while raw := file.readline(MAX_LINE + 1):
             if len(raw) > MAX_LINE:
@@ -247,6 +256,7 @@ def _read_lines(path: str) -> Iterator[str]:
                     f'{path}: expected lines of at most {MAX_LINE} bytes, but one begins with '
                     f'{raw[:40]!r}.'
                 )
+
             line = os.fsdecode(raw.removeprefix(codecs.BOM_UTF8).rstrip(b'\r\n'))
             if line.strip():
                 yield line
@@ -304,6 +314,7 @@ def read_tar(path: str) -> Iterator[LazyImage]:
     if not os.path.isfile(path):
         yield BrokenImage(path, 'does not exist, or is no regular file')
         return
+
     try:
         with open(path, 'rb') as file:
             archive = tarfile.open(fileobj=_HeaderReader(file), mode='r:')  # type: ignore[call-overload]  # noqa: SIM115
@@ -313,6 +324,7 @@ def read_tar(path: str) -> Iterator[LazyImage]:
                     raise tarfile.ReadError(f'it has more than {MAX_ATTRIBUTES} attributes')
                 if member.name.lower().endswith(SUFFIXES):
                     yield _as_image(member, path)
+
             _check_end(file, archive.offset)
     except Exception as error:  # damaged archives raise many kinds
         reason = str(error).rstrip('.') or type(error).__name__

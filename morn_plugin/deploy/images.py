@@ -268,12 +268,14 @@ def scale_edge(width: int, height: int, scale: int) -> tuple[int, int]:
         size = scale, int(scale * height / width)
     else:
         size = int(scale * width / height), scale
+
     if size[0] * size[1] > max(MAX_PIXELS, width * height):
         raise ImageError(
             f'The image of {width} x {height} pixels would become one of {size[0]} x {size[1]} '
             f'when its shorter edge is scaled to {scale}: expected at most {MAX_PIXELS} in all. '
             'Cut it.'
         )
+
     return size
 
 

@@ -68,6 +68,7 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
         text = Path(path).read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: expected JSON, but byte {error.start} is not UTF-8.') from error
+
     content = check_schema(ThresholdsContent, parse_json(text, str(path)), str(path))
     fields = dict(content)
     if content.score_map is not None:
@@ -79,6 +80,7 @@ def load_thresholds(path: str | Path, classes: Sequence[str] | None = None) -> T
             f'{list(classes)[:5]}... ({len(classes)}), but got {found.classes[:5]}... '
             f'({len(found.classes)}).'
         )
+
     return found
 
 
@@ -122,12 +124,14 @@ def mark_labels(
             raise ValueError(
                 f'Expected one threshold for each of {num_classes} labels, but got {len(thr)}.'
             )
+
         return exceeds(scores, np.asarray(0.5 if thr is None else thr, dtype=scores.dtype))
 
     if topk > num_classes:
         raise ValueError(
             f'Expected `topk` to be at most the number of classes, {num_classes}, but got {topk}.'
         )
+
     best = np.argsort(-scores, axis=1, kind='stable')[:, :topk]
     marked = np.zeros(scores.shape, dtype=bool)
     np.put_along_axis(marked, best, True, axis=1)
@@ -199,6 +203,7 @@ def make_record(
     if error:
         image = img_path or 'the image'
         return dict(img_path=img_path, error=f'The prediction for {image} is refused: {error}.')
+
     path, step_scores = cut_at_end(path, step_scores)
     record: dict[str, Any] = dict(
         img_path=img_path,
@@ -264,7 +269,9 @@ def shorten_record(record: dict[str, Any]) -> dict[str, Any]:
         for key, value in record.items()
         if key not in ('scores', 'cnn_scores', 'step_scores')
     }
+
     for key in ('scores', 'cnn_scores'):
         if key in record:
             short[key] = [round(record[key][label], 4) for label in labels]
+
     return short

@@ -41,9 +41,11 @@ def read_onnx(content: bytes, source: str) -> tuple[Any, ExportMetadata]:
         raise ValueError(
             f'{source} cannot be loaded as an ONNX model: {" ".join(reason)[:200]}'
         ) from error
+
     problem = _find_problem(onnx, model)
     if problem:
         raise ValueError(f'{source} is refused: {problem}.')
+
     return model, read_metadata([(item.key, item.value) for item in model.metadata_props], source)
 
 
@@ -65,6 +67,7 @@ def read_metadata(properties: Iterable[tuple[str, str]], source: str) -> ExportM
             f'{source}: expected metadata under {KEY!r} once, as tools/export.py writes, but got '
             f'{names}.'
         )
+
     where = f'{source}: the metadata {KEY!r}'
     return check_schema(ExportMetadata, parse_json(texts[0], where), where)
 
@@ -75,10 +78,12 @@ def _find_problem(onnx: Any, model: Any) -> str | None:
         return f'expected at most {MAX_NODES:,} operations, but got {len(graph.node):,}'
     if model.functions or graph.sparse_initializer:
         return 'expected plain operations and dense weights, but it has functions or sparse weights'
+
     domains = {item.domain for item in [*model.opset_import, *graph.node]}
     others = sorted(domains - set(DOMAINS))
     if others:
         return f"expected ONNX's own operations, but it uses those of {others[:3]}"
+
     weights = list(graph.initializer)
     for node in graph.node:
         for attribute in node.attribute:
@@ -87,10 +92,13 @@ def _find_problem(onnx: Any, model: Any) -> str | None:
                     f'expected a model without loops and conditions, but it has the operation '
                     f'{node.op_type!r}, which may never end'
                 )
+
             weights += [attribute.t] if attribute.HasField('t') else []
             weights += attribute.tensors
+
     if any(item.data_location or item.external_data for item in weights):
         return 'expected all weights in the file, but some are in another one'
+
     return _find_wrong_interface(onnx, graph)
 
 
@@ -100,6 +108,7 @@ def _find_wrong_interface(onnx: Any, graph: Any) -> str | None:
     inputs = [item for item in graph.input if item.name not in initial]
     if [item.name for item in inputs] != [INPUT]:
         return f'expected the input {INPUT!r}, but got {[item.name[:40] for item in inputs][:5]}'
+
     outputs = {item.name: item.type.tensor_type.elem_type for item in graph.output}
     known = {
         field.array: kinds.INT64 if field == STEP_LABELS else kinds.FLOAT
@@ -107,10 +116,12 @@ def _find_wrong_interface(onnx: Any, graph: Any) -> str | None:
     } | {CHOSEN: kinds.BOOL}
     if SCORES.array not in outputs or not outputs.keys() <= known.keys():
         return f'expected outputs of {sorted(known)}, but got {sorted(outputs)[:5]}'
+
     expected = {INPUT: kinds.FLOAT} | {name: known[name] for name in outputs}
     found = {INPUT: inputs[0].type.tensor_type.elem_type} | outputs
     wrong = next((name for name, kind in expected.items() if found[name] != kind), None)
     if wrong is not None:
         names = [kinds.DataType.Name(item) for item in (expected[wrong], found[wrong])]
         return f'expected {wrong!r} of {names[0]}, but got {names[1]}'
+
     return None

@@ -58,6 +58,7 @@ class OnnxModel:
         require_extra('onnxruntime', 'export')
         if not Path(path).is_file():
             raise FileNotFoundError(f'Model {path} does not exist.')
+
         self.path = str(path)
         content = Path(path).read_bytes()
         model, metadata = read_onnx(content, self.path)
@@ -76,6 +77,7 @@ class OnnxModel:
         options.intra_op_num_threads = num_threads
         options.log_severity_level = FATAL  # the error names the problem
         self._limit_memory(runtime, options)
+
         try:
             return runtime.InferenceSession(
                 content,
@@ -131,12 +133,14 @@ class OnnxModel:
         stop = threading.Timer(self.max_seconds, setattr, (options, 'terminate', True))
         stop.daemon = True
         stop.start()
+
         try:
             arrays = self.session.run(self.outputs, {INPUT: images}, options)
         except Exception as error:  # onnxruntime's own kinds
             raise ValueError(f'{self.path} cannot predict: {self._explain(error)}') from error
         finally:
             stop.cancel()
+
         outputs = dict(zip(self.outputs, arrays, strict=True))
         self._check_outputs(outputs, len(images))
         return outputs
@@ -151,12 +155,14 @@ class OnnxModel:
                 f'it needs more than {megabytes:,} MB. Take fewer images at once, or raise '
                 f'{MAX_MEMORY_OPTION}.'
             )
+
         return text
 
     def _check_outputs(self, outputs: dict[str, np.ndarray], num_images: int) -> None:
         """Require the shapes (N, C), (N, T, C) and (N, T), and labels that there are."""
         num_classes = len(self.classes)
         steps = next((len(a[0]) for n, a in outputs.items() if n in STEPPED and a.ndim > 1), 0)
+
         shapes = {
             SCORES.array: (num_images, num_classes),
             CNN_SCORES.array: (num_images, num_classes),
@@ -168,6 +174,7 @@ class OnnxModel:
             if array.shape != shapes[name]:
                 expected = f'expected `{name}` of shape {shapes[name]}'
                 raise ValueError(f'{self.path}: {expected}, but got {array.shape}.')
+
         labels = outputs.get(STEP_LABELS.array, np.zeros(1))
         if not ((labels >= -1) & (labels < num_classes)).all():
             raise ValueError(
@@ -213,6 +220,7 @@ class OnnxModel:
         if thr is None and topk is None:
             thr = self.metadata['thr']
             topk = self.metadata['topk']
+
         outputs = self.run(np.stack([image for _, image in batch]))
         own = outputs.pop(CHOSEN, None)  # by the model's rule, unless another one is asked for
         if thr is not None or topk is not None:
@@ -231,4 +239,5 @@ class OnnxModel:
                 choose_labels(scores, thr, topk) if own is None else rank_labels(scores, own[row])
             )
             records.append(make_record(path, self.classes, labels=labels, **values))
+
         return records

@@ -33,11 +33,13 @@ def read_program_metadata(path: str | os.PathLike) -> dict[str, Any]:
         raise
     except (zipfile.BadZipFile, OSError, RuntimeError, NotImplementedError, EOFError) as error:
         raise ValueError(f'{path}: expected a torch.export program, but {error}.') from error
+
     where = f'{path}: {METADATA}'
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
         raise ValueError(f'{where}: expected JSON, but byte {error.start} is not UTF-8.') from error
+
     return check_schema(ExportMetadata, parse_json(text, where), where).model_dump()
 
 
@@ -48,10 +50,12 @@ def _read_metadata(archive: zipfile.ZipFile, source: str) -> bytes:
             f'{source}: expected a torch.export program with one {METADATA}, as tools/export.py '
             f'writes, but it has {len(records)}.'
         )
+
     (record,) = records
     if record.file_size > MAX_BYTES or record.compress_type != zipfile.ZIP_STORED:
         raise ValueError(
             f'{source}: expected {METADATA} of at most {MAX_BYTES:,} bytes, not compressed, but it '
             f'has {record.file_size:,}.'
         )
+
     return archive.read(record)

@@ -135,18 +135,22 @@ class _TextRecords(RecordFile):
         self.is_torn = False
         if not self.path.exists():
             return
+
         with open(self.path, 'rb') as file:
             start = file.read(len(self.header))
             if start != self.header:
                 self.is_torn = self.header.startswith(start)
                 if not self.is_torn:
                     raise ValueError(f'{self.path}: expected the columns {", ".join(COLUMNS)}.')
+
                 return
+
             self._end = len(start)
             for raw, is_last in _mark_last(self._split(file)):
                 if not self._is_whole(raw, is_last):
                     self.is_torn = True
                     return
+
                 self._end += len(raw)
                 yield raw
 
@@ -158,7 +162,9 @@ class _TextRecords(RecordFile):
                 raise ValueError(
                     f'{self.path}: the record at byte {self._end} is none: {error}'
                 ) from error
+
             return False
+
         return raw.endswith(b'\n')
 
     def start(self) -> None:
@@ -306,6 +312,7 @@ class ParquetRecords(RecordFile):
                 f'{self.path}: expected the parts 0 to {len(parts) - 1}, but one of them is '
                 'missing.'
             )
+
         self._number = len(parts)
 
     def write(self, record: dict[str, Any]) -> None:

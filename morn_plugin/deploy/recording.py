@@ -64,6 +64,7 @@ def begin(file: RecordFile, note: RunNote, resume: bool, sources: Iterator[Any])
         file.go_on()
     else:
         file.start()
+
     note.save(file.path)
     return outcome
 
@@ -81,8 +82,10 @@ def _pass_over(file: RecordFile, sources: Iterator[Any]) -> Outcome:
                 f'image is now {expected}: expected the same inputs in the same order. '
                 'Drop --resume to start again, or choose another --out.'
             )
+
         outcome.images += 1
         outcome.failed += written.failed
+
     if file.is_torn:
         print(f'{file.path}: the last record was incomplete and is written again.', file=sys.stderr)
     return outcome
@@ -121,12 +124,14 @@ def merge_records(out: str | Path) -> Outcome:
     notes = load_finished(paths)
     expected = sum(note.images or 0 for note in notes)
     partial = Path(out).with_name(f'.merging-{Path(out).name}')
+
     try:
         outcome = _merge(paths, partial, expected)
         _remove(Path(out))
         os.replace(partial, out)
     finally:
         _remove(partial)
+
     RunNote(notes[0].settings, images=outcome.images).save(out)
     return outcome
 
@@ -136,6 +141,7 @@ def _merge(paths: list[Path], out: Path, expected: int) -> Outcome:
     outcome = Outcome()
     whole = record_file(out)
     whole.start()
+
     with whole:
         for raw in take_in_turn([file.records() for file in files], paths):
             outcome.images += 1
@@ -148,6 +154,7 @@ def _merge(paths: list[Path], out: Path, expected: int) -> Outcome:
             f'Expected {expected} records, but the shards hold {outcome.images} whole ones. Run '
             f'those again with --resume: {torn or "all"}.'
         )
+
     return outcome
 
 
@@ -173,6 +180,8 @@ def load_finished(paths: list[Path]) -> list[RunNote]:
             f'{len(unfinished)} of {len(paths)} shards are not finished: '
             f'{", ".join(unfinished[:5])}. Run them to the end, with --resume.'
         )
+
     for path, note in zip(paths, notes, strict=True):
         notes[0].require_same(note, path, f'expected the settings of {paths[0]}')
+
     return notes

@@ -85,8 +85,10 @@ def load_note(result: str | Path) -> RunNote:
         )
     if path.stat().st_size > MAX_BYTES:
         raise ValueError(f'{path}: expected at most {MAX_BYTES:,} bytes.')
+
     try:
         text = path.read_text(encoding='utf-8')
     except UnicodeDecodeError as error:
         raise ValueError(f'{path}: expected JSON, but byte {error.start} is not UTF-8.') from error
+
     return RunNote(**dict(check_schema(RunContent, parse_json(text, str(path)), str(path))))

@@ -115,14 +115,17 @@ def show_progress(
     """
     start = last = time.monotonic()
     before = done
+
     for item in items:
         yield item
         done += 1
         now = time.monotonic()
+
         if now - last > 0.5 or done == total:
             last = now
             rate = (done - before) / max(now - start, 1e-9)
             print(f'\r{_bar(done, total)}  {rate:.1f} {unit}/s', end='', file=sys.stderr)
+
     print(file=sys.stderr)
 
 

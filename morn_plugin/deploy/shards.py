@@ -110,6 +110,7 @@ def _launched_shard(environment: Mapping[str, str]) -> Shard:
         if number in environment and total in environment:
             place = int(environment[number]) - int(environment.get(first, 0))
             return Shard(place + 1, int(environment[total]))
+
     names = ', '.join(number for number, _, _ in LAUNCHERS)
     raise ValueError(
         f'expected torchrun or Slurm to say which shard this process has ({names}), but none is '
@@ -133,6 +134,7 @@ def find_shards(out: str | Path) -> list[Path]:
         name = NAME.fullmatch(path.name.removesuffix(out.suffix))
         if name and name['stem'] == out.stem:
             totals.add(int(name['total']))
+
     if len(totals) > 1:
         raise ValueError(
             f'{out}: expected shards of one division, but found those of {sorted(totals)}: move '
@@ -150,6 +152,7 @@ def find_shards(out: str | Path) -> list[Path]:
             f'{out}: {len(missing)} of {total} shards are missing: {", ".join(missing[:5])}'
             f'{", ..." if len(missing) > 5 else ""}.'
         )
+
     return paths
 
 
@@ -182,4 +185,5 @@ def take_in_turn(shards: list[Iterator[Item]], names: list[Path]) -> Iterator[It
             )
         else:
             yield item  # type: ignore[misc]
+
         place += 1

@@ -162,6 +162,7 @@ def _read_pillow(image: Image.Image, background: int, max_pixels: int, option: s
             f'Image {name} was opened as {image.format}: expected one of '
             f'{", ".join(kind.name for kind in FORMATS)}. Pass image.convert("RGB") if it is safe.'
         )
+
     with named_errors(name, option):
         check_size(*image.size, max_pixels)
         return to_array(image, background)

@@ -54,6 +54,7 @@ class _Reader:
             found = waiting.pop()
             if found is None or found[0] in seen:
                 continue
+
             seen.add(found[0])
 
             for tag, unit, count, field in self._directory(found[0]):
@@ -68,10 +69,12 @@ class _Reader:
         (number,) = self._unpack(self.head, place) or (0,)
         start = place + struct.calcsize(self.head)
         step = struct.calcsize(self.entry)
+
         for index in range(number):
             found = self._unpack(self.entry, start + index * step)
             if found is None:
                 return
+
             tag, kind, count, field = found
             if kind in UNITS:
                 yield tag, UNITS[kind], count, field

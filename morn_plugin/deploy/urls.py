@@ -65,12 +65,14 @@ def fetch(
         raise ImageError(
             f'Image {url} cannot be fetched: expected a URL that begins with http:// or https://.'
         )
+
     deadline = _Deadline(timeout)
     try:
         with deadline.running():
             content = _read(_opener(url, is_own, allow_private, deadline), url, max_bytes, timeout)
         if deadline.is_over:  # a connection that was cut looks like one that ended
             raise TimeoutError
+
         return content
     except Exception as error:  # http.client and ssl have kinds of their own
         reason = _explain(error, deadline, timeout)
@@ -159,6 +161,7 @@ def _opener(
         urllib.request.UnknownHandler(),
     ):
         opener.add_handler(handler)
+
     return opener
 
 
@@ -173,6 +176,7 @@ def _connect(host: str, port: int, may_be_private: bool, deadline: _Deadline) ->
                 f'{host} is {address[0]}, an address that is not public. Allow it '
                 '(--allow-private) if you trust whoever wrote the URL'
             )
+
         connection = socket.socket(family, kind, protocol)
         connection.settimeout(deadline.left)
         try:
@@ -182,6 +186,7 @@ def _connect(host: str, port: int, may_be_private: bool, deadline: _Deadline) ->
             problem = error
         else:
             return connection
+
     raise problem
 
 

@@ -39,6 +39,7 @@ def read_model_checkpoint(path: str | os.PathLike) -> dict[str, Any]:
         raise ValueError(
             f'{path}: expected a checkpoint with a `state_dict`, but got {describe(content)}.'
         )
+
     name = next((name for name in ('state_dict', 'model') if name in content), None)
     state: Any = content if name is None else dict.get(content, name)
     meta = None if name is None else dict.get(content, 'meta')
@@ -82,10 +83,12 @@ def _find_wrong_tensor(name: Any, value: Any) -> str | None:
         return f'expected a tensor, but got {describe(value)}'
     if value.layout != torch.strided or value.is_quantized or value.is_meta or value.is_nested:
         return f'expected a dense tensor of plain numbers, but got {value.layout}, {value.dtype}'
+
     stored = value.untyped_storage().nbytes()
     claimed = value.numel() * value.element_size()
     if claimed > stored:
         return f'expected all of its elements, but of {claimed:,} bytes {stored:,} are stored'
+
     return None
 
 

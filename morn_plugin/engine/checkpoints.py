@@ -87,12 +87,15 @@ def load_checkpoint(path: str | os.PathLike, map_location: Any = 'cpu') -> Any:
     path = osp.expanduser(path)
     if not osp.isfile(path):
         raise FileNotFoundError(f'Checkpoint {describe_missing(path)}')
+
     reason = find_damage(path)
     if reason:
         raise CheckpointError(f'Checkpoint {path} is damaged: {reason}.')
+
     reason = find_unbounded_content(path)
     if reason:
         raise CheckpointError(f'Checkpoint {path} is refused: {reason}.')
+
     try:
         return torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
@@ -119,12 +122,14 @@ def find_damage(path: str | os.PathLike) -> str | None:
             start = file.read(4)
     except OSError as error:
         return f'it cannot be read ({error.strerror})'
+
     if not start:
         return 'it has 0 bytes'
     if start[:1] == b'\x80':  # a pickle: the older format
         return None
     if start != b'PK\x03\x04':
         return f'it begins with the bytes {start.hex(" ")}, which no checkpoint does'
+
     try:
         with zipfile.ZipFile(path) as archive:
             return _find_archive_damage(archive, osp.getsize(path))
@@ -163,9 +168,11 @@ def find_unbounded_content(path: str | os.PathLike) -> str | None:
 def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None:
     if archive.comment:
         return 'it has a comment, which torch.save writes none of'
+
     records = archive.infolist()
     if sum(record.file_size for record in records) > file_size:
         return 'its records overlap'
+
     names: set[str] = set()
     for record in records:
         parts = PurePosixPath(record.filename).parts
@@ -180,15 +187,19 @@ def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None
             )
         if record.compress_type != zipfile.ZIP_STORED or record.file_size != record.compress_size:
             return f'its record {record.filename!r} is compressed, which torch.save never does'
+
         name = record.filename.lower()  # as torch does
         if name in names:
             return f'its record {record.filename!r} is there twice'
+
         names.add(name)
+
     folders = sorted({record.filename.partition('/')[0] for record in records})
     if len(folders) > 1:
         return f'it has the folders {folders[:3]}, where torch.save makes one'
     if not folders or f'{folders[0]}/data.pkl' not in archive.namelist():
         return 'it has no record data.pkl'
+
     wrong = archive.testzip()
     return wrong and f'the checksum of its record {wrong!r} is wrong'
 
@@ -231,7 +242,9 @@ def find_resumable(
                 reason = 'it has no optimizer state, so training cannot continue from it'
             except Exception as error:
                 reason = _first_reason(error)
+
         skipped.append(f'{path}: {reason}')
+
     return None, skipped
 
 
@@ -242,6 +255,7 @@ def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator
         found = re.fullmatch(f'{before}(\\d+){after}', name)
         if found:
             numbers[name] = int(found.group(1))
+
     named = _read_last_checkpoint(folder, skipped)
     if named is not None:
         yield named
@@ -249,6 +263,7 @@ def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator
         numbers = {
             name: number for name, number in numbers.items() if number < numbers.get(named, 1 << 62)
         }
+
     yield from sorted(numbers, key=lambda name: -numbers[name])
 
 
@@ -256,12 +271,14 @@ def _read_last_checkpoint(folder: str, skipped: list[str]) -> str | None:
     pointer = osp.join(folder, LAST_CHECKPOINT)
     if not osp.isfile(pointer):
         return None
+
     with open(pointer, encoding='utf-8', errors='replace') as file:
         text = file.read(LONGEST_NAME).strip()
     name = osp.basename(text.replace('\\', '/'))
     if not name or '\0' in name or not osp.isfile(osp.join(folder, name)):
         skipped.append(f'{pointer}: it names {text[:200]!r}, which is not in this folder')
         return None
+
     return name
 
 

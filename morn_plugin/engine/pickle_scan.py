@@ -57,11 +57,13 @@ def find_unbounded(stream: IO[bytes], pickles: int = 1) -> str | None:
             root = _build(stream)
             if root is None:
                 return None
+
             _measure(root)
     except _ScanError as error:
         return str(error)
     except Exception:  # pickletools raises many kinds of errors for invalid pickles
         return None
+
     return None
 
 
@@ -70,10 +72,12 @@ def _build(stream: IO[bytes]) -> _Node | None:
     stack: list[_Node | None] = []  # None is a mark
     memo: dict[int, _Node | None] = {}
     argument: Any
+
     for opcode, argument, _ in pickletools.genops(stream):
         name = opcode.name
         if name == 'STOP':
             return stack.pop()
+
         if name == 'MARK':
             stack.append(None)
         elif name == 'GLOBAL':
@@ -99,6 +103,7 @@ def _build(stream: IO[bytes]) -> _Node | None:
             stack.append(_Node([], str(argument)[:100] if isinstance(argument, str) else ''))
         elif name != 'PROTO':
             return None
+
     return None
 
 
@@ -156,6 +161,7 @@ def _measure(root: _Node) -> None:
         if part is not None:
             if id(part) in open_nodes:
                 raise _ScanError('what it holds goes in a circle')
+
             open_nodes.add(id(part))
             walk.append((part, iter(part.parts)))
         else:
@@ -164,6 +170,7 @@ def _measure(root: _Node) -> None:
             depths[id(node)] = 1 + max((depths[id(part)] for part in node.parts), default=0)
             open_nodes.remove(id(node))
             walk.pop()
+
         if len(walk) > MAX_DEPTH or depths.get(id(node), 0) > MAX_DEPTH:
             raise _ScanError(f'its content is nested more than {MAX_DEPTH} deep')
 

@@ -97,6 +97,7 @@ def read_position(meta: Mapping[str, Any]) -> Position | None:
                 f'`meta.{KEY}.{name}` should be a whole number of at least {least}, but got '
                 f'{shorten(value)}'
             )
+
     if type(values.get('shuffle')) is not bool:
         raise ValueError(f'`meta.{KEY}.shuffle` should be true or false')
 

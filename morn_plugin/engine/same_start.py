@@ -31,6 +31,7 @@ def require_same_start(runner: Runner) -> None:
     """
     if get_world_size() == 1:
         return
+
     dataset = runner.train_dataloader.dataset
     parts: dict[str, Any] = dict(
         position=[runner.train_loop.epoch, runner.train_loop.iter],
@@ -42,6 +43,7 @@ def require_same_start(runner: Runner) -> None:
         parts['weights'] = runner.model.state_dict()
         wrapper = runner.optim_wrapper
         several = isinstance(wrapper, OptimWrapperDict)
+
         for index, one in enumerate(wrapper.values() if several else [wrapper]):
             if not isinstance(one.optimizer, ZeroRedundancyOptimizer):
                 parts[f'optimizer {index}'] = one.optimizer.state_dict()

@@ -53,6 +53,7 @@ def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator
 
     if condition:
         logger.addFilter(mark)
+
     try:
         yield
     finally:
@@ -82,6 +83,7 @@ class ScreenRunner(Runner):
                 handler.addFilter(FileFilter())
             elif handler.level > logging.DEBUG:
                 handler.addFilter(ScreenFilter())
+
         if logger.log_file is not None:
             logger.info(f'Config, environment and all else: {logger.log_file}', extra=SCREEN_ONLY)
         return logger

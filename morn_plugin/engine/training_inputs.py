@@ -85,6 +85,7 @@ def _run_model(runner: Runner, images: Subset, names: Sequence[str]) -> dict[str
     model.eval()
     model.keep_inputs(names)
     rows: dict[str, list] = {name: [] for name in names}
+
     try:
         with torch.no_grad():
             for batch in bar:
@@ -95,6 +96,7 @@ def _run_model(runner: Runner, images: Subset, names: Sequence[str]) -> dict[str
     finally:
         model.head.kept_inputs = model_kept
         model.train(was_training)
+
     return rows
 
 
@@ -114,7 +116,9 @@ def _in_order(batches: list, num_images: int) -> Any:
     parts = all_gather_object(own)
     shape = next(part.shape[1:] for part in parts if part is not None)
     joined = np.empty((num_images, *shape), dtype=np.float32)
+
     for rank, part in enumerate(parts):
         if part is not None:
             joined[rank :: len(parts)] = part
+
     return joined

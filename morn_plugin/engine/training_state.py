@@ -186,15 +186,18 @@ def _check_meta(checkpoint: dict[str, Any]) -> Iterator[str]:
     meta = checkpoint.get('meta')
     if not isinstance(meta, dict):
         return
+
     # MMEngine runs this text as Python, to compare the number of GPUs of very old versions.
     meta.pop('config', None)
 
     for key in EPOCH_OR_ITER:
         if not _is_count(meta.get(key)):
             yield f'its `meta.{key}` should be a whole number, but is {shorten(meta.get(key))}'
+
     seed = meta.get('seed')
     if seed is not None and not _is_count(seed, LARGEST_SEED + 1):
         yield f'its `meta.seed` should be in 0-{LARGEST_SEED}, but is {shorten(seed)}'
+
     try:
         read_position(meta)
     except ValueError as error:
@@ -206,12 +209,14 @@ def _check_weights(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[st
     if not isinstance(weights, Mapping):
         yield 'it has no `state_dict`'
         return
+
     try:
         check_state_dict(weights, '`state_dict`')
         check_kinds(bare_model(runner.model), weights, '`state_dict`')
     except ValueError as error:
         yield f'its {error}'
         return
+
     misfits = load_weights(runner.model, weights)
     yield from misfits.describe(misfits.unset)
     if misfits.unexpected:
@@ -234,10 +239,12 @@ def _check_averages(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator[s
         own = {name: tuple(value.shape) for name, value in models[0].state_dict().items()}
         saved = {name: tuple(getattr(value, 'shape', ())) for name, value in averages.items()}
         wrong = [name for name in own.keys() | saved.keys() if own.get(name) != saved.get(name)]
+
         try:
             check_state_dict(averages, '`ema_state_dict`')
         except ValueError as error:
             yield f'its {error}'
+
         if wrong:
             yield (
                 f'its `ema_state_dict` has other tensors than the averages of this run: '
@@ -297,6 +304,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
         if not isinstance(state, Mapping) or set(state) != set(options):
             yield f'its state of the scheduler {name} is that of another kind of scheduler'
             continue
+
         wrong = [key for key, value in options.items() if not is_alike(state[key], value)]
         if wrong:
             yield f'its state of the scheduler {name} has {wrong[0]} = {shorten(state[wrong[0]])}'
@@ -306,6 +314,7 @@ def _check_schedulers(runner: Runner, checkpoint: Mapping[str, Any]) -> Iterator
             for key in sorted(fixed)
             if state[key] != options[key]
         ]
+
     if changed:
         runner.logger.warning(
             'The schedulers follow the plan of the checkpoint, not that of the config: '
@@ -323,6 +332,7 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     hub = checkpoint.get('message_hub')
     if not isinstance(hub, dict):
         return
+
     parts = {name: hub.get(name) for name in ('log_scalars', 'runtime_info', 'resumed_keys')}
     wrong = [name for name, part in parts.items() if not isinstance(part, dict)]
     if wrong:
@@ -334,16 +344,20 @@ def _check_hub(checkpoint: Mapping[str, Any]) -> Iterator[str]:
     if not all(isinstance(key, str) for key in [*info, *scalars]):
         yield 'its `message_hub` should have text as keys'
         return
+
     for key in OF_ANOTHER_RUN:
         info.pop(key, None)
+
     if VALIDATED_BEFORE in info:
         info[VALIDATED] = info.pop(VALIDATED_BEFORE)
+
     for key, value in info.items():
         is_number = key.startswith(BEST_SCORE) or key == 'eta'
         if is_number and not is_alike(value, 0.0):
             yield f'its `{key}` should be a number, but is {shorten(value)}'
         if key == VALIDATED and not _is_count(value):
             yield f'its `{key}` should be a whole number, but is {shorten(value)}'
+
     if not all(isinstance(value, bool) for value in hub['resumed_keys'].values()):
         yield 'its `message_hub.resumed_keys` should be true or false each'
 
@@ -363,8 +377,10 @@ def _rebuild(value: Any) -> HistoryBuffer | None:
         is_right = len(values) == len(counts) and 0 < value.max_length <= LONGEST_LOG
     except (AttributeError, TypeError, ValueError, OverflowError):
         return None
+
     if not is_right or not isinstance(value, HistoryBuffer):
         return None
+
     return HistoryBuffer(values, whole, value.max_length)
 
 

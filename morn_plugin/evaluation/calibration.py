@@ -68,6 +68,7 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
     for gain in gains:
         total = gain[passed][order].cumsum()
         sums.append(np.append(total.dtype.type(0), total[is_last]))
+
     return cut_points(values), *sums
 
 
@@ -132,6 +133,7 @@ def label_thresholds(
         else:
             f1 = 2 * correct / (number + predicted)
             chosen.append(float(cuts[int(np.argmax(f1))]))
+
     return chosen
 
 
@@ -191,6 +193,7 @@ def predict_held_out(
         chosen_on = np.setdiff1d(order, held_out)
         thr = choose_thresholds(scores[chosen_on], targets[chosen_on], measure, scope, floor)
         predicted[held_out] = mark_labels(scores[held_out], thr)
+
     return predicted
 
 
@@ -425,6 +428,7 @@ def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 
     _, best = _best(
         (hits / np.maximum(predicted.sum(1), 1)).mean()[None], (hits / wanted).mean()[None]
     )
+
     for _ in range(sweeps):
         before = best
         for c in np.flatnonzero(true.any(0)):
@@ -437,9 +441,12 @@ def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 
             )
             cuts, *sums = sweep(scores[:, c], *(gain / len(scores) for gain in gains))
             place, value = _best(without.mean() + sums[0], (right / wanted).mean() + sums[1])
+
             if value > best + 1e-9:
                 best, chosen[c] = value, cuts[place]
                 predicted[:, c] = (scores[:, c] > chosen[c]) & known[:, c]
+
         if best <= before + 1e-9:
             break
+
     return [float(value) for value in chosen]

@@ -269,6 +269,7 @@ def average_precisions(
         known = target[:, label] >= 0
         values = scores[known, label]
         true = target[known, label] > 0
+
         if ties == 'apart':
             order = np.argsort(-values, kind='stable')
             values = np.empty(len(order))
@@ -279,6 +280,7 @@ def average_precisions(
         if envelope:
             precision = np.maximum.accumulate(precision)
         found[label] = -100 * float(np.diff(recall) @ precision[:-1])
+
     return found
 
 

@@ -87,11 +87,13 @@ def build_label_graph(paths: np.ndarray, targets: np.ndarray) -> LabelGraph:
             f'Expected labels in 0..{targets.shape[1] - 1}, or -1 after the end of a path, but got '
             f'{paths.min()}..{paths.max()}.'
         )
+
     count = count_transitions(paths, targets.shape[1])
     if not count.any():
         raise ValueError(
             f'Expected a path of at least 2 labels, but each of the {len(paths)} ended before.'
         )
+
     probability = _normalise(count)
     expected = expected_transitions(targets)
     with np.errstate(divide='ignore', invalid='ignore'):
@@ -143,6 +145,7 @@ def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> l
             _finite_or_none(graph.lift[i, j]),
         )
         rows.append(dict(zip(TRANSITION_COLUMNS, row, strict=True)))
+
     return rows
 
 

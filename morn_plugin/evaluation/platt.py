@@ -103,6 +103,7 @@ def fit_platt(values: np.ndarray, targets: np.ndarray, max_iterations: int = 100
             f'Higher scores do not go with true labels (the fitted slope is {slope:g}): a map of '
             'positive slope does not exist. Check that scores and annotations belong together.'
         )
+
     return PlattMap(float(slope), float(weights[1] - slope * centre), 'score')
 
 
@@ -129,6 +130,7 @@ def _newton_step(design: np.ndarray, wanted: np.ndarray, weights: np.ndarray) ->
         if _log_likelihood(design @ (weights + step), wanted) >= before:
             return step
         step = step / 2
+
     return np.zeros(2)
 
 

@@ -95,6 +95,7 @@ class LabelSets:
             f1 = _ratio(2 * precision * recall, precision + recall)
             values = (100 * precision, 100 * recall, 100 * f1)
             found |= dict(zip(names[kind], values, strict=True))
+
         return found
 
 

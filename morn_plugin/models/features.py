@@ -95,6 +95,7 @@ def _describe_tokens(shape: tuple[int, ...], width: int | None) -> str:
     else:
         how = "neck=dict(type='TokenPooling')"
         which = 'the class token'
+
     return (
         f'{second} tokens of {third} features, as a vision transformer gives: add {how} to the '
         f'model, which takes {which}' + _name_width(third, width) + '.'
@@ -116,6 +117,7 @@ def _describe_map(shape: tuple[int, ...], width: int | None) -> str:
         return f'{channels_last}.'
     if first == width or shape[2] == last:
         return f'{channels_first}.'
+
     return f'either {channels_first}; or {channels_last}.'
 
 

@@ -61,12 +61,14 @@ def load_pretrained(
     wanted = backbone.state_dict().keys()
     candidates = [_rename(state, *renaming) for renaming in renamings]
     best = max(candidates, key=lambda candidate: len(wanted & candidate.keys()))
+
     try:
         missing, unexpected = backbone.load_state_dict(best, strict=False)
     except RuntimeError as error:
         raise ValueError(
             f'The weights of {checkpoint} do not fit {type(backbone).__name__}: {error}'
         ) from error
+
     missing = [name for name in missing if not name.endswith(DERIVED)]
     if missing:
         raise ValueError(
@@ -75,6 +77,7 @@ def load_pretrained(
             f'the file has keys such as {next(iter(state), None)!r}. Name a checkpoint of the same '
             f'architecture: {OPTION}'
         )
+
     print_log(
         f'Backbone filled from {checkpoint}; keys that it has no use for: {unexpected or "none"}.',
         'current',
@@ -99,12 +102,14 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
             + (' (download it where there is a network)' if remote else '')
             + ', or start from random weights with --cfg-options model.backbone.init_cfg=None'
         ) from error
+
     state = content.get('state_dict', content) if isinstance(content, Mapping) else None
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(
             f'Expected {checkpoint} to be a state dict or a checkpoint with a `state_dict`, but '
             f'got {type(content).__name__}. Give another file with {OPTION}'
         )
+
     return dict(state)
 
 

@@ -31,6 +31,7 @@ def stack_targets(
     """
     target = torch.zeros(len(samples), num_classes)
     rows, labels = [], []
+
     for row, sample in enumerate(samples):
         if 'gt_score' in sample:
             score = sample.get('gt_score')
@@ -39,6 +40,7 @@ def stack_targets(
                     f'Expected gt_score of {num_classes} classes, but got {tuple(score.shape)}, in '
                     f'{describe(sample)}.'
                 )
+
             target[row] = score
         elif 'gt_label' in sample:
             indices = sample.get('gt_label').tolist()
@@ -47,12 +49,14 @@ def stack_targets(
                     f'Expected gt_label in 0..{num_classes - 1}, but got {indices}, in '
                     f'{describe(sample)}.'
                 )
+
             rows += [row] * len(indices)
             labels += indices
         else:
             raise ValueError(
                 f'Expected gt_label or gt_score, but got neither, in {describe(sample)}.'
             )
+
     target[rows, labels] = 1
     return target.to(device, non_blocking=True)
 

@@ -37,6 +37,7 @@ class AverageScoresTTA(BaseTTAModel):
         for field in (SCORES, CNN_SCORES, STEP_SCORES):
             if field.sample in merged:
                 merged.set_field(_average(views, field.sample), field.sample)
+
         merged.pop(STEP_LABELS.sample, None)
 
         rule = None if decides_itself else self._plain_rule()
@@ -44,6 +45,7 @@ class AverageScoresTTA(BaseTTAModel):
             chosen = self._vote(views)
         else:
             chosen = select_labels(merged.pred_score[None], **rule)[0]
+
         return merged.set_pred_label(chosen.nonzero()[:, 0])
 
     def _plain_rule(self) -> dict[str, Any] | None:

@@ -118,13 +118,16 @@ def check_thr_topk(thr: float | Sequence[float] | None, topk: int | None) -> Non
             f'Expected either `thr` or `topk`, but got both: thr={shorten(thr)}, '
             f'topk={shorten(topk)}.'
         )
+
     if isinstance(thr, Sequence) and not isinstance(thr, str):
         if not thr:
             raise ValueError('Expected `thr` to be a number or one number a label, but got none.')
+
         for label, value in enumerate(thr):
             check_probability(f'thr[{label}]', value)
     elif thr is not None:
         check_probability('thr', thr)
+
     if topk is not None:
         check_positive(topk=topk)
 
@@ -139,6 +142,7 @@ def describe_missing(path: str | os.PathLike) -> str:
     text = f'{os.fspath(path)} does not exist.'
     if os.path.isabs(path):
         return text
+
     folder = os.path.dirname(os.path.abspath(path))
     state = 'which has no such file' if os.path.isdir(folder) else 'which does not exist either'
     return (

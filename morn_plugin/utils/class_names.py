@@ -54,9 +54,11 @@ def _find_wrong_names(classes: Sequence[Any], field: str) -> Iterator[str]:
         if wrong:
             yield f'expected {where} to be {wrong}'
             continue
+
         before = first.setdefault(visible_form(name), index)
         if before == index:
             continue
+
         if name == classes[before]:
             yield f'{where} repeats the class name {name!r}'
         else:
@@ -71,6 +73,7 @@ def _find_fault(name: Any) -> str | None:
         return f'a non-empty string, but got {describe(name)}'
     if len(name) > MAX_CHARACTERS:
         return f'at most {MAX_CHARACTERS} characters long, but got {len(name):,}'
+
     kinds = {unicodedata.category(character) for character in name}
     if 'Cs' in kinds:
         return f'text that can be written, but {name!a} holds half a character'
@@ -78,6 +81,7 @@ def _find_fault(name: Any) -> str | None:
         return f'text that can be shown, but {name!a} holds a control character'
     if not visible_form(name):
         return f'a non-empty string, but nothing is seen of {name!a}'
+
     return None
 
 

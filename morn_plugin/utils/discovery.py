@@ -28,4 +28,5 @@ def find_subclasses(package: str, base: type) -> list[Any]:
             is_own = inspect.isclass(value) and value.__module__ == module.__name__
             if is_own and issubclass(value, base) and not inspect.isabstract(value):
                 found[name] = value
+
     return [found[name] for name in sorted(found)]

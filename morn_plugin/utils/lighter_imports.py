@@ -19,6 +19,7 @@ def import_torchvision() -> None:
     """
     if 'torchvision' in sys.modules or COMPILER in sys.modules:
         return
+
     package = ModuleType(COMPILER)
     utils = ModuleType(f'{COMPILER}.utils')
     package.__path__ = []
@@ -29,6 +30,7 @@ def import_torchvision() -> None:
 
     if COMPILER in sys.modules:
         return
+
     sys.modules[COMPILER], sys.modules[f'{COMPILER}.utils'] = package, utils
     try:
         import_module('torchvision')

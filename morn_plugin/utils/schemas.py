@@ -233,6 +233,7 @@ def check_schema(
         found = problem.errors(include_url=False)
     except RecursionError:
         raise error(f'{source}: expected plain values, but they are nested too deeply.') from None
+
     lines = [f'{source}: {_explain(item)}.' for item in found[:MAX_ERRORS]]
     if len(found) > MAX_ERRORS:
         lines.append(f'... {len(found)} in all.')
@@ -257,6 +258,7 @@ def _expected(item: Any) -> str:
     }
     if item['type'] == 'union_tag_invalid':
         return f'a `type` of {item["ctx"]["expected_tags"]}'
+
     message = item['msg'].replace('Input should be ', '').replace('List should have', 'a list of')
     return names.get(item['type'], message.removesuffix(' after validation'))
 

@@ -60,6 +60,7 @@ def parse_json(
             line = first_line + problem.lineno - 1
             place = f'{problem.msg} (column {problem.colno})'
             raise error(f'{source}:{line}: expected JSON, but {place}.') from problem
+
         raise error(f'{where}: expected JSON, but {problem}.') from problem
     except _RepeatedKeyError as problem:
         key = shorten(problem.args[0])
@@ -73,6 +74,7 @@ def parse_json(
         ) from problem
     except ValueError as problem:  # NaN, infinity, or more digits than Python reads
         raise error(f'{where}: expected JSON, but {problem}.') from problem
+
     return content
 
 

@@ -86,6 +86,7 @@ def _look_up(characters: set[str]) -> None:
     """Find the font of each character and store it in ``_font_of``."""
     if not characters:
         return
+
     default = font_manager.findfont(FontProperties())
     found = _drawable(default, characters)
     _font_of.update(dict.fromkeys(found, ''))
@@ -96,8 +97,10 @@ def _look_up(characters: set[str]) -> None:
         if found:
             _font_of.update(dict.fromkeys(found, _register(path)))
             missing -= found
+
         if not missing:
             break
+
     _font_of.update(dict.fromkeys(missing))
 
 

@@ -29,6 +29,7 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
     size = 2.2 + 0.22 * len(chosen)
     figure = Figure(figsize=(2 * size + 1, size + 0.6), dpi=100, layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
+
     style = dict(fontsize=7, parse_math=False, fontfamily=fonts.families)
     for axes, values, title in (
         (left, graph.probability, 'picked next by the model'),
@@ -63,6 +64,7 @@ def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
         ylim=(-1.5, 1.5),
     )
     axes.axis('off')
+
     if rows:
         graph = networkx.DiGraph([(row['label'], row['next'], row) for row in rows])
         place = _place_labels(networkx, graph)
@@ -71,6 +73,7 @@ def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
             colours, ax=axes, shrink=0.5, label='probability above that of co-occurrence'
         )
         _write_names(place, axes, choose_fonts(place))
+
     figure.savefig(path)
 
 
@@ -132,6 +135,7 @@ def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
     """
     networkx = require_extra('networkx', 'graph')
     graph = networkx.DiGraph()
+
     for row in rows:
         attributes = {key: row[key] for key in TRANSITION_COLUMNS[2:] if row[key] is not None}
         graph.add_edge(row['label'], row['next'], weight=row['probability'], **attributes)

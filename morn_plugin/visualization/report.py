@@ -141,6 +141,7 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
     figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
     left, right = figure.subplots(1, 2)
     _draw_losses(log, left)
+
     for prefix, dashes in (('', '-'), ('cnn/', ':')):
         _draw_validation(log, prefix + 'per-label/f1-score', right, RIGHT, 'o', dashes)
         _draw_validation(log, prefix + 'per-image/f1-score', right, EXTRA, 's', dashes)
@@ -151,6 +152,7 @@ def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
         if axes.has_data():
             axes.legend()
             axes.grid(alpha=0.3)
+
     return figure
 
 

@@ -195,9 +195,11 @@ def test_a_decoder_that_decides_itself_is_not_judged_by_a_threshold(metric, righ
     cfg.default_hooks.checkpoint.save_best = None
     found = find(cfg, TRAINING)
     assert len(found) == (not right)
+
     if not right:
         assert 'LabelSequenceLSTM decides itself' in found[0]
         assert '`val_evaluator[0]`' in found[0]
+
     cfg.model.head.decoder = dict(type='MultiOrderLSTM')
     assert find(cfg, TRAINING) == []
 
@@ -214,6 +216,7 @@ def test_cached_scores_are_compared_by_their_headers(tmp_path):
         cfg[f'{name}_dataloader'].dataset = dict(
             type='ScoreDataset', data_root=str(tmp_path), ann_file=f'{name}.safetensors'
         )
+
     found = find(cfg)
     assert len(found) == 1
     assert 'val.safetensors holds the scores of another CNN than' in found[0]

@@ -49,6 +49,7 @@ def test_a_table_gets_a_column_of_records(work_dir, tmp_path):
     expected = MultiLabelInferencer(work_dir, device='cpu')(paths)['predictions']
     for record, own in zip(records, expected, strict=True):
         check_record(record, own)
+
     assert 'is empty' in bad['error']
 
     contents = np.array([Path(path).read_bytes() for path in paths], dtype=object)
@@ -82,6 +83,7 @@ def test_two_workers_of_ray_give_what_one_process_gives(work_dir, tmp_path):
     ):
         assert code.count(given) == 1
         code = code.replace(given, wanted)
+
     mark = MORTAL.format(last='5.webp').replace("'died'", repr(str(tmp_path / 'died')))
     done = subprocess.run(
         [sys.executable, '-c', f'{mark}\n{code}'],

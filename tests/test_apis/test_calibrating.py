@@ -75,6 +75,7 @@ def test_figures_before_and_after(sets):
     lines = compare_decisions(found, sets)
     assert lines[0].split() == ['P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I']
     paper = read_rows(lines[1:5])
+
     for title, data in sets.items():
         before, after = (
             paper_figures(predicted, data.targets)
@@ -82,6 +83,7 @@ def test_figures_before_and_after(sets):
         )
         assert paper[f'{title}, before'] == pytest.approx(before, abs=0.006)
         assert paper[f'{title}, calibrated'] == pytest.approx(after, abs=0.006)
+
     assert paper['validation, calibrated'][5] > paper['validation, before'][5]
 
     decisions = read_rows([line.strip() for line in lines[7:]])

@@ -52,6 +52,7 @@ def test_no_classifier_of_mmpretrain_is_refused():
     """Of all its 530 configs, those of language models and of CIFAR's pickles are refused alone."""
     files = [path for name in FAMILIES for path in sorted((MMPRETRAIN / name).glob('*.py'))]
     assert len(files) > 40
+
     for path in files:
         gate = ConfigGate()
         gate.clean_config(Config.fromfile(path).to_dict())
@@ -202,11 +203,13 @@ def test_a_config_beside_a_checkpoint_is_data(alone, module):
     (module / f'{MODULE}.py').rename(module / 'elsewhere.txt')
     beside.write_text(text)
     assert isinstance(find_model(folder)[0], CheckpointConfig)
+
     for line in (f'open({MARK!r}, "w")', f'import os\nos.mkdir({MARK!r})', f'model = {RUN}'):
         beside.write_text(f'{text}\n{line}\n')
         with pytest.raises(ValueError, match=r'config\.py'):
             find_model(folder)
         assert not (module / MARK).exists()
+
     beside.write_text(f'{text}\nopen({MARK!r}, "w").close()\n')
     assert find_model(folder, trust_config=True)[0].model.head.num_classes == 41
     assert (module / MARK).exists()
@@ -231,6 +234,7 @@ def test_a_config_beside_a_checkpoint_has_a_size(alone):
         ValueError, match=r'config\.py: expected a config of at most 4,000,000 bytes'
     ):
         find_model(folder)
+
     (folder / 'config.py').unlink()
     os.mkfifo(folder / 'config.py')
     with pytest.raises(FileNotFoundError, match='holds none'):
@@ -272,11 +276,13 @@ def test_a_model_that_grows_is_stopped_and_others_are_not():
         limited_modules(1000, 100),
     ):
         torch.nn.Linear(20, 20)
+
     with (
         pytest.raises(ValueError, match='of its weights, but it is larger'),
         limited_modules(5, 10**9),
     ):
         torch.nn.Sequential(*[torch.nn.ReLU() for _ in range(9)])
+
     with limited_modules(5, 1000):
         torch.nn.Linear(20, 20)
     torch.nn.Linear(200, 200)
@@ -304,6 +310,7 @@ def test_what_reaches_out_is_known(registry):
             continue
         if REACHES_OUT.search(inspect.getsource(kind)):
             found.add(name)
+
     assert found <= REFUSED.keys()
     assert found, 'the search finds nothing at all'
 
@@ -313,17 +320,21 @@ def test_arguments_that_name_files_are_known():
     MODELS.import_from_location()
     suspicious = re.compile('path|file|url|checkpoint|pretrained|cache|prototype|tokenizer')
     harmless = re.compile(r'drop_?path|num_prototypes')
+
     unknown = set()
     for name, kind in registered(MODELS).items():
         if not inspect.isclass(kind) or name in REFUSED:
             continue
+
         for base in kind.__mro__:
             if '__init__' not in vars(base) or not base.__module__.startswith(('mm', 'morn')):
                 continue
+
             for argument in inspect.signature(base).parameters:
                 if suspicious.search(argument) and not harmless.search(argument):
                     known = FILE_WORDS & set(argument.split('_'))
                     unknown |= set() if known else {f'{name}.{argument}'}
+
     assert not unknown
 
 

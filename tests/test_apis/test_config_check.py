@@ -155,6 +155,7 @@ def test_no_config_of_mmpretrain_is_refused(family: str, monkeypatch: pytest.Mon
     for path in sorted((MMPRETRAIN / family).rglob('*.py')):
         if '_base_' in path.parts or path.name in UNREADABLE:
             continue
+
         cfg = Config.fromfile(path)
         try:
             check_config(cfg, path.name)

@@ -67,11 +67,13 @@ def test_windows_are_put_together_as_the_host_does() -> None:
     theirs = ShiftWindowMSA.window_reverse
     maps = torch.randn(3, 6, 9, 5)
     windows = ShiftWindowMSA.window_partition(maps, 3)
+
     with number_from_shapes():
         ours = ShiftWindowMSA.window_reverse
         assert ours is not theirs
         assert torch.equal(ours(windows, 6, 9, 3), theirs(windows, 6, 9, 3))
         assert torch.equal(ours(windows, 6, 9, 3), maps)
+
     assert ShiftWindowMSA.window_reverse is theirs
 
 
@@ -148,6 +150,7 @@ def build_method(name: str, **options: Any) -> ExportModel:
         head['decoder'] = dict(type=name, **with_width(name, DECODERS[name] | options))
     else:
         head['decision'] = dict(type=name, in_channels=WIDTHS[-1], **DECISIONS[name])
+
     neck = dict(type='GlobalAveragePooling')
     model = MODELS.build(
         dict(type='MultiLabelClassifier', backbone=TwoStages(), neck=neck, head=head)

@@ -66,6 +66,7 @@ def test_merged_shards_are_the_file_of_one_process(inferencer, folder, tmp_path,
     extract(inferencer, folder, tmp_path / 'one.safetensors')
     for number in range(1, total + 1):
         extract(inferencer, folder, tmp_path / 's.safetensors', Shard(number, total))
+
     outcome = merge_scores(tmp_path / 's.safetensors')
     assert (outcome.images, outcome.failed) == (7, 1)
 

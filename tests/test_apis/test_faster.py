@@ -37,11 +37,13 @@ def test_it_predicts_the_same_and_leaves_the_model_alone(inferencer, monkeypatch
     faster = scores(inferencer)
     assert used(inferencer)
     assert not any(isinstance(module, FoldedConv) for module in inferencer.model.modules())
+
     with monkeypatch.context() as patch:
         patch.setattr('morn_plugin.apis.inferencer.find_faster', lambda model, data: model)
         inferencer._network = None
         plain = scores(inferencer)
         assert not used(inferencer)
+
     assert np.abs(faster - plain).max() <= 1e-5
 
 

@@ -58,15 +58,18 @@ def test_agrees_with_the_test_loop(inferencer, expected, files):
     assert (
         len({tuple(sorted(record['labels'])) for record in found}) > 1
     )  # or the rest would show nothing
+
     for record, sample, path in zip(found, expected, files, strict=False):
         assert record['img_path'] == path
         assert sorted(record['labels']) == sample.pred_label.tolist()
         assert record['path'] == sample.step_labels.tolist()
         assert record['names'] == [inferencer.classes[label] for label in record['labels']]
+
         for name, key in dict(
             scores='pred_score', cnn_scores='cnn_score', step_scores='step_scores'
         ).items():
             np.testing.assert_allclose(record[name], sample.get(key).numpy(), atol=1e-5)
+
         assert [record['scores'][label] for label in record['labels']] == sorted(
             (record['scores'][label] for label in record['labels']), reverse=True
         )
@@ -80,8 +83,10 @@ def test_a_data_set_as_arrays(inferencer, expected):
     )
     for row, sample in zip(found.targets, expected, strict=True):
         assert np.flatnonzero(row > 0).tolist() == sample.gt_label.tolist()
+
     for row, sample in zip(found.predicted, expected, strict=True):
         assert np.flatnonzero(row).tolist() == sample.pred_label.tolist()
+
     assert found.paths.tolist() == [sample.step_labels.tolist() for sample in expected]
 
 
@@ -92,11 +97,13 @@ def test_thr_topk_and_thresholds_of_each_label(inferencer, files):
         (dict(thr=0.3), scores > np.float32(0.3)),
         (dict(thr=per_label), scores > np.float32(per_label)),
     )
+
     for options, wanted in cases:
         records = inferencer(files, **options)['predictions']
         assert [sorted(record['labels']) for record in records] == [
             np.flatnonzero(row).tolist() for row in wanted
         ]
+
     records = inferencer(files, topk=3)['predictions']
     assert [record['labels'] for record in records] == np.argsort(-scores, axis=1, kind='stable')[
         :, :3
@@ -113,6 +120,7 @@ def test_every_kind_of_input_gives_the_same(inferencer, files, tmp_path):
     for name in ('b.png', 'a.png', 'deep/c.PNG'):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         picture.save(tmp_path / name)
+
     (tmp_path / 'notes.txt').write_text('not an image')
     array = np.asarray(picture)[..., ::-1]
     inputs = [
@@ -147,6 +155,7 @@ def test_goes_on_past_what_cannot_be_read(inferencer, files, tmp_path):
         found = list(inferencer.predict(inputs, batch_size=batch_size))
         assert [record['img_path'] for record in found] == inputs
         assert ['error' in record for record in found] == [False, True, False, True]
+
     assert 'missing.png does not exist' in found[3]['error']
     with pytest.raises(ValueError, match=r'bad\.png cannot be decoded'):
         inferencer(inputs)
@@ -171,6 +180,7 @@ def test_reading_ahead_changes_nothing(inferencer, files, tmp_path, monkeypatch)
                 *inferencer(files, batch_size=3)['predictions'],
             ]
         )
+
     assert [record['img_path'] for record in found[0]] == inputs + files
     assert ['error' in record for record in found[0]].count(True) == 1
     assert found[0] == found[1] == found[2]
@@ -275,6 +285,7 @@ def test_ending_early_stops_the_threads(inferencer, files, end, monkeypatch):
     monkeypatch.setattr(inferencer, 'prepare', prepare_late)
     monkeypatch.setattr(inferencer, 'forward', forward_late)
     records = inferencer.predict(files, batch_size=2)
+
     if end == 'close':
         assert next(records)['img_path'] == files[0]
         records.close()
@@ -282,6 +293,7 @@ def test_ending_early_stops_the_threads(inferencer, files, end, monkeypatch):
         with pytest.raises(RuntimeError, match='out of memory') as caught:
             next(records)
         assert caught.traceback  # whose frames are still there when the threads have to be gone
+
     assert sorted(begun) == sorted(files[:4])
     assert set(threading.enumerate()) <= before
 
@@ -437,6 +449,7 @@ def test_thresholds_of_numpy_and_torch_are_numbers(inferencer, files):
         for thr in others:
             assert inferencer(files[:3], thr=thr)['predictions'] == expected
             assert list(inferencer.predict(files[:3], thr=thr)) == expected
+
     assert len(inferencer(files[0], topk=np.int64(3))['predictions'][0]['labels']) == 3
     for wrong in (np.float32(5), np.float32('nan'), np.full((2, 41), 0.5), np.bool_(True)):
         with pytest.raises(ValueError, match=r'`thr(\[0\])?` to be a number between 0 and 1'):

@@ -203,6 +203,7 @@ def test_what_cannot_hold_a_map_is_refused(inferencer, tmp_path):
         ValueError, match='LabelDecoderHead to save a map in, but got MultiLabelLin'
     ):
         make_rule(linear, THRESHOLDS)
+
     with pytest.raises(ValueError, match=r'FILE\.pth, but got model\.onnx'):
         save_with_map(inferencer, THRESHOLDS, 'model.onnx')
     with pytest.raises(ValueError, match='another file than the checkpoint'):

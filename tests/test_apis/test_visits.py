@@ -79,6 +79,7 @@ def test_table_and_cards_follow_the_threshold(visit):
     visits = visit()
     key, complaints = visits.upload(drop(visits, *pictures(0, 1)))
     assert complaints == ''
+
     counts = []
     for thr in (0.0, 0.5, 1.0):
         rows, cards = visits.show(thr, key)
@@ -86,6 +87,7 @@ def test_table_and_cards_follow_the_threshold(visit):
         assert cards.count('src="data:image/png;base64,') == 2
         assert cards.count('<tr>') == 2 * 3
         counts.append(0 if rows[0][1] == '(none)' else rows[0][1].count(',') + 1)
+
     assert counts[0] > counts[1] > counts[2] == 0
     assert visits.show(0.5, None) == ([], '')
     own, _ = visits.show(None, key)
@@ -130,6 +132,7 @@ def test_folders_of_pages_that_were_killed_go(tmp_path):
         (tmp_path / name).mkdir()
         (tmp_path / name / 'a.png').touch()
         os.utime(tmp_path / name, (time.time() - 3600 * hours,) * 2)
+
     (tmp_path / 'morn_page_link').symlink_to(tmp_path / 'other')
     remove_left_folders(tmp_path)
     left = sorted(path.name for path in tmp_path.iterdir())

@@ -270,6 +270,7 @@ def test_atomic_write_replaces_the_file_only_when_whole(tmp_path):
     with atomic_write(path) as file:
         file.write(b'new')
         assert path.read_bytes() == b'old'
+
     assert path.read_bytes() == b'new'
     with pytest.raises(KeyboardInterrupt):
         write_half(path)

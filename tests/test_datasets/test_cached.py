@@ -83,6 +83,7 @@ def test_checkpoint_is_checked(tmp_path):
     save_scores(path, make_file(checkpoint='cnn.pth', checkpoint_sha256=sha256(checkpoint)))
     load_scores(path, checkpoint=checkpoint)
     checkpoint.write_bytes(b'other weights')
+
     with pytest.raises(
         ScoreFileError,
         match=r'scores\.safetensors: `checkpoint_sha256` .*came from another checkpoint',

@@ -19,6 +19,7 @@ def root(tmp_path):
     save_annotations(tmp_path / 'difficult.json', Annotations(['cat', 'dog', 'cow'], data))
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (5, 4), (10, 20, 30)).save(tmp_path / name)
+
     return tmp_path
 
 

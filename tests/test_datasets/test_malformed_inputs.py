@@ -113,10 +113,12 @@ def replaced(field: str, value: Any) -> Any:
     content = copy.deepcopy(VALID)
     if field == '$':
         return value
+
     *parents, last = [int(part) if part.isdigit() else part for part in re.findall(r'\w+', field)]
     node: Any = content
     for part in parents:
         node = node[part]
+
     node[last] = value
     return content
 
@@ -145,6 +147,7 @@ def test_missing_field_is_named(missing: str, tmp_path: Path) -> None:
     node: Any = content
     for part in parents:
         node = node[part]
+
     del node[last]
     path = tmp_path / 'train.json'
     path.write_text(json.dumps(content))
@@ -205,6 +208,7 @@ def test_anything_is_an_error_or_valid(field: str, value: Any, tmp_path: Path) -
     annotations = attempt(lambda: load_annotations(path), path)
     if annotations is None:
         return
+
     targets = annotations.targets()  # whatever was accepted must be usable
     assert targets.shape == (len(annotations), len(annotations.classes))
     assert all(
@@ -434,6 +438,7 @@ def folder(tmp_path: Path) -> Path:
     (root / 'sub').mkdir(parents=True)
     for name in ('a.png', 'b.png', 'sub/c.png'):
         picture().save(root / name)
+
     (root / 'cut.png').write_bytes((root / 'a.png').read_bytes()[:60])
     (root / 'empty.png').touch()
     (root / 'folder.png').mkdir()
@@ -526,6 +531,7 @@ class FakeRunner:
                     ),
                 )
             )
+
         self.cfg = ConfigDict(loaders)
         init_default_scope('mmpretrain')
         dataset = DATASETS.build(self.cfg.train_dataloader.dataset)
@@ -543,10 +549,12 @@ def test_image_in_two_splits_is_an_error(test: list[str], shared: bool, folder: 
     if not shared:
         DataCheckHook().before_train(runner)
         return
+
     with pytest.raises(
         ValueError, match=r'1 images of train_dataloader are in test_dataloader too.*png'
     ):
         DataCheckHook().before_train(runner)
+
     DataCheckHook('warn').before_train(runner)
     assert len(runner.warnings) == 1
     DataCheckHook('ignore').before_train(runner)

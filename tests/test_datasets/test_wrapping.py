@@ -170,6 +170,7 @@ def test_skipped_images_in_lists(wrapped, tmp_path):
     # A data set that leaves out broken images reads all of them when it is built.
     for name in ('a.png', 'b.png'):
         Image.new('RGB', (8, 8)).save(tmp_path / name)
+
     (tmp_path / 'b.png').write_bytes(b'broken')
     items = [dict(img_path=name, gt_label=[0]) for name in ('a.png', 'b.png')]
     annotations = Annotations(load_annotations(SLICE / 'test.json').classes, items)
@@ -178,6 +179,7 @@ def test_skipped_images_in_lists(wrapped, tmp_path):
     inner = dict(part('test', 2), data_root=f'{tmp_path}/', corrupt_images='skip')
     for loader in ('train_dataloader', 'test_dataloader'):
         model.cfg[loader].dataset = dict(type='RepeatDataset', times=2, dataset=inner)
+
     assert list_tested_images(model.cfg, 5) == [f'{tmp_path}/a.png']
     assert len(count_training_labels(model.cfg)[1]) == 1
 
@@ -197,9 +199,11 @@ def test_pictures_are_of_the_chosen_images(kind, tmp_path, monkeypatch):
     drawn = []
     target = 'morn_plugin.engine.hooks.visualization_hook.make_prediction'
     monkeypatch.setattr(target, lambda sample, load: drawn.append(sample.img_path) or sample)
+
     for index in range(len(dataset)):
         path = image_path(dataset, index)
         hook._keep([sample(path, index % 4)])
+
     several = [path for path, labels in EXPECTED[kind] if len(labels) >= 2]
     assert len(several) == 6
     assert sorted(set(drawn)) == sorted({several[0], several[2], several[5]})
@@ -286,6 +290,7 @@ def test_pictures_and_mirror_images_of_a_test(work_dir, tmp_path):
     with config.open('a') as file:
         file.write(f'\ntest_dataloader["dataset"] = {WRAPPERS["ConcatDataset"]!r}\n')
         file.write('test_dataloader["dataset"]["_delete_"] = True\n')
+
     checkpoint = work_dir / 'epoch_1.pth'
     pictures = tmp_path / 'pictures'
     args = (config, checkpoint, '--work-dir', tmp_path / 'test')

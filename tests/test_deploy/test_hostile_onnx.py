@@ -78,6 +78,7 @@ def subgraph(kind):
     else:
         body = helper.make_graph([node('Identity', ['x'], ['y'])], 'b', [value('x')], [value('y')])
         loop = node('Scan', ['scores'], ['out'], body=body, num_scan_inputs=1)
+
     return make_model([loop], [tensor('true', True, bool)])
 
 

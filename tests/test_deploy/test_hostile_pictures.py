@@ -140,6 +140,7 @@ def test_in_two_gigabytes_and_ten_seconds_each(tmp_path):
     """In a process of its own, whose memory is limited, and which says whatever it starts."""
     for index, content in enumerate(REFUSED.values()):
         (tmp_path / f'{index:03d}.jpg').write_bytes(content)
+
     environment = dict(os.environ, PYTHONPATH=str(ROOT), OMP_NUM_THREADS='1')
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', CHILD, str(tmp_path)],
@@ -148,10 +149,12 @@ def test_in_two_gigabytes_and_ten_seconds_each(tmp_path):
     *lines, more = map(json.loads, done.stdout.splitlines())
     assert done.returncode == 0, done.stderr[-2000:]
     assert len(lines) == len(REFUSED)
+
     for name, said, seconds, started in lines:
         assert said.startswith('ImageError: '), (name, said)
         assert seconds < 10, (name, said)
         assert not started, (name, started)
+
     assert more < 300_000  # kilobytes
 
 
@@ -182,6 +185,7 @@ def make_place(kind, folder):
     elif kind == 'huge':
         path.touch()
         os.truncate(path, 5_000_000_000)  # a hole: no byte of it is on the disk
+
     return path
 
 
@@ -237,6 +241,7 @@ def rgb16(kind):
     pixels = np.broadcast_to(np.array(RED, '>u2') * 257, (16, 24, 3)).astype('>u2').tobytes()
     if kind == 'PPM':
         return b'P6 24 16 65535\n' + pixels
+
     rows = b''.join(b'\0' + pixels[row * 144 : row * 144 + 144] for row in range(16))
     content = bytearray(make.png(24, 16, colour=2))
     content[24] = 16  # bits
@@ -362,6 +367,7 @@ def test_a_limit_gives_way_when_it_is_raised_as_the_message_says(kind, monkeypat
         ImageError, match=r'24 x 16 pixels.*raise \S+ of LoadCheckedImage'
     ) as caught:
         decode_image(content, 'a', max_pixels=24 * 16 - 1)
+
     needed = int(str(caught.value).rstrip('.').rsplit(' ', 1)[1])
     with pytest.raises(ImageError, match='24 x 16 pixels'):
         decode_image(content, 'a', max_pixels=needed - 1)

@@ -34,6 +34,7 @@ def write_tar(path, members):
                 for key, value in content.items():
                     setattr(info, key, value)
                 archive.addfile(info)
+
     return path
 
 
@@ -91,6 +92,7 @@ def test_a_shard_that_has_not_its_share_is_named():
 def test_shards_are_found_or_named(tmp_path):
     for number in (1, 3):
         (tmp_path / f'o-{number}-of-3.csv').touch()
+
     with pytest.raises(FileNotFoundError, match=r'1 of 3 shards are missing: .*o-2-of-3\.csv'):
         find_shards(tmp_path / 'o.csv')
     (tmp_path / 'o-2-of-3.csv').touch()
@@ -121,6 +123,7 @@ def test_a_list_leads_nowhere_else_unless_it_is_trusted(tree):
         ImageStream(lists=[path])
     for line in (r"'../b.png' lies outside", f"'{tree}/b.png' lies", "passwd' is a URL of another"):
         assert line in str(error.value)
+
     path.write_text(f'../b.png\n{tree}/b.png\n')
     assert len(names(ImageStream(lists=[path], trust_lists=True))) == 2
 
@@ -130,9 +133,11 @@ def test_a_list_leads_nowhere_else_unless_it_is_trusted(tree):
     path.write_text('link.png\nup/b.png\n1.png\nsame/0.png\nup/a/1.png\n')
     *broken, first, second, third = ImageStream(lists=[path])
     assert len(broken) == 2
+
     for image in broken:
         with pytest.raises(ImageError, match='a link that leads out of the folder of its list'):
             image.read()
+
     folder = f'{tree / "a"}/'
     assert [first, second, third] == [
         f'{folder}{name}' for name in ('1.png', 'same/0.png', 'up/a/1.png')
@@ -143,6 +148,7 @@ def test_a_list_of_another_kind_is_named(tmp_path):
     (tmp_path / 'empty').write_text('\n')
     (tmp_path / 'long').write_text('x' * 20_000)
     (tmp_path / 'zero').write_bytes(b'a\0.png\n')
+
     for name, message in (
         ('empty', 'it has none'),
         ('long', 'lines of at most'),
@@ -150,6 +156,7 @@ def test_a_list_of_another_kind_is_named(tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             check_list(str(tmp_path / name))
+
     with pytest.raises(FileNotFoundError, match=r'List .*none does not exist'):
         check_list(str(tmp_path / 'none'))
 
@@ -173,11 +180,13 @@ def test_a_tar_file_of_a_stranger_leads_nowhere(tmp_path):
     ]
     path = write_tar(tmp_path / 'x.tar', [*members, ('good.png', CONTENT)])
     *broken, good = read_tar(str(path))
+
     for image, reason in zip(
         broken, ('leads out of', 'no regular file', 'no regular'), strict=True
     ):
         with pytest.raises(ImageError, match=reason):
             image.read()
+
     assert good.read() == CONTENT
     with pytest.raises(ValueError, match='not compressed'):
         list(ImageStream([tmp_path / 'x.tar.gz']))

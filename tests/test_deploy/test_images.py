@@ -41,6 +41,7 @@ def test_transforms_are_those_of_the_pipeline(shape, backend):
         dict(type='Resize', scale=(20, 16), backend=backend),
     ):
         results = TRANSFORMS.build(config).transform(results)
+
     expected = results['img'].astype(np.float32)  # BGR
     steps = [
         dict(type='resize_edge', scale=32, backend=backend),
@@ -66,6 +67,7 @@ def test_a_thin_line_is_not_made_a_huge_image():
 def test_a_file_meant_twice_comes_once(tmp_path):
     for name in ('b.jpg', 'a.png', 'note.txt'):
         (tmp_path / name).write_text('')
+
     files = list_images(
         [tmp_path / 'b.jpg', tmp_path, str(tmp_path / '*.png'), 'missing.png', 's3://bucket/x']
     )
@@ -98,6 +100,7 @@ def test_images_of_every_ending_and_of_none_are_found_in_a_folder(tmp_path):
     ]
     for name in names:
         (tmp_path / name).write_bytes(make.encode(make.gradient(), 'PNG'))
+
     (tmp_path / 'notes').write_text('BMW is a make of cars, and P5 a process.')
     (tmp_path / 'empty').touch()
     (tmp_path / 'data.json').write_text('{}')

@@ -30,6 +30,7 @@ def test_the_same_labels_as_in_tensors(thr, topk):
         labels = choose_labels(row, thr, topk)
         assert sorted(labels.tolist()) == np.flatnonzero(mask).tolist()
         assert (np.diff(row[labels]) <= 0).all()
+
     assert np.array_equal(mark_labels(scores, thr, topk), marked)
 
 

@@ -18,6 +18,7 @@ SETTINGS = dict(model='0a', thr=None)
 def record(path):
     if 'bad' in path:
         return dict(img_path=path, error=f'Image {path} is "torn",\nand more')
+
     return dict(
         img_path=path,
         labels=[1, 0],
@@ -53,6 +54,7 @@ def run(out, paths, resume=False, settings=SETTINGS, shard=None, fail_after=None
             write_records(predicted(), file.write, outcome, all_scores=True)
     except KeyboardInterrupt:
         return seen
+
     note.images = outcome.images
     note.save(file.path)
     return seen
@@ -75,6 +77,7 @@ def test_all_kinds_say_the_same(tmp_path):
     parquet = pytest.importorskip('pyarrow.parquet')
     for kind in KINDS:
         run(tmp_path / f'o{kind}', PATHS)
+
     lines = [json.loads(line) for line in (tmp_path / 'o.jsonl').read_bytes().splitlines()]
     assert lines == [record(path) for path in PATHS]
 
@@ -119,6 +122,7 @@ def test_a_torn_record_is_written_anew(kind, tmp_path, capsys):
     run(out, PATHS)
     whole = out.read_bytes()
     start = whole.rindex(b'f.jpg')  # in the last record but one
+
     for end in (*range(start, len(whole), 23), len(whole) - 1, 3, 0):
         out.write_bytes(whole[:end])
         RunNote(SETTINGS).save(out)
@@ -126,6 +130,7 @@ def test_a_torn_record_is_written_anew(kind, tmp_path, capsys):
         assert again
         assert again == PATHS[len(PATHS) - len(again) :]
         assert out.read_bytes() == whole
+
     assert 'the last record was incomplete' in capsys.readouterr().err
 
 
@@ -158,6 +163,7 @@ def test_a_run_goes_on_with_its_own_only(out):
         ValueError, match=r'o.* was made otherwise(.|\n)*- thr: None there, 0.5 here'
     ):
         run(out, PATHS, resume=True, settings=dict(SETTINGS, thr=0.5))
+
     with pytest.raises(ValueError, match=r'record 2 is of bad\.jpg, but that image is now g\.jpg'):
         run(out, [PATHS[0], 'g.jpg', *PATHS[2:]], resume=True)
     with pytest.raises(ValueError, match=r'record 2 is of bad\.jpg, but that image is now None'):
@@ -206,6 +212,7 @@ def test_parquet_is_written_in_parts_of_groups(tmp_path, monkeypatch):
     file.start()
     for number in range(7):
         file.write(dict(img_path=f'{number}.jpg', scores=[number / 8]))
+
     (part,) = (tmp_path / 'o.parquet').glob('part-*')  # the rest is not whole yet
     assert parquet.ParquetFile(part).metadata.num_row_groups == 3
     file.close()

@@ -82,10 +82,12 @@ def test_what_cannot_be_read_is_named_as_well_as_can_be(tmp_path):
         pytest.raises(TypeError, match=r'a\.txt to be opened for bytes'),
     ):
         read_memory(file)
+
     with pytest.raises(
         ValueError, match=r'shape \(H, W, 3\) and type uint8, but got \(16, 24, 3\) and float64'
     ):
         read_memory(PIXELS / 255)
+
     with pytest.raises(ImageError, match='24 x 16 pixels: expected at most 100 '):
         read_memory(make.gradient(), max_pixels=100)
 

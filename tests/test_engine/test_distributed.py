@@ -43,6 +43,7 @@ def test_a_group_of_one_is_made(monkeypatch, tmp_path):
         RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0'
     ).items():
         monkeypatch.setenv(name, value)
+
     monkeypatch.setattr(distributed.torch.cuda, 'is_available', lambda: False)
     assert init_cpu_process_group()
     try:

@@ -99,6 +99,7 @@ def test_any_number_of_processes_gives_the_same_figures(
             processes,
         ).succeed()
         figures.append(out.read_bytes())
+
     assert figures[0] == figures[1] == figures[2]
     assert {'per-label/f1-score', 'per-image/f1-score', 'one-step/top-1'} <= json.loads(
         figures[0]

@@ -165,6 +165,7 @@ def assert_refused(path: Path, folder: Path) -> str:
         _load_checkpoint(
             str(path), map_location='cpu'
         )  # MMEngine's way leads through the same loader
+
     assert not (folder / MARK).exists()
     assert (folder / 'keep').read_bytes() == b'x'
     assert MARK not in os.environ
@@ -322,17 +323,20 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
     path = tmp_path / 'flipped.pth'
     torch.save(a_checkpoint(), path)
     content = path.read_bytes()
+
     found = 0
     for position in range(0, len(content), 7):
         damaged = bytearray(content)
         damaged[position] ^= 1 << position % 8
         path.write_bytes(damaged)
+
         try:
             assert_loaded(
                 load_checkpoint(path)
             )  # padding and dates in headers: what is loaded is right
         except CheckpointError:
             found += 1
+
     assert found > 100
 
 
@@ -356,6 +360,7 @@ def test_resumable_is_found_by_name_number_and_state(tmp_path: Path) -> None:
     assert find_resumable(str(tmp_path / 'no folder')) == (None, [])
     for epoch in (2, 9, 10):
         torch.save(a_checkpoint(), tmp_path / f'epoch_{epoch}.pth')
+
     torch.save(a_checkpoint(), tmp_path / 'best_epoch_11.pth')
     torch.save(dict(state_dict={}), tmp_path / 'epoch_12.pth')
     torch.save(dict(meta=OBJECTS['eval']), tmp_path / 'epoch_13.pth')

@@ -180,6 +180,7 @@ def test_the_scan_sees_what_hangs_python():
         seconds.append(time.process_time() - start)
         assert len(key) == 2
         assert (find_unbounded(io.BytesIO(stream)) is None) == (levels == 18)
+
     assert seconds[1] > 2 * seconds[0]
 
 
@@ -222,6 +223,7 @@ def test_records_that_overlap(tmp_path):
             again.file_size = again.compress_size = first.file_size
             archive.filelist.append(again)
             archive.NameToInfo[again.filename] = again
+
     assert path.stat().st_size < 2_000_000
     assert_refused(path, 'overlap')
 

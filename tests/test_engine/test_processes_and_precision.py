@@ -111,6 +111,7 @@ def test_two_processes_at_16_equal_one_at_32(tmp_path):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
+
     run(
         [
             ROOT / 'tools/dist_train.sh',
@@ -138,6 +139,7 @@ def test_two_processes_at_16_equal_one_at_32(tmp_path):
         else:
             assert torch.equal(one, value), name
             assert torch.equal(two, value), name
+
     assert moved >= 8
 
 
@@ -151,11 +153,14 @@ def test_accumulated_gradients_equal_the_large_batch():
         wrapper = build_optim_wrapper(model, dict(cfg.optim_wrapper, accumulative_counts=counts))
         wrapper.initialize_count_status(model, 0, 2 * counts)
         model.train()
+
         for _ in range(2):
             for chunk in range(counts):
                 size = 32 // counts
                 model.train_step(part(data, slice(chunk * size, (chunk + 1) * size)), wrapper)
+
         results.append(flat(model) - start)
+
     assert results[0].norm() > 0
     assert (results[0] - results[1]).norm() <= 1e-4 * results[0].norm()
 
@@ -175,6 +180,7 @@ def test_autocast(path, tolerance):
         assert loss.dtype == torch.float32
         assert loss.item() == pytest.approx(exact[name].item(), rel=tolerance)
         assert loss.item() != exact[name].item(), 'nothing ran in the lower precision'
+
     sum(losses.values()).backward()
     assert all(value.grad.isfinite().all() for value in model.parameters() if value.requires_grad)
 
@@ -188,6 +194,7 @@ def test_recomputed_activations_change_no_gradient():
         losses = model(**model.data_preprocessor(batch(4), training=True), mode='loss')
         losses['loss_cnn'].backward()
         gradients.append(torch.cat([value.grad.flatten() for value in model.parameters()]))
+
     assert gradients[0].norm() > 0
     torch.testing.assert_close(*gradients)
 
@@ -249,6 +256,7 @@ def test_averaged_model(tmp_path, monkeypatch):
     average = seen[0]
     for weights in seen[1:]:
         average = (1 - momentum) * average + momentum * weights
+
     saved = torch.load(tmp_path / 'epoch_3.pth', weights_only=True)
     torch.testing.assert_close(saved['state_dict'][name], average)
     assert (average - seen[-1]).abs().max() > 1e-5

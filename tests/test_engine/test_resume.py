@@ -150,6 +150,7 @@ def test_damaged_newest_checkpoint_is_skipped_and_named(
     folder = shutil.copytree(finished, tmp_path / 'copy')
     for path in folder.glob('*/vis_data'):
         shutil.rmtree(path)
+
     newest = folder / 'epoch_8.pth'
     content = bytearray(newest.read_bytes())
     if damage == 'missing':
@@ -157,6 +158,7 @@ def test_damaged_newest_checkpoint_is_skipped_and_named(
     else:
         content[_middle_of_largest_record(newest)] ^= 1
         newest.write_bytes(dict(cut=content[:-1000], flipped=content, empty=b'')[damage])
+
     run = train(finished.parent / 'tiny.py', folder)
     run.succeed()
     text = run.log.read_text()

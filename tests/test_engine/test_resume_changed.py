@@ -240,6 +240,7 @@ def test_resuming_from_another_folder_leaves_its_files_alone(
     mine = [here / path.name for path in before]
     for path in mine:
         path.write_text('mine')
+
     arguments = [str(config), '--work-dir', str(here), '--resume', str(one_epoch / 'epoch_1.pth')]
     options = ['--cfg-options', 'default_hooks.checkpoint.max_keep_ckpts=1']
     run = Run('train.py', [*arguments, *options], tmp_path / 'run.log')

@@ -26,6 +26,7 @@ def test_a_checkpoint_with_a_message_hub():
     for value in (3.0, 1.0):
         hub.update_scalar('train/loss', value)
         hub.update_scalar('train/acc', np.float32(value))
+
     hub.update_info('iter', 7)
     linear = torch.nn.Linear(2, 2)
     optimiser = torch.optim.AdamW(linear.parameters())

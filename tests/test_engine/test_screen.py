@@ -18,6 +18,7 @@ def open_logger(level: str, folder: Path) -> Iterator[MMLogger]:
     runner._log_dir = str(folder)
     runner._timestamp = 'run'
     logger = runner.build_logger(log_level=level)
+
     try:
         yield logger
     finally:
@@ -57,9 +58,11 @@ def test_what_is_shown_and_what_is_written(
     for text in ('System environment', 'Hooks will', 'Exp name', 'very long', '`save_param'):
         assert text in written
         assert (text in shown) == (level == 'DEBUG')
+
     for text in ('Epoch(train)', 'something is wrong', 'usual length'):
         assert text in written
         assert text in shown
+
     assert 'in short' in shown
     assert 'in short' not in written
     assert f'Config, environment and all else: {tmp_path}/run.log' in shown

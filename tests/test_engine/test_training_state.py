@@ -78,12 +78,15 @@ def test_own_state_is_taken_whole(runner: Runner, checkpoint: dict[str, Any]) ->
     take(runner, checkpoint)
     hub = checkpoint['message_hub']
     own = before['message_hub']
+
     for key, value in own['log_scalars'].items():
         for part, saved in zip(hub['log_scalars'][key].data, value.data, strict=True):
             assert part.tolist() == saved.tolist()
+
     left_out = {'cfg', 'experiment_name', 'mmengine_version'}
     assert left_out == own['runtime_info'].keys() - hub['runtime_info'].keys()
     assert checkpoint['optimizer']['param_groups'] == before['optimizer']['param_groups']
+
     for index, entry in before['optimizer']['state'].items():
         for key, value in entry.items():
             assert torch.equal(checkpoint['optimizer']['state'][index][key], value)
@@ -228,10 +231,12 @@ def test_wrong_state_is_refused_and_named(
     tree: Any = checkpoint
     for key in parents:
         tree = tree[key]
+
     if value is MISSING:
         del tree[last]
     else:
         tree[last] = value
+
     with pytest.raises(TrainingStateError, match=f'(?s)epoch_1.pth.*{expected}'):
         take(runner, checkpoint)
 
@@ -299,12 +304,14 @@ def test_a_config_text_in_the_checkpoint_is_not_run(
     crafted = tmp_path / 'run' / 'epoch_1.pth'
     crafted.parent.mkdir()
     torch.save(checkpoint, crafted)
+
     if not scheme:
         assert 'config' not in CheckpointLoader.load_checkpoint(str(crafted))['meta']
     else:
         runner = start(folder / 'tiny.py', tmp_path / 'run')
         runner.load_or_resume()
         assert runner.epoch == 1
+
     assert not marker.exists()
 
 

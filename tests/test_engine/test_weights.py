@@ -99,6 +99,7 @@ def test_modules_may_rename_what_older_versions_wrote():
     weights = state()
     for name in ('weight', 'bias'):
         weights[f'head.fc.old_{name}'] = weights.pop(f'head.fc.{name}')
+
     found = load_weights(model, weights)
     assert not found.unset
     assert torch.equal(model.head.fc.weight, weights['head.fc.old_weight'])

@@ -150,6 +150,7 @@ class Run:
                     MASTER_PORT=str(probe.getsockname()[1]),
                     WORLD_SIZE=str(processes),
                 )
+
         self.processes: list[BaseProcess] = []
         for rank in range(processes):
             ranks = dict(environment, RANK=str(rank), LOCAL_RANK=str(rank)) if processes > 1 else {}
@@ -165,12 +166,15 @@ class Run:
         while any(process.is_alive() for process in self.processes):
             if any(process.exitcode for process in self.processes):
                 self.kill()
+
             if time.monotonic() > end:
                 self.kill()
                 raise TimeoutError(
                     f'Still running after {timeout} s:\n{self.log.read_text()[-3000:]}'
                 )
+
             time.sleep(0.01)
+
         return [process.exitcode for process in self.processes]
 
     def kill(self) -> None:
@@ -228,16 +232,19 @@ def train_with_kills(
             # fsync, replace and remove are where a save can be cut; early enough for the runs to
             # come.
             crash = (rng.choice(['fsync', 'replace', 'remove']), rng.randint(1, 2))
+
         run = train(config, work_dir, processes=processes, crash=crash)
         if crash is None:
             end = time.monotonic() + rng.uniform(0.1, 0.4) * seconds
             while time.monotonic() < end and any(process.is_alive() for process in run.processes):
                 time.sleep(0.002)
+
             alive = any(process.is_alive() for process in run.processes)
             run.kill()
             killed += alive
         else:
             killed += any(run.wait())
+
     train(config, work_dir, processes=processes).succeed()
     return killed
 
@@ -260,6 +267,7 @@ def differences(one: Any, other: Any, path: str = '') -> list[str]:
     if isinstance(one, dict):
         if one.keys() != other.keys():
             return [f'{path}: keys {sorted(map(str, one.keys() ^ other.keys()))}']
+
         return [
             found
             for key in one
@@ -280,6 +288,7 @@ def differences(one: Any, other: Any, path: str = '') -> list[str]:
     if isinstance(one, (list, tuple)):
         if len(one) != len(other):
             return [f'{path}: length {len(one)} and {len(other)}']
+
         return [
             found
             for i, pair in enumerate(zip(one, other, strict=True))
@@ -287,4 +296,5 @@ def differences(one: Any, other: Any, path: str = '') -> list[str]:
         ]
     if type(one).__name__ == 'HistoryBuffer':
         return [] if (one.data[0].tolist() == other.data[0].tolist()) else [path]
+
     return [] if one == other else [f'{path}: {one!r} and {other!r}']

@@ -28,11 +28,13 @@ def test_labels_are_those_of_scikit_learn(data):
             ('f1', f1_score),
         ):
             assert getattr(found, name)[c] == pytest.approx(100 * function(*pair))
+
         assert found.average_precision[c] == pytest.approx(
             100 * average_precision_score(pair[0], scores[known, c])
         )
         assert found.missed[c] == sum(pair[0] & ~pair[1])
         assert found.extra[c] == sum(~pair[0] & pair[1])
+
     assert found.support[3] == 0
     assert np.isnan([found.recall[3], found.average_precision[3]]).all()
 
@@ -46,6 +48,7 @@ def test_confusion_and_images_by_loops(data):
                 t[a] == 1 and not p[a] and t[b] == 0 and p[b]
                 for t, p in zip(targets, predicted, strict=True)
             )
+
     for row, value in enumerate(image_f1(predicted, targets)):
         known = targets[row] >= 0
         assert value == pytest.approx(

@@ -51,16 +51,19 @@ def naive(scores, targets, thresholds, measure, floor):
         if measure == 'per-label-f1'
         else [[(i, j) for j in range(c)] for i in range(n)]
     )
+
     if measure == 'precision':
         given = sum(map(sum, hit))
         right = sum(hit[i][j] and true[i][j] for i in range(n) for j in range(c))
         return right if given and right / given >= floor else -1
+
     ratios = {name: [] for name in 'pr'}
     for group in pairs:
         right = sum(hit[i][j] and true[i][j] for i, j in group)
         for name, table in (('p', hit), ('r', true)):
             total = sum(table[i][j] for i, j in group)
             ratios[name].append(right / total if total else 0)
+
     p, r = (sum(values) / len(values) for values in ratios.values())
     return 2 * p * r / (p + r) if p + r else 0
 
@@ -85,6 +88,7 @@ def test_no_threshold_of_a_label_is_better(seed, levels):
         known = targets[:, c] >= 0
         score = lambda cut: f1_score(targets[known, c] > 0, scores[known, c] > cut, zero_division=0)  # noqa: B023
         assert score(thr) == pytest.approx(max(map(score, every_threshold(scores))))
+
     for c, thr in enumerate(label_thresholds(scores, targets, 'precision', 0.8)):
         one = scores[:, [c]], targets[:, [c]]
         reached = max(naive(*one, [cut], 'precision', 0.8) for cut in every_threshold(scores))
@@ -99,6 +103,7 @@ def test_per_image_climb_ends_where_no_single_label_helps(seed, levels):
     assert value >= naive(
         scores, targets, [global_threshold(scores, targets, 'per-image-f1')] * 4, 'per-image-f1', 0
     )
+
     for c in range(4):
         for cut in every_threshold(scores):
             assert (
@@ -193,6 +198,7 @@ def test_scope_is_what_carries_over_to_other_images(measure):
         choice = choose_scope(scores, targets, measure, 0.8)
         assert choice.scope == expected
         others, truth = data(1, num_images=4000)
+
         value = {}
         for scope in SCOPES:
             thr = choose_thresholds(scores, targets, measure, scope, 0.8)
@@ -205,6 +211,7 @@ def test_scope_is_what_carries_over_to_other_images(measure):
                 else mean_precision_recall_f1(counts).f1
             )
             assert f'{choice.held_out[scope]:.2f}' in choice.reason
+
         if (measure, expected) in CARRIES_OVER:
             assert value[expected] > value[{'global': 'label', 'label': 'global'}[expected]]
 
@@ -214,6 +221,7 @@ def test_held_out_images_have_no_part_in_their_thresholds(scope):
     """Turning the truth of one image over changes the prediction of others at the most."""
     scores, targets = make_data(0, size=(20, 3))
     predicted = predict_held_out(scores, targets, 'per-label-f1', scope, folds=20)
+
     for image in range(20):
         other = targets.copy()
         other[image] = 1 - np.abs(targets[image])

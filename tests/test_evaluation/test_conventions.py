@@ -26,12 +26,14 @@ def read_conventions():
     """The options that each line of the table names in its first cell, and its figures."""
     conventions = []
     table = PAGE.split('| Convention |')[1].split('\n\n')[0].splitlines()[2:]
+
     for line in table:
         title, *cells = [cell.strip() for cell in line.strip('|').split('|')]
         code = re.search(r'`(.*)`', title)
         options = eval(f'dict({code.group(1)})') if code else {}  # noqa: S307  our own page
         expected = [float(cell) for cell in cells]
         conventions.append(pytest.param(options, expected, id=title.split(':')[0]))
+
     return conventions
 
 

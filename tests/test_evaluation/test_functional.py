@@ -48,6 +48,7 @@ def test_means_are_those_of_scikit_learn(count, axis, undefined, ignored):
     predicted, target = random_sets(0, ignored=ignored)
     figures = mean_precision_recall_f1(count(pack_labels(predicted, target), 11), undefined)
     precisions, recalls = [], []
+
     for index in range(target.shape[1 - axis]):
         truth = np.take(target, index, 1 - axis)
         guess = np.take(predicted, index, 1 - axis)
@@ -57,6 +58,7 @@ def test_means_are_those_of_scikit_learn(count, axis, undefined, ignored):
             precision_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero)
         )
         recalls.append(recall_score(truth[valid], guess[valid], labels=[0, 1], zero_division=zero))
+
     precision = np.nanmean(precisions)
     recall = np.nanmean(recalls)
     expected = [100 * precision, 100 * recall, 100 * 2 * precision * recall / (precision + recall)]
@@ -140,6 +142,7 @@ def test_average_precisions_pass_over_ignored_and_missing_labels():
     target[:, 2] = -1
     found = average_precisions(scores, target)
     assert np.isnan(found[1:3]).all()
+
     for label in (0, 3):
         known = target[:, label] >= 0
         expected = average_precision_score(target[known, label], scores[known, label])
@@ -174,6 +177,7 @@ def test_no_answer_of_k_labels_is_better_than_the_bound(topk):
     rng = np.random.default_rng(topk)
     target = (rng.random((20, 6)) < 0.4).astype(int)
     target[0], target[1] = 0, 1
+
     best = {'correct': [], 'precision': [], 'recall': []}
     for row in target:
         hits = [row[list(chosen)].sum() for chosen in combinations(range(6), topk)]
@@ -186,6 +190,7 @@ def test_no_answer_of_k_labels_is_better_than_the_bound(topk):
     assert bound['R_I'] == pytest.approx(100 * np.mean(best['recall']))
     assert bound['OP'] == pytest.approx(100 * sum(best['correct']) / (20 * topk))
     assert bound['OR'] == pytest.approx(100 * sum(best['correct']) / target.sum())
+
     for pair, f1 in (('P_I R_I', 'F1_I'), ('OP OR', 'OF1')):
         p, r = (bound[name] for name in pair.split())
         assert bound[f1] == pytest.approx(2 * p * r / (p + r))

@@ -59,6 +59,7 @@ def test_agrees_with_loops():
     graph = build_label_graph(paths, targets)
     count, shared = naive_graph(paths, targets)
     assert graph.count.tolist() == count
+
     for a in range(4):
         for b in range(4):
             p = count[a][b] / sum(count[a])

@@ -27,11 +27,13 @@ def test_figures_of_a_resample_are_those_of_its_images():
     drawn = rng.integers(0, 40, (5, 40))
     weights = np.stack([np.bincount(row, minlength=40) for row in drawn])
     found = LabelSets.of(predicted, target).figures(weights)
+
     for place, row in enumerate(drawn):
         paper = paper_figures(predicted[row], target[row])
         overall = overall_precision_recall_f1(count_sets(predicted[row], target[row], axis=0))
         names = ('P_L', 'R_L', 'F1_L', 'P_I', 'R_I', 'F1_I', 'OP', 'OR', 'OF1')
         assert [found[name][place] for name in names] == pytest.approx([*paper, *overall])
+
     assert set(found) == set(names)
 
 
@@ -58,9 +60,11 @@ def test_several_statistics_are_drawn_on_the_same_resamples():
     both = bootstrap_images(lambda weights: mean(weights).T, 50, num_resamples=300)
     difference = bootstrap_images(lambda w: mean(w)[:, 0] - mean(w)[:, 1], 50, num_resamples=300)
     assert both.low.shape == both.high.shape == (2,)
+
     for place in range(2):
         alone = bootstrap_images(lambda w, k=place: mean(w)[:, k], 50, num_resamples=300)
         assert (float(alone.low), float(alone.high)) == (both.low[place], both.high[place])
+
     assert difference.low < values[0].mean() - values[1].mean() < difference.high
 
 

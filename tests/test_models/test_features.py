@@ -155,6 +155,7 @@ def test_backbones_of_timm(name: str, features_only: bool, neck: str) -> None:
         assert feature.shape[-1] == width
         with pytest.raises(ValueError, match=neck):
             classify(Gives(feature, width), dict(type='GlobalAveragePooling'), 1)
+
     assert MODELS.build(dict(type=neck))((feature,))[0].dim() == 2
 
 

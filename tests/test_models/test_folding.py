@@ -49,6 +49,7 @@ def test_convolutions_that_pad_by_size_see_the_same_pixels(size):
     folded = fold(model, images)
     assert count(model, nn.BatchNorm2d) == count(folded, FoldedConv) == 48
     assert count(folded, nn.BatchNorm2d) == 0
+
     for _ in range(3):  # weights are laid out anew when a shape comes again
         for mine, theirs in zip(folded(images), model(images), strict=True):
             assert mine.shape == theirs.shape
@@ -71,6 +72,7 @@ def test_backbones_of_mmpretrain_give_the_same(options):
     assert count(folded, nn.BatchNorm2d) == 0
     for mine, theirs in zip(folded(images), model(images), strict=True):
         assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 

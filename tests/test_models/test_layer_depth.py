@@ -69,11 +69,13 @@ def test_layers_of_timm(optimizer: str) -> None:
     model = build(backbone, 512, 'GlobalAveragePooling')
     rates = rates_by_name(wrap(model, optimizer))
     assert rates.keys() == dict(model.named_parameters()).keys()
+
     # The stem, eight blocks, the head.
     layers = ['conv1', *(f'layer{i}.{j}.conv1' for i in range(1, 5) for j in range(2))]
     for depth, layer in enumerate(layers):
         rate = rates[f'backbone.timm_model.{layer}.weight']
         assert rate == pytest.approx(RATE * DECAY ** (len(layers) - depth))
+
     assert rates['head.fc.weight'] == rates['head.decoder.output.weight'] == RATE
 
 

@@ -49,6 +49,7 @@ def test_local_file_gives_the_features_of_the_other_library(tmp_path, theirs, la
         )
     elif layout == 'data_parallel':
         state = {f'module.{k}': v for k, v in state.items()}
+
     torch.save(state, tmp_path / 'weights.pth')
     model = classifier(tmp_path / 'weights.pth')
     model.init_weights()
@@ -90,6 +91,7 @@ def test_prefix(tmp_path, theirs):
     backbone = MODELS.build(RESNET)
     load_pretrained(backbone, str(tmp_path / 'weights.pth'), prefix='teacher')
     torch.testing.assert_close(backbone.conv1.weight, theirs.conv1.weight)
+
     with pytest.raises(
         ValueError,
         match=r"does not hold the weights of this ResNet: .* of its .*'teacher.conv1.weight'",
@@ -130,6 +132,7 @@ def test_bad_file(tmp_path, content):
         path.write_bytes(content)
     elif content is not None:
         torch.save(content, path)
+
     with pytest.raises(ValueError, match=r'Cannot read|Expected') as error:
         read_state_dict(str(path))
     assert str(path) in str(error.value)

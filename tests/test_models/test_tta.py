@@ -74,6 +74,7 @@ def test_it_wraps_a_real_classifier():
     tta = MODELS.build(dict(type='AverageScoresTTA', module=MODELS.build(classifier))).eval()
     images = torch.randint(255, (2, 3, 32, 32), dtype=torch.uint8)
     flipped = images.flip(3)
+
     views = dict(
         inputs=[list(images), list(flipped)],
         data_samples=[[make_sample([0]) for _ in images] for _ in range(2)],
@@ -84,6 +85,7 @@ def test_it_wraps_a_real_classifier():
             tta.module(batch.float(), [make_sample([0]) for _ in images], mode='predict')
             for batch in (images, flipped)
         ]
+
     for result, one, other in zip(merged, *single, strict=True):
         torch.testing.assert_close(result.pred_score, (one.pred_score + other.pred_score) / 2)
 
@@ -108,6 +110,7 @@ def test_a_decoder_without_threshold_decides_from_the_averaged_probabilities():
     tta = MODELS.build(dict(type='AverageScoresTTA', module=module)).eval()
     images = torch.randint(255, (5, 3, 32, 32), dtype=torch.uint8)
     flipped = images.flip(3)
+
     views = dict(
         inputs=[list(images), list(flipped)],
         data_samples=[[make_sample([0]) for _ in images] for _ in range(2)],
@@ -122,6 +125,7 @@ def test_a_decoder_without_threshold_decides_from_the_averaged_probabilities():
             / 2
         )
         expected = module.head.decoder.predict(mean)
+
     for n, sample in enumerate(merged):
         assert sample.pred_label.tolist() == expected['pred_label'][n].nonzero()[:, 0].tolist()
         assert sample.step_labels.tolist() == expected['step_labels'][n].tolist()
@@ -130,4 +134,5 @@ def test_a_decoder_without_threshold_decides_from_the_averaged_probabilities():
             *((name, expected[name]) for name in ('pred_score', 'step_scores')),
         ):
             torch.testing.assert_close(sample.get(name), wanted[n])
+
         assert sample.gt_label.tolist() == [0]

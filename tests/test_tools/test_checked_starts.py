@@ -54,6 +54,7 @@ def foreign(root, trained):
     )
     for name, weights in contents.items():
         torch.save(dict(state_dict=weights), root / f'{name}.pth')
+
     return {name: root / f'{name}.pth' for name in contents}
 
 
@@ -121,6 +122,7 @@ def test_more_than_one_mistake_is_named_before_the_data_are_read(config, trained
         '`test_evaluator[1].topk`',
     ):
         assert mistake in text
+
     assert not (tmp_path / 'w').exists()
 
 

@@ -109,6 +109,7 @@ def test_weights_that_are_no_numbers(tool, sound, refuse, tmp_path):
     change = {BIAS: torch.full_like(sound['state_dict'][BIAS], float('nan'))}
     path = write_weights(tmp_path / 'model.pth', sound, change)
     code, printed = refuse_nan(tool, path, refuse)
+
     if tool == 'predict.py':
         lines = [json.loads(line) for line in printed.splitlines() if line.startswith('{')]
         assert len(lines) == len(PICTURES)

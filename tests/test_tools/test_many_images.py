@@ -35,6 +35,7 @@ def inputs(tmp_path):
     folder.mkdir()
     for image in IMAGES[:3]:
         (folder / image.name).write_bytes(image.read_bytes())
+
     (folder / IMAGES[1].name).write_bytes(IMAGES[1].read_bytes()[:-200])
     (folder / 'list.txt').write_text(''.join(f'{image.name}\n' for image in IMAGES[:3]))
     with tarfile.open(folder / 'rest.tar', 'w') as archive:
@@ -42,6 +43,7 @@ def inputs(tmp_path):
             info = tarfile.TarInfo(image.name)
             info.size = image.stat().st_size
             archive.addfile(info, io.BytesIO(image.read_bytes()))
+
     return [folder / 'rest.tar', '--list', folder / 'list.txt', '--batch-size', 2]
 
 
@@ -100,9 +102,11 @@ def predict_many(out, names):
     file = record_file(out)
     sources = iter(names)
     outcome = begin(file, RunNote({}), out.exists(), sources)
+
     with file:
         loaded = read_ahead(lambda path: path, sources, 0, 64)
         write_records(run_batches(predict, loaded, 32), file.write, outcome, all_scores=False)
+
     return outcome.images
 
 

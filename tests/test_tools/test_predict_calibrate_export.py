@@ -205,6 +205,7 @@ def test_thresholds_reach_every_metric_that_decides(tmp_path):
         None,
     ]
     assert cfg.test_evaluator[1].topk is None
+
     for other in (
         dict(model=dict(head=dict(type='MultiLabelLinearClsHead')), test_evaluator=[]),
         dict(
@@ -249,6 +250,7 @@ def test_calibrated_figures_are_those_of_a_test_with_the_thresholds(thresholds, 
     assert figures['validationcalibrated'][5] > figures['validationbefore'][5] + 1
     cfg, _, _ = find_model(work_dir)
     cfg.dump(tmp_path / 'config.py')
+
     for options, key in (([], 'testbefore'), (['--thresholds', path], 'testcalibrated')):
         run_tool(
             'test.py',
@@ -310,6 +312,7 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
     """A folder with what ``morn_plugin.deploy`` names alone stands for an environment without the rest."""
     site = tmp_path / 'site'
     site.mkdir()
+
     for name in DEPLOYED:
         module = __import__(name)
         folder = (
@@ -321,8 +324,10 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
         if alone.name == f'{name}.py':
             (site / alone.name).symlink_to(alone)
             continue
+
         for item in (folder, *folder.parent.glob(f'{"pillow" if name == "PIL" else name}.libs')):
             (site / item.name).symlink_to(item)
+
     out = tmp_path / 'o.jsonl'
     argv = [
         'predict.py',
@@ -351,6 +356,7 @@ def test_predict_runs_onnx_without_torch_and_mmpretrain(exported, work_dir, thre
     thr = json.loads(thresholds[0].read_text())['thr']
     expected = MultiLabelInferencer(work_dir, device='cpu')(IMAGES, thr=thr)['predictions']
     found = read_lines(out)
+
     for a, b in zip(found, expected, strict=True):
         assert (a['labels'], a['path']) == (b['labels'], b['path'])
         for key in ('scores', 'cnn_scores', 'step_scores'):
@@ -364,9 +370,11 @@ def test_an_exported_model_takes_what_the_model_takes_and_is_drawn(exported, tmp
         for record in model.predict([picture, file, Path(IMAGES[0]).read_bytes()]):
             assert record['img_path'] is None
             np.testing.assert_allclose(record['scores'], expected['scores'], atol=1e-5)
+
     for thr in (np.float32(0.25), np.full(41, 0.25)):
         (found,) = model.predict(IMAGES[0], thr=thr)
         assert found == next(model.predict(IMAGES[0], thr=0.25))
+
     with pytest.raises(TypeError, match=r'but got a torch\.Tensor'):
         next(model.predict([torch.zeros(3, 8, 8)]))
 

@@ -56,6 +56,7 @@ def test_report_says_what_a_test_says(report, work_dir, tmp_path):
     )
     metrics = json.loads((tmp_path / 'm.json').read_text())
     page = report.read_text(encoding='utf-8')
+
     for title, prefix in (('CNN', 'cnn/'), ('Multi-order RNN', '')):
         row = re.search(rf'<td class="text">{title}</td>(.*?)</tr>', page).group(1)
         found = [float(value) for value in re.findall(r'data-value="(.*?)"', row)]
@@ -115,9 +116,11 @@ def test_a_click_sorts(report, tmp_path):
         ]
         before = column()
         button = browser.find_elements(By.CSS_SELECTOR, 'table.sortable th button')[1]
+
         for order in (True, False):
             browser.execute_script('arguments[0].click()', button)
             assert column() == sorted(before, reverse=order)
+
         assert before not in (sorted(before), sorted(before, reverse=True))
 
 
@@ -131,9 +134,11 @@ def test_no_table_is_cut_and_the_page_does_not_scroll_sideways(report, tmp_path,
         assert browser.execute_script('return document.documentElement.scrollWidth') <= room
         tables = browser.find_elements(By.TAG_NAME, 'table')
         assert len(tables) == 8  # figures, missed, confused, labels, and the steps of four images
+
         for table in tables:
             assert table.rect['x'] >= 0
             assert table.rect['x'] + table.rect['width'] <= room, table.text[:200]
+
         cells = browser.find_elements(By.CSS_SELECTOR, '.steps td')
         assert len(cells) == 4 * 3 * 5
         for cell in cells:  # its text lies inside
@@ -187,12 +192,14 @@ def test_label_graph_writes_the_same_graph_three_times(work_dir, tmp_path):
         csv.DictReader((tmp_path / 'transitions.csv').read_text(encoding='utf-8').splitlines())
     )
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
+
     counted = {}
     for path in data.paths:
         for a, b in pairwise(path.tolist()):
             counted[data.classes[a], data.classes[b]] = (
                 counted.get((data.classes[a], data.classes[b]), 0) + 1
             )
+
     assert {(row['label'], row['next']): int(row['count']) for row in rows} == counted
     links = json.loads((tmp_path / 'graph.json').read_text())['edges']
     assert {(edge['source'], edge['target']): edge['count'] for edge in links} == counted

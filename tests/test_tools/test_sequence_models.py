@@ -161,6 +161,7 @@ def test_report_says_what_a_test_says(sequence_work_dir, predictions, tmp_path):
     metrics = json.loads((tmp_path / 'm.json').read_text())
     page = (tmp_path / 'report.html').read_text(encoding='utf-8')
     assert 'Multi-order' not in output + page
+
     for title, prefix in (('CNN', 'cnn/'), ('CNN-RNN', '')):
         row = re.search(rf'<td class="text">{title}</td>(.*?)</tr>', page).group(1)
         found = [float(value) for value in re.findall(r'data-value="(.*?)"', row)]
@@ -172,6 +173,7 @@ def test_report_says_what_a_test_says(sequence_work_dir, predictions, tmp_path):
         np.testing.assert_allclose(
             found, [metrics[prefix + key] for key in (*keys, 'one-step/top-1')], atol=1e-6
         )
+
     rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"') :])[1:]
     assert len(rows) == 41
     assert {re.findall(r'<td.*?>(.*?)</td>', row)[-1] for row in rows} == {'-'}  # no threshold
@@ -199,6 +201,7 @@ def test_the_page_shows_the_labels_named(inferencer, predictions, tmp_path):
     rows, _ = visits.show(None, key)
     assert complaints == ''
     assert len(rows) == 9
+
     for row, (_, labels, path) in enumerate(rows):
         names = [predictions.classes[label] for label in own_labels(predictions, row)]
         assert path == ' → '.join(names)

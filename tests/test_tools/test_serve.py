@@ -34,6 +34,7 @@ def start_page(work_dir, place, *arguments):
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
+
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv('TMPDIR', str(place))
         process = start_tool('serve.py', work_dir, '--port', port, '--device', 'cpu', *arguments)
@@ -46,6 +47,7 @@ def start_page(work_dir, place, *arguments):
             break
         except OSError:
             time.sleep(0.3)
+
     if process.poll() is not None:
         pytest.fail(process.communicate()[0][-3000:])
     return process, url
@@ -167,6 +169,7 @@ def test_upload_slider_and_result_on_the_screen(browser, address, place):
     number = browser.find_element(By.CSS_SELECTOR, '#threshold input[type=range]')
     for _ in range(50):
         number.send_keys(Keys.ARROW_RIGHT)
+
     browser.execute_script(
         'arguments[0].dispatchEvent(new PointerEvent("pointerup", {bubbles: true}))', number
     )

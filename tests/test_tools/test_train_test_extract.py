@@ -90,6 +90,7 @@ def test_two_processes_give_the_figures_of_one(trained, folder):
         figures.append(
             {key: value for key, value in json.loads(out.read_text()).items() if 'time' not in key}
         )
+
     assert figures[0] == figures[1]
     assert {'per-label/f1-score', 'cnn/per-image/f1-score', 'one-step/top-1'} <= set(figures[0])
 
@@ -147,6 +148,7 @@ def cached(trained, folder):
     """The scores of the trained model's CNN, and a config that trains a decoder on them."""
     _, checkpoint, _ = trained
     cnn = write_config(folder / 'cnn.py', 'cnn')
+
     for split in ('train', 'test'):
         run_tool(
             'extract_scores.py',
@@ -158,6 +160,7 @@ def cached(trained, folder):
             '--work-dir',
             folder / 'extract',
         )
+
     return cnn, checkpoint, write_scores_config(folder, 'morn', checkpoint)
 
 
@@ -204,10 +207,12 @@ def test_no_thread_of_the_process_group_outlives_a_tool(tool, cached, folder, mo
         'test.py': [folder / 'morn.py', checkpoint],
         'extract_scores.py': [cnn, checkpoint, folder / 'once.safetensors'],
     }[tool]
+
     for name, value in dict(
         RANK='0', WORLD_SIZE='1', MASTER_ADDR='127.0.0.1', MASTER_PORT='0'
     ).items():
         monkeypatch.setenv(name, value)
+
     script = folder / 'name_threads.py'
     script.write_text(NAME_THREADS)
     output = run_tool(
@@ -244,6 +249,7 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
     }
     for name, weights in (('decoder', decoder), ('both', cnn | decoder)):
         torch.save(dict(state_dict=weights, meta={}), place / f'{name}.pth')
+
     run_tool(
         'train.py',
         image_config,
@@ -280,6 +286,7 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
         image_config,
     )
     assert find_model(merged)[0].model.head.num_classes == 41, 'the config is in the checkpoint'
+
     for name, config, weights in (
         ('images', image_config, merged),
         ('scores', scores_config, place / 'on_scores' / 'epoch_3.pth'),
@@ -287,9 +294,11 @@ def test_scores_train_as_images_do_and_merge_back(kind, loss, cached, folder):
         out = place / f'{name}.pkl'
         run_tool('test.py', config, weights, '--work-dir', place / f'test_{name}', '--out', out)
         predictions[name] = mmengine.load(out)
+
     for images, scores in zip(*predictions.values(), strict=True):
         for field in ('step_labels', 'pred_label'):
             assert images[field].tolist() == scores[field].tolist()
+
         for field in ('pred_score', 'step_scores', 'cnn_score'):
             torch.testing.assert_close(images[field], scores[field], rtol=0, atol=1e-6)
 

@@ -102,5 +102,6 @@ def test_the_label_graph_shows_every_name_or_its_code(bare, tmp_path):
         draw_graph(networkx, [row], tmp_path / 'graph.png')
         graph = build_label_graph(np.array([[0, 1], [1, 0]]), np.array([[1, 1], [1, 1]]))
         draw_heat_map(graph, [CHINESE, 'dog'], 2, tmp_path / 'heat_map.png')
+
     assert len(caught) == 1
     assert 'fonts-noto-cjk' in str(caught[0].message)

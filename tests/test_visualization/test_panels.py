@@ -124,11 +124,13 @@ def test_no_text_leaves_its_place(tmp_path, monkeypatch, true, predicted, steps)
     canvas.draw()
     renderer = canvas.get_renderer()
     box = lambda artist: artist.get_window_extent(renderer)
+
     for image, labels, table_axes in np.reshape(figure.axes, (-1, 3)):
         lines = sorted((box(text) for text in labels.texts), key=lambda extent: -extent.y0)
         assert len(lines) == max(1, len({*true, *predicted}))
         assert all(upper.y0 > lower.y0 + 8 for upper, lower in pairwise(lines))
         assert all(box(image).x1 < line.x0 < line.x1 < box(table_axes).x0 for line in lines)
+
         texts = [*labels.texts, image.xaxis.label]
         for table in table_axes.get_children():
             if isinstance(table, Table):
@@ -139,6 +141,7 @@ def test_no_text_leaves_its_place(tmp_path, monkeypatch, true, predicted, steps)
                     outer = box(cell)
                     assert outer.x0 <= inner.x0 <= inner.x1 <= outer.x1, cell.get_text().get_text()
                     assert outer.y0 <= inner.y0 <= inner.y1 <= outer.y1, cell.get_text().get_text()
+
         for text in texts:
             extent = box(text)
             assert 0 <= extent.x0 <= extent.x1 <= figure.bbox.x1

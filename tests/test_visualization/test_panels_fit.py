@@ -56,10 +56,12 @@ def test_everything_fits(predictions):
     assert len(boxes) > 5 + 6 * sum(len(item.step_scores) for item in predictions)
     for text, box in boxes:
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1, text
+
     for (one, a), (other, b) in combinations(boxes, 2):
         overlap_x = min(a.x1, b.x1) - max(a.x0, b.x0)
         overlap_y = min(a.y1, b.y1) - max(a.y0, b.y0)
         assert min(overlap_x, overlap_y) <= 2, (one, other)
+
     for table in figure.findobj(Table):
         for cell in table.get_celld().values():
             inner = cell.get_text().get_window_extent()

@@ -66,6 +66,7 @@ def main() -> None:
     memory, queries = (torch.randn(number, args.features) for number in (args.memory, args.queries))
     for features in (memory, queries):
         features /= features.norm(dim=1, keepdim=True)
+
     size = max(1, BLOCK // args.memory)
 
     products, searches = [], []

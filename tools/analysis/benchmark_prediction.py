@@ -58,6 +58,7 @@ def main() -> None:
         other = timings[1] if timing.name.startswith('from files') else timings[-1]
         rate = len(paths) / timing.median
         rows.append([timing.name, f'{rate:.1f}', f'{timing.ratio(other):.2f}'])
+
     print(markdown_table([f'{len(paths)} images', 'images/s', 'time / exported'], rows), flush=True)
 
     tool = Path(__file__).resolve().parents[1] / 'predict.py'
@@ -65,6 +66,7 @@ def main() -> None:
     for model in (args.model, args.exported):
         seconds = time_start(tool, [model, paths[0]], args.rounds)
         rows.append([Path(model).name, f'{statistics.median(seconds):.2f}'])
+
     print()
     print(markdown_table(['from the shell to the first image', 'seconds'], rows))
 

@@ -54,10 +54,12 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--plot', metavar='FILE', help='draw the reliability curves here')
     args = parser.parse_args()
+
     if args.floor is None:
         args.floor = 0.9
     elif args.measure != 'precision':
         parser.error(f'--floor belongs to --measure precision, but got --measure {args.measure}')
+
     return args
 
 
@@ -68,6 +70,7 @@ def draw_reliability(curves: dict[str, 'Reliability'], path: str) -> None:
     figure = Figure(figsize=(5, 6), dpi=110, layout='constrained')
     curve, number = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     curve.plot([0, 1], [0, 1], color='grey', linestyle=':', label='perfect')
+
     for place, (name, found) in enumerate(curves.items()):
         style = dict(color=f'C{place}', marker='os^v'[place])
         title = f'{name} (mean distance {100 * found.error:.1f} %)'
@@ -110,6 +113,7 @@ def main() -> None:
                 'figures below are those of the images that the thresholds were chosen on.',
                 file=sys.stderr,
             )
+
         if args.save_model:
             beside = save_with_map(inferencer, found.thresholds, args.save_model)
     except (OSError, ValueError) as error:
@@ -129,12 +133,14 @@ def main() -> None:
         if score_map is not None:
             mapped = score_map.probabilities(test.scores)
             curves['test, mapped'] = reliability_curve(mapped, test.targets)
+
         draw_reliability(curves, args.plot)
 
     if args.save_model:
         print(f'Wrote {args.save_model}, which decides by these, and its config {beside}.')
         print(next_step('test', beside, args.save_model, to='test it'))
         return
+
     given = (args.model, 'IMAGES', '--thresholds', args.out)
     print(next_step('predict', *given, to='label images by them'))
 

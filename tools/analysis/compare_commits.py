@@ -53,6 +53,7 @@ def check_out(commit: str) -> Iterator[Path]:
         other = Path(folder) / 'other'
         git = ['git', '-C', str(ROOT), 'worktree']
         subprocess.run([*git, 'add', '--quiet', '--detach', str(other), commit], check=True)
+
         try:
             yield other
         finally:
@@ -97,6 +98,7 @@ def print_ratios(here: list[dict[str, float]], there: list[dict[str, float]], co
                 f'{statistics.median(ratios):.2f} ({spread})',
             ]
         )
+
     header = ['', f'{commit}, ms', 'this checkout, ms', 'ratio (range over rounds)']
     print(markdown_table(header, rows))
 

@@ -69,6 +69,7 @@ def step_table(rounds: int, sizes: Sizes) -> Table:
     }
     times = time_in_turn(runs, rounds)
     base = times['the matrix products alone']
+
     rows = []
     for name, values in times.items():
         low, middle, high = ratio_range(values, base)
@@ -102,6 +103,7 @@ def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:
     ]
     ours = [PerLabelF1(thr=0.5), PerImageF1(thr=0.5)]
     theirs = MultiLabelMetric(thr=0.5, average='macro')
+
     runs: dict[str, Callable[[], object]] = {
         'ours, collecting (both metrics)': partial(process_all, ours, samples),
         'ours, computing (both metrics)': lambda: [
@@ -119,6 +121,7 @@ def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:
             start = time.perf_counter()
             run()
             times.setdefault(title, []).append(time.perf_counter() - start)
+
     values = {title: float(np.median(seconds)) for title, seconds in times.items()}
     base = values['ours, computing (both metrics)']
     rows = [[title, f'{value:.3f}', f'{value / base:.1f}'] for title, value in values.items()]

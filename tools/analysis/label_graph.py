@@ -84,22 +84,26 @@ def main() -> None:
                 f'{args.model}: {method} has no steps (`step_labels`), so that its labels follow '
                 'each other in no order.'
             )
+
         classes, targets = count_training_labels(inferencer.cfg)
         if classes != data.classes:
             sys.exit(f'{args.model}: the training labels are not those of the model.')
         graph = build_label_graph(data.step_labels, targets)
         rows = list_transitions(graph, classes, args.min_count)
         args.out_dir.mkdir(parents=True, exist_ok=True)
+
         with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
             table = csv.DictWriter(file, TRANSITION_COLUMNS)
             table.writeheader()
             for row in rows:
                 names = {key: safe_cell(row[key]) for key in ('label', 'next')}
                 table.writerow({**row, **names})
+
         draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')
         write_graph(rows, args.out_dir, args.max_edges)
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
+
     print_table(rows)
     print(
         f'{graph.count.sum()} transitions on {len(data.step_labels)} images; '

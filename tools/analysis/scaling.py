@@ -45,9 +45,11 @@ def count_cnn(cfg: Config, size: int) -> Counts:
     neck = MODELS.build(cfg.model.neck)
     image = torch.zeros(1, 3, size, size)
     backbone.eval()
+
     with torch.no_grad():
         multiply_adds = quiet(FlopAnalyzer(backbone, image)).total()
         feature = neck(backbone(image))[-1]
+
     return Counts(
         2 * multiply_adds, kept_bytes(backbone, image), count_parameters(backbone), feature.shape[1]
     )
@@ -69,10 +71,12 @@ def kept_bytes(module: nn.Module, image: Tensor) -> int:
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
             module.train()
             output = module(image.repeat(number, 1, 1, 1))
+
         totals.append(
             sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
         )
         del output
+
     return totals[1] - totals[0]
 
 
@@ -83,10 +87,12 @@ def count_head(
     head_cfg = copy.deepcopy(cfg.model.head)
     head_cfg.update(num_classes=num_classes, in_channels=feature_dims)
     head = MODELS.build(head_cfg).eval()
+
     with torch.no_grad():
         operations = (
             2 * quiet(FlopAnalyzer(head, ((torch.zeros(batch, feature_dims),),))).total() / batch
         )
+
     classifier = 2 * feature_dims * num_classes
     return (
         dict(classifier=count_parameters(head.fc), decoder=count_parameters(head.decoder)),
@@ -207,6 +213,7 @@ def print_estimate(args: argparse.Namespace) -> None:
                 machine,
             )
         )
+
     for gpus in args.gpus:
         rows.append(
             epoch_row(
@@ -220,6 +227,7 @@ def print_estimate(args: argparse.Namespace) -> None:
                 machine,
             )
         )
+
     for gpus in args.gpus:
         rows.append(
             epoch_row(
@@ -233,6 +241,7 @@ def print_estimate(args: argparse.Namespace) -> None:
                 machine,
             )
         )
+
     print_table(
         f'One epoch of {args.images:,} images, {cfg.model.head.num_classes} labels, {args.batch} '
         'images per GPU',
@@ -283,6 +292,7 @@ def print_estimate(args: argparse.Namespace) -> None:
                 ),
             ]
         )
+
     print_table(
         f'The head by vocabulary (T = {steps}, H = {hidden}), decoder trained behind the frozen '
         'CNN',

@@ -59,6 +59,7 @@ def predict_without_model(stream: ImageStream, out: Path) -> int:
         loaded = read_ahead(lambda path: path, sources, 0, 64)
         records = run_batches(predict, loaded, 32)
         write_records(records, file.write, outcome, all_scores=False)
+
     return outcome.images
 
 

@@ -45,6 +45,7 @@ def main() -> None:
         batches = list(inferencer.preprocess(paths, args.batch_size))
     except (OSError, ValueError) as error:
         sys.exit(str(error))
+
     sides = {
         'model alone': lambda: [inferencer.forward(batch) for batch in batches],
         'with records': lambda: [
@@ -62,9 +63,11 @@ def main() -> None:
         for name, run in sides.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
+
     for _ in range(args.rounds):
         for name, timer in timers.items():
             seconds[name].append(timer.timeit(1).median)  # after two runs to warm up
+
     alone = seconds['model alone']
     for name, values in seconds.items():
         ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))

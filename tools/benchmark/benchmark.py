@@ -106,6 +106,7 @@ def parse_args() -> argparse.Namespace:
             f'expected one --checkpoint, or one for each of {args.seeds} seeds, but got '
             f'{len(args.checkpoint)}'
         )
+
     return args
 
 
@@ -153,6 +154,7 @@ def main() -> None:
     if args.list:
         print(describe_methods(find_methods()))
         return
+
     signal.signal(
         signal.SIGTERM, lambda *_: sys.exit('Stopped. The same command goes on from here.')
     )
@@ -162,9 +164,11 @@ def main() -> None:
         if args.plan_only:
             print(bench.describe_plan())
             return
+
         page = bench.write_page() if args.page_only else bench.run()
     except (OSError, ValueError, ImportError) as error:
         sys.exit(str(error))
+
     print(f'The page: {page}')
 
 

@@ -39,7 +39,9 @@ def rename(source: 'dict[str, Tensor]', target: 'dict[str, Tensor]') -> 'dict[st
                 f'Expected {name} of shape {tuple(target[name].shape)}, but {other}, which stands '
                 f'in its place, has {tuple(source[other].shape)}.'
             )
+
         renamed[name] = source[other]
+
     return renamed
 
 

@@ -37,10 +37,12 @@ def main() -> None:
         merged = merge(cnn, decoder, args.cnn, args.decoder)
         if args.config:
             add_config(merged, args.config)
+
         with atomic_write(args.out) as file:
             torch.save(merged, file)
     except (CheckpointError, OSError, ValueError) as error:
         sys.exit(str(error))
+
     print(f'Wrote {args.out}: the CNN of {args.cnn} with the decoder of {args.decoder}.')
     if args.config:
         print(next_step('predict', args.out, 'IMAGES', to='label images'))

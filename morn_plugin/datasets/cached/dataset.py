@@ -82,6 +82,7 @@ class ScoreDataset(Dataset):
         """
         wanted = [name for name in names if name != 'scores']
         missing = [name for name in wanted if name not in self._arrays]
+
         if missing:
             flags = {'logits': '--features', 'features': '--features'}
             needed = dict.fromkeys(flags.get(name, '--feature-map') for name in missing)
@@ -90,6 +91,7 @@ class ScoreDataset(Dataset):
                 f'{", ".join(["scores", *self._arrays])}: extract again with '
                 f'tools/extract_scores.py ... {" ".join(needed)}.'
             )
+
         self._inputs = {name: _as_tensors(self._arrays[name]) for name in wanted}
 
     def read_inputs(self, names: Sequence[str]) -> dict[str, Any]:
@@ -133,6 +135,7 @@ class ScoreDataset(Dataset):
         """
         rows = torch.as_tensor(indices)
         inputs: Any = self.scores[rows]
+
         if self._inputs:
             of_arrays = rows if self._rows is None else self._rows[rows]
             others = {name: _take_rows(value, of_arrays) for name, value in self._inputs.items()}
@@ -140,6 +143,7 @@ class ScoreDataset(Dataset):
 
         if self.test_mode:
             return dict(inputs=inputs, data_samples=[self._sample(index) for index in indices])
+
         return dict(inputs=inputs, target=self.targets[rows].float())
 
     def get_cat_ids(self, index: int) -> list[int]:

@@ -131,11 +131,13 @@ def read_origin(path: PathLike) -> tuple[list[str], dict[str, str]]:
         raise FileNotFoundError(
             f'Score file {describe_missing(path)} tools/extract_scores.py makes it.'
         )
+
     try:
         with safe_open(Path(path), framework='numpy') as file:
             header = dict(file.metadata() or {})
     except (SafetensorError, UnicodeDecodeError) as error:
         raise ScoreFileError(f'{path}: expected a whole safetensors file, but {error}.') from error
+
     classes = read_class_names(header.pop('classes', None), str(path), ScoreFileError)
     return check_classes(classes, str(path)), header
 
@@ -244,6 +246,7 @@ def _read_inputs(path: PathLike, num_images: int, num_classes: int) -> dict[str,
         expected = DTYPES[name.split('.')[0]]
         if dtype != expected:
             raise ScoreFileError(f'{path}: expected `{name}` of {expected}, but got {dtype}.')
+
         dims = 2 if expected == 'float32' else 4
         width = num_classes if name == 'logits' else None
         if len(shape) != dims or shape[0] != num_images or (width and shape[1] != width):
@@ -251,11 +254,13 @@ def _read_inputs(path: PathLike, num_images: int, num_classes: int) -> dict[str,
                 f'{path}: expected `{name}` to have {dims} dimensions, the first of {num_images} '
                 f'images, but got the shape {tuple(shape)}.'
             )
+
         arrays[name] = np.memmap(path, dtype, 'c', offset, tuple(shape))
 
     for name in ('logits', 'features'):
         if name in arrays:
             check_finite(name, arrays[name], str(path))
+
     return _gather_stages(arrays)
 
 
@@ -294,6 +299,7 @@ def _read_annotations(
                 f'{source}: `{key}_start` does not divide {len(arrays[key])} labels among '
                 f'{len(names)} images.'
             )
+
         parts = np.split(arrays[key], start[1:-1]) if names else []
         for item, labels in zip(data_list, parts, strict=True):
             if target == 'gt_label' or len(labels):

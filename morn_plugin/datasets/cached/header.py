@@ -62,6 +62,7 @@ def read_header(path: PathLike, error: type[ValueError]) -> tuple[dict[str, Arra
             raise error(
                 f'{path}: expected a header of at most {MAX_BYTES:,} bytes, but got {length:,}.'
             )
+
         text = file.read(length).decode(errors='replace')
 
     content: Any = parse_json(text, f'{path}: the header', error)
@@ -82,6 +83,7 @@ def check_arrays(entries: dict[str, ArrayEntry], source: str, error: type[ValueE
     for name, (kind, dims) in ARRAYS.items():
         if name not in entries:
             raise error(f'{source}: the array `{name}` is missing; got {sorted(entries)[:20]}.')
+
         found = entries[name]
         if found.kind != kind:
             raise error(f'{source}: expected `{name}` of {kind}, but got {found.kind}.')
@@ -105,9 +107,11 @@ def read_class_names(text: str | None, source: str, error: type[ValueError]) -> 
         raise error(
             f'{source}: expected `classes` in the header to be a JSON list, but {reason}'
         ) from problem
+
     if not isinstance(classes, list):
         raise error(
             f'{source}: expected `classes` in the header to be a JSON list, but got '
             f'{type(classes).__name__}.'
         )
+
     return classes

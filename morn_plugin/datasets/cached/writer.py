@@ -71,9 +71,11 @@ class CachedFileWriter:
         first_row = int(rows[0]) if len(rows) else 0
         num_classes = len(self.annotations.classes)
         check_scores(stored['scores'], len(rows), num_classes, str(self.path), first_row)
+
         for name, values in stored.items():
             check_finite(name, values, str(self.path), first_row)
             self._arrays[name][rows] = values
+
         self._written[rows] = True
 
     def finish(self, rows: np.ndarray | None = None) -> None:
@@ -91,6 +93,7 @@ class CachedFileWriter:
                 f'{self.path}: expected every image of the data set, but {len(missing)} of '
                 f'{len(self._written)} were not written, the first one at place {missing[0]}.'
             )
+
         if not self._arrays:
             self._open(dict(scores=np.zeros((0, len(self.annotations.classes)), np.float32)))
 
@@ -200,4 +203,5 @@ def _pack_annotations(annotations: Annotations, source: str) -> dict[str, np.nda
         flat = [label for labels in lists for label in labels]
         arrays[key] = np.array(flat, dtype=np.int32)
         arrays[f'{key}_start'] = np.cumsum([0, *map(len, lists)]).astype(np.int64)
+
     return arrays

@@ -56,6 +56,7 @@ def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
     """
     if not args.root.is_dir():
         raise NotADirectoryError(f'{args.root} is not a directory.')
+
     out_dir = args.out_dir or args.root
     parsed = converter.parse(args)
     checked = {
@@ -69,12 +70,14 @@ def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
     sides = {name: side.split for name, side in checked.items()}
     for apart in parsed.apart():
         check_disjoint({name: sides[name] for name in apart})
+
     _settle_missing(checked, out_dir, args.allow_missing)
 
     kept = {name: side.kept(args.drop_unlabelled) for name, side in checked.items()}
     for name, split in kept.items():
         if not split.images:
             raise AnnotationError(f'{name}: no images are left to write.')
+
     files = {
         f'{name}.json': dump_annotations(split.annotations(), f'{name}.json')
         for name, split in kept.items()
@@ -82,6 +85,7 @@ def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
     _write(out_dir, files, parsed.files, args.overwrite)
     for name, split in kept.items():
         print(f'Wrote {len(split.images):,} images to {out_dir / name}.json')
+
     return replace(parsed, splits=kept)
 
 
@@ -100,6 +104,7 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
         if not side.missing:
             path.unlink(missing_ok=True)  # the list of an earlier run is outdated
             continue
+
         with atomic_write(path) as file:
             file.write(''.join(f'{image.img_path}\n' for image in side.missing).encode())
         lists.append(f'{path} ({len(side.missing):,} of {len(side.split.images):,})')
@@ -108,6 +113,7 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
             f'{len(side.missing):,} {name} images not found (or empty).',
             file=sys.stderr,
         )
+
     if lists and not allow:
         raise AnnotationError(
             f'images are missing, listed in {", ".join(lists)}. Pass --allow-missing to '
@@ -134,12 +140,14 @@ def _write(
     for name in stale:
         (out_dir / name).unlink()
         print(f'Removed {out_dir / name}: it belongs to an earlier result.')
+
     for name, text in others.items():
         if text:
             with atomic_write(out_dir / name) as file:
                 file.write(text.encode())
         else:
             (out_dir / name).unlink(missing_ok=True)
+
     for name, content in sides.items():
         with atomic_write(out_dir / name) as file:
             file.write(content)
@@ -152,11 +160,13 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
     )
     parser.add_argument('root', type=Path, help='folder that image paths are relative to')
     converter.add_arguments(parser)
+
     out_help = 'folder for the annotation files and the lists of missing images'
     if converter.out_required:
         parser.add_argument('out_dir', type=Path, help=out_help)
     else:
         parser.add_argument('--out-dir', type=Path, help=f'{out_help} (default: the root)')
+
     default = 'drop' if converter.drop_unlabelled else 'keep'
     unlabelled = parser.add_mutually_exclusive_group()
     unlabelled.add_argument(

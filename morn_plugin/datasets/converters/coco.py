@@ -75,6 +75,7 @@ def parse(args: argparse.Namespace) -> Parsed:
         side: read_side(args.root, path, folders[side], notes) for side, path in files.items()
     }
     first, *others = splits
+
     for side in others:
         compare_classes(
             splits[side].classes,
@@ -82,6 +83,7 @@ def parse(args: argparse.Namespace) -> Parsed:
             f'{files[side]}: categories',
             f'those of {files[first]}',
         )
+
     known = {
         side: replace(split, published=published.get(side, Published()))
         for side, split in splits.items()
@@ -95,6 +97,7 @@ def _parse_authors_lists(args: argparse.Namespace) -> Parsed:
             f"{args.authors_lists}: the authors' files do not say which column is which class: "
             'expected --classes FILE with the names, one a line, in the order of the columns.'
         )
+
     classes = read_classes(args.classes)
     return Parsed(
         {side: read_authors_lists(args.authors_lists, side, classes) for side in PUBLISHED}
@@ -218,6 +221,7 @@ def read_categories_and_images(
     names = _read_ids(content, 'categories', 'name', path)
     files = _read_ids(content, 'images', 'file_name', path)
     found: dict[int, set[int]] = defaultdict(set)  # categories of each image
+
     for number, annotation in enumerate(_table(content, 'annotations', path)):
         where = f'{path}: `annotations[{number}]'
         image = _known(annotation, 'image_id', files, 'images', where)
@@ -235,6 +239,7 @@ def read_categories_and_images(
     for number, (image, file_name) in enumerate(files.items()):
         labels = tuple(sorted(index_of[category] for category in found[image]))
         listed.append((file_name, labels, f'{path}: `images[{number}].file_name`'))
+
     return classes, listed
 
 
@@ -269,12 +274,15 @@ def _read_ids(content: Any, key: str, value: str, path: Path) -> dict[int, str]:
         identity = _integer(entry, 'id', where)
         if identity in texts:
             raise AnnotationError(f'{where}.id` repeats the id {identity} of {texts[identity]!r}.')
+
         text = entry.get(value)
         if not isinstance(text, str) or not text:
             raise AnnotationError(
                 f'{where}.{value}` should be a non-empty string, but got {text!r}.'
             )
+
         texts[identity] = text
+
     return texts
 
 
@@ -309,6 +317,7 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
     lines = read_lines(list_path)
     rows = read_lines(rows_path)
     check_row_count(rows_path, len(rows), len(lines), list_path)
+
     images = []
     for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
         where = f'{list_path}:{number}'
@@ -318,7 +327,9 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
             raise AnnotationError(
                 f'{where}: expected {count} labels, but {rows_path}:{number} holds {len(labels)}.'
             )
+
         images.append(Image(img_path, labels, where))
+
     return Split(classes, images, PUBLISHED[side])
 
 
@@ -328,9 +339,11 @@ def _read_row(row: str, num_classes: int, where: str) -> tuple[int, ...]:
         raise AnnotationError(
             f'{where}: expected {num_classes} numbers, one a class, but got {len(cells)}.'
         )
+
     wrong = next((cell for cell in cells if cell not in ('0', '1')), None)
     if wrong is not None:
         raise AnnotationError(f'{where}: expected 0 or 1, but got {wrong!r}.')
+
     return tuple(index for index, cell in enumerate(cells) if cell == '1')
 
 
@@ -340,6 +353,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f'--{side}', type=Path, metavar='FILE', help=f'annotations of the {side} side'
         )
+
     for side in SIDES:
         parser.add_argument(
             f'--{side}-images',
@@ -347,6 +361,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             metavar='DIR',
             help=f'images of the {side} side (default: the folder they are found in)',
         )
+
     parser.add_argument(
         '--year', choices=list(YEARS), help='of MS-COCO (default: that of the files)'
     )

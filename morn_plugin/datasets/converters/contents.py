@@ -64,6 +64,7 @@ def _read_content(root: Path, perceptual: bool, img_path: str) -> Content:
     digest = hashlib.sha256(data).digest()
     if not perceptual:
         return Content(digest)
+
     try:
         picture = Image.fromarray(decode_image(data, str(path)))
     except ImageError as error:
@@ -109,6 +110,7 @@ def find_near_copies(contents: Sequence[Content], distance: float = NEAR_DISTANC
         if distance > 0 and content.bits is not None and content.bits.sum() >= FLAT_BITS:
             compared.append(index)
             hashes.append(content.bits)
+
     if not compared:
         return np.zeros((0, 2), dtype=np.int64)
 

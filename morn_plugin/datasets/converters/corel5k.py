@@ -76,7 +76,9 @@ def read_side(root: Path, side: str, num_words: int, notes: list[str]) -> list[I
             raise AnnotationError(
                 f'{where}: {image.img_path!r} is listed with other words at {first.where}.'
             )
+
         notes.append(f'{where}: {image.img_path!r} is listed again with the same words; kept once.')
+
     return list(images.values())
 
 
@@ -87,12 +89,14 @@ def _read_line(line: str, where: str, num_words: int, notes: list[str]) -> Image
         raise AnnotationError(
             f"{where}: expected a photo's number and word numbers, but got {wrong[0]!r}."
         )
+
     photo, *words = map(int, cells)
     outside = [word for word in words if not 1 <= word <= num_words]
     if outside:
         raise AnnotationError(
             f'{where}: expected word numbers in 1..{num_words}, but got {outside[0]}.'
         )
+
     repeated = [word for word, count in Counter(words).items() if count > 1]
     if repeated:
         notes.append(f'{where}: word {repeated[0]} stands twice on photo {photo}; kept once.')
@@ -107,6 +111,7 @@ def _find_unlisted(root: Path, sides: dict[str, list[Image]]) -> list[str]:
     unlisted = sorted(set(found) - listed)
     if not unlisted:
         return []
+
     more = ', ...' if len(unlisted) > 3 else ''
     return [
         f'{len(unlisted):,} photos are on no list and left out: {", ".join(unlisted[:3])}{more}'
@@ -139,6 +144,7 @@ def _choose_words(
             f'no word is on {min_count:,} training photos; the most frequent is on '
             f'{max(counts["train"].values(), default=0):,}.'
         )
+
     notes.append(f'{len(kept):,} words are labels.')
     return kept
 

@@ -79,7 +79,9 @@ class _Finder:
                 raise AnnotationError(f'{where}: {img_path!r} could be any of {names} in {folder}.')
             if not names:
                 return None
+
             folder = folder / names[0]
+
         return folder.relative_to(self.root).as_posix() if _is_image(folder) else None
 
     def _check_inside(self, img_path: str, where: str) -> None:

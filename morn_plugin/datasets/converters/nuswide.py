@@ -47,6 +47,7 @@ def parse(args: argparse.Namespace) -> Parsed:
     official = {side: read_official(args.root, side, args.images_dir) for side in SIDES}
     if args.authors_lists is None:
         return Parsed(official)
+
     images = [image for split in official.values() for image in split.images]
     return Parsed(
         {
@@ -73,12 +74,14 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
     list_path = root / 'ImageList' / f'{SIDES[side]}Imagelist.txt'
     lines = read_lines(list_path)
     truth = np.zeros((len(lines), len(classes)), dtype=bool)
+
     for index, concept in enumerate(classes):
         relative_path(concept, f'{concepts}:{index + 1}')  # the name becomes part of a path
         path = root / 'Groundtruth' / 'TrainTestLabels' / f'Labels_{concept}_{SIDES[side]}.txt'
         flags = _read_flags(path)
         check_row_count(path, len(flags), len(lines), list_path)
         truth[:, index] = flags
+
     images = []
     for number, (line, row) in enumerate(zip(lines, truth, strict=True), 1):
         where = f'{list_path}:{number}'
@@ -89,6 +92,7 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
                 where,
             )
         )
+
     return Split(classes, images, PUBLISHED[side])
 
 
@@ -112,13 +116,16 @@ def _select(
             raise AnnotationError(
                 f'{where}: expected an index in 1..{len(official):,}, but got {index}.'
             )
+
         image = official[index - 1]
         if image.img_path != f'{images_dir}/{name}':
             raise AnnotationError(
                 f'{where}: {name!r} is not image {index} of the official lists: {image.where} is '
                 f'{image.img_path!r}.'
             )
+
         images.append(Image(image.img_path, image.labels, where))
+
     return Split(classes, images, AUTHORS_PUBLISHED[side])
 
 

@@ -19,6 +19,7 @@ def read_text(path: Path) -> str:
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist.')
+
     content = path.read_bytes()
     try:
         return content.decode('utf-8-sig')

@@ -75,11 +75,14 @@ def _drop_repeats(images: list[Image], allow: bool) -> list[Image]:
         kept = first.setdefault(image.img_path, image)
         if kept is image:
             continue
+
         repeats.append(f'{image.where}: {image.img_path!r} is listed already at {kept.where}.')
         if allow and (kept.labels, kept.difficult) != (image.labels, image.difficult):
             raise AnnotationError(f'{repeats[-1]} The labels differ: one of the two is wrong.')
+
     if repeats and not allow:
         raise AnnotationError(several(repeats) + ' Pass --allow-repeats to keep the first of each.')
+
     return list(first.values())
 
 
@@ -98,6 +101,7 @@ def check_disjoint(splits: dict[str, Split]) -> None:
                 shared.append(
                     f'{image.where}: {image.img_path!r} is on another side too, at {kept.where}.'
                 )
+
     if shared:
         raise AnnotationError(several(shared))
 
@@ -179,10 +183,12 @@ def print_report(console: Console, name: str, rows: list[Row]) -> None:
     table.add_column('')
     for column in ('found', 'published', ''):
         table.add_column(column, justify='right')
+
     for row in rows:
         table.add_row(
             row.name, row.found, row.published, '[bold red]differs' if row.differs else ''
         )
+
     console.print(table)
     differing = [f'{row.name} ({row.found}, not {row.published})' for row in rows if row.differs]
     if differing:

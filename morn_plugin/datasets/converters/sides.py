@@ -91,6 +91,7 @@ def choose_sides(
         sided = _complete_sides(images, contents, copies, plan, notes)
         _check_copies(sided, copies, allow_copies, notes)
         return sided, copies
+
     return _draw_sides(images, contents, copies, plan, notes), copies
 
 
@@ -141,6 +142,7 @@ def _draw_sides(
         replace(image, side='test' if inside else 'train')
         for image, inside in zip(images, in_test, strict=True)
     ]
+
     if len(set(in_test)) < 2 and test_share > 0:
         largest = max(Counter(copies.groups.tolist()).values())
         advice = (
@@ -153,6 +155,7 @@ def _draw_sides(
             f'all {len(sided):,} images fall on the {sided[0].side} side with --test-fraction '
             f'{test_share} and --seed {plan.seed}: {advice}.'
         )
+
     _note_large_group(copies, notes)
     val_share = VAL_FRACTION if plan.val is None else plan.val
     return _cut(sided, contents, copies, 'val', f'{plan.seed}:val:', val_share)
@@ -174,6 +177,7 @@ def _cut(
     """Move a share of the training groups to another side: at least one if there are two."""
     if share == 0:
         return list(images)
+
     draws = draw_groups([content.digest for content in contents], copies.groups.tolist(), salt)
     held = {
         group
@@ -183,6 +187,7 @@ def _cut(
     free = sorted(draws.keys() - held, key=lambda group: draws[group])
     if len(free) < 2:
         return list(images)
+
     chosen = {group for group in free if draws[group] < share} or {free[0]}
     if len(chosen) == len(free):
         chosen.remove(free[-1])
@@ -211,6 +216,7 @@ def _complete_sides(
     """Draw the requested sides that the table does not have."""
     sided = list(images)
     there = {image.side for image in images}
+
     for side, share, salt in (
         ('test', plan.test, f'{plan.seed}:'),
         ('val', plan.val, f'{plan.seed}:val:'),
@@ -223,12 +229,15 @@ def _complete_sides(
                 f'{side}, so expected no --{side}-fraction. Name another --split-column to '
                 'split again.'
             )
+
         sided = _cut(sided, contents, copies, side, salt, share)
+
     if 'val' not in {image.side for image in sided}:
         notes.append(
             f'The column {plan.split_column!r} has no val: --val-fraction {VAL_FRACTION} cuts one '
             'from train.'
         )
+
     return sided
 
 

@@ -37,13 +37,16 @@ def read_aliases(path: Path, keep_case: bool = False) -> dict[str, str]:
             raise AnnotationError(
                 f'{where}: expected an alias and a tag, but got {alias!r} and {tag!r}.'
             )
+
         alias = clean_tag(alias, keep_case)
         tag = clean_tag(tag, keep_case)
         if alias != tag and aliases.setdefault(alias, tag) != tag:
             raise AnnotationError(f'{where}: {alias!r} is an alias of {aliases[alias]!r} already.')
+
     for alias, tag in aliases.items():
         if tag in aliases:
             raise AnnotationError(f'{path}: {alias!r} leads to {tag!r}, which is an alias itself.')
+
     return aliases
 
 
@@ -54,6 +57,7 @@ def _read_entries(path: Path) -> list[tuple[Any, Any, str]]:
         if CODE.fullmatch(table.columns[0]):  # Open Images' earlier files have no header
             table = read_table(path, header=False)
             return [(*list(record.values())[:2], where) for record, where in table.records]
+
         columns = next(
             (pair for pair in ALIAS_COLUMNS if set(pair) <= set(table.columns)), ALIAS_COLUMNS[0]
         )
@@ -61,9 +65,11 @@ def _read_entries(path: Path) -> list[tuple[Any, Any, str]]:
             (record.get(columns[0]), record.get(columns[1]), where)
             for record, where in table.records
         ]
+
     content = read_json(path)
     if not isinstance(content, dict):
         raise AnnotationError(f'{path}:1: expected a JSON object of alias to tag.')
+
     return [(alias, tag, f'{path}: `{alias}`') for alias, tag in content.items()]
 
 
@@ -79,6 +85,7 @@ def find_aliases(tags_file: Path, rows: Sequence[Tagged], notes: list[str]) -> P
     codes = [tag for tag in tags if CODE.fullmatch(tag)]
     if not codes or len(codes) < len(tags):
         return None
+
     found = sorted(tags_file.parent.glob('*class-descriptions*.csv'))
     if not found:
         notes.append(
@@ -86,6 +93,7 @@ def find_aliases(tags_file: Path, rows: Sequence[Tagged], notes: list[str]) -> P
             'class-descriptions.csv names them.'
         )
         return None
+
     notes.append(f'Tags are codes of Open Images, named by {found[0]} (--aliases).')
     return found[0]
 
@@ -149,10 +157,12 @@ def _choose_spellings(tag_sets: Iterable[Iterable[str]]) -> dict[str, str]:
     twins: dict[str, list[str]] = defaultdict(list)
     for tag in counts:
         twins[visible_form(tag)].append(tag)
+
     spelling = {}
     for group in twins.values():
         best = min(group, key=lambda tag: (-counts[tag], len(tag), tag))
         spelling.update(dict.fromkeys(group, best))
+
     return spelling
 
 
@@ -179,6 +189,7 @@ def choose_classes(
             f'no tag is on {min_count} of the {len(images):,} images found; '
             f'the most frequent are {counts.most_common(3)}.'
         )
+
     notes.append(f'{len(classes):,} of {len(counts):,} tags are on at least {min_count:,} images.')
     notes.append(_list_classes(classes, counts))
     return classes, counts

@@ -133,6 +133,7 @@ def _find(
 
     if not any(found):
         raise AnnotationError(_explain_no_image(rows, source.image_names, index))
+
     named = [
         replace(row, img_path=path or _plain_name(row.img_path))
         for row, path in zip(rows, found, strict=True)
@@ -147,8 +148,10 @@ def _check_paths(rows: Sequence[Tagged]) -> list[Tagged]:
             checked.append(replace(row, img_path=relative_path(row.img_path, row.where)))
         except AnnotationError as error:
             problems.append(str(error))
+
     if problems:
         raise AnnotationError(several(problems))
+
     return checked
 
 
@@ -178,6 +181,7 @@ def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> st
             f'{message} {found:,} of {len(texts):,} would be found with --image-names {other} '
             f'({example!r} is {index.candidates(example, other)[0]}).'
         )
+
     return f'{message} Is it the right folder, and the right --image-column?'
 
 
@@ -188,6 +192,7 @@ def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[
     for row in rows:
         digest = hashlib.sha256((root / row.img_path).read_bytes()).digest()
         united.append(replace(row, img_path=first.setdefault((row.side, digest), row.img_path)))
+
     copies = len(rows) - len(first)
     if copies:
         notes.append(f'{copies:,} images are copies of one in another folder; tags united.')
@@ -202,18 +207,22 @@ def _unite(rows: Sequence[Tagged], allow: bool) -> list[Tagged]:
         kept = images.setdefault(row.img_path, row)
         if kept is row:
             continue
+
         if not allow:
             problems.append(f'{row.where}: {row.img_path!r} is listed already at {kept.where}.')
         elif kept.side != row.side:
             problems.append(
                 f'{row.where}: {row.img_path!r} is {row.side}, but {kept.side} at {kept.where}.'
             )
+
         images[row.img_path] = replace(
             kept, tags=kept.tags | row.tags, unsure=kept.unsure | row.unsure
         )
+
     if problems:
         advice = '' if allow else ' Pass --allow-repeats to unite the tags.'
         raise AnnotationError(several(problems) + advice)
+
     return list(images.values())
 
 
@@ -318,6 +327,7 @@ def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         '--separator', metavar='CHAR', help='between the tags of a cell (default: ;)'
     )
+
     for name, meaning in (
         ('image', 'the path (default: image)'),
         ('tags', 'all tags of the image (default: tags)'),
@@ -329,6 +339,7 @@ def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
         ),
     ):
         group.add_argument(f'--{name}-column', default='', metavar='NAME', help=meaning)
+
     group.add_argument('--flags', action='store_true', help='one column per tag, with 1 or 0')
     group.add_argument(
         '--min-confidence',

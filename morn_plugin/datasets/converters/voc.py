@@ -127,6 +127,7 @@ def find_kit(root: Path, year: str | None) -> Path | None:
         return kits[0]
     if any((root / name).glob('*.xml') for name in ROBOFLOW.values() if (root / name).is_dir()):
         return None
+
     usual = f'VOC{year or 2007}'
     expected = [root / 'VOCdevkit' / usual, root / usual, root]
     raise FileNotFoundError(
@@ -147,13 +148,16 @@ def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
     given = {side: name.removesuffix('.txt') for side, name in named.items() if name is not None}
     if given:
         return given
+
     folder = kit / 'ImageSets' / 'Main'
     there = {path.stem for path in folder.glob('*.txt')}
     for lists in ({'train': 'trainval', 'test': 'test'}, {'train': 'train', 'test': 'val'}):
         if there.issuperset(lists.values()):
             return lists
+
     if 'trainval' in there:  # only its test list is missing
         return {'train': 'trainval', 'test': 'test'}
+
     raise FileNotFoundError(
         f'{folder}: expected trainval.txt and test.txt, or train.txt and val.txt, but got '
         f'{sorted(there)[:5]}. Name the lists with --train, --val and --test.'
@@ -175,6 +179,7 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
     """
     list_path = kit / 'ImageSets' / 'Main' / f'{name}.txt'
     prefix = (kit / 'JPEGImages').relative_to(root).as_posix()
+
     images = []
     for number, line in enumerate(read_lines(list_path), 1):
         where = f'{list_path}:{number}'
@@ -182,11 +187,13 @@ def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list
             raise AnnotationError(
                 f'{where}: expected the name of an image, such as 000005, but got {line!r}.'
             )
+
         path = kit / 'Annotations' / f'{line}.xml'
         file_name, clear, difficult = read_objects(path, where, known)
         # Other tools use other image formats; only the extension is taken from the XML.
         suffix = Path(file_name).suffix if Path(file_name).stem == line else '.jpg'
         images.append(Objects(f'{prefix}/{line}{suffix}', where, clear, difficult))
+
     return images
 
 
@@ -200,8 +207,10 @@ def _read_folders(root: Path, known: list[str] | None) -> dict[str, list[Objects
             file_name, clear, difficult = read_objects(path, str(path), known)
             img_path = relative_path(f'{folder}/{file_name or f"{path.stem}.jpg"}', str(path))
             images.append(Objects(img_path, str(path), clear, difficult))
+
         if images:
             sides[side] = images
+
     return sides
 
 
@@ -237,11 +246,13 @@ def read_objects(
     """
     if not path.is_file():
         raise AnnotationError(f'{listed}: expected the file {path}, but there is none.')
+
     text = read_text(path)
     try:
         annotation = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise AnnotationError(f'{path}:{error.position[0]}: expected XML, but {error}.') from error
+
     if annotation.tag != 'annotation':
         raise AnnotationError(
             f'{path}:1: expected the element `annotation`, but got `{annotation.tag}`.'
@@ -259,6 +270,7 @@ def read_objects(
     for element, line in zip(objects, lines, strict=True):
         name, difficult = _read_object(element, f'{path}:{line}', known)
         names[difficult].add(name)
+
     file_name = (annotation.findtext('filename') or '').strip()
     return file_name, frozenset(names[False]), frozenset(names[True] - names[False])
 
@@ -279,6 +291,7 @@ def _read_object(
         raise AnnotationError(
             f'{where}: expected `difficult` of the object to be 0 or 1, but got {difficult!r}.'
         )
+
     return name, difficult == '1'
 
 
@@ -289,6 +302,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument(
             f'--{side}', metavar='NAME', help=f'list of the {side} side in ImageSets/Main'
         )
+
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
         '--classes', type=Path, metavar='FILE', help='names of the classes, one a line'

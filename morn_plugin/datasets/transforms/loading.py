@@ -46,6 +46,7 @@ class LoadCheckedImage(BaseTransform):
             raise ValueError(
                 f'Expected `background` to be a grey value in 0..255, but got {background!r}.'
             )
+
         self.background = background
         self.max_pixels = max_pixels
         self.backend_args = backend_args
@@ -91,6 +92,7 @@ def read_content(
         return fetch_url(path, max_pixels)
     if backend_args is None and '://' not in path:
         return _read_local(path, max_pixels)
+
     try:
         return fileio.get(path, backend_args=backend_args)
     except (KeyError, ImportError) as error:

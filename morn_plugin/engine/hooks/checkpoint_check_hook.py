@@ -52,6 +52,7 @@ class CheckpointCheckHook(Hook):
             compare_classes(
                 found['classes'], expected, 'The classes of the checkpoint', 'the data set'
             )
+
         if runner._resume:
             take_training_state(runner, checkpoint)
         else:
@@ -99,6 +100,7 @@ def require_weights(
     misfits = load_weights(runner.model, weights)
     frozen = getattr(bare_model(runner.model), 'frozen', ())
     needed = misfits.within(frozen) if is_training else misfits.unset
+
     if needed:
         why = 'These parts are frozen' if is_training else 'A test needs every tensor'
         lines = ''.join(f'\n- {line}' for line in misfits.describe(needed))
@@ -107,6 +109,7 @@ def require_weights(
             f'{source} is not a checkpoint of this model:{lines}\n{why}, and would be left at '
             f'their random weights.{others} Name the checkpoint that belongs to the config.'
         )
+
     lost = [name for name in misfits.unexpected if name.startswith('head.decision.')]
     if lost and not is_training:
         raise ValueError(

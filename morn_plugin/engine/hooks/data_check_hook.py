@@ -74,6 +74,7 @@ class DataCheckHook(Hook):
         _require_one_answer(trained)
         if self.overlap == 'ignore' or not trained:
             return
+
         paths = {image.path for image in trained}
         for name in ('val_dataloader', 'test_dataloader'):
             dataset = _find_dataset(runner, name)
@@ -95,6 +96,7 @@ class DataCheckHook(Hook):
     def _report(self, runner: Runner, shared: list[str], name: str) -> None:
         if not shared:
             return
+
         message = (
             f'{len(shared)} images of train_dataloader are in {name} too, which makes its '
             f'figures worthless: {_first(shared)}. '
@@ -102,6 +104,7 @@ class DataCheckHook(Hook):
         )
         if self.overlap == 'error':
             raise ValueError(message)
+
         runner.logger.warning(escape_surrogates(message))
 
 
@@ -154,6 +157,7 @@ def _find_dataset(runner: Runner, name: str) -> Any:
     validated = (runner.cfg.get('val_dataloader') or {}).get('dataset')
     if not isinstance(settings, Mapping) or (name != 'val_dataloader' and settings == validated):
         return None
+
     try:
         dataset = DATASETS.build(_without_images(settings))
     except FileNotFoundError as error:
@@ -161,6 +165,7 @@ def _find_dataset(runner: Runner, name: str) -> Any:
             f'Whether images of train_dataloader are in {name} too cannot be told: {error}'
         )
         return None
+
     if hasattr(dataset, 'full_init'):
         dataset.full_init()
     return dataset

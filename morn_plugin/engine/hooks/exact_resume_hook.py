@@ -56,6 +56,7 @@ class ExactResumeHook(Hook):
         sampler = getattr(batch_sampler, 'sampler', loop.dataloader.sampler)
         is_placed = isinstance(loop, EpochBasedTrainLoop | IterBasedTrainLoop)
         has_batches = isinstance(getattr(batch_sampler, 'batch_size', None), int)
+
         if isinstance(sampler, SeededSampler) and has_batches and is_placed:
             self._place(runner, loop, sampler)
         else:
@@ -64,6 +65,7 @@ class ExactResumeHook(Hook):
                 f'{type(sampler).__name__} and a {type(batch_sampler).__name__} in a '
                 f"{type(loop).__name__}. Give it sampler=dict(type='SeededSampler', shuffle=True)."
             )
+
         accumulate = getattr(runner.optim_wrapper, '_accumulative_counts', 1)
         if accumulate > 1:
             runner.logger.warning(
@@ -106,6 +108,7 @@ class ExactResumeHook(Hook):
         self._sampler = sampler
         self._layout = Layout.of(loop.dataloader, sampler)
         self._iter = loop.iter
+
         if loop.iter or loop.epoch:
             self._passes, self._seen = self._find_place(runner, loop)
         else:
@@ -131,6 +134,7 @@ class ExactResumeHook(Hook):
         if position is None:
             if by_epoch and loop.iter == loop.epoch * layout.epoch_length:
                 return loop.epoch, 0
+
             raise ValueError(
                 f'The checkpoint is at epoch {loop.epoch} and iteration {loop.iter}, and does not '
                 'say where in the data that is: it was not made with ExactResumeHook. An epoch '

@@ -53,6 +53,7 @@ class FiniteLossHook(Hook):
         }
         if all(map(_is_finite, losses.values())):
             return
+
         parts = ', '.join(f'{key} = {value:g}' for key, value in losses.items())
         raise LossError(
             f'The loss is not finite in iteration {runner.iter + 1} (epoch {runner.epoch + 1}): '

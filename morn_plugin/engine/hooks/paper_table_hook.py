@@ -53,6 +53,7 @@ class PaperTableHook(Hook):
         """Print the tables to the screen and the log file."""
         metrics = metrics or {}
         rows = self.rows
+
         if rows is None:
             method = method_title(getattr(runner, 'model', None))
             rows = {

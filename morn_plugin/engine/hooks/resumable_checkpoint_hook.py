@@ -75,6 +75,7 @@ class ResumableCheckpointHook(CheckpointHook):
         is_asked = self.auto_resume or (runner._resume and runner._load_from is None)
         if self._has_chosen or not is_asked:
             return
+
         self._has_chosen = True
 
         folder = self._folder(runner)
@@ -82,10 +83,12 @@ class ResumableCheckpointHook(CheckpointHook):
         broadcast_object_list(found)
         assert found[0] is not None
         path, skipped = found[0]
+
         for message in skipped:
             runner.logger.warning(
                 f'Skipped when looking for a checkpoint to resume from: {message}'
             )
+
         _require_visible(path)
 
         runner._resume = path is not None
@@ -102,6 +105,7 @@ class ResumableCheckpointHook(CheckpointHook):
         """Check and take over file names before the message hub gets them."""
         if not runner._resume:
             return
+
         hub = checkpoint.get('message_hub')
         info = hub.get('runtime_info') if isinstance(hub, Mapping) else None
         if not isinstance(info, dict):
@@ -117,11 +121,13 @@ class ResumableCheckpointHook(CheckpointHook):
                 f'Resuming from another folder than {self._folder(runner)}: the files there, the '
                 'best checkpoint too, stay as they are.'
             )
+
         if self.save_best and forget_best(info, self._judged_by()):
             runner.logger.warning(
                 f'The best checkpoint is chosen by {self.save_best} here, and was by something '
                 'else before: it is chosen again. The file of the previous best one stays.'
             )
+
         self._is_inside_epoch = inside_epoch(runner, checkpoint['meta'])
 
     def _judged_by(self) -> list[str]:
@@ -135,15 +141,18 @@ class ResumableCheckpointHook(CheckpointHook):
             runner.message_hub.update_info(
                 key, osp.join(self._folder(runner), osp.basename(info[key]))
             )
+
         self._say_if_finished(runner)
         self.last_ckpt = info.get('last_ckpt')
         super().before_train(runner)
         if is_main_process():
             remove_unfinished(self.out_dir)
+
         if self.save_best:
             outdated = [osp.basename(name) for name in info.get(OUTDATED_BEST, ())]
             self._remove_outdated_best([osp.join(self.out_dir, name) for name in outdated])
             runner.message_hub.update_info(JUDGED_BY, self._judged_by())
+
         if self._validation_is_due(runner):
             runner.logger.info(
                 'Validating first: the checkpoint is from before the validation that was due.'
@@ -188,6 +197,7 @@ class ResumableCheckpointHook(CheckpointHook):
         loop = runner.train_loop
         by_epoch = isinstance(loop, EpochBasedTrainLoop)
         at, last = (loop.epoch, loop.max_epochs) if by_epoch else (loop.iter, loop.max_iters)
+
         if runner._resume and at >= last:
             unit, option = ('epoch', 'max_epochs') if by_epoch else ('iteration', 'max_iters')
             runner.logger.info(
@@ -207,6 +217,7 @@ class ResumableCheckpointHook(CheckpointHook):
             return False
         if by_epoch and self._is_inside_epoch:
             return False
+
         loop._decide_current_val_interval()
         last = loop.max_epochs if by_epoch else loop.max_iters
         return at >= loop.val_begin and (at % loop.val_interval == 0 or at == last)
@@ -217,6 +228,7 @@ class ResumableCheckpointHook(CheckpointHook):
             # One more than is kept, until the new one is safe. Resuming repairs a kill in between.
             self.keep_ckpt_ids = deque([*self.keep_ckpt_ids, step], self.max_keep_ckpts + 1)
             runner.message_hub.update_info('keep_ckpt_ids', list(self.keep_ckpt_ids))
+
         name = self.filename_tmpl.format(step)
         self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
         runner.message_hub.update_info('last_ckpt', self.last_ckpt)
@@ -235,6 +247,7 @@ class ResumableCheckpointHook(CheckpointHook):
             self.file_backend.put_text(
                 name, self.file_backend.join_path(self.out_dir, LAST_CHECKPOINT)
             )
+
         while self.max_keep_ckpts > 0 and len(self.keep_ckpt_ids) > self.max_keep_ckpts:
             outdated = self.filename_tmpl.format(self.keep_ckpt_ids.popleft())
             self._remove(self.file_backend.join_path(self.out_dir, outdated))
@@ -247,6 +260,7 @@ class ResumableCheckpointHook(CheckpointHook):
         """
         if not self.save_best:
             return
+
         before = self._best_paths()
         outdated = [path for path in before.values() if path]
         # It is stored in the checkpoint saved in between, so that a kill before the removal can be

@@ -134,6 +134,7 @@ def summarise(metrics: Mapping[str, float]) -> str | None:
         ]
         if figures:
             parts.append(title + ', '.join(figures))
+
     return '; '.join(parts) or None
 
 

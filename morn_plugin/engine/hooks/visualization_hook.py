@@ -59,6 +59,7 @@ class PredictionVisualizationHook(Hook):
                 'PredictionVisualizationHook draws into files, not into windows: give --show-dir '
                 'without --show.'
             )
+
         self.enable = enable
         self.out_dir = out_dir
         self.overview = overview
@@ -99,6 +100,7 @@ class PredictionVisualizationHook(Hook):
                     runner.test_dataloader.dataset.metainfo['classes'],
                     visualization.picture_path(str(self.out_dir), index, sample.img_path),
                 )
+
         self._keep(outputs)
 
     def after_val_iter(
@@ -138,6 +140,7 @@ class PredictionVisualizationHook(Hook):
         self._drawn = {}
         if dataset is self._dataset:
             return
+
         self._dataset = dataset
         self._load = find_loader(dataset)
 
@@ -146,6 +149,7 @@ class PredictionVisualizationHook(Hook):
         if next(innermost_built(dataset)) is not dataset:
             for index in range(len(dataset)):
                 self._places.setdefault(image_path(dataset, index), index)
+
         distinct = sorted(self._places.values()) or range(len(dataset))
         several = []
         if self.enable and self.overview:

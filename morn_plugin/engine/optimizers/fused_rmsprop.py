@@ -65,6 +65,7 @@ class FusedRMSprop(Adam):
                 f'at most {MAX_ALPHA}, and step counts from {BIAS_GONE:g} on, but got {betas} and '
                 f'{counts[:3]}.'
             )
+
         return checked
 
     def state_dict(self) -> dict[str, Any]:

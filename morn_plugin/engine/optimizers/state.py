@@ -61,6 +61,7 @@ def check_state(
     problems = list(_find_wrong_groups(optimizer, state_dict))
     if not problems:
         problems = list(_find_wrong_entries(optimizer, state_dict, names))
+
     if problems:
         more = f'\n- and {len(problems) - SHOWN} more' if len(problems) > SHOWN else ''
         lines = ''.join(f'\n- {problem}' for problem in problems[:SHOWN])
@@ -83,6 +84,7 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
     if not isinstance(state_dict, Mapping):
         yield f'expected a dict, but got {type(state_dict).__name__}'
         return
+
     groups = state_dict.get('param_groups')
     state = state_dict.get('state')
     if not isinstance(groups, list) or not all(isinstance(group, dict) for group in groups):
@@ -101,6 +103,7 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
         number = len(params) if isinstance(params, list) else params
         if not isinstance(params, list) or len(params) != len(own['params']):
             yield f'{where}.params`: expected {len(own["params"])} parameters, but got {number!r}'
+
         for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION}:
             if not is_alike(saved[key], own[key]):
                 yield f'{where}.{key}` is {shorten(saved[key])}, but here {own[key]!r}'
@@ -129,6 +132,7 @@ def is_alike(saved: Any, own: Any) -> bool:
         return _is_number(saved) or (isinstance(saved, float) and saved == own)
     if isinstance(own, Tensor):
         return _is_number(saved) or (isinstance(saved, Tensor) and _is_single(saved))
+
     return type(saved) is type(own) and saved == own
 
 
@@ -203,9 +207,11 @@ def _say_what_is_kept(optimizer: Optimizer, groups: list[dict[str, Any]]) -> Non
         for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION, *RATES}:
             if not _equal(saved[key], own[key]):
                 differ[key] = f'{key} = {saved[key]} (now {own[key]})'
+
         first, now = (group.get('initial_lr', group['lr']) for group in (saved, own))
         if 'initial_lr' in saved and not _equal(first, now):
             differ['lr'] = f'lr = {first:g} (now {now:g})'
+
     if differ:
         print_log(
             'The optimizer keeps the options of the checkpoint, not those of the config: '
@@ -233,12 +239,14 @@ def _arrange(
         for saved, own in zip(state_dict['param_groups'], optimizer.param_groups, strict=True)
     ]
     state = state_dict['state']
+
     if names is not None or is_elementwise(optimizer):
         parameters = _by_saved_index(optimizer, state_dict)
         state = {
             index: {name: _lay_out(value, parameters[index]) for name, value in entry.items()}
             for index, entry in state.items()
         }
+
     return dict(state_dict, state=state, param_groups=groups)
 
 

@@ -46,10 +46,12 @@ class TFRMSprop(Optimizer):
             raise ValueError(
                 f'TFRMSprop has no weight decay: expected `weight_decay` 0, but got {weight_decay}.'
             )
+
         defaults = dict(lr=lr, alpha=alpha, momentum=momentum, eps=eps)
         for name, value in defaults.items():
             if not value >= 0:
                 raise ValueError(f'Expected `{name}` to be at least 0, but got {value}.')
+
         super().__init__(params, defaults)
 
     def check_state(self, state_dict: dict[str, Any]) -> dict[str, Any]:
@@ -71,10 +73,12 @@ class TFRMSprop(Optimizer):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+
         for group in self.param_groups:
             for parameter in group['params']:
                 if parameter.grad is not None:
                     self._update(parameter, parameter.grad, group)
+
         return loss
 
     def _update(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
@@ -82,6 +86,7 @@ class TFRMSprop(Optimizer):
         if not state:
             state['mean_square'] = torch.ones_like(parameter)
             state['momentum'] = torch.zeros_like(parameter)
+
         tensors = [parameter, state['mean_square'], state['momentum']]
         if grad.is_sparse:
             grad = grad.coalesce()

@@ -65,6 +65,7 @@ class ImageMetric(BaseMetric):
                 f'Expected `{self.item}` in the predictions of all {len(results)} images or of '
                 f'none, but {len(lacking)} lack it, the first of them {lacking[0]}.'
             )
+
         return self.figures(results)
 
     def evaluate(self, size: int) -> dict[str, float]:
@@ -143,4 +144,5 @@ def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
             f'Expected `{item}` to be probabilities in 0-1, but got {value} for '
             f'{describe(samples[row])}.'
         )
+
     return scores

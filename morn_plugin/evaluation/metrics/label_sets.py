@@ -67,10 +67,12 @@ class LabelSetMetric(ImageMetric):
                 'Expected either `use_pred_label` or one of `thr` and `topk` (and `inclusive` with '
                 'them), but got both.'
             )
+
         if floor is not None:
             check_probability('floor', floor)
             if topk is None:
                 raise ValueError(f'Expected `floor` only with `topk`, but got floor={floor}.')
+
         self.thr = thr
         self.topk = topk
         self.floor = floor

@@ -43,6 +43,7 @@ class TIMMStages(TIMMBackbone):
                 f'Expected a timm network that can return the maps of its stages, but '
                 f'{type(self.timm_model).__name__} has no `forward_intermediates`.'
             )
+
         number = len(self.timm_model.feature_info)
         wrong = [stage for stage in stages if not 0 <= stage < number]
         if wrong or self.stages != sorted(set(stages)):

@@ -57,6 +57,7 @@ class FourViewClassifier(MultiLabelClassifier):
                 'FourViewClassifier expected a LabelDecoderHead with a classifier, whose '
                 f'activation maps it compares, but got {type(self.head).__name__}.'
             )
+
         self.small_scale = small_scale
         self.consistency = None if consistency is None else MODELS.build(consistency)
 

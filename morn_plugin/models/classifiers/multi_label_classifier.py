@@ -140,6 +140,7 @@ class MultiLabelClassifier(ImageClassifier):
             num_layers = max(depths.values()) + 2
             name = param_name.removeprefix('backbone.timm_model.')
             return depths.get(name, num_layers - 1), num_layers
+
         try:
             return super().get_layer_depth(param_name)
         except NotImplementedError as error:
@@ -160,5 +161,7 @@ class MultiLabelClassifier(ImageClassifier):
                     f'Expected `frozen` to name submodules of the model, but it has no {name!r}; '
                     f'top-level ones are {[name for name, _ in self.named_children()]}.'
                 )
+
             parts.append(modules[name])
+
         return parts

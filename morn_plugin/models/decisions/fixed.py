@@ -32,6 +32,7 @@ class FixedThreshold(DecisionRule):
                 f'Expected one threshold, or one for each of {num_classes} labels, but got '
                 f'{len(values)}.'
             )
+
         self.register_buffer('thr', values.expand(num_classes).clone())
 
     def decide(self, scores: Tensor, **inputs: Any) -> Tensor:

@@ -161,6 +161,7 @@ class DecisionHead(BaseModule):
                 scores = self.run_decoder(inputs)[SCORES.sample]
             seen = self._select(inputs, self.decision)
             losses |= self.decision.loss(target=target, **dict(seen, scores=scores))
+
         return losses
 
     def predict_from(
@@ -185,8 +186,10 @@ class DecisionHead(BaseModule):
 
         if 'scores' in inputs:
             predictions[CNN_SCORES.sample] = inputs['scores']
+
         for name in self.kept_inputs:
             predictions[name] = inputs[name]
+
         return fill_samples(predictions, chosen, data_samples)
 
     def predict_scores(self, scores: Tensor, data_samples: Samples = None) -> list[DataSample]:
@@ -274,4 +277,5 @@ def fill_samples(
             several = isinstance(values, tuple)
             row = tuple(value[index] for value in values) if several else values[index]
             sample.set_field(row, name)
+
     return samples

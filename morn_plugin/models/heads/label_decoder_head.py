@@ -65,6 +65,7 @@ class LabelDecoderHead(DecisionHead):
         if in_channels is not None:
             check_positive(in_channels=in_channels)
             init_cfg = init_cfg or dict(type='Normal', std=0.01, override=dict(name='fc'))
+
         super().__init__(num_classes, decoder, thr, topk, decision, init_cfg)
 
         self.in_channels = in_channels
@@ -103,6 +104,7 @@ class LabelDecoderHead(DecisionHead):
                 f'backbone and neck give {x.shape[1]} features: write '
                 f'head=dict(in_channels={x.shape[1]}) in the config.'
             )
+
         return x
 
     def classify(self, feats: Feats) -> Tensor:
@@ -129,8 +131,10 @@ class LabelDecoderHead(DecisionHead):
         if self.fc is not None:
             found['logits'] = self.classify(feats).float()
             found['scores'] = found['logits'].sigmoid()
+
         if 'features' in wanted:
             found['features'] = self.pre_logits(feats)
+
         if self.wants_maps:
             self._check_maps(feats)
             found['feature_map'], found['stage_maps'] = feats[-1], tuple(feats)
@@ -171,6 +175,7 @@ class LabelDecoderHead(DecisionHead):
         if self.decoder is not None or self.decision is not None:
             seen = detach(inputs) if self.detach_scores else inputs
             losses |= self.loss_from(seen, target)
+
         return losses
 
     def predict(

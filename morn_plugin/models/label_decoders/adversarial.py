@@ -68,9 +68,11 @@ class AdversarialClassifier(LabelDecoder):
             raise ValueError(
                 f'Expected `adversarial_weight` to be 0 or more, but got {adversarial_weight!r}.'
             )
+
         self.in_channels = in_channels
         self.adversarial_weight = adversarial_weight
         self.classifier = mlp(in_channels, hidden_dims, num_classes) if generator == 'own' else None
+
         self.trainer = None
         if adversarial_weight > 0:
             built = LabelCritic(num_classes, in_channels, **(critic or {}))
@@ -104,6 +106,7 @@ class AdversarialClassifier(LabelDecoder):
             # Ignored labels get no gradient from the critic.
             seen = torch.where(target < 0, scores.detach(), scores)
             opinion = generator_loss(self.trainer, features, seen)
+
         losses['loss_adversarial'] = self.adversarial_weight * self.num_classes * opinion
         return losses
 

@@ -89,6 +89,7 @@ class AttentionLSTM(nn.Module):
             rows = label + 1
             step_logits.append(logits)
             step_labels.append(label)
+
         return torch.stack(step_logits, dim=1), torch.stack(step_labels, dim=1)
 
     def attention(self, seen: Tensor, h: Tensor) -> Tensor:

@@ -39,6 +39,7 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     images = torch.arange(num_images, device=logits.device)[:, None]
     rows = images.expand(-1, kept)  # the row of `state` that each beam continues
     after_end = logits.new_full((num_symbols,), float('-inf'))
+
     after_end[end] = 0
     for _ in range(num_steps - 1):
         state = tuple(tensor[rows.flatten()] for tensor in state)
@@ -56,4 +57,5 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
             [paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2])), symbols[..., None]],
             dim=2,
         )
+
     return paths[:, 0]

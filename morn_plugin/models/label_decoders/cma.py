@@ -147,6 +147,7 @@ class MultiScaleCMA(LabelDecoder):
                 f'{type(self).__name__} has no label embeddings yet: add PrepareDecoderHook to the '
                 'hooks, or call `prepare` with the training annotations.'
             )
+
         return [
             stage(feature_map, self.embeddings)
             for stage, feature_map in zip(self.stages, stage_maps, strict=True)
@@ -226,4 +227,5 @@ def embed_labels(affinity: Tensor, embed_dims: int, bound: float, num_steps: int
             counts = (affinity >= bound) | (cosine > bound)
             ((cosine - affinity).square() * counts).sum().backward()
             optimizer.step()
+
     return F.normalize(embeddings.detach(), dim=1)

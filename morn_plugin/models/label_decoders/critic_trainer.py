@@ -64,6 +64,7 @@ class CriticTrainer(nn.Module):
                 'Expected a positive `lr` and `max_norm`, and a `penalty_weight` of 0 or more, but '
                 f'got lr={lr!r}, max_norm={max_norm!r}, penalty_weight={penalty_weight!r}.'
             )
+
         self.lr = lr
         self.betas = tuple(betas)
         self.steps = steps

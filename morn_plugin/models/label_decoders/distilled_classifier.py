@@ -83,6 +83,7 @@ class DistilledClassifier(LabelDecoder):
             self.display_name = 'Window teacher'
             self.requires_grad_(False)
             self.teacher.requires_grad_(True)
+
         if train == 'student':
             self.teacher.requires_grad_(False)
 

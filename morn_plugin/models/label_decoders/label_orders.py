@@ -33,6 +33,7 @@ def check_order(order: str | Sequence[str]) -> None:
         fits = order in named
     else:
         fits = isinstance(order, Sequence) and all(isinstance(name, str) for name in order)
+
     if not fits:
         raise ValueError(
             f'Expected `order` to be one of {list(named)} or a list of all class names, but got '
@@ -77,6 +78,7 @@ def order_labels(
         return sorted(
             range(len(class_names)), key=lambda label: key(class_names[label], counts[label])
         )
+
     problems = dict(
         missing=sorted(set(class_names) - set(order)),
         unknown=sorted(set(order) - set(class_names)),
@@ -89,6 +91,7 @@ def order_labels(
         raise ValueError(
             f'Expected `order` to name each of the {len(class_names)} classes once, but {found}.'
         )
+
     index = {name: label for label, name in enumerate(class_names)}
     return [index[name] for name in order]
 

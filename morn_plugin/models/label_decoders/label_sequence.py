@@ -136,6 +136,7 @@ class SequenceDecoder(LabelDecoder):
                 f'{type(self).__name__} has no label order yet: add PrepareDecoderHook to the '
                 'hooks, or call `prepare` with the training annotations.'
             )
+
         run = self.objective.start(target, self.label_order, self._most_labels)
         step_logits, step_labels = run_steps(run.num_steps, run.pick)
         return dict(loss_sequence=run.loss(step_logits, step_labels))
@@ -267,6 +268,7 @@ class LabelSequenceLSTM(SequenceDecoder, LSTMDecoder):
                 self.num_steps,
                 self.beam_size,
             )
+
         return self.unroll(scores, self.num_steps, partial(pick_given, sequences=best))
 
     def predict(self, scores: Tensor) -> dict[str, Tensor]:

@@ -62,6 +62,7 @@ class LabelSetEmbedding(LabelDecoder):
                 'Expected a positive `margin` and `reconstruction_weight`, but got '
                 f'margin={margin!r}, reconstruction_weight={reconstruction_weight!r}.'
             )
+
         self.in_channels = in_channels
         self.num_neighbours = num_neighbours
         self.margin = margin

@@ -125,6 +125,7 @@ class LSTMDecoder(LabelDecoder):
         product_dtype = (
             torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else h.dtype
         )
+
         with torch.autocast(device, enabled=False):
             state = (h.tanh(), c.tanh()) if self.init_state == 'tanh' else (h, c)
             return state, self._weights(product_dtype)
@@ -163,6 +164,7 @@ class BiasedBatchNorm1d(nn.BatchNorm1d):
         """Map (N, C) to (N, C)."""
         if not self.training:
             return super().forward(x)
+
         mean, variance = batch_statistics(x)
         with torch.no_grad():
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
@@ -171,6 +173,7 @@ class BiasedBatchNorm1d(nn.BatchNorm1d):
         if is_shared_out():
             normal = (x - mean) * (variance + self.eps).rsqrt()
             return torch.addcmul(self.bias, normal, self.weight) if self.affine else normal
+
         # not F.batch_norm, which refuses a single image: the last batch of an epoch may be one, and
         # TensorFlow takes it
         return torch.batch_norm(

@@ -71,6 +71,7 @@ class MultiOrderLSTM(LSTMDecoder):
                 f"test_feedback='unpicked' needs num_steps <= num_classes, but got {num_steps} "
                 f'steps for {num_classes} classes: no label would be left to pick.'
             )
+
         self.step_loss = MaskedStepwiseBCELoss() if loss is None else loss
         self.num_steps = num_steps
         self.pooling = pooling

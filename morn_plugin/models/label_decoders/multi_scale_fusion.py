@@ -52,6 +52,7 @@ class MultiScaleFusion(LabelDecoder):
                 'MultiScaleFusion expected the channels of two stages or more to fuse, but got '
                 f'stage_channels={tuple(stage_channels)}.'
             )
+
         self.stage_channels = tuple(stage_channels)
         self.blocks = nn.ModuleList(
             fusion_block(channels, following)
@@ -79,6 +80,7 @@ class MultiScaleFusion(LabelDecoder):
         """
         self.check_stage_maps(stage_maps, self.stage_channels)
         fused = stage_maps[0]
+
         for block, following in zip(self.blocks, stage_maps[1:], strict=True):
             halved = block(fused)
             if halved.shape != following.shape:
@@ -87,7 +89,9 @@ class MultiScaleFusion(LabelDecoder):
                     f'{tuple(halved.shape)} here, but got {tuple(following.shape)}: name stages '
                     "that do by the backbone's `out_indices`."
                 )
+
             fused = halved + following
+
         return self.embed(fused.mean(dim=(2, 3)))
 
     def logits(self, stage_maps: tuple[Tensor, ...]) -> Tensor:

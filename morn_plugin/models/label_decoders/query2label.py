@@ -64,6 +64,7 @@ class Query2Label(LogitDecoder):
                 f'Expected `embed_dims` to be a multiple of 4 and of num_heads={num_heads}, but '
                 f'got {embed_dims}.'
             )
+
         self.in_channels = in_channels
         self.embed_dims = embed_dims
         self.project = nn.Conv2d(in_channels, embed_dims, 1)

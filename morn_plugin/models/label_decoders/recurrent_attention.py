@@ -154,6 +154,7 @@ class RecurrentAttention(LabelDecoder):
         check_choice('glimpses', glimpses, GLIMPSES)
         if not deviation > 0:
             raise ValueError(f'Expected `deviation` to be positive, but got {deviation!r}.')
+
         self.in_channels = in_channels
         self.glimpses = glimpses
         self.num_steps = num_steps
@@ -221,6 +222,7 @@ class RecurrentAttention(LabelDecoder):
         """
         seen = self.look(feature_map, draws=self.training)
         self.check_target(target, len(seen.logits))
+
         losses = dict(loss_labels=label_loss(nn.BCEWithLogitsLoss(), seen.logits, target))
         if self.baseline is None:
             distances = (seen.centres - self.anchors).square().sum(dim=(1, 2))  # (N,)
@@ -258,6 +260,7 @@ class RecurrentAttention(LabelDecoder):
         halves = self.regions.to(found.dtype).expand(number, -1, -1)
         if not draws:
             return mean[:, None], halves, found.new_zeros(number)
+
         normal = torch.distributions.Normal(mean, self.deviation)
         drawn = normal.sample()
         return drawn.clamp(-1, 1)[:, None], halves, normal.log_prob(drawn).sum(dim=1)

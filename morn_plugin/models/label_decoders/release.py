@@ -70,6 +70,7 @@ def state_dict_from_release(
     def get(name: str, *shape: int | None) -> Tensor:
         if PREFIX + name not in variables:
             raise KeyError(f'The variable {PREFIX + name!r} is missing; got {sorted(variables)}.')
+
         array = np.asarray(variables[PREFIX + name])
         if len(array.shape) != len(shape) or any(
             b not in (None, a) for a, b in zip(array.shape, shape, strict=True)
@@ -78,6 +79,7 @@ def state_dict_from_release(
                 f'Expected the variable {PREFIX + name!r} to have the shape {shape} (None: any), '
                 f'as the variables read before ask for, but got {array.shape}.'
             )
+
         return torch.tensor(array, dtype=torch.float32)
 
     w_ph = get('initial_lstm/w_ph', None, None)

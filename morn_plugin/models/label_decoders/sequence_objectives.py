@@ -183,4 +183,5 @@ def make_objective(
         return CandidatePool(average, POOLS[order])
     if order == 'ocd':
         return OptimalCompletion(average, temperature)
+
     return FixedOrder(average)

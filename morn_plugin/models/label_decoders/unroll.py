@@ -85,6 +85,7 @@ def unroll_labels(
         steps = _run_steps(state, weights, num_steps, pick)
         logits = torch.stack(steps.logits)
         labels = torch.stack(steps.labels)
+
     return logits.transpose(0, 1), labels.transpose(0, 1)  # (T, N, ...) -> (N, T, ...)
 
 
@@ -115,6 +116,7 @@ def _run_steps(
 
         for kept, value in zip(steps, (logits, label, h, c, *others), strict=True):
             kept.append(value)
+
     return steps
 
 
@@ -322,6 +324,7 @@ def _cells_backward(
         grad_h = _product(grad_gates[step], weights.weight_hh.t())
         if step:
             grad_h += grad_h_out[step - 1]
+
     return grad_gates, grad_h, grad_c
 
 
@@ -387,6 +390,7 @@ def _input_backward(
             rows[None], grad_rows, embedding.shape, check_invariants=False
         )
         return grad_embedding, grad_weight
+
     return _sum_rows(grad_rows, rows, num_rows), grad_weight
 
 

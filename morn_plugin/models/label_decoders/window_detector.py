@@ -67,8 +67,10 @@ class WindowDetector(LabelDecoder):
         check_positive(in_channels=in_channels, embed_dims=embed_dims)
         if not window_sizes:
             raise ValueError('Expected a size or more in `window_sizes`, but got none.')
+
         for size in window_sizes:
             check_positive(window_sizes=size)
+
         self.in_channels = in_channels
         self.window_sizes = tuple(window_sizes)
         self.embed = nn.Sequential(nn.Linear(in_channels, embed_dims), nn.ReLU(inplace=True))

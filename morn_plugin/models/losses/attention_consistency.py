@@ -83,6 +83,7 @@ def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
             'Expected maps (N, C, H, W) of the same images and labels, but got '
             f'{tuple(maps.shape)} and {tuple(other.shape)}.'
         )
+
     rows, other_rows, heights = _overlaps(maps.shape[2], other.shape[2], maps.device)
     columns, other_columns, widths = _overlaps(maps.shape[3], other.shape[3], maps.device)
 

@@ -124,6 +124,7 @@ def critic_loss(
         slopes = slope_penalty(
             critic, mix(features, features.roll(1, dims=0)), mix(true, others), of_features=True
         )
+
     return loss + penalty_weight * slopes
 
 
@@ -147,6 +148,7 @@ def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features:
     with torch.enable_grad():
         values = critic(features, points[0]).sum()
         slopes = torch.autograd.grad(values, points, create_graph=True)
+
     terms = [(slope.norm(dim=1) - 1).square().mean() for slope in slopes]
     return torch.stack(terms).sum()
 

@@ -101,6 +101,7 @@ def _check_all_count(module: nn.Module, counts: Tensor, values: Tensor) -> None:
             f'Expected {name} to give one value for each label {tuple(counts.shape)}, one for each '
             f'image, or a scalar, but got {tuple(values.shape)}.'
         )
+
     num_ignored = int((~counts).sum())
     if num_ignored:
         raise ValueError(

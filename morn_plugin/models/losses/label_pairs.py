@@ -39,6 +39,7 @@ def true_and_false(logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
             'of mixed images need a loss that sees each label by itself, such as sigmoid '
             'cross-entropy.'
         )
+
     return true, false
 
 

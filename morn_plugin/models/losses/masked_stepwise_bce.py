@@ -62,10 +62,12 @@ def masked_stepwise_bce(
     step_logits = step_logits.to(torch.promote_types(step_logits.dtype, torch.float32))
     target = target.to(step_logits.dtype)
     masked = _masked_labels(step_labels, target, mask)
+
     step_weight = None
     if steps == 'num_labels':
         step = torch.arange(step_logits.shape[1], device=target.device)
         step_weight = (step < (target > 0).sum(dim=1, keepdim=True)).to(target.dtype)  # (N, T)
+
     return _StepwiseBCE.apply(step_logits, target, *masked, step_weight, pos_weight)
 
 
@@ -77,6 +79,7 @@ def _check_shapes(
             f'Expected `step_logits` to be a floating-point (N, T, C), none of them 0, but got '
             f'{tuple(step_logits.shape)} of {step_logits.dtype}.'
         )
+
     num_images, num_steps, num_classes = step_logits.shape
     for name, tensor, shape in (
         ('step_labels', step_labels, (num_images, num_steps)),
@@ -102,10 +105,12 @@ def _masked_labels(
     num_steps = step_labels.shape[1]
     if mask == 'none' or num_steps == 1:
         return None, None
+
     picked = step_labels[:, :-1]  # (N, T - 1)
     truth = target.clamp(min=0).gather(1, picked)
     if mask == 'previous':
         return picked.unsqueeze(2), truth.unsqueeze(2)
+
     earlier = torch.ones(num_steps - 1, num_steps - 1, device=picked.device, dtype=torch.bool).tril(
         -1
     )
@@ -139,6 +144,7 @@ class _StepwiseBCE(torch.autograd.Function):
         if masked is not None and truth is not None:
             z = logits[:, 1:].gather(2, masked)  # (N, T - 1, K)
             per_step[:, 1:].add_((truth * _masked_term(z, masked, pos_weight)).sum(2))
+
         if step_weight is not None:
             per_step = per_step * step_weight
 
@@ -219,6 +225,7 @@ class MaskedStepwiseBCELoss(nn.Module):
             raise ValueError(
                 f'Expected `pos_weight` to be a positive number or C of them, but got {pos_weight}.'
             )
+
         self.register_buffer('pos_weight', weight, persistent=False)
 
     def forward(self, step_logits: Tensor, step_labels: Tensor, target: Tensor) -> Tensor:

@@ -66,6 +66,7 @@ def _check_shapes(step_logits: Tensor, sequences: Tensor, lengths: Tensor) -> No
             'Expected `step_logits` to be a floating-point (N, T, C + 1), but got '
             f'{tuple(step_logits.shape)} of {step_logits.dtype}.'
         )
+
     num_images, num_steps = step_logits.shape[:2]
     if sequences.dim() != 2 or len(sequences) != num_images or sequences.shape[1] > num_steps:
         raise ValueError(
@@ -125,6 +126,7 @@ def _swap_to_predicted_steps(
     """
     placed = np.zeros_like(labelled)
     unplaced = np.where(labelled, sequences, NO_LABEL)  # the label of each place, as it moves
+
     for step in range(sequences.shape[1]):
         rows, columns = np.nonzero(unplaced == picks[:, step, None])  # at most one of an image
         has_place = labelled[rows, step]
@@ -137,6 +139,7 @@ def _swap_to_predicted_steps(
         unplaced[rows, columns] = unplaced[rows, step]
         unplaced[rows, step] = NO_LABEL
         placed[rows, step] = True
+
     return origins, placed
 
 

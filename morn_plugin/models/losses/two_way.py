@@ -50,6 +50,7 @@ class TwoWayLoss(nn.Module):
                 'Expected positive temperatures, but got positive_temperature='
                 f'{positive_temperature!r}, negative_temperature={negative_temperature!r}.'
             )
+
         self.negative_temperature = negative_temperature
         self.loss_weight = loss_weight
         self.formula = timm_loss_class('TwoWayLoss')(positive_temperature, negative_temperature)

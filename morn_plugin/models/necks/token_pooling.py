@@ -39,6 +39,7 @@ class TokenPooling(nn.Module):
                 "mode='first' takes the class token, but num_prefix_tokens=0 says that there is "
                 "none: write mode='mean'."
             )
+
         self.mode = mode
         self.num_prefix_tokens = num_prefix_tokens
 

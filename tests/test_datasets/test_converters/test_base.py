@@ -27,6 +27,7 @@ def parse_list(args: argparse.Namespace) -> Parsed:
                 relative_path(name, f'{path}:{number}'), tuple(map(int, labels)), f'{path}:{number}'
             )
         )
+
     return Parsed({'train': Split(['cat', 'dog'], images, Published(images=3, classes=2))})
 
 
@@ -139,6 +140,7 @@ def test_links_out_of_the_root(root, put, convert, fails, kind):
     else:
         (root / 'away').symlink_to(outside.parent, target_is_directory=True)
         put(root / 'list.txt', 'Sub/A.jpg 0\nSub/b.jpg\naway/c.jpg 1\n')
+
     fails(
         LIST,
         root,
@@ -192,6 +194,7 @@ def test_counts(tmp_path, put):
     ]
     for image in images[:3]:
         put(tmp_path / image.img_path)
+
     checked = check_split('train', Split(['x', 'y', 'z', 'w'], images), tmp_path, 1, False, False)
     counts = {row.name: row.found for row in rows_of(checked, drop_unlabelled=True)}
     assert counts == {

@@ -97,6 +97,7 @@ def test_same_as_pycocotools(root, convert):
         category['name'] for category in coco.loadCats(sorted(coco.getCatIds()))
     ]
     assert len(ours) == len(coco.getImgIds())
+
     for index, name in enumerate(ours.classes):
         expected = {
             image['file_name']
@@ -330,6 +331,7 @@ def test_2017(tmp_path, put, convert):
     for folder, labels in (('train2017', TRAIN), ('val2017', VAL)):
         path = tmp_path / 'annotations' / f'instances_{folder}.json'
         write_side(path, folder, labels, put, tmp_path / folder)
+
     result = convert(CONVERTER, tmp_path)
     assert result.status == 0, result.err
     assert paths(tmp_path / 'test.json') == [
@@ -374,6 +376,7 @@ def test_roboflow(tmp_path, put, convert):
         path = write_side(tmp_path / folder / '_annotations.coco.json', folder, labels, put)
         content = json.loads(path.read_text())
         path.write_text(json.dumps({**content, 'categories': [heading, *below]}))
+
     result = convert(CONVERTER, tmp_path)
     assert result.status == 0, result.err
     train = load_annotations(tmp_path / 'train.json')

@@ -21,10 +21,12 @@ def root(tmp_path, put):
     for name, photos in (('training_label', TRAIN), ('test_label', TEST)):
         lines = ''.join(f'{photo} {words}  \n' for photo, words in photos.items())
         put(root / 'labels' / name, lines)
+
     for photo in [*TRAIN, *TEST]:
         path = root / 'images' / str(photo // 1000 * 1000) / f'{photo}.jpeg'
         path.parent.mkdir(parents=True, exist_ok=True)
         noise(photo, side=48).save(path)
+
     return root
 
 
@@ -72,12 +74,15 @@ def test_near_duplicates_stay_together(root, convert, put):
     put(root / 'labels' / 'training_label', ''.join(lines))
     folder = root / 'images' / '5000'
     folder.mkdir()
+
     for number in range(40):  # every second photo is the one before it, smaller
         picture = noise(number // 2, side=48 - 8 * (number % 2))
         picture.save(folder / f'{5000 + number}.jpeg', quality=60)
+
     convert(CONVERTER, root, '--val-share', 0.4)
     val = paths(read(root)['val'])
     assert 0 < len(val) < 40
+
     for number in range(0, 40, 2):
         first, second = (f'images/5000/{5000 + number + other}.jpeg' for other in (0, 1))
         assert (first in val) == (second in val)

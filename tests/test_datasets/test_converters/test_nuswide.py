@@ -26,8 +26,10 @@ def root(request, tmp_path, put):
                 tmp_path / 'Groundtruth' / 'TrainTestLabels' / f'Labels_{concept}_{side}.txt',
                 lines(row[index] for row in images.values()),
             )
+
         for name in images:
             put(tmp_path / 'Flickr' / name.replace('\\', '/'))
+
     return tmp_path
 
 

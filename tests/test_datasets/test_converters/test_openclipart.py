@@ -71,6 +71,7 @@ class Library:
             path.symlink_to(self.root / 'png' / f'{picture}.png')
         else:
             picture.save(path)
+
         if text is not None:
             path = self.root / 'svg' / f'{name}{suffix}'
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -90,6 +91,7 @@ def library(tmp_path):
             noise(seed),
             svg('bird' if seed % 2 else 'Animal ', 'rare'[:seed]),
         )
+
     library.add('modes/palette', noise(100).convert('P'), svg('animals'))  # alias
     library.add('modes/grey_alpha', with_alpha(noise(101), 'L'), svg('animal'))
     library.add('modes/rgba', with_alpha(noise(102)), svg('hash', ' BIRD', ''))
@@ -118,6 +120,7 @@ def library(tmp_path):
     library.add('twin/larger', noise(3, side=120), svg('bird'))  # plain_03 once more
     for folder in ('shapes/stars', 'special/gradients', 'unsorted/duplicates'):
         library.add(f'{folder}/left_out', noise(120), svg('bird'))
+
     library.add('shapes/stars_and_more/stays', noise(121), svg('bird'))
     return library
 
@@ -230,6 +233,7 @@ def test_sides_partition_and_keep_twins_together(library, tmp_path):
     assert sorted(sides['train'] | sides['test']) == sorted(
         path for path in content(tmp_path / 'out') if path.startswith('images/')
     )
+
     for twins in (('animals/plain_01', 'twin/linked'), ('animals/plain_03', 'twin/larger')):
         for paths in sides.values():
             assert len({f'images/{name}.png' in paths for name in twins}) == 1
@@ -248,6 +252,7 @@ def test_same_bytes_twice_and_from_another_place(library, tmp_path):
             target.symlink_to('nowhere.png')
         elif path.is_file():
             target.write_bytes(path.read_bytes())
+
     convert(other, tmp_path / 'second')
     assert content(tmp_path / 'first') == content(tmp_path / 'second')
 
@@ -263,6 +268,7 @@ def test_a_label_threshold_moves_no_picture_across(library, tmp_path):
                 for item in load_annotations(tmp_path / str(count) / f'{side}.json').data_list
             }
         )
+
     assert 0 < len(sides[1]) < len(sides[0])
     assert sides[1].items() <= sides[0].items()
 
@@ -316,6 +322,7 @@ def test_size_is_known_without_decoding(tmp_path):
         header + (20990).to_bytes(4, 'big') + (29700).to_bytes(4, 'big')
     )
     assert png_size(tmp_path / 'bomb.png') == (20990, 29700)
+
     with pytest.raises(
         TooManyPixelsError,
         match=r'bomb\.png: expected at most 40000 pixels, but got 20990 x 29700',
@@ -422,6 +429,7 @@ def test_command_line_end_to_end(library, tmp_path, capsys):
     assert report['command'].endswith('openclipart.py OUT --download --size 48 --min-count 10')
     assert str(tmp_path) not in (out / 'report.json').read_text() + (out / 'README.md').read_text()
     assert 'It holds 48 pictures with 3 labels' in capsys.readouterr().out
+
     for path in (out / 'images').rglob('*.png'):
         with Image.open(path) as image:
             assert image.mode == 'RGB'

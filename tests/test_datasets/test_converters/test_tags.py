@@ -317,9 +317,11 @@ def test_split_follows_from_content(tmp_path, many, put, convert):
     assert one['train'] == [f'{index:02d}.jpg' for index in range(40) if not is_test(index)]
     for name in one['test']:
         assert f'{int(name[:2]) ^ 1:02d}.jpg' in one['test']
+
     # Renamed, in another order and among others, every image stays on its side.
     for index in range(40):
         (tmp_path / 'many' / f'{index:02d}.jpg').rename(tmp_path / 'many' / f'{99 - index}.jpg')
+
     file = put(
         tmp_path / 'again.csv',
         'image,tags\n' + ''.join(f'{99 - index}.jpg,tag\n' for index in range(10, 40)),
@@ -345,6 +347,7 @@ def test_split_seed_and_fraction(tmp_path, many, convert, fails):
             '--overwrite',
         )
         results.append(set(sides(tmp_path / 'out')['test']))
+
     assert results[0] != results[1]
     assert results[0] < results[2]
     assert (
@@ -456,6 +459,7 @@ def test_three_parts_by_default_with_near_copies_together(tmp_path, pictures, ta
     assert counts['train'] > counts['test'] > counts['val']
     for index in range(2, 60, 3):
         assert found[f'{index:02d}.jpg'] == found[f'{index - 1:02d}.jpg']
+
     assert '20 pairs of images are nearly the same. 02.jpg resembles 01.jpg,' in result.out
     with (tmp_path / 'out' / 'image_copies.csv').open() as file:
         rows = list(csv.reader(file))
@@ -495,6 +499,7 @@ def test_pictures_that_are_all_alike_say_what_to_do(tmp_path, put, fails):
         path = tmp_path / 'alike' / f'{index}.png'
         path.parent.mkdir(exist_ok=True)
         noise(1, side=40 + 2 * index).save(path)
+
     rows = ''.join(f'{index}.png,tag\n' for index in range(10))
     file = put(tmp_path / 't.csv', f'image,tags\n{rows}')
     fails(
@@ -658,6 +663,7 @@ def test_a_picture_in_several_folders_has_the_tags_of_all(tmp_path, pictures):
         path = tmp_path / 'folders' / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes((pictures / f'{3 * (number % 3):02d}.jpg').read_bytes())
+
     (tmp_path / 'folders' / 'dog' / 'a_too.jpg').write_bytes((pictures / '00.jpg').read_bytes())
     (tmp_path / 'folders' / 'cat' / 'd.jpg').write_bytes((pictures / '09.jpg').read_bytes())
     out = tmp_path / 'out'

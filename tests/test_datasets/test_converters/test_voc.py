@@ -55,6 +55,7 @@ def root(tmp_path, put):
                 XML.format(image, ''.join(OBJECT.format(*o) for o in objects)),
             )
             put(kit / 'JPEGImages' / f'{image}.jpg')
+
     return tmp_path
 
 
@@ -87,6 +88,7 @@ def test_same_as_mmpretrain(root, convert):
     ours = load_annotations(root / 'train.json')
     assert ours.classes == CLASSES == list(theirs.CLASSES)
     assert len(ours) == len(theirs)
+
     for index, item in enumerate(ours.data_list):
         info = theirs.get_data_info(index)
         assert info['img_path'] == str(root / item['img_path'])

@@ -67,12 +67,14 @@ def load(dataset, passes=1, start=0, workers=0, seed=5, batch=3):
     loader = DataLoader(
         dataset, batch, sampler=sampler, num_workers=workers, collate_fn=lambda batch: batch
     )
+
     batches = []
     for number in range(passes):
         sampler.set_epoch(number)
         if number == 0:
             sampler.start_at(start)
         batches += list(loader)
+
     return batches
 
 

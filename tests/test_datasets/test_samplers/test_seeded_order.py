@@ -56,6 +56,7 @@ def test_seeds_follow_from_every_number_of_the_key():
     for key in [(3, 1, 7), (3, 1, 8), (3, 2, 7), (4, 1, 7), (3, 7, 1)]:
         seed_all(*key)
         draws.add(draw_now())
+
     assert len(draws) == 5
 
 
@@ -75,6 +76,7 @@ def test_a_sample_depends_on_seed_pass_and_index_alone():
     for index, *values in whole:
         seed_all(5, 0, index)
         assert tuple(values) == draw_now()
+
     assert load(Draws(), num_workers=2) == whole
     assert load(Draws(), start=4) == whole[4:]
     assert len({tuple(values) for _, *values in whole}) == 10
@@ -117,6 +119,7 @@ def test_without_end_it_goes_on_with_the_next_pass(position):
         sampler = SeededSampler(dataset, seed=5)
         sampler.set_epoch(epoch)
         passes += list(sampler)
+
     endless = SeededSampler(dataset, seed=5)
     endless.start_at(position, infinite=True)
     found = [visit for visit, _ in zip(endless, range(15), strict=False)]

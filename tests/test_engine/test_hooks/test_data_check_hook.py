@@ -128,6 +128,7 @@ def test_folds_and_parts_of_one_file_are_disjoint(root):
     for number in range(5):
         for seed in (None, 3):
             check(fold(root, number, False, seed), fold(root, number, True, seed))
+
     with pytest.raises(ValueError, match='2 images of train_dataloader are in val_dataloader'):
         check(fold(root, 0, False), fold(root, 1, True))
 

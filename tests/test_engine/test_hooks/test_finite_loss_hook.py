@@ -32,6 +32,7 @@ def test_names_images_and_part(value: float) -> None:
         FiniteLossHook().after_train_iter(
             SimpleNamespace(iter=7, epoch=1), 0, dict(data_samples=samples), losses
         )
+
     with pytest.raises(LossError, match=r'of the batch: c\.png'):
         FiniteLossHook().after_train_iter(
             SimpleNamespace(iter=7, epoch=1), 0, dict(img_path=['c.png']), losses

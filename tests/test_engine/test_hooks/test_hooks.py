@@ -158,10 +158,12 @@ def test_a_method_is_named_by_its_decoder(caplog, decoder, title, wrapped):
     model.head = nn.Module()
     if decoder is not None:
         model.head.decoder = decoder()
+
     if wrapped:
         wrapper = nn.Module()
         wrapper.module = model
         model = wrapper
+
     with caplog.at_level('INFO'):
         HOOKS.build(dict(type='PaperTableHook')).after_test_epoch(make_runner(model=model), METRICS)
     rows = [line for line in caplog.text.splitlines() if line.startswith((' CNN', f' {title}'))]
@@ -233,6 +235,7 @@ def test_the_limit_of_the_pipeline_is_the_limit_of_the_pictures(tmp_path):
     data.pipeline = Compose([TRANSFORMS.build(dict(type='LoadCheckedImage', max_pixels=100))])
     for dataset in (data, SimpleNamespace(dataset=data), SimpleNamespace(datasets=[data])):
         assert find_loader(dataset) is data.pipeline.transforms[0]
+
     sample = make_output(tmp_path, 0, [0, 1])  # 30 x 20
     with pytest.raises(ImageError, match='expected at most 100 in all'):
         make_prediction(sample, find_loader(data))

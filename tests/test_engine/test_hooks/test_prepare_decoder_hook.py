@@ -69,6 +69,7 @@ def run(folder, work_dir, epochs=3, order='frequent_first', **options):
     for side in ('val', 'test'):
         for part in ('dataloader', 'evaluator', 'cfg'):
             cfg[f'{side}_{part}'] = None
+
     cfg.train_cfg.pop('val_interval')
     Runner.from_cfg(cfg).train()
     return torch.load(folder / work_dir / f'epoch_{epochs}.pth', weights_only=True)['state_dict']
@@ -95,6 +96,7 @@ def test_a_resumed_run_ends_the_same(folder):
     (folder / 'part').mkdir()
     for name in ('epoch_1.pth', 'last_checkpoint'):
         shutil.copy(folder / 'whole' / name, folder / 'part')
+
     (folder / 'part' / 'last_checkpoint').write_text('epoch_1.pth')
     resumed = run(folder, 'part', resume=True)
     assert 'resumed epoch: 1' in log_of(folder, 'part')

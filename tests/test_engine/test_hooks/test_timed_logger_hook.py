@@ -75,14 +75,17 @@ def iterate(hook: TimedLoggerHook, mode: str, durations: list[float]) -> Any:
     clock = Clock()
     hook._clock = clock
     runner = make_runner(len(durations))
+
     if mode == 'train':
         hook.before_train(runner)
     else:
         getattr(hook, f'before_{mode}_epoch')(runner)
+
     for batch, seconds in enumerate(durations):
         clock.now += seconds
         runner.iter = batch
         getattr(hook, f'after_{mode}_iter')(runner, batch)
+
     return runner
 
 

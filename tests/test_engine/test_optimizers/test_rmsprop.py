@@ -38,6 +38,7 @@ def test_five_steps_of_the_release():
         momentum=float(golden['momentum']),
         eps=float(golden['epsilon']),
     )
+
     for step in range(int(golden['steps'])):
         scores = torch.tensor(golden['init_prob'][step])
         target = torch.tensor(golden['labels'][step])
@@ -45,16 +46,19 @@ def test_five_steps_of_the_release():
             statistics = {name: decoder.state_dict()[name].clone() for name in STATISTICS}
             assert decoder(scores)[1].tolist() == golden['train_argmax'][step].tolist()
             decoder.load_state_dict(statistics, strict=False)  # as if that look had not been
+
         loss = decoder.loss(scores, target)['loss_multi_order']
         close(loss.detach(), golden['losses'][step])
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
+
         if step in (0, 4):
             expected, _ = state_dict_from_release(under(golden, f'after{step + 1}/'))
             for name, tensor in decoder.state_dict().items():
                 if name != 'state_norm.num_batches_tracked':
                     close(tensor, expected[name])
+
     slots = under(golden, 'slots_after5/')
     for slot, key in (('RMSProp', 'mean_square'), ('RMSProp_1', 'momentum')):
         expected = ours(
@@ -75,10 +79,12 @@ def test_rows_never_looked_up_stay_bit_for_bit():
     decoder = decoder_from_release(under(golden, 'var/')).train()
     before = decoder.embedding.weight.detach().clone()
     optimiser = TFRMSprop(decoder.parameters(), lr=0.05)
+
     for scores, target in zip(golden['init_prob'], golden['labels'], strict=True):
         optimiser.zero_grad()
         decoder.loss(torch.tensor(scores), torch.tensor(target))['loss_multi_order'].backward()
         optimiser.step()
+
     after = decoder.embedding.weight
     assert torch.equal(after[never], before[never])
     assert torch.equal((optimiser.state[after]['mean_square'] == 1).all(1), never)
@@ -133,6 +139,7 @@ def test_state_survives_saving():
                 state = optimiser.state_dict()
                 optimiser = TFRMSprop([weight], lr=0.7)
                 optimiser.load_state_dict(state)
+
         return weight
 
     assert torch.equal(run(True), run(False))
@@ -182,12 +189,15 @@ def test_fused_rmsprop_is_torchs(options):
         FusedRMSprop([ours], lr=0.01, **options),
         torch.optim.RMSprop([theirs], lr=0.01, **options),
     )
+
     for _ in range(20):
         grad = torch.randn(7, 5)
         for parameter, optimizer in zip((ours, theirs), optimizers, strict=True):
             parameter.grad = grad.clone()
             optimizer.step()
+
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-7)
+
     assert not torch.equal(ours, torch.nn.Parameter(start))
 
 
@@ -197,12 +207,15 @@ def test_fused_rmsprop_goes_on_after_loading():
     for step in range(4):
         if step == 2:
             second.load_state_dict(copy.deepcopy(first.state_dict()))
+
         for parameter, optimizer in zip(parameters, (first, second), strict=True):
             if parameter is parameters[0] or step >= 2:
                 parameter.grad = torch.full((3,), step + 1.0)
                 optimizer.step()
+
         if step == 1:
             parameters[1].data.copy_(parameters[0].data)
+
     assert torch.equal(*parameters)
 
 

@@ -62,13 +62,16 @@ def test_own_state_goes_on_as_if_it_had_not_been_saved(kind):
     whole = make(kind, (3, 2), ())
     saved = make(kind, (3, 2), ())
     here = make(kind, (3, 2), ())
+
     for parameter, value in zip(
         here.param_groups[0]['params'], saved.param_groups[0]['params'], strict=True
     ):
         parameter.data.copy_(value)
+
     here.load_state_dict(check_state(here, saved.state_dict()))
     for optimizer in (whole, here):
         optimizer.step()
+
     for one, other in zip(
         whole.param_groups[0]['params'], here.param_groups[0]['params'], strict=True
     ):
@@ -96,6 +99,7 @@ def test_repeated_memory_is_unfolded(kind):
     folded = torch.ones(1).expand(500)
     for entry in crafted['state'].values():
         entry[key] = folded
+
     optimizer.load_state_dict(crafted)
     loaded = [optimizer.state[parameter][key] for parameter in optimizer.param_groups[0]['params']]
     assert all(value.stride() == (1,) for value in loaded)

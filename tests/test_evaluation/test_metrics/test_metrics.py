@@ -180,12 +180,14 @@ def test_labels_of_a_sequence():
     )
     for sample, prediction in zip(samples, predictions, strict=True):
         sample['pred_label'] = prediction.pred_label
+
     for type in KINDS.values():
         metric = METRICS.build(dict(type=type, use_pred_label=True))
         metric.process(None, samples)
         assert metric.evaluate(len(samples)) == evaluate(
             target, named.astype(np.float32), type, thr=0.5
         )
+
     metric = METRICS.build(dict(type='TopOneAccuracy'))
     metric.process(None, samples)
     right = [
@@ -218,11 +220,13 @@ def test_figures_do_not_depend_on_batches_or_processes(type, ann_file):
     assert all(
         evaluate(target, scores, type, batch=batch, **options) == whole for batch in (1, 2, 36)
     )
+
     parts = []  # three processes: images dealt out in turn, as the sampler does
     for rank in range(3):
         part = METRICS.build(dict(type=type, item='pred_score', **options))
         part.process(None, samples_of(target[rank::3], pred_score=scores[rank::3]))
         parts.append(part)
+
     assert [len(part.results) for part in parts] == [13, 12, 12]  # one entry an image
     dealt = [
         result
@@ -254,6 +258,7 @@ def brute_force(target, order):
         scores = np.zeros(target.shape)
         scores[:, order[:k]] = 1
         image = evaluate(target, scores, 'PerImageF1', prefix='constant/per-image')
+
         if (
             best is None
             or image['constant/per-image/f1-score'] > best['constant/per-image/f1-score']
@@ -261,6 +266,7 @@ def brute_force(target, order):
             label = evaluate(target, scores, 'PerLabelF1', prefix='constant/per-label')
             label.pop('constant/per-label/n-plus')
             best = {**image, **label, 'constant/k': k}
+
     falling = np.zeros(target.shape)
     falling[:, order] = np.linspace(0.9, 0.1, target.shape[1])
     return best | {'constant/top-1': evaluate(target, falling, 'TopOneAccuracy')['one-step/top-1']}
@@ -379,6 +385,7 @@ def test_mean_average_precision_is_that_of_scikit_learn_and_mmpretrain(ignored):
     target, scores = make_case(ignored=ignored)
     scores[:, 3] = np.linspace(0.1, 0.3, len(scores))  # no ties, which only scikit-learn gets right
     figures = evaluate(target, scores, 'MeanAveragePrecision')
+
     expected = []
     for label in range(target.shape[1]):
         known = target[:, label] >= 0
@@ -386,6 +393,7 @@ def test_mean_average_precision_is_that_of_scikit_learn_and_mmpretrain(ignored):
         expected.append(
             100 * average_precision_score(true, scores[known, label]) if true.any() else 0
         )
+
     assert figures == {'multi-label/mAP': pytest.approx(np.mean(expected))}
     skipped = evaluate(target, scores, 'MeanAveragePrecision', undefined='skip')
     assert skipped['multi-label/mAP'] == pytest.approx(np.sum(expected) / 8)  # label 2: no image
@@ -440,6 +448,7 @@ def test_figures_of_other_groups_code_by_options(name):
     for options in PROTOCOLS[name]:
         found = evaluate(golden['labels'], scores, **options)
         figures += [value for key, value in found.items() if not key.endswith('n-plus')]
+
     if name == 'srn_all':
         figures = [figures[place] for place in SRN_ORDER]
     assert figures == pytest.approx(100 * golden[name], abs=1e-6)

@@ -38,6 +38,7 @@ def test_earlier_maps_are_what_the_blocks_give(plain):
     images = torch.rand(1, 3, 64, 64)
     network = plain.timm_model
     value = network.bn1(network.conv_stem(images))
+
     values = []
     for block in network.blocks:
         value = block(value)

@@ -100,9 +100,11 @@ def test_prediction_sees_one_view_and_the_weights_are_a_cnns():
     cnn = MODELS.build(config).eval()
     cnn.load_state_dict(model.state_dict())
     images = torch.randn(3, 3, SIZE, SIZE)
+
     with torch.no_grad():
         found = [sample.pred_score for sample in model(images, mode='predict')]
         expected = [sample.pred_score for sample in cnn(images, mode='predict')]
+
     torch.testing.assert_close(found, expected)
 
 

@@ -34,6 +34,7 @@ def take_steps(model, count=3):
     """Train with what could move a weight that has no gradient: momentum and weight decay, over all parameters."""
     optimiser = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9, weight_decay=0.1)
     model.train()
+
     for _ in range(count):
         losses = model(
             torch.randn(3, 3, 32, 32),
@@ -88,6 +89,7 @@ def test_frozen_parts_ask_for_no_gradient_and_stay_in_evaluation_mode():
         assert not model.head.fc.training
         model.eval()
         assert not any(module.training for module in model.modules())
+
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen == {
         name for name, _ in model.named_parameters() if name.startswith(('backbone.', 'head.fc.'))
@@ -144,6 +146,7 @@ def test_channels_last_is_the_same_network(tmp_path):
         for model in (plain, nhwc, back, copy)
     ]
     assert layouts == [False, True, False, True]
+
     with torch.no_grad():
         for model in (nhwc.eval(), back.eval(), copy.eval()):
             torch.testing.assert_close(model.extract_feat(images), plain.extract_feat(images))
@@ -165,6 +168,7 @@ def test_channels_last_gives_the_same_gradient():
         gradients.append(
             {name: parameter.grad for name, parameter in model.backbone.named_parameters()}
         )
+
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradients[1][name], gradient)
 
@@ -191,10 +195,12 @@ def test_a_model_in_half_precision_predicts(options, frozen, dtype, tolerance):
     model = build(frozen=frozen, **deepcopy(options)).eval()
     images = torch.randn(3, 3, 56, 56)
     samples = [make_sample([0]) for _ in images]
+
     with torch.no_grad():
         expected = model(images, deepcopy(samples), mode='predict')
         found = model.to(dtype)(images, deepcopy(samples), mode='predict')
         logits = model(images)
+
     assert logits.dtype == torch.float32
     for sample, wanted in zip(found, expected, strict=True):
         for name in ('pred_score', 'cnn_score', 'step_scores'):

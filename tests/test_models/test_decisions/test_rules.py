@@ -123,10 +123,12 @@ def test_quantity_of_a_constant_is_the_mean_count():
     features = torch.zeros(64, 1)
     scores = torch.rand(64, C)
     optimizer = torch.optim.Adam(rule.parameters(), lr=0.05)
+
     for _ in range(150):
         optimizer.zero_grad()
         rule.loss(scores=scores, target=target, features=features)['loss_quantity'].backward()
         optimizer.step()
+
     mean = target.sum(dim=1).float().mean()
     torch.testing.assert_close(rule.quantity(features[:1])[0], mean, atol=0.02, rtol=0)
 
@@ -146,6 +148,7 @@ def test_the_count_has_no_class_for_none_and_one_for_many():
     with torch.no_grad():
         rule.classifier[0].weight.zero_()
         rule.classifier[0].bias.copy_(torch.tensor([0.0, 1.0]))
+
     target = torch.tensor([[1, 0, 0, 0, 0, 0], [1] * 6, [0] * 6, [-1] * 6])
     features = torch.zeros(4, 1)
     loss = rule.loss(scores=torch.rand(4, 6), target=target, features=features)['loss_count']
@@ -177,10 +180,12 @@ def test_learnt_thresholds_find_where_each_label_begins():
     scores[:, 1] *= 0.3
     features = torch.ones(256, 1)
     optimizer = torch.optim.Adam(rule.parameters(), lr=0.1)
+
     for _ in range(100):
         optimizer.zero_grad()
         rule.loss(scores=scores, target=truth, features=features)['loss_thresholds'].backward()
         optimizer.step()
+
     assert (rule.decide(scores, features=features) == truth.bool()).all()
     assert (scores[:, 1] < 0.5).all()
 

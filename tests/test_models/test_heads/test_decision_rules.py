@@ -77,6 +77,7 @@ def test_prediction_follows_the_rule(name):
         scores = model.head.fc(features).sigmoid()
         rule = model.head.decision
         expected = rule(scores, dict(features=features))
+
     assert (masks(samples) == expected).all()
     assert 0 < expected.sum() < expected.numel()
     shown = torch.stack([sample.pred_score for sample in samples])
@@ -110,6 +111,7 @@ def test_an_exported_model_gives_the_scores_that_the_rule_is_for(name):
     samples = predict(model, images())
     shown = torch.stack([sample.pred_score for sample in samples])
     torch.testing.assert_close(scores.detach(), shown)
+
     if 'thr' in rule:
         assert ((shown > torch.tensor(rule['thr'])) == masks(samples)).all()
     else:
@@ -147,6 +149,7 @@ def test_merging_keeps_what_the_rule_has_learnt(name, tmp_path):
     assert 'calibrated_thr' not in merged['meta']
     for key, value in weights.items():
         assert torch.equal(merged['state_dict'][key], value)
+
     assert 'head.fc.weight' in merged['state_dict']
 
 

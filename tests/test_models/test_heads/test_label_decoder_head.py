@@ -88,6 +88,7 @@ def test_the_full_contract_of_the_default_head():
         'loss_cnn',
         'loss_multi_order',
     }
+
     for sample in head.eval().predict(feats):
         shapes = {
             name: tuple(sample.get(name).shape)
@@ -98,6 +99,7 @@ def test_the_full_contract_of_the_default_head():
         )
         for name in ('pred_score', 'cnn_score', 'step_scores'):
             assert ((sample.get(name) >= 0) & (sample.get(name) <= 1)).all()
+
         assert torch.equal(sample.pred_score, sample.step_scores.max(0).values)
         assert torch.equal(sample.step_labels, sample.step_scores.argmax(1))
         assert sample.pred_label.tolist() == (sample.pred_score > 0.5).nonzero().flatten().tolist()
@@ -322,6 +324,7 @@ def test_a_label_out_of_range_names_the_image():
     for labels in ([C], [-1]):
         with pytest.raises(ValueError, match=r'0\.\.5.*dogs/7\.jpg'):
             head.loss(feats, [make_sample(labels, img_path='dogs/7.jpg')])
+
     with pytest.raises(ValueError, match=r'6 classes.*\(2,\).*dogs/7\.jpg'):
         head.loss(feats, [make_sample(score=[0, 1], img_path='dogs/7.jpg')])
     with pytest.raises(ValueError, match=r'neither.*dogs/7\.jpg'):
@@ -383,6 +386,7 @@ def test_scores_stay_probabilities_under_autocast():
     with torch.autocast('cpu', dtype=torch.bfloat16):
         losses = head.loss(feats, samples)
         predicted = head.predict(feats)
+
     sum(losses.values()).backward()
     assert all(loss.dtype == torch.float32 for loss in losses.values())
     assert all(parameter.grad.isfinite().all() for parameter in head.parameters())

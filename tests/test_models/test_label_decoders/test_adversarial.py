@@ -92,12 +92,14 @@ def test_the_critic_teaches_what_goes_together():
         torch.manual_seed(0)
         decoder = AdversarialClassifier(2, 2, adversarial_weight=adversarial_weight, **options)
         optimizer = torch.optim.Adam(decoder.parameters(), lr=5e-3, betas=(0.5, 0.9))
+
         for _ in range(200):
             features = torch.randn(64, 2)
             target = possible[torch.randint(2, (64,))]
             optimizer.zero_grad()
             sum(decoder.loss(features=features, target=target).values()).backward()
             optimizer.step()
+
         with torch.no_grad():
             scores = decoder.eval().predict(torch.randn(500, 2))['pred_score']
         return (scores - possible[:, None]).norm(dim=2).amin(0).mean()

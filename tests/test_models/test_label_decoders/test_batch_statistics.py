@@ -68,6 +68,7 @@ def test_processes_normalise_as_one_does(sizes, tmp_path):
     for index, expected in enumerate(whole):
         found = torch.cat([part[index] for part in parts])
         torch.testing.assert_close(found, expected.detach(), rtol=1e-5, atol=1e-6)
+
     shared = [layer.weight.grad, layer.bias.grad, layer.running_mean, layer.running_var]
     for part in parts:
         for found, expected in zip(part[2:], shared, strict=True):

@@ -37,12 +37,14 @@ def test_steps_are_those_of_adam(batch):
     torch.manual_seed(2)
     trainer.train_critic(*batch)
     torch.manual_seed(2)
+
     for _ in range(3):
         optimizer.zero_grad()
         critic_loss(plain, *batch, penalty_weight=7.0).backward()
         norm = torch.nn.utils.clip_grad_norm_(plain.parameters(), 0.5)
         assert norm > 0.5
         optimizer.step()
+
     expected = parameters_to_vector(plain.parameters()).detach()
     torch.testing.assert_close(trainer.weights, expected, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(trainer(*batch[::2]), plain(*batch[::2]).detach())
@@ -54,10 +56,12 @@ def test_a_loaded_state_goes_on_exactly(batch):
     for seed in range(2):
         torch.manual_seed(seed)
         trainer.train_critic(*batch)
+
     resumed.load_state_dict(state(trainer))
     for one in (trainer, resumed):
         torch.manual_seed(5)
         one.train_critic(*batch)
+
     assert all(torch.equal(value, state(resumed)[name]) for name, value in state(trainer).items())
     assert resumed.num_updates == 6
 

@@ -111,6 +111,7 @@ def test_learns_the_grammar_from_features(name):
             [f'label {k}' for k in range(NUM_CLASSES)],
             make_toy(500, generator)[1].numpy().astype(np.int8),
         )
+
     loss = lambda feats, target: head.loss((feats,), samples_of(target))
     train(head.parameters(), loss, make_toy(512, generator), lr=2e-2)
     assert share_right(head, generator) > 0.98
@@ -135,9 +136,11 @@ def test_a_decoder_of_features_learns_the_grammar(name):
     train(head.parameters(), loss, make_toy(512, generator))
     head.eval()
     features, target = make_toy(200, generator)
+
     with torch.no_grad():
         inputs = dict(features=features)
         predicted = head.decide(head.run_decoder(inputs)['pred_score'], inputs)
+
     assert (predicted == target.bool()).all(dim=1).float().mean() > 0.98
 
 
@@ -155,6 +158,7 @@ def test_neighbours_know_the_grammar(decoder, threshold):
     features, target = make_toy(200, generator)
     if isinstance(decoder, TwoPassKNN):
         features, target = (part[target.any(dim=1)] for part in (features, target))
+
     with torch.no_grad():
         predicted = decoder.predict(features)['pred_score'] > threshold
     assert (predicted == target.bool()).all(dim=1).float().mean() > 0.98

@@ -28,11 +28,13 @@ def build(num_classes=4, order='frequent_first', large=3, prepared=True, **optio
     with torch.no_grad():
         for parameter in decoder.parameters():
             parameter.mul_(large)
+
     if prepared:
         targets = TARGETS if num_classes == 4 else np.eye(num_classes, dtype=np.int8)
         decoder.prepare(
             NAMES if num_classes == 4 else [f'{i:02}' for i in range(num_classes)], targets
         )
+
     return decoder
 
 
@@ -79,7 +81,9 @@ def naive_greedy(steps, end, max_labels):
         )
         if best == end:
             break
+
         labels.append(best)
+
     return labels
 
 
@@ -91,6 +95,7 @@ def naive_beam(steps, end, max_labels, beam_size):
             if ended:
                 grown.append((total, labels, True))
                 continue
+
             log_p = steps.log_probabilities(labels)
             grown.append((total + log_p[end], labels, True))
             grown += [
@@ -98,7 +103,9 @@ def naive_beam(steps, end, max_labels, beam_size):
                 for label in range(end)
                 if label not in labels
             ]
+
         beams = sorted(grown, key=lambda beam: -beam[0])[:beam_size]
+
     return beams[0][1]
 
 
@@ -106,6 +113,7 @@ def naive_best(steps, end, max_labels):
     """The most probable of all sequences, one by one."""
     best = None
     best_sum = -math.inf
+
     for length in range(max_labels + 1):
         for labels in itertools.permutations(range(end), length):
             ended = [*labels, end] if length < max_labels else list(labels)
@@ -115,6 +123,7 @@ def naive_best(steps, end, max_labels):
             if total > best_sum:
                 best = list(labels)
                 best_sum = total
+
     return best
 
 
@@ -168,6 +177,7 @@ def test_sequences_are_those_of_a_loop(order):
     ):
         assert row[:length].tolist() == wanted
         assert (row[length:] == 4).all()
+
     assert sequences.shape == (81, 5)
 
 
@@ -176,6 +186,7 @@ def test_loss_is_that_of_a_loop(order):
     decoder = build(order=order)
     target = torch.tensor([[1, 1, 0, 1], [0, 0, 0, 0], [0, 0, 1, 0], [1, -1, 0, 0]])
     scores = random_scores(4)
+
     total = 0.0
     for score, row in zip(scores, target.tolist(), strict=True):
         steps = NaiveSteps(decoder, score)
@@ -184,6 +195,7 @@ def test_loss_is_that_of_a_loop(order):
             log_p = steps.log_probabilities(sequence[:t])
             allowed = np.exp([log_p[k] for k in range(5) if k == 4 or row[k] >= 0]).sum()
             total -= log_p[symbol] - math.log(allowed)
+
     losses = decoder.loss(scores, target)
     assert losses.keys() == {'loss_sequence'}
     assert losses['loss_sequence'].item() == pytest.approx(total / 4, rel=1e-12)
@@ -285,6 +297,7 @@ def test_scores_are_the_highest_probability_up_to_end(beam_size):
     decoder = build(beam_size=beam_size)
     scores = random_scores(10)
     predictions = decoder.predict(scores)
+
     for n, score in enumerate(scores):
         labels = path_of(predictions['step_labels'][n])
         steps = NaiveSteps(decoder, score)
@@ -326,8 +339,10 @@ def permuted(decoder, permutation):
     state = dict(decoder.state_dict())
     for name in ('init_h.weight', 'init_c.weight'):
         state[name] = state[name][:, rows[:-1]]
+
     for name in ('output.weight', 'output.bias'):
         state[name] = state[name][rows]
+
     state['embedding.weight'] = state['embedding.weight'][
         torch.cat([torch.zeros(1, dtype=torch.long), rows + 1])
     ]

@@ -45,6 +45,7 @@ def run_steps(decoder, scores, num_steps, choose):
         said = choose(step_logits.detach(), symbols)
         logits.append(step_logits)
         symbols.append(said)
+
     return torch.stack(logits, dim=1), torch.stack(symbols, dim=1)
 
 
@@ -89,6 +90,7 @@ def minimal_loss(logits, symbols):
             ),
             key=lambda value: value.item(),
         )
+
     return total / len(TARGETS)
 
 
@@ -108,9 +110,11 @@ def bce_against_the_pool(logits, symbols):
             left = [label for label in true_labels(truth) if label not in said[:step]] or [END]
             known = (truth >= 0).nonzero()[:, 0].tolist()
             known += [END] if known else []  # else nothing is known, nor that there is none
+
             for symbol in known:
                 sign = 1 if symbol in left else -1
                 total = total - F.logsigmoid(sign * z[step, symbol])
+
     return total / len(TARGETS)
 
 
@@ -124,6 +128,7 @@ def divergence_from_the_best(logits, symbols):
             total = total - np.log(len(left))
             if said[step] == END:
                 break
+
     return total / len(TARGETS)
 
 
@@ -148,6 +153,7 @@ def test_loss_and_gradient_are_those_of_a_loop(order):
     torch.manual_seed(7)
     expected = loss_of(*run_steps(decoder, scores, num_steps, choose))
     torch.testing.assert_close(loss, expected, rtol=1e-10, atol=1e-10)
+
     for ours, theirs in zip(
         gradients, torch.autograd.grad(expected, list(decoder.parameters())), strict=True
     ):
@@ -159,10 +165,12 @@ def test_the_mean_over_steps_weighs_an_image_by_its_steps(order):
     """Two images with one true label each have two steps in either form."""
     target = TARGETS[[3, 3]]
     scores = random_scores(2)
+
     losses = []
     for average in ('images', 'steps'):
         torch.manual_seed(3)
         losses.append(build(order, average=average).loss(scores, target)['loss_sequence'])
+
     if order == 'ocd':  # its steps end where END is drawn
         assert losses[0] >= losses[1]
     else:

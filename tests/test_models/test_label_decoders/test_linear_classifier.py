@@ -44,6 +44,7 @@ def test_every_loss_learns_a_toy_by_config(name):
     generator = torch.Generator().manual_seed(1)
     features, target = make_toy(256, generator)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.05)
+
     for batch in torch.arange(256).split(64) * 15:
         optimizer.zero_grad()
         sum(head.loss_from(dict(features=features[batch]), target[batch]).values()).backward()

@@ -195,6 +195,7 @@ def test_export_with_a_free_batch_size(options, grad_enabled):
         program = torch.export.export(
             decoder, (torch.rand(3, 6),), dynamic_shapes=({0: torch.export.Dim('N')},)
         )
+
     for num_images in (2, 7):
         scores = torch.rand(num_images, 6)
         logits, labels = program.module()(scores)
@@ -238,8 +239,10 @@ def test_the_loss_is_that_of_the_labels_the_decoder_picked():
     scores = torch.rand(3, 6)
     target = torch.randint(2, (3, 6))
     logits, labels = decoder(scores)
+
     for mask in ('previous', 'cumulative'):
         decoder.step_loss = partial(masked_stepwise_bce, mask=mask)
         expected = masked_stepwise_bce(logits, logits.argmax(2), target, mask)
         torch.testing.assert_close(decoder.loss(scores, target)['loss_multi_order'], expected)
+
     assert torch.equal(labels, logits.argmax(2))

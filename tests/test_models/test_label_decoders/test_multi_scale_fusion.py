@@ -28,6 +28,7 @@ def test_stages_are_added_to_the_branch_one_after_the_other(maps):
         half = F.conv2d(fused, conv.weight, stride=2, padding=1) / (1 + norm.eps) ** 0.5
         halved = F.conv2d(half.relu(), project.weight) / (1 + last.eps) ** 0.5
         fused = halved + following
+
     linear, norm, _ = decoder.embed
     expected = (linear(fused.mean((2, 3))) / (1 + norm.eps) ** 0.5).relu()
     torch.testing.assert_close(decoder.fuse(maps), expected)
@@ -46,9 +47,11 @@ def test_as_many_labels_as_the_quantity_says(maps):
     prediction = decoder.predict(maps)
     numbers = decoder.quantity.quantity(decoder.fuse(maps)).add(0.5).floor().clamp(0, C)
     assert prediction['pred_label'].sum(1).tolist() == numbers.tolist()
+
     with torch.no_grad():
         decoder.quantity.regressor[-1].weight.zero_()
         decoder.quantity.regressor[-1].bias.fill_(2.4)
+
     prediction = decoder.predict(maps)
     best = prediction['pred_score'].topk(2).indices.sort(1).values
     assert [row.nonzero()[:, 0].tolist() for row in prediction['pred_label']] == best.tolist()

@@ -51,6 +51,7 @@ def test_regions_are_cut_as_by_loops():
     halves = torch.rand(2, 6, 2)
     found = cut_regions(maps, centres, halves, 3)
     assert found.shape == (2, 6, 3, 3, 3)
+
     for n in range(2):
         for r in range(6):
             for i, down in enumerate((-2 / 3, 0, 2 / 3)):
@@ -121,6 +122,7 @@ def test_reinforce_by_hand(batch):
     seen = decoder.look(maps, draws=True)
     reward = top_label_reward(seen.logits, target)
     expected_reward = decoder.baseline(seen.states.detach())[..., 0]
+
     policy = baseline = 0.0
     for n in (0, 1):  # the others have no true label
         for t in range(2):
@@ -132,6 +134,7 @@ def test_reinforce_by_hand(batch):
             surprise = reward[n] - expected_reward[n, t]
             policy = policy - surprise.detach() * log_prob / 4
             baseline = baseline + surprise**2 / 8
+
     torch.testing.assert_close(losses['loss_policy'], 3 * policy)
     torch.testing.assert_close(losses['loss_baseline'], baseline)
 

@@ -46,6 +46,7 @@ def release_layout(values):
         [rows.chunk(4)[gate] for gate in (0, 3, 1, 2)]
     )  # i, f, o, j -> i, j, f, o
     kernel = torch.cat([values['weight_ih'], values['weight_hh']], dim=1)
+
     named = {
         'init_prob_batch_norm/gamma': values['state_norm.weight'],
         'init_prob_batch_norm/beta': values['state_norm.bias'],
@@ -58,6 +59,7 @@ def release_layout(values):
             theirs.format('w'): values[f'{ours}.weight'].t(),
             theirs.format('b'): values[f'{ours}.bias'],
         }
+
     return {f'cnn_rnn_att/{name}': value for name, value in named.items()}
 
 
@@ -94,6 +96,7 @@ def test_test_graph(golden):
     with torch.no_grad():
         step_logits, step_labels = decoder(scores)
         prediction = decoder.predict(scores)
+
     assert step_labels.tolist() == golden['sampled_captions'].tolist()
     close(step_logits.sigmoid(), golden['pred_time'])
     close(prediction['step_scores'], golden['pred_time'])

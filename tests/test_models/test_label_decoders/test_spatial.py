@@ -111,6 +111,7 @@ def test_learns_labels_that_lie_at_places(name):
     # As in the configs. At a constant rate the weights move faster than the running statistics of
     # batch norm, and what is learnt is lost in evaluation mode.
     scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(batches))
+
     for batch in batches:
         optimizer.zero_grad()
         seen = see(decoder, maps[batch])
@@ -244,12 +245,14 @@ def test_csra_is_the_average_and_the_best_places():
     decoder = CSRA(C, D, num_heads=2, lam=0.5).eval()
     maps = torch.rand(2, D, 4, 4)
     expected = torch.zeros(2, C)
+
     for part, temperature in zip(decoder.head.csra_heads, (1, 99), strict=True):
         weight = part.head.weight[..., 0, 0]
         score = torch.einsum('nkl,ck->ncl', maps.flatten(2), F.normalize(weight, dim=1))
         soft = (score * temperature).softmax(2)
         best = score.amax(2) if temperature == 99 else (score * soft).sum(2)
         expected += score.mean(2) + 0.5 * best
+
     torch.testing.assert_close(decoder.logits(maps), expected)
 
 

@@ -66,6 +66,7 @@ def test_value_and_gradients_are_those_of_plain_pytorch(size, output_layer):
     named = dict(decoder.named_parameters())
     expected_gradients = plain.gradients()
     assert named.keys() == expected_gradients.keys()
+
     for name, parameter in named.items():
         exact(
             parameter.grad, expected_gradients[name], msg=lambda text, name=name: f'{name}: {text}'
@@ -116,6 +117,7 @@ def test_sparse_gradient_of_the_embedding_equals_the_dense_one(size):
         logits, labels = decoder(scores)
         logits.square().sum().backward()
         grads.append({name: parameter.grad for name, parameter in decoder.named_parameters()})
+
     sparse, dense = (grad.pop('embedding.weight') for grad in grads)
     assert sparse.is_sparse
     assert not dense.is_sparse
@@ -179,6 +181,7 @@ def test_autocast_stays_near_full_precision(output_layer):
     assert low_logits.dtype == torch.float32
     assert 0 < (low_logits - logits).abs().max() < 0.05
     assert (low_labels == labels).float().mean() > 0.9
+
     for name, grad in low_grads.items():
         assert grad.dtype == torch.float32
         assert grad.isfinite().all()

@@ -53,10 +53,12 @@ def test_it_finds_the_window():
     maps.scatter_add_(2, places[..., None], 3 * target[..., None])
     maps = maps.view(256, C, 4, 4)
     optimizer = torch.optim.Adam(decoder.parameters(), lr=1e-2)
+
     for batch in torch.arange(256).split(64) * 20:
         optimizer.zero_grad()
         decoder.loss(feature_map=maps[batch], target=target[batch])['loss_detector'].backward()
         optimizer.step()
+
     found = decoder.detections(maps).argmax(dim=1)  # (N, C), windows are places here
     assert (found == places)[target == 1].float().mean() > 0.9
 

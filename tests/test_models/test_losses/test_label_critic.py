@@ -25,6 +25,7 @@ def golden():
     for name, weight in under(arrays, 'weight.').items():
         layer, rest = name.split('.', 1)
         state[f'{ours.get(layer, layer)}.{rest}'] = weight
+
     critic.load_state_dict(state)
     return arrays, critic
 
@@ -146,6 +147,7 @@ def test_the_critic_learns_how_far_true_is_from_made():
     scores = torch.full((64, 2), 0.5)
     critic = LabelCritic(2, 2, embed_dims=16, hidden_dims=(32, 32))
     optimizer = torch.optim.Adam(critic.parameters(), lr=1e-2)
+
     for _ in range(200):
         optimizer.zero_grad()
         critic_loss(critic, features, target, scores).backward()
@@ -155,6 +157,7 @@ def test_the_critic_learns_how_far_true_is_from_made():
         true = critic(features, target).mean()
         made = critic(features, scores).mean()
         wrong = critic(features, 1 - target).mean()
+
     assert (true - made).item() == pytest.approx(0.5**0.5, abs=0.1)
     assert (made - wrong).item() == pytest.approx(0.5**0.5, abs=0.1)
 

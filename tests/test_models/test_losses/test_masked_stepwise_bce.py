@@ -218,6 +218,7 @@ def test_the_count_of_large_tensors_can_fail():
     with CountLarge(logits.numel()) as counted:
         _ = (logits.sigmoid() - target).sum()
         _ = (logits.exp() * target).sum()
+
     assert counted.names == [
         'aten.sigmoid.default',
         'aten.sub.Tensor',

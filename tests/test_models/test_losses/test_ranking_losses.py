@@ -51,6 +51,7 @@ def naive_warp(logits, target):
             weight = sum(1 / place for place in range(1, rank + 1))
             for q in labels_of(truth, 0):
                 total = total + weight * (1 - z[p] + z[q]).clamp(min=0)
+
     return total / len(logits)
 
 
@@ -84,11 +85,14 @@ def naive_two_way(logits, target, positive=4, negative=1):
             if not false:
                 values.append(torch.zeros((), dtype=z.dtype))
                 continue
+
             low = positive * (-row[true] / positive).exp().sum().log()
             high = negative * (row[false] / negative).exp().sum().log()
             values.append(torch.log1p((high + low).exp()))
+
         if values:
             total = total + torch.stack(values).mean()
+
     return total
 
 
@@ -196,6 +200,7 @@ def test_images_without_pairs_are_finite(name, value):
     loss = LOSSES[name]()(logits, torch.full((3, 4), value))
     loss.backward()
     assert bool(logits.grad.isfinite().all())
+
     if name != 'zlpr' or value == -1:  # 0 takes part in every pair of ZLPR
         assert loss.item() == 0
         assert not logits.grad.any()

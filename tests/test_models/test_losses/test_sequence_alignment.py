@@ -27,9 +27,11 @@ def make_case(seed, num_images=4, num_classes=6, num_steps=7, most=5):
     )
     numbers = torch.randint(most + 1, (num_images,), generator=generator)
     sequences = torch.full((num_images, most + 1), num_classes + 5)
+
     for row, number in zip(sequences, numbers.tolist(), strict=True):
         row[:number] = torch.randperm(num_classes, generator=generator)[:number]
         row[number] = num_classes
+
     return logits, sequences, numbers + 1
 
 
@@ -165,6 +167,7 @@ def test_wrong_input_is_refused():
     for wrong in (sequences[:3], sequences[0]):
         with pytest.raises(ValueError, match=r'`sequences` \(N, L\) of 4 images'):
             align_sequences(logits, wrong, lengths, 'mla')
+
     with pytest.raises(ValueError, match=r'`lengths` of shape \(4,\).* got \(3,\)'):
         align_sequences(logits, sequences, lengths[:3], 'mla')
     with pytest.raises(ValueError, match=r'floating-point \(N, T, C \+ 1\)'):

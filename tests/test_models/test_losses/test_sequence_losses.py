@@ -72,6 +72,7 @@ def naive_completion(logits, labels, target, temperature=0.0):
         for q, log_p in zip(policy, log_probs, strict=True):
             if q > 0:
                 total = total + q * (q.log() - log_p)
+
     return total / len(logits)
 
 

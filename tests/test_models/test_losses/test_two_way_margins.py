@@ -29,10 +29,12 @@ def naive(images, label_sets, target, num_neighbours, margin):
             other = set(np.flatnonzero(target[j]))
             if own != other:
                 others.append((len(own ^ other) / len(own | other), j))
+
         for difference, j in sorted(others)[:num_neighbours]:
             own = margin * difference + torch.dist(images[i], label_sets[i])
             total += max(0.0, float(own - torch.dist(images[i], label_sets[j])))
             total += max(0.0, float(own - torch.dist(images[j], label_sets[i])))
+
     return total / N
 
 
@@ -46,12 +48,14 @@ def test_only_the_nearest_label_sets_count(batch):
     """Three sets at distances that are all different, so that it is clear which is the nearest."""
     images, label_sets, _ = (part[:3] for part in batch)
     target = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 1, 0], [1, 0, 0, 0, 0]])
+
     nearest = {0: (1, 1 / 5), 1: (0, 1 / 5), 2: (1, 3 / 4)}
     expected = 0.0
     for i, (j, difference) in nearest.items():
         own = 2 * difference + torch.dist(images[i], label_sets[i])
         expected += max(0.0, float(own - torch.dist(images[i], label_sets[j])))
         expected += max(0.0, float(own - torch.dist(images[j], label_sets[i])))
+
     found = two_way_margin_loss(images, label_sets, target, num_neighbours=1, margin=2.0)
     assert found.item() == pytest.approx(expected / 3, rel=1e-5)
 

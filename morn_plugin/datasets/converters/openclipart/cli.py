@@ -34,12 +34,14 @@ def run(argv: Sequence[str] | None = None) -> int:
     """
     args = parse_args(argv)
     plan = make_plan(args)
+
     try:
         with source_folder(args.unpacked, args.deb) as source:
             report = convert(source, args.out, plan, command_line(args, plan))
     except (OSError, RuntimeError, ValueError) as error:
         print(f'error: {error}', file=sys.stderr)
         return 1
+
     print(describe(report))
     return 0
 
@@ -96,6 +98,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(
                 f'argument --{name.replace("_", "-")}: expected a positive number, but got {value}'
             )
+
     return args
 
 
@@ -119,9 +122,11 @@ def command_line(args: argparse.Namespace, plan: Plan) -> str:
     words = ['python tools/dataset_converters/openclipart.py', 'OUT', '--download']
     if args.mini:
         words.append('--mini')
+
     for name in ('size', 'min_count', 'max_images'):
         if getattr(plan, name) != getattr(base, name):
             words += [f'--{name.replace("_", "-")}', str(getattr(plan, name))]
+
     if plan.merge_copies and not base.merge_copies:
         words.append('--merge-copies')
     return ' '.join(words)

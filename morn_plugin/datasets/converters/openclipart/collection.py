@@ -99,14 +99,17 @@ def collect(root: Path, names: Iterable[str]) -> Collected:
         if folder is not None:
             result.excluded[folder] += 1
             continue
+
         file = root / 'png' / f'{name}.png'
         if not file.is_file():
             result.problems.setdefault('dangling_link', []).append(name)
             continue
+
         digest = hashlib.sha256(file.read_bytes()).hexdigest()
         result.pictures.append(
             Picture(name, file, digest, frozenset(_keywords_of(root, name, result)))
         )
+
     return result
 
 
@@ -130,12 +133,14 @@ def _keywords_of(root: Path, name: str, result: Collected) -> set[str]:
     if path is None:
         result.problems.setdefault('svg_missing', []).append(name)
         return set()
+
     try:
         svg = read_svg(path)
     except OpenClipartError as error:
         kind = 'svg_unsafe' if isinstance(error, UnsafeSvgError) else 'svg_malformed'
         result.problems.setdefault(kind, []).append(name)
         return set()
+
     keywords = {normalise(keyword) for keyword in svg.keywords}
     result.counts['svg_gzipped'] += svg.gzipped
     result.counts['svg_with_entities'] += svg.num_entities > 0

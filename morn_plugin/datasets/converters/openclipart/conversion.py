@@ -53,6 +53,7 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
         raise OpenClipartError(
             f'{source}: expected pictures, but none of {len(names)} can be used: {report}.'
         )
+
     split(entries, hashes, report)
     classes, chosen = choose(entries, plan, report)
 
@@ -62,6 +63,7 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
         whole.mkdir()
         write(whole, classes, chosen, plan, report)
         whole.replace(out)
+
     return report
 
 
@@ -108,6 +110,7 @@ def write(
         )
         for entry in entries
     ]
+
     for item, entry in tqdm(list(zip(items, entries, strict=True)), desc='write', unit='picture'):
         path = out / item['img_path']
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -97,6 +97,7 @@ def render_all(
         if isinstance(result, str):
             unusable[result].append(picture.name)
             continue
+
         modes[result.mode] += 1
         entries.append(Entry(picture, clean_keywords(picture.keywords), result.encoded))
         hashes.append(result.bits)
@@ -129,6 +130,7 @@ def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) 
     digests = [entry.picture.digest.encode() for entry in entries]
     train = assign_sides(digests, groups, TRAIN_DRAW, TRAIN_SHARE)
     val = assign_sides(digests, groups, VAL_DRAW, VAL_SHARE)
+
     for entry, group, in_train, in_val in zip(entries, groups, train, val, strict=True):
         entry.group = group
         entry.in_train = in_train

@@ -25,6 +25,7 @@ def source_folder(unpacked: Path | None, debs: Sequence[Path] | None) -> Iterato
     if unpacked is not None:
         yield unpacked
         return
+
     with tempfile.TemporaryDirectory(prefix='openclipart-') as name:
         folder = Path(name)
         for deb in debs or _download(folder):
@@ -32,7 +33,9 @@ def source_folder(unpacked: Path | None, debs: Sequence[Path] | None) -> Iterato
                 raise FileNotFoundError(
                     f'{deb}: expected a package file of {" or ".join(PACKAGES)}.'
                 )
+
             _call(['dpkg', '-x', str(deb.resolve()), str(folder / 'unpacked')], folder)
+
         yield folder / 'unpacked'
 
 

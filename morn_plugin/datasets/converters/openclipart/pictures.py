@@ -58,16 +58,19 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         raise TooSmallError(
             f'{path}: expected sides of at least {MIN_SIDE} pixels, but got {width} x {height}.'
         )
+
     try:
         with Image.open(path, formats=['PNG']) as file:
             if file.mode not in PNG_MODES:
                 raise BrokenPictureError(
                     f'{path}: expected one of the modes {PNG_MODES}, but got {file.mode!r}.'
                 )
+
             return file.convert('RGBA'), file.mode
     except (OSError, SyntaxError, ValueError, zlib.error) as error:
         if isinstance(error, BrokenPictureError):
             raise
+
         raise BrokenPictureError(
             f'{path}: expected a PNG file that can be decoded, but {error}.'
         ) from error
@@ -98,6 +101,7 @@ def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
         raise BlankPictureError(
             f'{path}: expected a picture, but on white all its pixels are alike.'
         )
+
     return flat
 
 

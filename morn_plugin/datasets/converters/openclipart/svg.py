@@ -47,10 +47,12 @@ def read_svg(path: Path) -> Svg:
             text = file.read(MAX_SVG_BYTES + 1)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise MalformedSvgError(f'{path}: expected a gzipped SVG, but {error}.') from error
+
     if len(text) > MAX_SVG_BYTES:
         raise UnsafeSvgError(
             f'{path}: expected at most {MAX_SVG_BYTES} bytes of XML, but got more.'
         )
+
     reader = _SubjectReader(path)
     try:
         reader.parser.Parse(text, True)
@@ -59,6 +61,7 @@ def read_svg(path: Path) -> Svg:
         LookupError,
     ) as error:  # LookupError: an encoding that Python does not know
         raise MalformedSvgError(f'{path}: expected well-formed XML, but {error}.') from error
+
     return Svg(tuple(reader.keywords), gzipped, reader.num_entities)
 
 
@@ -106,4 +109,5 @@ class _SubjectReader:
                 f'{self.path}: expected entities to be plain internal texts of at most '
                 f'{MAX_ENTITY_CHARS} characters, but {name!r} is not.'
             )
+
         self.num_entities += 1

@@ -85,6 +85,7 @@ def read_tags(value: Any, where: str, column: str, split: Split) -> list[str]:
     """
     if value is None:
         return []
+
     as_text = isinstance(value, str)
     if as_text:
         text = value.strip()
@@ -92,12 +93,15 @@ def read_tags(value: Any, where: str, column: str, split: Split) -> list[str]:
             return []
         if not is_structured(text):
             return [tag for tag in split(text) if tag.strip()]
+
         value = _parse(text, where, column)
+
     tags = _flatten(value, split, as_text)
     if tags is None:
         raise AnnotationError(
             f'{where}: expected {column!r} to be a list of tags, but got {_shorten(value)}.'
         )
+
     return [tag for tag in tags if tag.strip() not in EMPTY]
 
 
@@ -106,16 +110,19 @@ def _parse(text: str, where: str, column: str) -> Any:
     if len(text) <= MAX_STRUCTURED:
         if _NUMPY_LIST.fullmatch(text):  # Python would join its strings
             return [quoted[1:-1] for quoted in re.findall(_QUOTED, text)]
+
         for decode in (json.loads, _read_literal):
             try:
                 return decode(text)
             except (ValueError, SyntaxError, RecursionError, MemoryError):
                 continue
+
         inner = text[1:-1]
         if text[0] == '[' and not re.search(r'[\[\]{}"\']', inner):
             return [part.strip() for part in inner.split(',')]  # a list without quotes
         if text[0] == '(':
             return [text]  # a remark: (unknown)
+
     raise AnnotationError(
         f'{where}: expected {column!r} to be tags, but got {_shorten(text)}, which looks like a '
         'list or an object and cannot be read as one.'
@@ -148,7 +155,9 @@ def _flatten(value: Any, split: Split, numbers: bool) -> list[str] | None:
         found = _read_item(item, numbers)
         if found is None:
             return None
+
         tags += found
+
     return tags
 
 
@@ -156,12 +165,15 @@ def _flatten_object(value: dict[Any, Any], split: Split, numbers: bool) -> list[
     for key in LIST_KEYS:
         if isinstance(value.get(key), list | tuple):
             return _flatten(value[key], split, numbers)
+
     name = _name_of(value)
     if name is not None:
         return [name]
+
     flags = {str(key): find_flag(flag) for key, flag in value.items()}
     if all(flag in (0, 1) for flag in flags.values()):
         return [key for key, flag in flags.items() if flag == 1]
+
     return None
 
 
@@ -175,6 +187,7 @@ def _read_item(item: Any, numbers: bool) -> list[str] | None:
         return []
     if numbers and isinstance(item, int) and not isinstance(item, bool):
         return [str(item)]
+
     return None
 
 

@@ -47,16 +47,20 @@ def read_json_export(content: Any, path: Path, notes: list[str]) -> Export:
         return _read_list(content, path, notes)
     if not isinstance(content, dict):
         raise AnnotationError(f'{path}: expected a table, but got {str(content)[:60]!r}. {HELP}.')
+
     for keys, advice in OTHER_TOOLS.items():
         if all(key in content for key in keys):
             raise AnnotationError(f'{path}: expected a table of tags, but it is {advice}.')
+
     for keys, read in _READERS.items():
         if all(key in content for key in keys):
             return read(content, path, notes)
+
     if content and all(_is_tags(value) for value in content.values()):
         return 'JSON', [
             (dict(image=name, tags=tags), f'{path}: {name!r}') for name, tags in content.items()
         ]
+
     raise AnnotationError(
         f'{path}: expected a table, but got an object of {list(content)}. {HELP}.'
     )
@@ -74,11 +78,13 @@ def _read_list(content: list[Any], path: Path, notes: list[str]) -> Export:
             raise AnnotationError(
                 f'{path}: `[{number}]` should be an object, but got {str(entry)[:60]!r}. {HELP}.'
             )
+
     is_label_studio = bool(content) and all(
         isinstance(entry.get('data'), dict) and 'annotations' in entry for entry in content
     )
     if is_label_studio:
         return 'an export of Label Studio', list(_read_label_studio(content, path, notes))
+
     return 'JSON', [(entry, f'{path}: `[{number}]`') for number, entry in enumerate(content)]
 
 
@@ -93,10 +99,12 @@ def _read_label_studio(
         annotations = _objects(task['annotations'], f'{where}.annotations')
         done = [entry for entry in annotations if not entry.get('was_cancelled')]
         without += not done
+
         for entry in done:
             results = _objects(entry.get('result'), f'{where}.annotations.result')
             tags = [tag for result in results for tag in _tags_of_result(result)]
             yield dict(image=image, tags=tags), where
+
     if without:
         notes.append(f'{without:,} tasks without an annotation left out.')
 
@@ -165,6 +173,7 @@ def _read_fiftyone_samples(content: dict[str, Any], path: Path, notes: list[str]
         record = dict(image=sample.get('filepath'), tags=tags)
         sides = [tag for tag in sample.get('tags') or () if tag in SIDE_TAGS]
         records.append((dict(record, split=sides[0]) if sides else record, where))
+
     return 'an export of FiftyOne', records
 
 
@@ -179,6 +188,7 @@ def _find_label_field(samples: list[dict[str, Any]], path: Path) -> str:
     )
     if 'ground_truth' in fields or len(fields) == 1:
         return 'ground_truth' if 'ground_truth' in fields else fields[0]
+
     raise AnnotationError(
         f'{path}: expected one field of labels in the samples, but got {fields or "none"}. Export '
         'one label field.'
@@ -196,6 +206,7 @@ def _read_fiftyone_labels(content: dict[str, Any], path: Path, notes: list[str])
         raise AnnotationError(
             f'{path}: `labels` should be an object, but got {str(labels)[:60]!r}.'
         )
+
     records: list[Record] = []
     for name, value in labels.items():
         where = f'{path}: `labels[{name!r}]`'
@@ -203,6 +214,7 @@ def _read_fiftyone_labels(content: dict[str, Any], path: Path, notes: list[str])
         entries = entry if isinstance(entry, list) else [] if entry is None else [entry]
         tags = [_name_of_label(label, classes, where) for label in entries]
         records.append((dict(image=name, tags=tags), where))
+
     return 'an export of FiftyOne', records
 
 
@@ -231,11 +243,13 @@ def read_xml_export(text: str, path: Path, notes: list[str]) -> Export:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise AnnotationError(f'{path}:{error.position[0]}: expected XML, but {error}.') from error
+
     if root.tag == 'annotation':
         raise AnnotationError(
             f'{path}: expected a table of tags, but it is one image of PASCAL VOC: '
             'tools/dataset_converters/voc.py converts these.'
         )
+
     images = root.findall('image')
     if root.tag != 'annotations' or not images:
         raise AnnotationError(

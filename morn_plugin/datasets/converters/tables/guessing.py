@@ -129,6 +129,7 @@ def _guess_image(table: Table, index: ImageIndex) -> str:
     for column in table.columns:
         texts = _texts(table, column)
         found[column] = max(index.count(texts, way) for way in WAYS)
+
     most = max(found.values())
     if most:
         best = [column for column in table.columns if found[column] == most]
@@ -137,6 +138,7 @@ def _guess_image(table: Table, index: ImageIndex) -> str:
     known = [column for column in table.columns if column.lower() in IMAGE_COLUMNS]
     if known:
         return min(known, key=lambda column: _rank(column, IMAGE_COLUMNS))
+
     files = index.files
     there = f'such as {files[0]}' if files else 'none'
     raise AnnotationError(
@@ -174,6 +176,7 @@ def _guess_tags(table: Table, layout: Layout, rest: list[str], given: Given) -> 
     columns = _choose_tag_columns(table, rest, flags)
     if len(columns) == 1 and _is_pairs(table, layout.image, columns[0], given):
         return _as_pairs(table, layout, columns[0], rest, given)
+
     return _as_tags(table, layout, columns, given)
 
 
@@ -212,6 +215,7 @@ def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> 
         match = NUMBERED.match(column)
         if match and _is_text(table, column):
             stems.setdefault(match[1].lower(), []).append(column)
+
     numbered = [group for group in stems.values() if len(group) > 1]
     if len(numbered) == 1:
         return tuple(numbered[0])
@@ -219,6 +223,7 @@ def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> 
     texts = [column for column in rest if _is_text(table, column)]
     if len(texts) == 1:
         return (texts[0],)
+
     raise AnnotationError(
         f'{table.path}: expected one column of tags, but any of {texts or rest} could be meant. '
         'Name it with --tags-column (all tags of an image in a cell) or --tag-column (one row a '
@@ -315,10 +320,12 @@ def guess_separator(texts: Sequence[str]) -> str:
     best = max(SIGNS, key=lambda sign: held[sign])
     if held[best] >= max(1, len(texts) / 10):
         return best
+
     if count_held(texts, ' ') >= max(1, len(texts) / 10):
         distinct = len({text.strip().lower() for text in texts})
         if count_tags(texts, ' ') <= distinct / 2:
             return ' '
+
     return ''
 
 
@@ -339,13 +346,16 @@ def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
     of_best = count_held(texts, best)
     if len(texts) < 10 or best == separator or of_best < len(texts) / 2:
         return ''
+
     if separator == ' ':
         tags = [tag for text in texts for tag in text.split()]
         is_wrong = sum(tag.endswith(best) for tag in tags) >= len(tags) / 2
     else:
         is_wrong = held < of_best / 2
+
     if not is_wrong:
         return ''
+
     example = next(text for text in texts if best in text)
     return (
         f'{separator!r} is in {held:,} of {len(texts):,} cells and makes '
@@ -384,6 +394,7 @@ def _say_file(table: Table) -> str:
     if not table.guessed_encoding:
         options = '--delimiter, --encoding' if table.delimiter else '--encoding'
         return f'{table.path}: {table.kind}, {table.encoding} ({options}).'
+
     odd = [
         text
         for record, _ in table.records
@@ -407,5 +418,6 @@ def _say_tags(table: Table, layout: Layout) -> str:
         return f'Tags: column {columns}, one row a tag{held} (--tag-column).'
     if not any(plain_texts(table.records, column) for column in layout.columns):
         return f'Tags: {columns}{more}, in lists (--tags-column).'
+
     name = SEPARATOR_NAMES.get(layout.separator, repr(layout.separator))
     return f'Tags: {columns}{more}, separated by {name} (--tags-column, --separator).'

@@ -50,6 +50,7 @@ class ImageIndex:
             for way, texts in keys.items():
                 for text in dict.fromkeys(map(fold, texts)):
                     index[way].setdefault(text, []).append(file)
+
         return index
 
     def candidates(self, text: str, way: str) -> list[str]:
@@ -65,6 +66,7 @@ class ImageIndex:
             found = by_text.get(fold(path.stem), [])
         if not found and UPLOAD_PREFIX.match(path.name):
             return self.candidates(path.name[9:], way)
+
         return _closest(found, path)
 
     def find(self, text: str, where: str, way: str) -> str | None:

@@ -76,6 +76,7 @@ def read_rows(table: Table, layout: Layout, min_confidence: float | None = None)
     """
     read = _READERS[layout.kind](layout, min_confidence)
     has_side = layout.split in table.records[0][0]
+
     rows: list[Tagged] = []
     problems: list[str] = []
     for record, where in table.records:
@@ -86,9 +87,12 @@ def read_rows(table: Table, layout: Layout, min_confidence: float | None = None)
         except AnnotationError as error:
             problems.append(str(error))
             continue
+
         rows.append(Tagged(image, frozenset(tags), side, where, frozenset(unsure)))
+
     if problems:
         raise AnnotationError(several(problems))
+
     return rows
 
 
@@ -131,6 +135,7 @@ def _pairs_reader(layout: Layout, min_confidence: float | None) -> RowReader:
             raise AnnotationError(f'{where}: expected {column!r} to be a tag, but got {tag!r}.')
         if not layout.value:
             return [tag], ()
+
         flag = _read_confidence(record, layout.value, where, min_confidence)
         return ([tag] if flag > 0 else [], [tag] if flag < 0 else [])
 
@@ -143,10 +148,12 @@ def _read_confidence(record: dict[str, Any], column: str, where: str, least: flo
     flag = find_flag(value)
     if flag is not None:
         return flag
+
     try:
         number = float(value)
     except (TypeError, ValueError):
         number = float('nan')
+
     if not 0 <= number <= 1:
         raise AnnotationError(f'{where}: expected {column!r} to be in 0..1, but got {value!r}.')
     if least is None:
@@ -154,6 +161,7 @@ def _read_confidence(record: dict[str, Any], column: str, where: str, least: flo
             f'{where}: expected {column!r} to be 1 (there) or 0 (not there), but got {value!r}. '
             'Pass --min-confidence with the least value of a tag that is there.'
         )
+
     return int(number >= least)
 
 
@@ -209,12 +217,14 @@ def _read_side(record: dict[str, Any], column: str, expected: bool, where: str) 
         raise AnnotationError(f'{where}: expected {column!r} in every row or in none.')
     if not expected:
         return ''
+
     text = read_text(record, column, where)
     side = SIDE_OF.get(text.lower())
     if side is None:
         raise AnnotationError(
             f'{where}: expected {column!r} to be train, val or test, but got {text!r}.'
         )
+
     return side
 
 

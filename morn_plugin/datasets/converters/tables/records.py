@@ -86,6 +86,7 @@ def read_table(
         raise AnnotationError(
             f'{path}: expected one of {", ".join(FORMATS)}; pass --format for another name.'
         )
+
     source = read_table_text(path, encoding, guess)
     kind = kind or _guess_form(source.text)
 
@@ -108,6 +109,7 @@ def read_table(
 
     if not records:
         raise AnnotationError(f'{path}:1: expected at least one row below the header.')
+
     columns = list(dict.fromkeys(key for record, _ in records for key in record))
     return Table(path, columns, records, name, source.encoding, found, source.guessed, notes)
 
@@ -121,6 +123,7 @@ def _guess_form(text: str) -> str:
     if start == '{':
         first, _, rest = text.strip().partition('\n')
         return 'jsonl' if first.rstrip().endswith('}') and rest else 'json'
+
     return 'csv'
 
 
@@ -156,6 +159,7 @@ def _sniff(text: str, delimiter: str) -> list[list[str]]:
                 rows.append(cells)
     except csv.Error:
         return rows
+
     return rows
 
 
@@ -193,6 +197,7 @@ def _read_cells(
                 header = _check_header(cells if has_header else [''] * len(cells), where)
                 if has_header:
                     continue
+
             if len(cells) != len(header):
                 raise AnnotationError(_wrong_width(cells, header, where, delimiter))
             else:
@@ -238,9 +243,11 @@ def _read_jsonl(path: Path, text: str) -> Iterator[Record]:
     for number, line in enumerate(text.rstrip().split('\n'), 1):
         if not line.strip():
             raise AnnotationError(f'{path}:{number}: expected text, but the line is blank.')
+
         record = decode_json(line.strip(), str(path), number)
         if not isinstance(record, dict):
             raise AnnotationError(
                 f'{path}:{number}: expected a JSON object, but got {line[:60]!r}.'
             )
+
         yield record, f'{path}:{number}'

@@ -92,6 +92,7 @@ def read_source(path: Path, index: ImageIndex, reading: Reading) -> Source:
             f'{path}: expected a table, but it is a folder. Pass --guess if it holds a table for '
             'each side (train, val, test), or a folder for each tag.'
         )
+
     tables = find_side_tables(path)
     return _read_tables(tables, index, reading) if tables else read_tag_folders(path, index)
 
@@ -104,6 +105,7 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
         read_table, path, reading.form, reading.encoding, reading.delimiter, wanted, reading.guess
     )
     table = read()
+
     if not reading.guess:
         layout = choose_layout(table, index, given)
         rows = read_rows(table, layout, reading.min_confidence)
@@ -116,6 +118,7 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
     if names_image(table, index):
         table = read(header=False)
         notes.append(f'{path}: no header, since its first row names an image.')
+
     guess = guess_layout(table, index, given)
     rows = read_rows(table, guess.layout, reading.min_confidence)
     notes += [*table.notes, *guess.sentences]
@@ -156,6 +159,7 @@ def choose_layout(table: Table, index: ImageIndex, given: Given) -> Layout:
     if forms[1]:
         value = given.value or find_value_column(table, table.columns)
         return replace(layout, kind='pairs', columns=(tag,), value=value)
+
     return replace(layout, separator=SIGNS[0] if given.separator is None else given.separator)
 
 
@@ -163,18 +167,22 @@ def _suggest(table: Table, index: ImageIndex, given: Given) -> str:
     """Return the guessed options as a sentence."""
     if names_image(table, index):
         return ' The first row names an image: put a header above it, or pass --guess.'
+
     try:
         layout = guess_layout(table, index, replace(given, image_names='')).layout
     except AnnotationError:
         return ' Name them with --image-column and --tags-column or --tag-column.'
+
     options = []
     if layout.image != DEFAULTS.image:
         options.append(f'--image-column {_quote(layout.image)}')
+
     if layout.kind == 'flags':
         options.append('--flags')
     elif layout.columns[0] not in (DEFAULTS.tags, DEFAULTS.tag):
         name = 'tag' if layout.kind == 'pairs' else 'tags'
         options.append(f'--{name}-column {_quote(layout.columns[0])}')
+
     if layout.kind == 'tags' and layout.separator not in ('', SIGNS[0]):
         options.append(f'--separator {_quote(layout.separator)}')
     if layout.split not in ('', DEFAULTS.split):
@@ -195,6 +203,7 @@ def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
     if given.separator is None:
         _refuse_default_separator(table, layout)
         return
+
     texts = [text for column in layout.columns for text in plain_texts(table.records, column)]
     reason = explain_wrong_separator(texts, given.separator) if given.separator else ''
     if reason:
@@ -214,6 +223,7 @@ def _refuse_default_separator(table: Table, layout: Layout) -> None:
     ]
     if any(layout.separator in text for text, _ in cells):
         return
+
     for other in SIGNS:
         where = next((where for text, where in cells if other in text), None)
         if where is not None:
@@ -236,9 +246,11 @@ def find_side_tables(folder: Path) -> dict[str, list[Path]]:
             continue
         if entry.is_file() and entry.suffix.lower() in FORMATS:
             found.setdefault(side, []).append(entry)
+
         if entry.is_dir():
             known = [entry / name for name in SIDE_TABLES if (entry / name).is_file()]
             found.setdefault(side, []).extend(known[:1])
+
     return {side: paths for side, paths in found.items() if paths}
 
 
@@ -255,9 +267,11 @@ def _read_tables(tables: dict[str, list[Path]], index: ImageIndex, reading: Read
             prefix = path.parent.relative_to(index.root).as_posix() if below else ''
             for row in source.rows:
                 rows.append(replace(row, img_path=_below(prefix, row.img_path, index), side=side))
+
             notes += source.notes
             ways.append(source.image_names)
             repeats = repeats or source.repeats
+
     notes.append(f'Sides: {", ".join(tables)}, by the names of the tables.')
     texts = [row.img_path for row in rows]
     way = reading.given.image_names or index.choose_way(texts)
@@ -287,6 +301,7 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
         raise AnnotationError(
             f'{folder}: expected a folder for each tag below the image folder {index.root}.'
         )
+
     prefix = folder.resolve().relative_to(index.root.resolve()).parts
     inside = [PurePosixPath(file) for file in index.files]
     inside = [path for path in inside if path.parts[: len(prefix)] == prefix]
@@ -313,8 +328,10 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
     ]
     tags = sorted({tag for row in rows for tag in row.tags})
     listed = ', '.join(tags[:5]) + (', ...' if len(tags) > 5 else '')
+
     notes = [f'{folder}: no table, so each of {len(tags):,} folders is a tag: {listed}.']
     if has_sides:
         sides = sorted({names[0] for names in parts.values()})
         notes.append(f'Sides: the folders {", ".join(sides)}.')
+
     return Source(rows, 'listed', True, notes, united_copies=True)

@@ -61,6 +61,7 @@ def read_table_text(path: Path, encoding: str | None = None, guess: bool = False
     """
     if not path.is_file():
         raise FileNotFoundError(f'{path} does not exist.')
+
     content = path.read_bytes()
 
     for start, kind in OTHER_FILES.items():
@@ -68,11 +69,14 @@ def read_table_text(path: Path, encoding: str | None = None, guess: bool = False
             raise AnnotationError(
                 f'{path}: expected a table as text, but it is {kind}. Save it as CSV (UTF-8).'
             )
+
     if encoding is not None:
         return Text(_decode(content, encoding, path), encoding)
+
     for mark, marked in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             return Text(_decode(content, marked, path), marked)
+
     if b'\0' in content:
         return _decode_without_mark(content, path)
 
@@ -81,11 +85,13 @@ def read_table_text(path: Path, encoding: str | None = None, guess: bool = False
     except UnicodeDecodeError as error:
         if not guess:
             raise _wrong_encoding(content, error, 'UTF-8', path) from error
+
     if not _is_western(content):
         raise AnnotationError(
             f'{path}: expected UTF-8 text, or Western European, but it is neither. Save it as '
             f'UTF-8, or name its encoding with --encoding ({OTHERS}, ...).'
         )
+
     return Text(_decode(content, WESTERN, path), WESTERN, guessed=True)
 
 

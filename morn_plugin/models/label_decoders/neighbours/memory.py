@@ -118,6 +118,7 @@ class NeighbourDecoder(LabelDecoder):
                 f'training set has {len(self.memory)} images and labels of shape '
                 f'{tuple(self.memory_targets.shape)}.'
             )
+
         self.check_features(features, self.memory.shape[1])
         return self._as_point(features)
 
@@ -157,6 +158,7 @@ class NeighbourDecoder(LabelDecoder):
                 f'training set, but it has {num_images} images (each is left out of its own '
                 'neighbours).'
             )
+
         size = features.numel() * 4
         if self.memory_file is None and size > MAX_BYTES:
             raise ValueError(
@@ -177,12 +179,14 @@ class NeighbourDecoder(LabelDecoder):
                 f'{self.memory_file}: expected the training set with the SHA-256 {recorded}, but '
                 f'got {found}: {type(self).__name__} was prepared from another file.'
             )
+
         file = load_scores(self.memory_file)
         if 'features' not in file.inputs:
             raise ScoreFileError(
                 f'{self.memory_file}: expected features, but it has none: extract with '
                 'tools/extract_scores.py ... --features.'
             )
+
         device = self.memory_sha256.device
         self.keep_memory(
             self._as_point(torch.from_numpy(file.inputs['features'])).to(device),

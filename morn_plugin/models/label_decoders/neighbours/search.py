@@ -33,6 +33,7 @@ def nearest(
     """
     squares = sum_squares(memory)
     distances, rows = [], []
+
     for some in _blocks(queries.shape[0], BLOCK // max(memory.shape[0], 1)):
         block = queries[some]
         ranks = rank_candidates(block, memory, squares)  # (B, N)
@@ -48,6 +49,7 @@ def nearest(
     if not distances:
         empty = queries.new_empty(0, num_neighbours)
         return empty, empty.long()
+
     return torch.cat(distances), torch.cat(rows)
 
 

@@ -192,6 +192,7 @@ class TagProp(NeighbourDecoder):
         with torch.no_grad():
             for value, part in zip(parameters, torch.tensor(found.x).split(sizes), strict=True):
                 value.copy_(part.view_as(value))
+
         return float(found.fun)
 
     def _nll(

@@ -87,12 +87,14 @@ class TwoPassKNN(NeighbourDecoder):
         super().prepare(class_names, targets, features)
         if self.normalize_labels != 'training':
             return
+
         with torch.no_grad():
             own = torch.arange(len(self.memory), device=self.memory.device)
             maxima = torch.zeros(self.num_classes, dtype=self.memory.dtype, device=own.device)
             for rows in own.split(256):
                 scores = self._score(self.memory[rows], exclude=rows)
                 maxima = torch.maximum(maxima, scores.amax(dim=0))
+
             self.label_maxima = torch.where(maxima > 0, maxima, 1)
 
     def loss(self, features: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -136,6 +138,7 @@ class TwoPassKNN(NeighbourDecoder):
                 'TwoPassKNN looks for neighbours among the images of each label, but no training '
                 'image has one.'
             )
+
         self.members = torch.cat(members).to(self.memory.device)
         self._num_members = [len(rows) for rows in members]
 

@@ -110,6 +110,7 @@ def test_fiftyone_samples(tmp_path, put):
     ]
     for sample in samples:
         sample['labels'] = sample.pop('ground_truth')
+
     with pytest.raises(AnnotationError, match=r"one field of labels.*\['labels', 'predictions'\]"):
         read(put, tmp_path / 'samples.json', {'samples': samples})
 

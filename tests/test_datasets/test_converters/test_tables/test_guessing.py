@@ -119,10 +119,12 @@ def test_layouts(tmp_path, put, index, kind):
     table = read_table(put(tmp_path / 't.csv', content), guess=True)
     guess = guess_layout(table, index)
     assert (guess.layout, guess.image_names) == (layout, way)
+
     found: dict[str, set[str]] = {}
     for row in read_rows(table, layout):
         file = index.find(row.img_path, row.where, way)
         found.setdefault(file, set()).update(tag.strip() for tag in row.tags)
+
     assert found == {name: set(tags) for name, tags in TAGS.items()}
 
 

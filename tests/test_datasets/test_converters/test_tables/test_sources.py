@@ -88,6 +88,7 @@ def test_roboflow(tmp_path, put):
     for side, name in (('train', 'a.jpg'), ('valid', 'b.jpg'), ('test', 'a.jpg')):
         put(tmp_path / side / name)
         put(tmp_path / side / '_classes.csv', CLASSES.format(name))
+
     source = read_source(tmp_path, ImageIndex(tmp_path), GUESS)
     assert sorted(rows(source)) == [
         ('test/a.jpg', ['cat'], 'test'),
@@ -114,6 +115,7 @@ def test_a_table_for_each_side(tmp_path, put, images):
 def test_a_folder_for_each_tag(tmp_path, put):
     for name in ('animal/a.jpg', 'animal/cat/b.jpg', 'sea/c.jpg', 'sea/notes.txt'):
         put(tmp_path / name)
+
     source = read_source(tmp_path, ImageIndex(tmp_path), GUESS)
     assert rows(source) == [
         ('animal/a.jpg', ['animal'], ''),
@@ -126,6 +128,7 @@ def test_a_folder_for_each_tag(tmp_path, put):
 def test_a_folder_for_each_side_and_tag(tmp_path, put):
     for name in ('Train/cat/a.jpg', 'Train/dog/b.jpg', 'valid/cat/c.jpg', 'test/dog/d.jpg'):
         put(tmp_path / 'data' / name)
+
     source = read_source(tmp_path / 'data', ImageIndex(tmp_path), GUESS)
     assert rows(source) == [
         ('data/Train/cat/a.jpg', ['cat'], 'train'),

@@ -85,6 +85,7 @@ def test_learnt_models(golden, name, options, tolerance):
     distances, rows = nearest(decoder.memory, decoder.memory, 12, exclude=own)
     history = golden[f'{name}_nll_history']
     reached = history[history > 0].min()
+
     with torch.no_grad():
         nll = weighted_nll(
             decoder._score(distances, rows),
@@ -92,6 +93,7 @@ def test_learnt_models(golden, name, options, tolerance):
             entry_weights(golden['train_labels']),
         )
         scores = decoder.predict(golden['test_features'])['pred_score']
+
     assert nll <= reached + 1e-6
     torch.testing.assert_close(scores, golden[f'{name}_test_scores'], rtol=0, atol=tolerance)
 
