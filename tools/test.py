@@ -70,7 +70,7 @@ def main() -> None:
     from morn_plugin.apis.agreement import TESTING
     from morn_plugin.apis.finishing import say_what_was_tested
     from morn_plugin.apis.starting import build_runner, tidy_start
-    from morn_plugin.apis.testing import write_figures
+    from morn_plugin.apis.testing import replace_decision, write_figures
     from morn_plugin.deploy.labels import load_thresholds
 
     cfg = load_config(args)
@@ -83,6 +83,8 @@ def main() -> None:
         named = [args.thresholds] if args.thresholds else []
         others = {path: load_thresholds(path).classes for path in named}
         runner = build_runner(cfg, args.config, watch, TESTING, others)
+        if args.thresholds:
+            replace_decision(runner.model, args.thresholds)
         if args.out and out_item == 'pred':
             runner.test_evaluator.metrics.append(DumpResults(out_file_path=args.out))
         metrics = runner.test()

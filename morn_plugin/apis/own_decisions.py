@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any
 
+from ..models.heads.decision_head import DecisionHead
+
 
 def plain_decision(head: Any) -> dict[str, Any] | None:
     """Return a head's decision as ``thr`` or ``topk`` of the scores that it shows.
@@ -14,12 +16,9 @@ def plain_decision(head: Any) -> dict[str, Any] | None:
         None where neither says which labels are predicted: the decoder decides itself, or a rule
         looks at the image.
     """
-    if not getattr(head, 'has_threshold', True):
-        return None
-    decision = getattr(head, 'decision', None)
-    if decision is None:
+    if not isinstance(head, DecisionHead):
         return dict(thr=getattr(head, 'thr', None), topk=getattr(head, 'topk', None))
-    plain = decision.as_plain()
+    plain = head.plain_decision
     return None if plain is None else dict(thr=None, topk=None) | plain
 
 

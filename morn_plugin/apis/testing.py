@@ -4,10 +4,12 @@ import mmengine
 import numpy as np
 from mmengine.config import Config
 from mmpretrain.registry import HOOKS, METRICS, MODELS
+from torch import nn
 
 from ..datasets.wrapping import innermost
 from ..deploy.labels import load_thresholds
 from ..engine.hooks import PredictionVisualizationHook
+from ..engine.weights import bare_model
 from ..evaluation.metrics.label_sets import LabelSetMetric
 from ..models.heads.label_decoder_head import LabelDecoderHead
 from ..utils.strict_json import write_json
@@ -37,6 +39,9 @@ def draw_tested(cfg: Config, folder: str, interval: int) -> None:
 def use_thresholds(cfg: Config, path: str) -> None:
     """Make the model and every metric of its final scores use the thresholds of a file.
 
+    A head with a ``decision`` of its own keeps it until :func:`replace_decision`, since its weights
+    belong to the checkpoint.
+
     Raises:
         ValueError: If there is one per label, but the head or a metric accepts only a single
             number.
@@ -51,7 +56,9 @@ def use_thresholds(cfg: Config, path: str) -> None:
         if not metric.get('use_pred_label') and metric.get('item', 'pred_score') == 'pred_score'
     ]
 
-    for registry, ours, node in [(MODELS, LabelDecoderHead, cfg.model.head), *deciding]:
+    heads = [] if cfg.model.head.get('decision') else [(MODELS, LabelDecoderHead, cfg.model.head)]
+
+    for registry, ours, node in [*heads, *deciding]:
         kind = find_class(registry, node['type'])
         if kind is None or 'thr' not in find_parameters(kind)[0]:
             continue  # check_config reports an unknown name
@@ -64,6 +71,20 @@ def use_thresholds(cfg: Config, path: str) -> None:
         node.update(thr=thr)
         if node.get('topk') is not None:
             node.update(topk=None)
+
+
+def replace_decision(model: nn.Module, path: str) -> None:
+    """Let a model with a decision of its own decide by the thresholds of a file.
+
+    They apply to the scores that it shows, as in ``tools/predict.py``.
+
+    Args:
+        model: Of the test; another model stays as it is.
+        path: The file.
+    """
+    head = bare_model(model).head
+    if getattr(head, 'decision', None) is not None:
+        head.use_threshold(load_thresholds(path).thr)
 
 
 def flip_pipeline(pipeline: list) -> list:

@@ -1,8 +1,6 @@
 """Test-time augmentation."""
 
 from collections.abc import Sequence
-from typing import Any
-
 import torch
 from mmengine.model import BaseTTAModel
 from mmpretrain.registry import MODELS
@@ -11,6 +9,7 @@ from torch import Tensor
 
 from ..utils.fields import CNN_SCORES, SCORES, STEP_LABELS, STEP_SCORES
 from .decisions import select_labels
+from .heads.decision_head import DecisionHead
 
 
 @MODELS.register_module()
@@ -40,19 +39,17 @@ class AverageScoresTTA(BaseTTAModel):
 
         merged.pop(STEP_LABELS.sample, None)
 
-        rule = None if decides_itself else self._plain_rule()
+        rule = (
+            head.plain_decision
+            if isinstance(head, DecisionHead)
+            else dict(thr=head.thr, topk=head.topk)
+        )
         if rule is None:
             chosen = self._vote(views)
         else:
             chosen = select_labels(merged.pred_score[None], **rule)[0]
 
         return merged.set_pred_label(chosen.nonzero()[:, 0])
-
-    def _plain_rule(self) -> dict[str, Any] | None:
-        """Return the head's decision as ``thr`` and ``topk``; None if it depends on the image."""
-        head = self.module.head
-        decision = getattr(head, 'decision', None)
-        return dict(thr=head.thr, topk=head.topk) if decision is None else decision.as_plain()
 
     def _vote(self, views: Sequence[DataSample]) -> Tensor:
         """Mark the labels (C,) that more than half of the views have."""

@@ -179,6 +179,17 @@ def test_the_tool_saves_a_model_that_is_tested_by_its_own_config(
     precision = precision_score(targets, predicted, average='macro', zero_division=0)
     assert figures['per-label/precision'] == pytest.approx(100 * precision, abs=1e-4)
 
+    # Other thresholds, of the probabilities: tested as they predict.
+    other = tmp_path / 'other.json'
+    Thresholds(np.sort(found, axis=0)[1].tolist(), CLASSES, 'per-label-f1', 'v').save(other)
+    run('test.py', mapped.with_suffix('.py'), mapped, *where, '--thresholds', other)
+    records = copy(IMAGES, thr=load_thresholds(other, CLASSES).thr)['predictions']
+    predicted = np.array([[label in record['labels'] for label in range(4)] for record in records])
+    assert predicted.sum() == 8  # two of four images for each label
+    precision = precision_score(targets, predicted, average='macro', zero_division=0)
+    figures = json.loads((tmp_path / 'figures.json').read_text())
+    assert figures['per-label/precision'] == pytest.approx(100 * precision, abs=1e-4)
+
 
 def test_a_map_comes_after_the_models_own():
     first = dict(type='ScoreMap', slope=2.0, offset=0.3, thr=0.5)

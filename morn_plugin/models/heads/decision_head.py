@@ -58,6 +58,7 @@ class DecisionHead(BaseModule):
         self.num_classes = num_classes
         self.thr = thr
         self.topk = topk
+        self._is_replaced = False  # the decision, by :meth:`use_threshold`
         #: Inputs kept in the predictions, for extraction.
         self.kept_inputs: tuple[str, ...] = ()
         #: Whether the head averages a feature map itself, instead of a neck.
@@ -196,10 +197,45 @@ class DecisionHead(BaseModule):
         """Predict from the CNN's label probabilities (N, C) alone."""
         return self.predict_from(dict(scores=scores), data_samples)
 
+    def use_threshold(self, thr: float | Sequence[float]) -> None:
+        """Decide by a threshold of the shown scores from now on, whatever the head's decision.
+
+        The decision keeps its weights, and its map of the scores.
+
+        Args:
+            thr: 0-1, one number for all labels or C numbers.
+
+        Raises:
+            ValueError: If the decoder decides itself.
+        """
+        if not self.has_threshold:
+            raise ValueError(
+                f'{self.method} decides itself which labels an image has: it has no threshold to '
+                'replace.'
+            )
+        check_thr_topk(thr, None)
+        self.thr = thr
+        self.topk = None
+        self._is_replaced = True
+
+    @property
+    def plain_decision(self) -> dict[str, Any] | None:
+        """The decision as ``thr`` or ``topk`` of the shown scores; None if it looks at the image.
+
+        A decoder that decides itself has None too.
+        """
+        if not self.has_threshold:
+            return None
+        if self.decision is None or self._is_replaced:
+            return dict(thr=self.thr, topk=self.topk)
+        return self.decision.as_plain()
+
     def decide(self, scores: Tensor, inputs: Mapping[str, Any]) -> Tensor:
         """Mark the predicted labels (N, C) by the head's own decision."""
         if self.decision is None:
             return select_labels(scores, self.thr, self.topk)
+        if self._is_replaced:
+            return select_labels(self.decision.map_scores(scores), self.thr)
         seen = self._select(inputs, self.decision)
         return self.decision.decide(**dict(seen, scores=scores))
 

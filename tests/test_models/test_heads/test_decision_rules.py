@@ -103,6 +103,25 @@ def test_views_vote_on_a_rule_that_looks_at_the_image(name):
     assert (masks(tta.merge_preds(views)) == masks(first)).all()
 
 
+@every
+def test_given_thresholds_replace_the_rule(name):
+    """They are of the scores that are shown; the rule keeps its map of them."""
+    model = build(name)
+    before = predict(model, images())
+    shown = torch.stack([sample.pred_score for sample in before])
+    thr = shown.median(dim=0).values.tolist()
+    model.head.use_threshold(thr)
+    samples = predict(model, images())
+    after = torch.stack([sample.pred_score for sample in samples])
+    torch.testing.assert_close(after, shown)
+    assert (masks(samples) == (shown > torch.tensor(thr))).all()
+    assert (masks(samples) != masks(before)).any()
+
+    tta = MODELS.build(dict(type='AverageScoresTTA', module=model))
+    merged = tta.merge_preds([[sample, sample.clone()] for sample in samples])
+    assert (masks(merged) == masks(samples)).all()
+
+
 @pytest.mark.parametrize('name', PLAIN)
 def test_an_exported_model_gives_the_scores_that_the_rule_is_for(name):
     model = build(name)
