@@ -1,6 +1,7 @@
 """Test-time augmentation."""
 
 from collections.abc import Sequence
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmpretrain.registry import MODELS
