@@ -82,9 +82,12 @@ class Training:
 
 
 def complete_config(cnn: Cnn, source: Source) -> Config:
-    """Point the CNN's config at a data set."""
+    """Point the CNN's config at a data set; a learning rate among the options is not searched."""
     cfg = Config.fromfile(cnn.config.resolve())  # its paths depend on its own path
     cfg.merge_from_dict(dict(cnn.options))
+    if LEARNING_RATE in cnn.options:
+        cfg.benchmark = dict(search={LEARNING_RATE: [cnn.options[LEARNING_RATE]]})
+
     for side in SIDES:
         part = next(innermost(cfg[f'{side}_dataloader'].dataset))
         part.update(source.datasets[side])

@@ -1,11 +1,9 @@
 """Makes the cached files of every seed from its CNN."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
@@ -72,7 +70,7 @@ class CachedFiles:
             )
             for seed, training in enumerate(self._trainings(stages))
         ]
-        _do_on_images(tasks, stages)
+        stages.do_first(tasks)
         for seed in range(self.seeds):
             self._save_cnn(seed)
 
@@ -85,10 +83,14 @@ class CachedFiles:
         return [self._training(lr, seed) for seed in seeds]
 
     def _find_rate(self, stages: Stages) -> float:
-        """Search the CNN's learning rate on the first seed."""
-        trials = {lr: self._training(lr, 0) for lr in find_rates(self.cfg)}
+        """Search the CNN's learning rate on the first seed, unless there is only one."""
+        rates = find_rates(self.cfg)
+        if len(rates) == 1:
+            return rates[0]
+
+        trials = {lr: self._training(lr, 0) for lr in rates}
         tasks = [Task(f'CNN, lr {lr:g}', trial.run, (self.cfg,)) for lr, trial in trials.items()]
-        _do_on_images(tasks, stages)
+        stages.do_first(tasks)
         return choose_rate({lr: trial.folder for lr, trial in trials.items()})
 
     def _training(self, lr: float, seed: int) -> Training:
@@ -111,12 +113,3 @@ class CachedFiles:
             **sides,
         )
         save_result(self.out / 'runs' / CNN / f'seed_{seed}', result)
-
-
-def _do_on_images(tasks: Sequence[Task], stages: Stages) -> None:
-    """Do tasks that run the CNN on images: in parallel with a GPU, else singly on all cores."""
-    if torch.cuda.is_available():
-        stages.do_more(tasks)
-        return
-    for task in tasks:
-        task.function(*task.arguments)

@@ -65,15 +65,24 @@ class Stages:
         self.progress = Progress(*columns, disable=workers == 0)
         self._bar = self.progress.add_task('', total=total)
 
-    def do_more(self, tasks: Sequence[Task]) -> None:
+    def do_first(self, tasks: Sequence[Task]) -> None:
         """Do tasks that all others need and that are not counted in the total.
+
+        If there are fewer tasks than workers, each gets several threads.
 
         Raises:
             OutOfTimeError: If the deadline came before the last of them was started.
             RuntimeError: If one fails.
         """
         self.progress.update(self._bar, total=self._total() + len(tasks))
-        self.do(tasks)
+        if self.workers == 0:
+            self.do(tasks)
+        else:
+            processes = min(self.workers, len(tasks))
+            with self._open_pool(processes, self.workers // processes) as pool:
+                for task in self._run(pool, [filter(None, [tasks])]):
+                    self._show(task)
+
         failed = [task.title for task in tasks if task.title in self.failed]
         if failed:
             raise RuntimeError('\n'.join(f'{title}: {self.failed[title]}' for title in failed))
@@ -114,8 +123,11 @@ class Stages:
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         """The processes, which are kept from one list of tasks to the next."""
+        return self._open_pool(self.workers, 1)
+
+    def _open_pool(self, processes: int, threads: int) -> ProcessPoolExecutor:
         spawn = multiprocessing.get_context('spawn')
-        return ProcessPoolExecutor(self.workers, spawn, use_one_core, (str(self.log),))
+        return ProcessPoolExecutor(processes, spawn, set_up_process, (str(self.log), threads))
 
     def __enter__(self) -> 'Stages':
         self.progress.start()
@@ -177,12 +189,12 @@ class Stages:
             print(f'{state.completed:.0f}/{state.total:.0f} {state.description}', flush=True)
 
 
-def use_one_core(log: str) -> None:
-    """Set up a process for single-core tasks: one thread, output in a file."""
+def set_up_process(log: str, threads: int) -> None:
+    """Limit the threads of a process and of the tools that it calls; write its output to a file."""
     from ...engine.safe_loading import force_weights_only
 
-    torch.set_num_threads(1)
-    os.environ['OMP_NUM_THREADS'] = '1'  # for the tools that it calls
+    torch.set_num_threads(threads)
+    os.environ['OMP_NUM_THREADS'] = str(threads)  # for the tools that it calls
     force_weights_only()
     file = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(file, 1)

@@ -1,5 +1,6 @@
 """Tasks go on where one fails, and stop being started when time is up."""
 
+import os
 import time
 from pathlib import Path
 
@@ -56,6 +57,23 @@ def test_a_chain_is_asked_for_more_when_its_list_is_done(tmp_path, workers):
     seen = dict(log)
     for name in 'ab':
         assert {f'{name}_search_0', f'{name}_search_1'} <= set(seen[f'{name} seeds'])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(('number', 'threads'), [(1, 3), (3, 1)])
+def test_first_tasks_share_the_cores(tmp_path, number, threads):
+    paths = [tmp_path / f'out_{k}' for k in range(number)]
+    with Stages(4, 4.0, 3, tmp_path / 'log') as stages:
+        commands = [f'echo "$OMP_NUM_THREADS" > "{path}"' for path in paths]
+        stages.do_first([Task(command, os.system, (command,)) for command in commands])
+        assert stages.progress.tasks[0].total == 4 + number
+    assert [int(path.read_text()) for path in paths] == [threads] * number
+
+
+def test_a_failed_first_task_is_an_error(tmp_path):
+    stages = Stages(1, 1.0, 0, tmp_path / 'log')
+    with pytest.raises(RuntimeError, match='bad: ValueError: no good'):
+        stages.do_first(make_tasks(tmp_path / 'out', ['a', 'bad']))
 
 
 def test_an_empty_list_does_not_end_a_chain(tmp_path):
