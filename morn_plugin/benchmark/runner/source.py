@@ -1,6 +1,7 @@
 """Reads the data set of a benchmark: a folder that a converter wrote, or a config."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +104,18 @@ def _read(title: str, datasets: dict[str, dict[str, Any]]) -> Source:
     classes: list[str] | None = None
     for side, dataset in datasets.items():
         file = Path(dataset.get('data_root') or '') / dataset['ann_file']
-        annotations[side] = load_annotations(file, classes)
-        classes = annotations[side].classes
+        whole = load_annotations(file, classes)
+        classes = whole.classes
+        annotations[side] = _take(whole, dataset.get('indices'))
     return Source(title, annotations, datasets)
+
+
+def _take(whole: Annotations, indices: int | Sequence[int] | None) -> Annotations:
+    """Keep the images that ``indices`` keeps: the first n, the last n, or those in a list."""
+    if indices is None:
+        return whole
+    if isinstance(indices, int):
+        kept = whole.data_list[:indices] if indices >= 0 else whole.data_list[indices:]
+    else:
+        kept = [whole.data_list[index] for index in indices]
+    return replace(whole, data_list=kept)

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from mmpretrain.registry import DATASETS
 
 from morn_plugin.benchmark.runner.source import read_source
 
@@ -34,7 +35,26 @@ def test_a_config(tmp_path):
     assert source.title == 'My drawings'
     assert source.classes == read_source(str(SLICE)).classes
     assert source.datasets['val']['indices'] == 5
+    assert len(source.annotations['val']) == 5
     assert 'pipeline' not in source.datasets['val'], 'how images are seen is for the CNN to say'
+
+
+@pytest.mark.parametrize('indices', [6, -4, [8, 0, 3]])
+def test_a_part_of_a_side_is_the_part_that_is_trained_on(tmp_path, indices):
+    path = tmp_path / 'few.py'
+    base = ROOT / 'configs/_base_/datasets/openclipart_mini.py'
+    path.write_text(
+        f"_base_ = ['{base}']\ntrain_dataloader = dict(dataset=dict(indices={indices}))"
+    )
+    source = read_source(str(path))
+    dataset = DATASETS.build(
+        dict(type='CheckedMultiLabelDataset', pipeline=[], **source.datasets['train'])
+    )
+    names = [item['img_path'] for item in source.annotations['train'].data_list]
+    assert source.num_training == len(dataset)
+    assert [dataset.get_data_info(k)['img_path'] for k in range(len(dataset))] == [
+        str(SLICE / name) for name in names
+    ]
 
 
 def test_what_is_missing_is_named(tmp_path):
