@@ -8,12 +8,14 @@ import warnings
 from importlib.util import find_spec
 
 from .utils.layout import runs_own_tool
+from .utils.memory import keep_freed_memory
 from .utils.threads import let_threads_sleep
 from .version import __version__
 
 __all__ = ['__version__']
 
 let_threads_sleep()  # before anything imports torch
+keep_freed_memory()
 
 # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')

@@ -135,6 +135,9 @@ def load_model(args: argparse.Namespace) -> Any:
         return OnnxModel(args.model, **given)
 
     with redirect_stdout(sys.stderr):  # MMEngine's log, now and later: only records go to stdout
+        from morn_plugin.utils.lighter_imports import import_without_sharding
+
+        import_without_sharding()
         from morn_plugin.apis import MultiLabelInferencer
 
         return MultiLabelInferencer(

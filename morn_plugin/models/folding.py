@@ -2,9 +2,9 @@
 
 In evaluation, batch norm scales and shifts each channel, which the weights of the convolution can
 do: y = gamma (conv(x) - mean) / sqrt(var + eps) + beta. oneDNN computes the activation after the
-    batch norm while the result is still in the cache. Images are processed a few at a time, so that
-    a layer's output is in the cache for the next layer. The layout is channels last, which suits
-    oneDNN's convolutions.
+batch norm while the result is still in the cache. Large images are processed a few at a time, so
+that a layer's output is in the cache for the next layer. The layout is channels last, which suits
+oneDNN's convolutions.
 """
 
 import copy
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 Run = Callable[[nn.Module], Any]
 
-IMAGES_AT_ONCE = 8
+PIXELS_AT_ONCE = 32 * 128 * 128
 MAX_SHAPES = 4  # of images to remember, with weights packed for oneDNN
 
 
@@ -60,7 +60,8 @@ class InParts(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         """Return the network's outputs for all images."""
-        results = [self.network(part) for part in images.split(IMAGES_AT_ONCE)]
+        at_once = max(1, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
+        results = [self.network(part) for part in images.split(at_once)]
         first = results[0]
         if len(results) == 1:
             return first
@@ -160,9 +161,6 @@ class FoldedConv(nn.Module):
             a copy.
     """
 
-    weight: Tensor
-    bias: Tensor
-
     def __init__(
         self,
         conv: nn.Conv2d,
@@ -172,8 +170,8 @@ class FoldedConv(nn.Module):
         pads_by_size: bool = False,
     ) -> None:
         super().__init__()
-        self.register_buffer('weight', weight)
-        self.register_buffer('bias', bias)
+        self.weight = nn.Parameter(weight, False)
+        self.bias = nn.Parameter(bias, False)
         self.stride, self.dilation = list(conv.stride), list(conv.dilation)
         self.padding, self.groups = conv.padding, conv.groups
         self.pads_by_size = pads_by_size

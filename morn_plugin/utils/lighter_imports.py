@@ -1,14 +1,21 @@
-"""Importing this module imports torchvision without parts that it needs only later.
+"""Importing this module imports torchvision without parts that it needs only later, and timm too.
 
-Import it before MMPretrain, which also imports torchvision.
+Import it before MMPretrain, which also imports torchvision. timm is imported only if a model needs
+it; until then nothing happens.
 """
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
 COMPILER = 'torch._dynamo'
+HUB, HUB_ERRORS = 'huggingface_hub', ('EntryNotFoundError', 'RepositoryNotFoundError')
 
 
 def import_torchvision() -> None:
@@ -20,25 +27,145 @@ def import_torchvision() -> None:
     if 'torchvision' in sys.modules or COMPILER in sys.modules:
         return
 
-    package = ModuleType(COMPILER)
-    utils = ModuleType(f'{COMPILER}.utils')
-    package.__path__ = []
-    package.utils = utils  # type: ignore[attr-defined]
-    utils.is_compile_supported = _is_compile_supported  # type: ignore[attr-defined]
+    utils = _make_module(f'{COMPILER}.utils', is_compile_supported=_is_compile_supported)
+    package = _make_module(COMPILER, __path__=[], utils=utils)
 
     import torch  # noqa: F401  first, with its own eyes
 
     if COMPILER in sys.modules:
         return
 
-    sys.modules[COMPILER], sys.modules[f'{COMPILER}.utils'] = package, utils
     try:
-        import_module('torchvision')
+        with _stand_ins(package, utils):
+            import_module('torchvision')
     except (ImportError, AttributeError):  # another release needs more: use the real module
         for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
             del sys.modules[name]
+
+
+def import_without_sharding() -> None:
+    """Import MMEngine without sharded training, half a second, in a program that only predicts.
+
+    In such a process MMEngine's FSDP and ZeRO classes cannot be used. Does nothing if MMEngine's
+    models are already imported.
+    """
+    if 'mmengine.model' in sys.modules or 'torch.distributed.fsdp' in sys.modules:
+        return
+
+    wrapper = _make_module(
+        'mmengine.model.wrappers.fully_sharded_distributed',
+        MMFullyShardedDataParallel=type('MMFullyShardedDataParallel', (), {}),
+    )
+    strategy = _make_module('mmengine._strategy.fsdp', FSDPStrategy=None)
+    optimizer = _make_module('torch.distributed.optim.named_optimizer', _NamedOptimizer=None)
+    with _stand_ins(wrapper, strategy, optimizer):
+        import_module('mmengine.model')
+        import_module('mmengine.runner')
+
+
+class LighterTimm:
+    """A finder for ``sys.meta_path`` that imports timm without what it needs only later.
+
+    These are torch's compiler, which is not needed before a function that timm excludes from it is
+    called, and the Hugging Face Hub, which is not needed before a download. They take a second.
+    """
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        """Find timm, once; other modules are left to the other finders."""
+        if name != 'timm':
+            return None
+
+        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        spec = find_spec(name)
+        if spec is None or spec.loader is None:
+            return spec
+
+        run = spec.loader.exec_module
+
+        def run_lighter(module: ModuleType) -> None:
+            with _put_off_compiler(), _put_off_hub():
+                run(module)
+
+        spec.loader.exec_module = run_lighter  # type: ignore[method-assign]
+        return spec
+
+
+@contextmanager
+def _put_off_compiler() -> Iterator[None]:
+    """Let ``torch.compiler.disable`` import the compiler when the function is first called."""
+    import torch
+
+    disable = torch.compiler.disable
+
+    def disable_later(function: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if function is None:
+            return lambda given: disable_later(given, *args, **kwargs)
+
+        made: list[Callable[..., Any]] = []
+
+        @wraps(function)
+        def call(*given: Any, **named: Any) -> Any:
+            if not made:
+                made.append(disable(function, *args, **kwargs))
+            return made[0](*given, **named)
+
+        return call
+
+    if COMPILER not in sys.modules:
+        torch.compiler.disable = disable_later
+    try:
+        yield
     finally:
-        del sys.modules[COMPILER], sys.modules[f'{COMPILER}.utils']
+        torch.compiler.disable = disable
+
+
+@contextmanager
+def _put_off_hub() -> Iterator[None]:
+    """Let timm import the Hugging Face Hub when it first needs it, if it is installed."""
+    if HUB in sys.modules or find_spec(HUB) is None:
+        yield
+        return
+
+    names = ('HfApi', 'hf_hub_download', 'model_info')
+    errors = {name: type(name, (Exception,), {}) for name in HUB_ERRORS}  # until the first call
+    utils = _make_module(f'{HUB}.utils', **errors)
+    package = _make_module(HUB, __path__=[], utils=utils, **{name: _later(name) for name in names})
+    with _stand_ins(package, utils):
+        yield
+
+
+def _later(name: str) -> Callable[..., Any]:
+    """Return a function of the Hub that is imported when it is called."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        hub = import_module(HUB)
+        utils = import_module(f'{HUB}.utils')
+
+        user = import_module('timm.models._hub')
+        for error in HUB_ERRORS:  # which timm catches
+            setattr(user, error, getattr(utils, error))
+        return getattr(hub, name)(*args, **kwargs)
+
+    return call
+
+
+@contextmanager
+def _stand_ins(*modules: ModuleType) -> Iterator[None]:
+    """Put modules where the real ones would be imported from, for the time of an import."""
+    for module in modules:
+        sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        for module in modules:
+            if sys.modules.get(module.__name__) is module:
+                del sys.modules[module.__name__]
+
+
+def _make_module(name: str, **content: Any) -> ModuleType:
+    module = ModuleType(name)
+    module.__dict__.update(content)
+    return module
 
 
 def _is_compile_supported(device: Any) -> bool:
@@ -46,3 +173,5 @@ def _is_compile_supported(device: Any) -> bool:
 
 
 import_torchvision()
+if 'timm' not in sys.modules:
+    sys.meta_path.insert(0, LighterTimm())  # type: ignore[arg-type]

@@ -104,7 +104,7 @@ def test_only_what_follows_directly_and_alone_is_folded():
 
 @torch.no_grad()
 def test_many_images_go_through_in_parts(monkeypatch):
-    monkeypatch.setattr(folding, 'IMAGES_AT_ONCE', 2)
+    monkeypatch.setattr(folding, 'PIXELS_AT_ONCE', 11)
     seen = []
 
     class Network(nn.Module):

@@ -4,7 +4,10 @@ import json
 import subprocess
 import sys
 
+import pytest
 from tools_helpers import ROOT
+
+pytestmark = pytest.mark.slow
 
 ASK = """
 import json, sys
@@ -21,15 +24,81 @@ from morn_plugin.visualization import Prediction, draw_record
 print(json.dumps([early, pooled.item(), compiled.item(), 'torch._dynamo' in sys.modules]))
 """
 
+# A function that timm excludes from compilation must stay excluded: a backend that keeps the
+# graphs that it is given sees the addition, but not the product.
+ASK_TIMM = """
+import json, sys
+import morn_plugin.utils.lighter_imports
+import torch
+disable = torch.compiler.disable
+import timm
+from timm.layers.typing import disable_compiler
+from timm.models import _hub
+early = [name for name in ('torch._dynamo', 'huggingface_hub') if name in sys.modules]
 
-def test_what_is_slow_is_imported_when_it_is_used():
+@disable_compiler
+def double(value):
+    return value * 2
+
+graphs = []
+def keep(graph, inputs):
+    graphs.append(str(graph.graph))
+    return graph.forward
+
+compiled = torch.compile(lambda value: double(value + 1), backend=keep)(torch.ones(1))
+seen = [any(word in graph for graph in graphs) for word in ('add', 'mul')]
+same = torch.compiler.disable is disable
+
+from timm.models.naflexvit import NaFlexVit
+try:
+    _hub.hf_hub_download('no/such', 'file', local_files_only=True)
+except Exception as error:
+    from huggingface_hub.utils import EntryNotFoundError
+    raised = isinstance(error, FileNotFoundError), _hub.EntryNotFoundError is EntryNotFoundError
+print(json.dumps([early, compiled.item(), seen, same, raised]))
+"""
+
+ASK_SHARDING = f"""
+import json, sys
+sys.modules['__main__'].__file__ = {str(ROOT / 'tools' / 'predict.py')!r}
+from morn_plugin.utils.lighter_imports import import_without_sharding
+import_without_sharding()
+import morn_plugin.apis
+early = [name for name in sys.modules if name.startswith('torch.distributed.fsdp')]
+names = ['mmengine.model.wrappers.fully_sharded_distributed', 'mmengine._strategy.fsdp']
+left = [name for name in names if name in sys.modules]
+from torch.distributed.optim.named_optimizer import _NamedOptimizer
+print(json.dumps([early, left, _NamedOptimizer.__name__]))
+"""
+
+
+def ask(code):
     done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', ASK],
+        [sys.executable, '-W', 'ignore', '-c', code],
         env=dict(PYTHONPATH=str(ROOT)),
         capture_output=True,
         text=True,
         timeout=200,
         check=True,
     )
+    return json.loads(done.stdout)
+
+
+def test_what_is_slow_is_imported_when_it_is_used():
     # The box spans pixels 1 to 3 in both axes; its mean, at 2 - 0.5, is 4 * 1.5 + 1.5.
-    assert json.loads(done.stdout) == [[], 7.5, 2.0, True]
+    assert ask(ASK) == [[], 7.5, 2.0, True]
+
+
+def test_timm_comes_without_the_compiler_and_the_hub_until_they_are_used():
+    pytest.importorskip('timm')
+    pytest.importorskip('huggingface_hub')
+    early, value, seen, same, raised = ask(ASK_TIMM)
+    assert early == []
+    assert value == 4
+    assert seen == [True, False]
+    assert same
+    assert raised == [True, True]
+
+
+def test_a_program_that_predicts_comes_without_sharded_training():
+    assert ask(ASK_SHARDING) == [[], [], '_NamedOptimizer']
