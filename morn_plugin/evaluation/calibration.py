@@ -4,6 +4,7 @@ N images, C labels, scores (N, C) in 0-1, targets (N, C) in {0, 1, -1}; -1 is le
 count. A label is predicted if its score is strictly greater than its threshold.
 """
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -61,15 +62,64 @@ def sweep(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
         return np.array([DEFAULT], dtype=np.float32), *nothing
 
     order = np.argsort(-scores[passed], kind='stable')
-    values = scores[passed][order]
-    is_last = np.append(values[1:] != values[:-1], True)  # of equal scores
+    return _accumulate(scores[passed][order], *(gain[passed][order] for gain in gains))
+
+
+def _accumulate(scores: np.ndarray, *gains: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Do as :func:`sweep` with positive scores in descending order."""
+    is_last = np.append(scores[1:] != scores[:-1], True)  # of equal scores
 
     sums = []
     for gain in gains:
-        total = gain[passed][order].cumsum()
+        total = gain.cumsum()
         sums.append(np.append(total.dtype.type(0), total[is_last]))
 
-    return cut_points(values), *sums
+    return cut_points(scores[is_last]), *sums
+
+
+class ImageSweep(NamedTuple):
+    """A sweep of one threshold over images, sorted once for any number of parts of them.
+
+    K entries with a score above 0, from the highest score down.
+
+    Attributes:
+        image: (K,), the row of the entry.
+        score: (K,).
+        gains: (K,) each: what the entry adds to the precision and the recall of its image.
+        num_images: N.
+    """
+
+    image: np.ndarray
+    score: np.ndarray
+    gains: tuple[np.ndarray, ...]
+    num_images: int
+
+    @classmethod
+    def of(cls, scores: np.ndarray, targets: np.ndarray) -> 'ImageSweep':
+        """Sort the scores (N, C), with targets (N, C)."""
+        entries = np.flatnonzero(scores > 0)
+        flat = scores.ravel()[entries]
+        order = np.argsort(-flat, kind='stable')
+        place = entries[order]
+        gains = tuple(gain.ravel()[place] for gain in _row_gains(scores, targets))
+        return cls(place // scores.shape[1], flat[order], gains, len(scores))
+
+    def choose(self, images: np.ndarray) -> float:
+        """Return the threshold with the best F1_I on some of the images.
+
+        Args:
+            images: Their rows, ascending: in their order equal scores are added.
+        """
+        is_chosen = np.zeros(self.num_images, dtype=bool)
+        is_chosen[images] = True
+
+        kept = is_chosen[self.image]
+        if not kept.any():
+            return DEFAULT
+
+        gains = (gain[kept] / len(images) for gain in self.gains)
+        cuts, precision, recall = _accumulate(self.score[kept], *gains)
+        return float(cuts[_best(precision, recall)[0]])
 
 
 def global_threshold(
@@ -92,9 +142,10 @@ def global_threshold(
         cuts, predicted, correct = _count(scores.ravel(), targets.ravel())
         return _at_floor(cuts, predicted, correct, floor)
 
-    rows = (scores, targets) if measure == 'per-image-f1' else (scores.T, targets.T)
-    gains = [gain.ravel() for gain in _mean_gains(*rows)]
-    cuts, precision, recall = sweep(rows[0].ravel(), *gains)
+    if measure == 'per-image-f1':
+        return ImageSweep.of(scores, targets).choose(np.arange(len(scores)))
+    gains = [gain.ravel() / scores.shape[1] for gain in _row_gains(scores.T, targets.T)]
+    cuts, precision, recall = sweep(scores.T.ravel(), *gains)
     return float(cuts[_best(precision, recall)[0]])
 
 
@@ -180,6 +231,23 @@ def predict_held_out(
     Raises:
         ValueError: If there are fewer images than folds, or fewer than two folds.
     """
+    return _predict_folds(scores, _make_chooser(scores, targets, measure, scope, floor), folds)
+
+
+Chooser = Callable[[np.ndarray], float | list[float]]
+
+
+def _make_chooser(
+    scores: np.ndarray, targets: np.ndarray, measure: str, scope: str, floor: float = 0.9
+) -> Chooser:
+    """Return a function that chooses thresholds on some images, given by ascending rows."""
+    if (measure, scope) == ('per-image-f1', 'global'):
+        return ImageSweep.of(scores, targets).choose
+    return lambda images: choose_thresholds(scores[images], targets[images], measure, scope, floor)
+
+
+def _predict_folds(scores: np.ndarray, choose: Chooser, folds: int) -> np.ndarray:
+    """Predict every image with thresholds chosen without its fold, see :func:`predict_held_out`."""
     check_positive(folds=folds)
     if not 2 <= folds <= len(scores):
         raise ValueError(
@@ -190,8 +258,7 @@ def predict_held_out(
     predicted = np.zeros(scores.shape, dtype=bool)
     order = np.random.default_rng(0).permutation(len(scores))
     for held_out in np.array_split(order, folds):
-        chosen_on = np.setdiff1d(order, held_out)
-        thr = choose_thresholds(scores[chosen_on], targets[chosen_on], measure, scope, floor)
+        thr = choose(np.setdiff1d(order, held_out))
         predicted[held_out] = mark_labels(scores[held_out], thr)
 
     return predicted
@@ -212,12 +279,13 @@ def calibrate_globally(
     Returns:
         The threshold, and P_L, R_L, F1_L, P_I, R_I and F1_I in percent.
     """
-    thr = global_threshold(scores, targets, measure)
+    _check(measure, floor=0)
+    choose = _make_chooser(scores, targets, measure, 'global')
+    thr = choose(np.arange(len(scores)))
+    assert isinstance(thr, float)
+
     folds = min(folds, len(scores))
-    if folds < 2:
-        predicted = mark_labels(scores, thr)
-    else:
-        predicted = predict_held_out(scores, targets, measure, 'global', folds=folds)
+    predicted = mark_labels(scores, thr) if folds < 2 else _predict_folds(scores, choose, folds)
     return thr, paper_figures(predicted, targets)
 
 
@@ -378,8 +446,8 @@ def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
     return sweep(scores[known], np.ones(len(true), dtype=np.int64), true)
 
 
-def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return each entry's gain in mean precision and recall over rows, given those above.
+def _row_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return each entry's gain in its row's precision and recall, given those above.
 
     Args:
         scores: (R, K), one row per image or per label.
@@ -388,14 +456,12 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
     Returns:
         Two arrays (R, K); 0 where the target is unknown.
     """
-    num_rows, num_entries = scores.shape
-    known = targets >= 0
-    true = targets > 0
+    known, true = targets >= 0, targets > 0
 
     # From the highest score down: the change in precision with each further entry.
     order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')
     correct = np.take_along_axis(true, order, axis=1).cumsum(axis=1)
-    predicted = np.arange(1, num_entries + 1)
+    predicted = np.arange(1, scores.shape[1] + 1)
     changes = np.diff(correct / predicted, axis=1, prepend=0)
 
     # Back to the order of the entries.
@@ -404,7 +470,7 @@ def _mean_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np
 
     num_true = true.sum(axis=1, keepdims=True)
     recall = true / np.maximum(num_true, 1)
-    return precision * known / num_rows, recall / num_rows
+    return precision * known, recall
 
 
 def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:

@@ -46,8 +46,8 @@ def import_torchvision() -> None:
 def import_without_sharding() -> None:
     """Import MMEngine without sharded training, half a second, in a program that only predicts.
 
-    In such a process MMEngine's FSDP and ZeRO classes cannot be used. Does nothing if MMEngine's
-    models are already imported.
+    In such a process MMEngine's FSDP classes cannot be used. Does nothing if MMEngine's models are
+    already imported.
     """
     if 'mmengine.model' in sys.modules or 'torch.distributed.fsdp' in sys.modules:
         return

@@ -10,6 +10,7 @@ from sklearn.metrics import f1_score
 from morn_plugin.evaluation.calibration import (
     MEASURES,
     SCOPES,
+    ImageSweep,
     _best,
     choose_scope,
     choose_thresholds,
@@ -298,3 +299,15 @@ def test_bad_arguments():
         global_threshold(*make_data(0), 'f1')
     with pytest.raises(ValueError, match='`floor`'):
         label_thresholds(*make_data(0), 'precision', 90)
+
+
+@pytest.mark.parametrize('digits', [7, 1])
+def test_a_sweep_sorted_once_chooses_as_one_sorted_for_the_part(digits):
+    generator = np.random.default_rng(3)
+    scores = generator.random((40, 6)).astype(np.float32).round(digits)
+    targets = generator.choice([0, 1, -1], size=scores.shape, p=[0.6, 0.3, 0.1])
+    sweep_of_all = ImageSweep.of(scores, targets)
+    for size in (1, 7, 33, 40):
+        images = np.sort(generator.choice(40, size, replace=False))
+        part = scores[images], targets[images]
+        assert sweep_of_all.choose(images) == global_threshold(*part, 'per-image-f1')

@@ -15,7 +15,7 @@ LARGE = 40 * 2**20  # bytes, above the size from which glibc always maps a block
 class MallocInfo(ctypes.Structure):
     """glibc's ``struct mallinfo``; the fourth number counts the blocks with their own mapping."""
 
-    _fields_ = [(name, ctypes.c_int) for name in 'arena ordblks smblks hblks'.split()] + [
+    _fields_ = [(name, ctypes.c_int) for name in ['arena', 'ordblks', 'smblks', 'hblks']] + [
         (f'other_{index}', ctypes.c_int) for index in range(6)
     ]
 
