@@ -456,7 +456,8 @@ def _row_gains(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.
     Returns:
         Two arrays (R, K); 0 where the target is unknown.
     """
-    known, true = targets >= 0, targets > 0
+    known = targets >= 0
+    true = targets > 0
 
     # From the highest score down: the change in precision with each further entry.
     order = np.argsort(np.where(known, -scores, np.inf), axis=1, kind='stable')

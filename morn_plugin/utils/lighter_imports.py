@@ -75,7 +75,7 @@ class LighterTimm:
         if name != 'timm':
             return None
 
-        sys.meta_path.remove(self)  # type: ignore[arg-type]
+        sys.meta_path.remove(self)
         spec = find_spec(name)
         if spec is None or spec.loader is None:
             return spec
@@ -112,7 +112,7 @@ def _put_off_compiler() -> Iterator[None]:
         return call
 
     if COMPILER not in sys.modules:
-        torch.compiler.disable = disable_later
+        torch.compiler.disable = disable_later  # type: ignore[assignment]
     try:
         yield
     finally:
@@ -174,4 +174,4 @@ def _is_compile_supported(device: Any) -> bool:
 
 import_torchvision()
 if 'timm' not in sys.modules:
-    sys.meta_path.insert(0, LighterTimm())  # type: ignore[arg-type]
+    sys.meta_path.insert(0, LighterTimm())
