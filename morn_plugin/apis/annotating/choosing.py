@@ -97,10 +97,16 @@ def choose_model(cnn: np.ndarray, decoder: np.ndarray, targets: np.ndarray) -> C
         raise ValueError(
             f'Expected at least 2 validation images to choose a model on, but got {len(targets)}.'
         )
-    alone, both = _judge(cnn, targets), _judge(decoder, targets)
+    alone, both = judge(cnn, targets), judge(decoder, targets)
     return Choice('decoder' if both.f1 > alone.f1 else 'cnn', alone, both)
 
 
-def _judge(scores: np.ndarray, targets: np.ndarray) -> Candidate:
+def judge(scores: np.ndarray, targets: np.ndarray) -> Candidate:
+    """Calibrate a model, and evaluate it on held-out images.
+
+    Args:
+        scores: (N, C).
+        targets: (N, C).
+    """
     thr, (_, _, f1_l, _, _, f1_i) = calibrate_globally(scores, targets, MEASURE, FOLDS)
     return Candidate(thr, float(f1_l), float(f1_i))

@@ -16,7 +16,6 @@ import torch
 from mmengine.config import Config
 from mmengine.logging import MMLogger
 from mmpretrain.registry import DATASETS, MODELS
-from torch.utils.data import DataLoader
 
 from ...datasets.annotations import AnnotationError, load_annotations
 from ...datasets.converters.base import Parsed
@@ -27,6 +26,7 @@ from ...engine.weights import load_weights
 from ...utils.files import atomic_write, sha256
 from ...utils.strict_json import read_json, write_json
 from ..finding import find_checkpoint, read_own_config
+from .cached import predict_cached
 from .choosing import Choice, choose_model
 from .configs import SIDES, make_cnn_config, make_decoder_config, make_image_config
 from .estimating import estimate
@@ -404,14 +404,8 @@ def _validate(decoder: Config, checkpoint: str) -> tuple[np.ndarray, np.ndarray,
     model = MODELS.build(decoder.model.to_dict()).eval()
     load_weights(model, read_model_checkpoint(checkpoint)['state_dict'])
 
-    batches: Any = DataLoader(dataset, batch_size=512, collate_fn=lambda batch: batch)
-    scores = []
-    with torch.no_grad():
-        for batch in batches:
-            samples = model(batch['inputs'], data_samples=batch['data_samples'], mode='predict')
-            scores += [sample.pred_score for sample in samples]
     targets = dataset.targets.numpy().astype(np.int8)
-    return dataset.scores.numpy(), torch.stack(scores).numpy(), targets
+    return dataset.scores.numpy(), predict_cached(model, dataset), targets
 
 
 def _pair(figures: dict[str, float], prefix: str = '') -> str:

@@ -85,7 +85,7 @@ def make_plan(
         >>> make_plan(Images(20_000, edge=500), laptop).image_size
         96
     """
-    batch = min(recipe.BATCH, max(images.number // 4, 2))
+    batch = fit_batch_to_data(images.number)
     steps = images.number // batch
     cnn, decoder = (
         (recipe.QUICK_CNN, recipe.QUICK_DECODER) if quick else (recipe.CNN, recipe.DECODER)
@@ -102,6 +102,16 @@ def make_plan(
         decoder_epochs=decoder.epochs(steps),
         num_workers=min(hardware.processors, WORKERS[hardware.device]),
     )
+
+
+def fit_batch_to_data(number: int) -> int:
+    """Return the batch size for a number of training images, which gives at least four steps.
+
+    Examples:
+        >>> fit_batch_to_data(1000), fit_batch_to_data(40)
+        (32, 10)
+    """
+    return min(recipe.BATCH, max(number // 4, 2))
 
 
 def find_backbones() -> list[str]:
