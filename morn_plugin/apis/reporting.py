@@ -112,12 +112,15 @@ def paper_table(
         if cnn_thr is not None:
             rows.append(['CNN, calibrated', *_paper_row(cnn > cnn_thr, cnn, data)])
 
-    return make_table(
-        ('', *PAPER_COLUMNS, 'top-1'),
-        rows,
-        note='Percent. L: means over labels, I: over images, F1 their harmonic mean; '
-        'an undefined ratio counts as 0. top-1: the best label after one step is a true one.',
+    note = (
+        'Percent. L: means over labels, I: over images, F1 their harmonic mean; an undefined ratio '
+        'counts as 0. top-1: the best label after one step is a true one.'
     )
+    if len(rows) > 1:
+        note += ' The CNN decides at a threshold of 0.5, and the model by its own decision.'
+    if len(rows) > 2:
+        note += f' The calibrated threshold of the CNN is {cnn_thr:.3g}.'
+    return make_table(('', *PAPER_COLUMNS, 'top-1'), rows, note=note)
 
 
 def _paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
@@ -167,8 +170,8 @@ def image_sections(
 ) -> list[tuple[str, str]]:
     """Show the images with the best and the worst F1.
 
-    Ties are broken by the clearest scores or the most labels; near-copies of a shown image are
-    skipped.
+    Ties are broken by the clearest scores or the most labels. Images with the labels of a shown one
+    come last, and its near-copies are skipped.
     """
     if not number:
         return []
@@ -182,7 +185,8 @@ def image_sections(
 
     sections = []
     for name, order in (('Best', best_first), ('Worst', worst_first)):
-        chosen, copies = choose_different(order.tolist(), data.img_paths, read, number)
+        varied = vary_labels(order, true).tolist()
+        chosen, copies = choose_different(varied, data.img_paths, read, number)
         cards = [
             make_card(_make_prediction(data, predicted, *pair), data.classes) for pair in chosen
         ]
@@ -190,6 +194,18 @@ def image_sections(
         sections.append((f'{name} images', make_note(LEGEND + passed) + ''.join(cards)))
 
     return sections
+
+
+def vary_labels(order: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Move images to the end whose true labels are those of an earlier image.
+
+    Args:
+        order: Indices of images.
+        true: Boolean (N, C).
+    """
+    _, first = np.unique(true[order], axis=0, return_index=True)
+    is_new = np.isin(np.arange(len(order)), first)
+    return np.concatenate([order[is_new], order[~is_new]])
 
 
 def choose_different(

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import recall_score
 
 from morn_plugin.apis.collecting import PredictionSet
-from morn_plugin.apis.reporting import paper_table
+from morn_plugin.apis.reporting import paper_table, vary_labels
 
 
 @pytest.fixture
@@ -33,7 +33,9 @@ def read_rows(table: str) -> dict[str, list[str]]:
 
 
 def test_the_cnn_has_a_row_at_the_threshold_that_validation_chose(data):
-    rows = read_rows(paper_table(data, data.scores > 0.5, 'Ours', 0.3))
+    table = paper_table(data, data.scores > 0.5, 'Ours', 0.3)
+    assert 'The calibrated threshold of the CNN is 0.3.' in table
+    rows = read_rows(table)
     assert list(rows) == ['CNN', 'Ours', 'CNN, calibrated']
     for title, thr in (('CNN', 0.5), ('CNN, calibrated', 0.3)):
         recall = 100 * recall_score(data.targets, data.cnn_scores > thr, average='macro')
@@ -41,4 +43,11 @@ def test_the_cnn_has_a_row_at_the_threshold_that_validation_chose(data):
 
 
 def test_without_a_threshold_there_is_no_such_row(data):
-    assert list(read_rows(paper_table(data, data.scores > 0.5, 'Ours'))) == ['CNN', 'Ours']
+    table = paper_table(data, data.scores > 0.5, 'Ours')
+    assert list(read_rows(table)) == ['CNN', 'Ours']
+    assert 'calibrated' not in table
+
+
+def test_the_shown_images_have_different_labels_while_there_are_any():
+    true = np.array([[1, 1], [1, 0], [1, 1], [1, 1], [1, 0], [0, 1]], dtype=bool)
+    assert vary_labels(np.array([3, 0, 1, 2, 5, 4]), true).tolist() == [3, 1, 5, 0, 2, 4]

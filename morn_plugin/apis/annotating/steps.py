@@ -6,6 +6,7 @@ settings are unchanged and its output still exists.
 
 import hashlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -21,6 +22,8 @@ from .timing import format_time
 STATE = 'state.json'
 TAIL = 15  # lines of a log that an error shows
 PERIOD = 15.0  # seconds between lines of progress
+# A line of MMEngine's log in training: the epoch, the batch and their number, the time left.
+PROGRESS = re.compile(r'Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\](?:.*?eta: (\S.*?)  )?')
 
 
 class StepError(RuntimeError):
@@ -141,10 +144,10 @@ def _follow(command: Sequence[str], log: Any) -> int:
         for line in process.stdout:
             log.write(line)
             log.flush()
-            is_progress = 'Epoch(' in line
+            is_progress = PROGRESS.search(line) is not None
             if is_progress and time.monotonic() - shown >= PERIOD:
                 shown = time.monotonic()
-                print(f'      {_shorten(line)}', flush=True)
+                print(f'      {describe_progress(line)}', flush=True)
         return process.wait()
     except BaseException:
         process.send_signal(signal.SIGTERM)
@@ -155,10 +158,21 @@ def _follow(command: Sequence[str], log: Any) -> int:
             process.stdout.close()
 
 
-def _shorten(line: str) -> str:
-    """Return the progress and remaining time of a run, without the date and the losses."""
-    text = ' '.join(line[line.index('Epoch(') :].split())
-    return text[:100]
+def describe_progress(line: str) -> str:
+    """Return the progress in a line of MMEngine's log, for people.
+
+    Examples:
+        >>> describe_progress('INFO - Epoch(train) [2][13/27]  lr: 5e-04  eta: 0:00:28  loss: 9.2')
+        'epoch 2, batch 13 of 27, 0:00:28 to go'
+        >>> describe_progress('INFO - Epoch(train)  [12][ 7/27]  lr: 5e-04')
+        'epoch 12, batch 7 of 27'
+    """
+    found = PROGRESS.search(line)
+    if not found:
+        return line.strip()
+
+    epoch, batch, batches, time_left = found.groups()
+    return f'epoch {epoch}, batch {batch} of {batches}' + (f', {time_left} to go' if time_left else '')
 
 
 def read_tail(path: Path) -> str:
