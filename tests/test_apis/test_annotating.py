@@ -18,6 +18,7 @@ from tools_helpers import ROOT, SLICE, load_tool, run_failing, run_tool
 from warm_start import WarmProcess
 
 from morn_plugin.apis.annotating import Request, annotate, choose_model, steps
+from morn_plugin.apis.annotating.estimating import TOOLS
 from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
 
@@ -86,6 +87,9 @@ def test_the_whole_command(mine: Path, command: Callable[..., str]) -> None:
     assert then == f'Next: morn predict {mine / "out" / "model.pth"} PHOTOS'
     assert (mine / 'out' / 'report.html').stat().st_size > 1000
     assert list((mine / 'out' / 'pictures').glob('*.png'))
+
+    logs = {path.stem for path in (mine / 'out' / 'logs').iterdir()} - {'convert', 'weights'}
+    assert len(logs | {'merge'}) == TOOLS  # merge: where the decoder is kept
 
     before = {path: path.stat().st_mtime_ns for path in (mine / 'out').rglob('*.*')}
     second = command(*as_arguments(mine))

@@ -17,6 +17,7 @@ from morn_plugin.apis.annotating.configs import (
     make_decoder_config,
     make_image_config,
 )
+from morn_plugin.apis.annotating.estimating import Estimate
 from morn_plugin.apis.annotating.hardware import count_processors, find_hardware, find_memory
 from morn_plugin.apis.annotating.images import UNKNOWN_EDGE, look_at
 from morn_plugin.apis.annotating.planning import (
@@ -79,6 +80,11 @@ def test_the_expected_time_is_that_of_all_images_in_all_epochs() -> None:
     images = Images(100, edge=300, reading=0.08)
     expected = 3 * 100 * (0.02 * 1.5 * 4 + 0.08 / 2)
     assert expect_cnn_time('lite2', 256, 3, images, LAPTOP) == pytest.approx(expected)
+
+
+def test_the_expected_time_is_told_with_its_parts() -> None:
+    told = Estimate(cnn=31, scores=2, decoder=8, starting=42).describe()
+    assert told == 'about 83 s (CNN 31 s, its scores 2 s, decoder 8 s, starting the steps 42 s)'
 
 
 def test_photos_that_take_long_to_read_get_smaller() -> None:

@@ -10,6 +10,8 @@ from .images import Images
 from .planning import Plan, add_reading
 from .timing import format_time, time_cnn, time_decoder
 
+TOOLS = 7  # that run after the estimate, each in a process of its own
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -19,18 +21,24 @@ class Estimate:
         cnn: Of fine-tuning the CNN.
         scores: Of running it once over the training and the validation images, and the test.
         decoder: Of training the decoder.
+        starting: Of starting the tools.
     """
 
     cnn: float
     scores: float
     decoder: float
+    starting: float
 
     def describe(self) -> str:
         """Return the times as a sentence."""
-        parts = [('CNN', self.cnn), ('its scores', self.scores), ('decoder', self.decoder)]
-        listed = ', '.join(f'{name} {format_time(seconds)}' for name, seconds in parts)
-        total = format_time(self.cnn + self.scores + self.decoder)
-        return f'about {total} ({listed}), and some seconds to start each step'
+        parts = {
+            'CNN': self.cnn,
+            'its scores': self.scores,
+            'decoder': self.decoder,
+            'starting the steps': self.starting,
+        }
+        listed = ', '.join(f'{name} {format_time(seconds)}' for name, seconds in parts.items())
+        return f'about {format_time(sum(parts.values()))} ({listed})'
 
 
 def estimate(
@@ -40,6 +48,7 @@ def estimate(
     cnn: Config,
     decoder: Config,
     sizes: Mapping[str, int],
+    start: float,
 ) -> Estimate:
     """Estimate the time by one measured batch of each stage.
 
@@ -50,6 +59,7 @@ def estimate(
         cnn: Config of the first stage.
         decoder: Config of the second stage.
         sizes: Number of images of ``train``, ``val`` and ``test``.
+        start: Seconds that a tool takes to start.
     """
     batch, device = plan.batch_size, hardware.device
     training, forward = (
@@ -63,4 +73,5 @@ def estimate(
         cnn=plan.cnn_epochs * (train * training + val * forward),
         scores=sum(sizes.values()) * forward,
         decoder=plan.decoder_epochs * train / batch * step,
+        starting=TOOLS * start,
     )

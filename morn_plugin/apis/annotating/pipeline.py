@@ -6,6 +6,7 @@ written configs.
 
 import hashlib
 import shutil
+import time
 from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -86,6 +87,8 @@ class _Run:
     def __init__(self, request: Request) -> None:
         self.request = request
         self.out = request.out
+        self.start = time.process_time()  # this process has imported what every tool imports
+
         self.files = _list_images(request.images)
         self.out.mkdir(parents=True, exist_ok=True)
         self.steps = Steps(self.out, NUM_STEPS)
@@ -176,7 +179,7 @@ class _Run:
             cnn.dump(self.cnn_config)
             decoder.dump(self.decoder_config)
             print(f'      On {hardware.describe()}: {plan.describe()}.', flush=True)
-            expected = estimate(plan, images, hardware, cnn, decoder, sizes)
+            expected = estimate(plan, images, hardware, cnn, decoder, sizes, self.start)
             print(f'      Expected: {expected.describe()}.', flush=True)
 
         self.steps.run(

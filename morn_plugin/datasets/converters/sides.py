@@ -114,7 +114,10 @@ def _note_problems(contents: Sequence[Content], notes: list[str]) -> None:
 def _note_copies(copies: Copies, paths: Sequence[str], notes: list[str]) -> None:
     number = len(copies.exact)
     listed = _list_pairs(copies.exact, paths, 'is')
-    notes.append(f'{number:,} images are copies, byte for byte, of another.{listed}')
+    if number:
+        notes.append(f'{number:,} images are copies, byte for byte, of another.{listed}')
+    else:
+        notes.append('No image is a copy, byte for byte, of another.')
     if len(copies.near):
         listed = _list_pairs(copies.near, paths, 'resembles')
         notes.append(f'{len(copies.near):,} pairs of images are nearly the same.{listed}')
