@@ -1,9 +1,10 @@
 """Train a model on a folder of images and a table of their tags, in one command.
 
-Guesses the format of the table and reports it; splits the images in three; fine-tunes a CNN, trains
-the Multi-order RNN's decoder on its scores, and keeps the better model on the validation images:
-the CNN alone or with the decoder, each with one calibrated threshold. Tests once, writes one model,
-a report and pictures. The same command continues after an interruption, and repeats nothing.
+Guesses the format of the table, where no option gives it, and reports it; splits the images in
+three; fine-tunes a CNN, trains the Multi-order RNN's decoder on its scores, and keeps the better
+model on the validation images: the CNN alone or with the decoder, each with one calibrated
+threshold. Tests once, writes one model, a report and pictures. The same command continues after an
+interruption, and repeats nothing.
 """
 
 import argparse
@@ -11,6 +12,8 @@ import signal
 import sys
 from pathlib import Path
 
+from morn_plugin.datasets.converters.cli import add_lenient_arguments
+from morn_plugin.datasets.converters.tags import add_reading_arguments
 from morn_plugin.utils.checks import at_least
 
 
@@ -56,6 +59,8 @@ def parse_args() -> argparse.Namespace:
         metavar='N',
         help='of the CNN (default: by the number of images)',
     )
+    add_lenient_arguments(parser)
+    add_reading_arguments(parser)
     return parser.parse_args()
 
 
@@ -66,12 +71,12 @@ def interrupt(*_: object) -> None:
 
 def main() -> None:
     args = parse_args()
-    from morn_plugin.apis.annotating import Request, StepError, annotate
+    from morn_plugin.apis.annotating import StepError, annotate, make_request
     from morn_plugin.datasets.annotations import AnnotationError
 
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        annotate(Request(**vars(args)))
+        annotate(make_request(args))
     except (AnnotationError, ImportError, OSError, StepError, ValueError) as error:
         sys.exit(str(error))
     except KeyboardInterrupt:

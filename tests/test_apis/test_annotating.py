@@ -17,7 +17,14 @@ import pytest
 from tools_helpers import ROOT, SLICE, load_tool, run_failing, run_tool
 from warm_start import WarmProcess
 
-from morn_plugin.apis.annotating import Request, annotate, choose_model, steps
+from morn_plugin.apis.annotating import (
+    Request,
+    annotate,
+    choose_model,
+    make_request,
+    pipeline,
+    steps,
+)
 from morn_plugin.apis.annotating.estimating import TOOLS
 from morn_plugin.apis.annotating.steps import StepError, Steps, _follow
 from morn_plugin.datasets.annotations import AnnotationError, load_annotations
@@ -101,6 +108,31 @@ def test_the_whole_command(mine: Path, command: Callable[..., str]) -> None:
     record = json.loads([line for line in printed.splitlines() if line.startswith('{')][-1])
     assert record['img_path'].endswith('0.webp')
     assert 'error' not in record
+
+
+def test_the_converters_options_are_taken(
+    mine: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What an error or a guess of the converter names can be given to this command."""
+    with open(mine / 'tags.csv', 'a', encoding='utf-8') as file:
+        file.write('0.webp,animal\n')
+
+    def convert(*options: str) -> str:
+        monkeypatch.setattr(sys, 'argv', ['annotate.py', *map(str, as_arguments(mine)), *options])
+        args = load_tool(ROOT / 'tools' / 'annotate.py').parse_args()
+        pipeline._Run(make_request(args))._convert()
+        return capsys.readouterr().out
+
+    with pytest.raises(AnnotationError, match='--allow-repeats'):
+        convert()
+    first = convert('--allow-repeats')
+    assert '1 rows repeat an image; tags united.' in first
+    assert load_annotations(mine / 'out' / 'data' / 'test.json').data_list
+
+    assert 'done before' in convert('--allow-repeats')
+    again = convert('--allow-repeats', '--test-fraction', '0.5')
+    assert 'done before' not in again
+    assert again.splitlines()[-2] != first.splitlines()[-2]  # the sides
 
 
 def make_scores(targets: np.ndarray, noise: float) -> np.ndarray:

@@ -167,9 +167,7 @@ def test_the_tool(
 ) -> None:
     out = tmp_path / 'runs.json'
     options = ['--rates', '0.001', '--lengths', '4', '--out', out]
-    printed = run_in_process(
-        monkeypatch, capfd, 'analysis/search_recipe.py', folder, *options
-    )
+    printed = run_in_process(monkeypatch, capfd, 'analysis/search_recipe.py', folder, *options)
     assert '[2/2] drawings, rate 0.001, batch norm, seed 0: ' in printed
     assert 'Best on average: rate 0.001' in printed
     assert out.is_file()

@@ -3,7 +3,7 @@
 from .choosing import Choice, choose_model
 from .hardware import Hardware
 from .images import Images
-from .pipeline import Request, annotate
+from .pipeline import Request, annotate, make_request
 from .planning import Plan, make_plan
 from .steps import StepError
 
@@ -17,4 +17,5 @@ __all__ = [
     'annotate',
     'choose_model',
     'make_plan',
+    'make_request',
 ]

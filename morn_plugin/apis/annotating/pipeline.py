@@ -4,11 +4,14 @@ Each step can also be run by its tool alone: ``tools/train.py`` and ``tools/test
 written configs.
 """
 
+import argparse
 import hashlib
 import shutil
+import textwrap
 import time
+from collections.abc import Mapping
 from contextlib import redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +56,7 @@ class Request:
         min_count: Minimum number of images per tag, or None: by the number of images.
         image_size: Edge in pixels, or None: by data and hardware.
         epochs: Epochs of the CNN, or None: by the data.
+        reading: Further options of :func:`convert_own_data`, which else guesses them.
     """
 
     images: Path
@@ -62,6 +66,15 @@ class Request:
     min_count: int | None = None
     image_size: int | None = None
     epochs: int | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+
+def make_request(args: argparse.Namespace) -> Request:
+    """Return the request of a command line; options that are not its own are the converter's."""
+    names = {field.name for field in fields(Request)}
+    own = {name: value for name, value in vars(args).items() if name in names}
+    reading = {name: value for name, value in vars(args).items() if name not in names}
+    return Request(**own, reading=reading)
 
 
 def annotate(request: Request) -> Path:
@@ -123,7 +136,7 @@ class _Run:
         def work() -> None:
             parsed = self._convert_logged(min_count)
             for note in parsed.notes:
-                print(f'      {note}')
+                print(textwrap.indent(note, ' ' * 6))
             sizes = {side: len(split.images) for side, split in parsed.splits.items()}
             print('      ' + ', '.join(f'{side} {number:,}' for side, number in sizes.items()))
 
@@ -131,7 +144,9 @@ class _Run:
             images=str(request.images.resolve()),
             listing=_digest_listing(request.images, self.files),
             tags=_digest_table(request.tags),
+            aliases=_digest_table(request.reading.get('aliases')),
             min_count=min_count,
+            reading=dict(request.reading),
         )
         made = [self.data / f'{side}.json' for side in SIDES]
         self.steps.run('convert', 'Read the table', settings, lambda: _are_there(made), work)
@@ -147,6 +162,7 @@ class _Run:
                 self.data,
                 min_count=min_count,
                 overwrite=True,
+                **self.request.reading,
             )
         lacking = [side for side in SIDES if side not in parsed.splits]
         if lacking:

@@ -172,7 +172,9 @@ def describe_progress(line: str) -> str:
         return line.strip()
 
     epoch, batch, batches, time_left = found.groups()
-    return f'epoch {epoch}, batch {batch} of {batches}' + (f', {time_left} to go' if time_left else '')
+    return f'epoch {epoch}, batch {batch} of {batches}' + (
+        f', {time_left} to go' if time_left else ''
+    )
 
 
 def read_tail(path: Path) -> str:

@@ -181,16 +181,7 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
         help=f'write images without a label too (default: {default})',
     )
     parser.set_defaults(drop_unlabelled=converter.drop_unlabelled)
-    parser.add_argument(
-        '--allow-missing',
-        action='store_true',
-        help='continue without missing images, instead of stopping',
-    )
-    parser.add_argument(
-        '--allow-repeats',
-        action='store_true',
-        help='continue if an image is listed twice with equal labels, instead of stopping',
-    )
+    add_lenient_arguments(parser)
     parser.add_argument(
         '--follow-links',
         action='store_true',
@@ -205,3 +196,17 @@ def parse_args(converter: Converter, argv: Sequence[str] | None = None) -> argpa
         '--workers', type=at_least(1), default=8, help='threads that look for images (default: 8)'
     )
     return parser.parse_args(argv)
+
+
+def add_lenient_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that continue where a conversion would stop."""
+    parser.add_argument(
+        '--allow-missing',
+        action='store_true',
+        help='continue without missing images, instead of stopping',
+    )
+    parser.add_argument(
+        '--allow-repeats',
+        action='store_true',
+        help='continue if an image is listed twice with equal labels, instead of stopping',
+    )

@@ -298,17 +298,28 @@ def convert_own_data(
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options of this data set."""
     parser.add_argument('tags_file', metavar='TAGS', type=Path, help='table of tags')
+    parser.add_argument(
+        '--guess',
+        action='store_true',
+        help='guess the options that are not given, and print the guesses',
+    )
+    parser.add_argument(
+        '--min-count',
+        type=at_least(1),
+        default=1,
+        help='images that a tag must be on (default: 1)',
+    )
+    add_reading_arguments(parser)
+
+
+def add_reading_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that say how to read the table, the tags and the sides."""
     _add_table_arguments(parser.add_argument_group('the table'))
     _add_tag_arguments(parser.add_argument_group('the tags'))
     _add_side_arguments(parser.add_argument_group('the sides'))
 
 
 def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--guess',
-        action='store_true',
-        help='guess the options that are not given, and print the guesses',
-    )
     group.add_argument(
         '--format',
         choices=['auto', 'csv', 'tsv', 'jsonl', 'json', 'xml'],
@@ -356,12 +367,6 @@ def _add_table_arguments(group: argparse._ArgumentGroup) -> None:
 
 
 def _add_tag_arguments(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        '--min-count',
-        type=at_least(1),
-        default=1,
-        help='images that a tag must be on (default: 1)',
-    )
     group.add_argument(
         '--aliases',
         type=Path,
