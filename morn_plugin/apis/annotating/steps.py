@@ -22,8 +22,8 @@ from .timing import format_time
 STATE = 'state.json'
 TAIL = 15  # lines of a log that an error shows
 PERIOD = 15.0  # seconds between lines of progress
-# A line of MMEngine's log in training: the epoch, the batch and their number, the time left.
-PROGRESS = re.compile(r'Epoch\(train\)\s*\[(\d+)\]\[\s*(\d+)/(\d+)\](?:.*?eta: (\S.*?)  )?')
+# A line of MMEngine's log: the epoch in training, the batch and their number, the time left.
+PROGRESS = re.compile(r'Epoch\(\w+\)\s*(?:\[(\d+)\])?\[\s*(\d+)/(\d+)\](?:.*?eta: (\S.*?)  )?')
 
 
 class StepError(RuntimeError):
@@ -164,17 +164,19 @@ def describe_progress(line: str) -> str:
     Examples:
         >>> describe_progress('INFO - Epoch(train) [2][13/27]  lr: 5e-04  eta: 0:00:28  loss: 9.2')
         'epoch 2, batch 13 of 27, 0:00:28 to go'
-        >>> describe_progress('INFO - Epoch(train)  [12][ 7/27]  lr: 5e-04')
-        'epoch 12, batch 7 of 27'
+        >>> describe_progress('INFO - Epoch(test) [ 7/60]    time: 1.2')
+        'batch 7 of 60'
     """
     found = PROGRESS.search(line)
     if not found:
         return line.strip()
 
     epoch, batch, batches, time_left = found.groups()
-    return f'epoch {epoch}, batch {batch} of {batches}' + (
-        f', {time_left} to go' if time_left else ''
-    )
+    parts = [f'epoch {epoch}'] if epoch else []
+    parts.append(f'batch {batch} of {batches}')
+    if time_left:
+        parts.append(f'{time_left} to go')
+    return ', '.join(parts)
 
 
 def read_tail(path: Path) -> str:
