@@ -1,8 +1,8 @@
 """Reads the text of tables, and finds its encoding."""
 
 import codecs
+import re
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 
 from morn_plugin.datasets.annotations import AnnotationError
@@ -17,8 +17,11 @@ BYTE_ORDER_MARKS = {
 WESTERN = 'cp1252'  # "CSV" of spreadsheets in Western Europe and America
 OTHERS = 'cp1250, cp1251, gb18030, big5, shift_jis, euc_kr'
 
-# Western languages have single accented letters; in other scripts nearly all bytes are high.
-MAX_ADJACENT = 0.2
+# Western languages have single accented letters, or two as in "Größe"; in other scripts nearly all
+# bytes are high.
+HIGH_BYTES = re.compile(rb'[\x80-\xff]+')
+TWO_LETTERS = re.compile(rb'[\x8a\x8c\x8e\x9a\x9c\x9e\xc0-\xff][\x9a\x9c\x9e\xdf-\xff]')
+MAX_FOREIGN = 0.2
 
 OTHER_FILES = {
     b'PK\x03\x04': 'an Excel or OpenDocument workbook, or another ZIP archive',
@@ -125,11 +128,11 @@ def _wrong_encoding(
 
 
 def _is_western(content: bytes) -> bool:
-    """Return whether bytes above 127 are isolated, like accented letters."""
+    """Return whether bytes above 127 are accented letters, at most two in a row."""
     try:
         content.decode(WESTERN)
     except UnicodeDecodeError:
         return False
-    high = [byte > 127 for byte in content]
-    pairs = sum(first and second for first, second in pairwise(high))
-    return pairs <= MAX_ADJACENT * sum(high)
+    high = HIGH_BYTES.findall(content)
+    foreign = [run for run in high if len(run) > 1 and not TWO_LETTERS.fullmatch(run)]
+    return sum(map(len, foreign)) <= MAX_FOREIGN * sum(map(len, high))

@@ -28,6 +28,15 @@ def test_guessed(tmp_path, put, encoding):
     assert (found.text, found.encoding, found.guessed) == (TABLE, encoding, True)
 
 
+@pytest.mark.parametrize(
+    'text',
+    ['Datei;Wörter\nGröße 1.jpg;größer\nGröße 2.jpg;Öl\n', 'fichier;mots\na.jpg;Noël, créée\n'],
+)
+def test_western_words_with_two_accented_letters_in_a_row(tmp_path, put, text):
+    found = read_table_text(put(tmp_path / 't.csv', text.encode('cp1252')), guess=True)
+    assert (found.text, found.encoding) == (text, 'cp1252')
+
+
 def test_named_encoding_and_a_mark_that_it_does_not_expect(tmp_path, put):
     text = 'image,tags\na.jpg,кошка\n'
     found = read_table_text(put(tmp_path / 't.csv', text.encode('cp1251')), 'cp1251')
@@ -41,6 +50,8 @@ def test_named_encoding_and_a_mark_that_it_does_not_expect(tmp_path, put):
     [
         ('cp1251', 'image,tags\na.jpg,кошка;собака\n'),
         ('gb18030', 'image,tags\na.jpg,猫;大海\n'),
+        ('gb18030', 'image,tags\na.jpg,猫;狗;鸟;鱼;花\n'),
+        ('cp1253', 'image,tags\na.jpg,γάτα;σκύλος\n'),
         ('shift_jis', 'image,tags\na.jpg,ねこ;いぬ\n'),
         ('cp1256', 'image,tags\na.jpg,قطة;كلب\n'),
     ],
