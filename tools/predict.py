@@ -258,6 +258,9 @@ def main() -> None:
 
     if len(outcome.examples) == MAX_NAMED:
         print('... the others are in the records with `error`.', file=sys.stderr)
+    if args.out:
+        read = outcome.images - outcome.failed
+        print(f'Wrote the labels of {read} images to {args.shard.path(args.out)}.', file=sys.stderr)
     if args.out_dir:
         print(f'Pictures are in {args.out_dir}.', file=sys.stderr)
     if outcome.failed:

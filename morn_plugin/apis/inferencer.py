@@ -15,6 +15,7 @@ from mmengine import fileio
 from mmengine.config import Config
 from mmengine.dataset import Compose, default_collate
 from mmengine.infer import BaseInferencer
+from mmengine.logging import MMLogger
 from mmengine.runner.checkpoint import _load_checkpoint_to_model
 from mmpretrain.datasets.transforms import ResizeEdge
 from mmpretrain.models import ClsHead
@@ -40,6 +41,7 @@ from ..deploy.sources import (
 from ..deploy.urls import is_web_url
 from ..engine.checkpoint_content import check_kinds
 from ..engine.kept_thresholds import CNN, read_thresholds
+from ..engine.screen import shorten_screen
 from ..models.decisions import select_labels
 from ..utils.checks import check_positive, check_thr_topk, plain_numbers
 from ..utils.fields import PREDICTION_FIELDS, SCORES
@@ -100,6 +102,7 @@ class MultiLabelInferencer(BaseInferencer):
                 f'{sorted(cfg)}.'
             )
 
+        shorten_screen(MMLogger.get_current_instance())
         self._max_pixels = max_pixels
         self._network: tuple[tuple[Any, ...], nn.Module] | None = None
         try:

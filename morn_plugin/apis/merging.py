@@ -1,10 +1,12 @@
 """Merges a decoder trained on cached scores with the CNN of these scores."""
 
+from mmengine.logging import MMLogger
 from mmpretrain.registry import MODELS
 
 from ..datasets.annotations import compare_classes
 from ..datasets.cached import check_origin
 from ..engine.kept_thresholds import pass_on_thresholds
+from ..engine.screen import shorten_screen
 from ..engine.weights import load_weights
 from .agreement import fill_num_classes, find_head
 from .finding import read_own_config
@@ -64,6 +66,7 @@ def add_config(merged: dict, path: str) -> None:
     if settings.get('backbone', {}).get('pretrained'):
         settings['backbone']['pretrained'] = False  # all weights are there
 
+    shorten_screen(MMLogger.get_current_instance())
     misfits = load_weights(MODELS.build(settings), merged['state_dict'])
     lines = misfits.describe(misfits.unset)
     if lines:

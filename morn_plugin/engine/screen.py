@@ -38,6 +38,18 @@ class ScreenFilter(logging.Filter):
         return not is_long and not str(record.msg).startswith(MINOR)
 
 
+def shorten_screen(logger: logging.Logger) -> None:
+    """Let a logger show on the screen only what matters to a person.
+
+    A logger with the level ``DEBUG`` shows everything. A second call changes nothing.
+    """
+    for handler in logger.handlers:
+        is_file = isinstance(handler, logging.FileHandler)
+        is_short = any(isinstance(found, ScreenFilter) for found in handler.filters)
+        if not is_file and not is_short and handler.level > logging.DEBUG:
+            handler.addFilter(ScreenFilter())
+
+
 @contextmanager
 def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator[None]:
     """Log only to the file inside this context.
@@ -77,12 +89,10 @@ class ScreenRunner(Runner):
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
         """Build the logger, filter what it shows, and say where the full log is."""
         logger = super().build_logger(*args, **kwargs)
+        shorten_screen(logger)
         for handler in logger.handlers:
-            is_file = isinstance(handler, logging.FileHandler)
-            if is_file:
+            if isinstance(handler, logging.FileHandler):
                 handler.addFilter(FileFilter())
-            elif handler.level > logging.DEBUG:
-                handler.addFilter(ScreenFilter())
 
         if logger.log_file is not None:
             logger.info(f'Config, environment and all else: {logger.log_file}', extra=SCREEN_ONLY)

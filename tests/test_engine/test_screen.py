@@ -8,7 +8,12 @@ from pathlib import Path
 import pytest
 from mmengine.logging import MMLogger
 
-from morn_plugin.engine.screen import SCREEN_ONLY, ScreenRunner, kept_from_screen
+from morn_plugin.engine.screen import (
+    SCREEN_ONLY,
+    ScreenRunner,
+    kept_from_screen,
+    shorten_screen,
+)
 
 
 @contextmanager
@@ -66,3 +71,21 @@ def test_what_is_shown_and_what_is_written(
     assert 'in short' in shown
     assert 'in short' not in written
     assert f'Config, environment and all else: {tmp_path}/run.log' in shown
+
+
+def test_a_logger_without_a_run_is_shortened_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logger = MMLogger.get_instance('screen_alone', log_level='INFO')
+    try:
+        shorten_screen(logger)
+        filters = [list(handler.filters) for handler in logger.handlers]
+        shorten_screen(logger)
+        assert [list(handler.filters) for handler in logger.handlers] == filters
+
+        logger.info('backbone feature_info[0]: stage 1')
+        logger.info('something to read')
+    finally:
+        MMLogger._instance_dict.pop('screen_alone')
+
+    shown = capsys.readouterr().out
+    assert 'something to read' in shown
+    assert 'feature_info' not in shown
