@@ -5,7 +5,7 @@ import re
 import pytest
 from tools_helpers import ROOT
 
-PAGE = ROOT / 'configs' / 'RELIABILITY.md'
+PAGE = ROOT / 'docs' / 'reliability.md'
 REFERENCE = re.compile(r'`((?:test_\w+/)*(?:test_\w+\.py)?)(?:::(test_\w+))?`')
 
 

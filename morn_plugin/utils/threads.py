@@ -17,7 +17,7 @@ def let_threads_sleep(environment: MutableMapping[str, str] = os.environ) -> Non
     """Let waiting threads sleep, unless the environment sets how they wait.
 
     By default they spin for milliseconds. On a busy machine, the thread that they wait for then
-    finds no core, and a step takes ten times as long (configs/morn/SPEED.md).
+    finds no core, and a step takes ten times as long (docs/speed.md).
 
     Args:
         environment: The environment to change, that of this process and its child processes.
