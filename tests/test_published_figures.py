@@ -12,7 +12,7 @@ from morn_plugin.benchmark.csv_files import read_results
 from morn_plugin.benchmark.figures import CALIBRATED, NATIVE
 from morn_plugin.benchmark.page import PAGE, RESULTS, read_sections, replace_section
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 PAPER = ROOT / 'configs' / 'benchmark'
 PAGES = [path for path in sorted(PAPER.iterdir()) if path.is_dir()]
 #: The configs that train as a run of the paper's comparison did.
