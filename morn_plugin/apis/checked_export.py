@@ -220,9 +220,11 @@ def expected_outputs(
         for batch in inferencer.preprocess(paths, len(paths))
         for sample in inferencer.forward(batch)
     ]
-    arrays = {
-        name: np.stack([sample.get(fields[name]).numpy() for sample in samples]) for name in names
-    }
+    arrays: dict[str, np.ndarray] = {}
+    for name in names:
+        values = [sample.get(fields[name]).numpy() for sample in samples]
+        arrays[name] = np.stack(values)
+
     error = find_not_finite(**arrays)
     if error:
         raise ValueError(f'{inferencer.checkpoint_path}: its predictions are refused: {error}.')

@@ -106,13 +106,13 @@ def collect_predictions(
     if not rows:
         raise ValueError(f'{source}: expected at least one image.')
 
-    stacked = {key: [row[key] for row in rows] for key in rows[0]}
-    return PredictionSet(
-        classes,
-        source,
-        stacked.pop('img_paths'),
-        **{key: np.stack(values) for key, values in stacked.items()},
-    )
+    columns: dict[str, list[Any]] = {}
+    for key in rows[0]:
+        columns[key] = [row[key] for row in rows]
+
+    img_paths = columns.pop('img_paths')
+    arrays = {key: np.stack(values) for key, values in columns.items()}
+    return PredictionSet(classes, source, img_paths, **arrays)
 
 
 def _as_arrays(sample: Any, num_classes: int, model: str) -> dict[str, Any]:

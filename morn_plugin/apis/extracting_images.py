@@ -181,30 +181,38 @@ def merge_scores(out: str | Path, max_gb: float = MAX_GB) -> Outcome:
         raise ValueError(f'{out}: expected an image that could be read, but no shard has one.')
 
     places = []  # in the whole, of the rows of each shard
+    failed: list[int] = []
     for number, (path, note, file) in enumerate(zip(paths, notes, files, strict=True)):
-        share = Shard(number + 1, len(paths)).count(total)
-        rows_here = len(file.scores) if file else 0
-        if note.images != share or rows_here + len(note.failed) != share:
-            raise ValueError(
-                f'{path}: expected {share} images, its share of {total}, but it has {note.images}, '
-                f'of which {rows_here} have a row and {len(note.failed)} could not be read.'
-            )
-
-        read = np.setdiff1d(np.arange(share), note.failed)
+        shard = Shard(number + 1, len(paths))
+        _check_share(path, note, file, shard.count(total), total)
+        read = np.setdiff1d(np.arange(note.images or 0), note.failed)
         places.append(read * len(paths) + number)
+        failed += [place * len(paths) + number for place in note.failed]
 
+    rows = _number_rows(places)
+    filled = [(file, own) for file, own in zip(files, rows, strict=True) if file]
+    _write_merged(out, filled, max_gb)
+    RunNote(notes[0].settings, images=total, failed=sorted(failed)).save(out)
+    return Outcome(total, len(failed))
+
+
+def _check_share(path: Path, note: RunNote, file: ScoreFile | None, share: int, total: int) -> None:
+    rows = len(file.scores) if file else 0
+    if note.images != share or rows + len(note.failed) != share:
+        raise ValueError(
+            f'{path}: expected {share} images, its share of {total}, but it has {note.images}, '
+            f'of which {rows} have a row and {len(note.failed)} could not be read.'
+        )
+
+
+def _number_rows(places: list[np.ndarray]) -> list[np.ndarray]:
+    """Return the rows of each shard in the merged file, which skips images without a row."""
     order = np.argsort(np.concatenate(places))
     row_of = np.empty_like(order)
     row_of[order] = np.arange(len(order))
-    rows = np.split(row_of, np.cumsum([len(part) for part in places])[:-1])
-    filled = [(file, own) for file, own in zip(files, rows, strict=True) if file]
-    _write_merged(out, filled, max_gb)
 
-    failed = [
-        place * len(paths) + number for number, note in enumerate(notes) for place in note.failed
-    ]
-    RunNote(notes[0].settings, images=total, failed=sorted(failed)).save(out)
-    return Outcome(total, len(failed))
+    lengths = [len(part) for part in places]
+    return np.split(row_of, np.cumsum(lengths)[:-1])
 
 
 def _write_merged(

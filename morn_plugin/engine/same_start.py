@@ -61,15 +61,13 @@ def compare_with_first(digests: Sequence[Mapping[str, str]]) -> None:
         Traceback (most recent call last):
         RuntimeError: The processes do not start ...: process 2 differs from process 0 in seed. ...
     """
-    different = {
-        rank: [name for name, value in own.items() if digests[0].get(name) != value]
-        for rank, own in enumerate(digests)
-    }
-    described = [
-        f'process {rank} differs from process 0 in {", ".join(names)}'
-        for rank, names in different.items()
-        if names
-    ]
+    first = digests[0]
+    described = []
+    for rank, own in enumerate(digests):
+        names = [name for name, value in own.items() if first.get(name) != value]
+        if names:
+            described.append(f'process {rank} differs from process 0 in {", ".join(names)}')
+
     if described:
         raise RuntimeError(
             'The processes do not start from the same state, so that their gradients must not be '

@@ -486,34 +486,61 @@ def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
 
 
 def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 3) -> list[float]:
+    """Change one label's threshold at a time while the per-image F1 rises."""
     chosen = np.full(scores.shape[1], start, dtype=np.float32)
     known = targets >= 0
     true = targets > 0
     predicted = (scores > chosen) & known
-    wanted = np.maximum(true.sum(1), 1)
-    hits = (predicted & true).sum(1)
-    _, best = _best(
-        (hits / np.maximum(predicted.sum(1), 1)).mean()[None], (hits / wanted).mean()[None]
-    )
+    best = _mean_f1(predicted, true)
 
     for _ in range(sweeps):
         before = best
-        for c in np.flatnonzero(true.any(0)):
-            others = predicted.sum(1) - predicted[:, c]
-            right = (predicted & true).sum(1) - (predicted & true)[:, c]
-            without = right / np.maximum(others, 1)  # precision of each image
-            gains = (
-                known[:, c] * ((right + true[:, c]) / (others + 1) - without),
-                true[:, c] / wanted,
-            )
-            cuts, *sums = sweep(scores[:, c], *(gain / len(scores) for gain in gains))
-            place, value = _best(without.mean() + sums[0], (right / wanted).mean() + sums[1])
-
+        for label in np.flatnonzero(true.any(0)).tolist():
+            cut, value = _best_cut(label, scores[:, label], predicted, true, known[:, label])
             if value > best + 1e-9:
-                best, chosen[c] = value, cuts[place]
-                predicted[:, c] = (scores[:, c] > chosen[c]) & known[:, c]
+                best = value
+                chosen[label] = cut
+                predicted[:, label] = (scores[:, label] > cut) & known[:, label]
 
         if best <= before + 1e-9:
             break
 
     return [float(value) for value in chosen]
+
+
+def _mean_f1(predicted: np.ndarray, true: np.ndarray) -> float:
+    """Compute the harmonic mean of mean precision and mean recall over images, 0-1."""
+    hits = (predicted & true).sum(1)
+    precision = hits / np.maximum(predicted.sum(1), 1)
+    recall = hits / np.maximum(true.sum(1), 1)
+    return _best(precision.mean()[None], recall.mean()[None])[1]
+
+
+def _best_cut(
+    label: int, scores: np.ndarray, predicted: np.ndarray, true: np.ndarray, known: np.ndarray
+) -> tuple[np.float32, float]:
+    """Find the threshold of one label with the highest per-image F1, given the other labels.
+
+    Args:
+        label: The label.
+        scores: (N,) of the label.
+        predicted: (N, C), of all labels.
+        true: (N, C).
+        known: (N,), where the label is not ignored.
+    """
+    num_images = len(scores)
+    wanted = np.maximum(true.sum(1), 1)
+    hits = predicted & true
+
+    # Precision and recall of each image without the label, and what the label would add.
+    others = predicted.sum(1) - predicted[:, label]
+    right = hits.sum(1) - hits[:, label]
+    precision = right / np.maximum(others, 1)
+    recall = right / wanted
+    with_label = (right + true[:, label]) / (others + 1)
+    more_precision = known * (with_label - precision)
+    more_recall = true[:, label] / wanted
+
+    cuts, precisions, recalls = sweep(scores, more_precision / num_images, more_recall / num_images)
+    place, value = _best(precision.mean() + precisions, recall.mean() + recalls)
+    return cuts[place], value

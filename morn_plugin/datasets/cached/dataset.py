@@ -181,7 +181,10 @@ def _join(parts: Sequence[Any]) -> Any:
     if isinstance(first, Tensor):
         return torch.cat(list(parts))
     if isinstance(first, dict):
-        return {key: _join([part[key] for part in parts]) for key in first}
+        joined = {}
+        for key in first:
+            joined[key] = _join([part[key] for part in parts])
+        return joined
     if isinstance(first, tuple):
         return tuple(_join(some) for some in zip(*parts, strict=True))
     return [item for part in parts for item in part]

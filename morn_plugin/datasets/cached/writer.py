@@ -136,22 +136,16 @@ class CachedFileWriter:
         }
 
     def _create(self, arrays: Mapping[str, np.ndarray]) -> None:
-        num_images = len(self.annotations)
-        shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
-            name: (values.dtype, (num_images, *values.shape[1:])) for name, values in arrays.items()
-        }
-        shapes |= {name: (value.dtype, value.shape) for name, value in self._labels.items()}
-        by_width = sorted(shapes.items(), key=lambda item: -item[1][0].itemsize)
-        shapes = dict(by_width)  # wide types first: every array is aligned
+        shapes = self._plan_arrays(arrays)
         sizes = {name: dtype.itemsize * math.prod(shape) for name, (dtype, shape) in shapes.items()}
         self._check_size(sizes)
 
         header = self._header(arrays)
         offset = 0
         for name, (dtype, shape) in shapes.items():
-            place = [offset, offset + sizes[name]]
-            header[name] = dict(dtype=NAMES[dtype.name], shape=shape, data_offsets=place)
-            offset += sizes[name]
+            end = offset + sizes[name]
+            header[name] = dict(dtype=NAMES[dtype.name], shape=shape, data_offsets=[offset, end])
+            offset = end
 
         text = dump_json(header).encode()
         text += b' ' * (-len(text) % 8)
@@ -164,6 +158,20 @@ class CachedFileWriter:
         layout = read_layout(self.partial)
         for name, value in self._labels.items():
             _map(self.partial, value.dtype, layout[name])[...] = value
+
+    def _plan_arrays(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> dict[str, tuple[np.dtype, tuple[int, ...]]]:
+        """Return type and shape of every array; wide types come first, so that all are aligned."""
+        planned: dict[str, tuple[np.dtype, tuple[int, ...]]] = {}
+        for name, batch in arrays.items():
+            planned[name] = batch.dtype, (len(self.annotations), *batch.shape[1:])
+
+        for name, labels in self._labels.items():
+            planned[name] = labels.dtype, labels.shape
+
+        by_width = sorted(planned.items(), key=lambda item: -item[1][0].itemsize)
+        return dict(by_width)
 
     def _header(self, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
         kind = FORMAT if set(arrays) == {'scores'} else FORMAT_2

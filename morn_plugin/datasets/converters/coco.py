@@ -149,11 +149,13 @@ def find_files(
 
 def _years_there(root: Path) -> list[str]:
     folder = root / 'annotations'
-    return [
-        year
-        for year in YEARS
-        if any((folder / f'instances_{name}{year}.json').is_file() for name in ('train', 'val'))
-    ]
+    found = []
+    for year in YEARS:
+        paths = [folder / f'instances_{name}{year}.json' for name in ('train', 'val')]
+        if any(path.is_file() for path in paths):
+            found.append(year)
+
+    return found
 
 
 def _explain_nothing_found(root: Path, expected: Path) -> NoReturn:
@@ -198,8 +200,11 @@ def _find_folder(root: Path, path: Path, names: Sequence[str]) -> Path:
 
     step = max(1, len(names) // LOOKED_UP)
     looked_up = names[::step]
-    found = [sum((root / folder / name).is_file() for name in looked_up) for folder in folders]
-    return folders[found.index(max(found))]
+
+    def count_found(folder: Path) -> int:
+        return sum((root / folder / name).is_file() for name in looked_up)
+
+    return max(folders, key=count_found)  # the first one if several have as many
 
 
 def read_categories_and_images(

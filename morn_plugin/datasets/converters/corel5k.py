@@ -130,10 +130,7 @@ def _choose_words(
     Raises:
         AnnotationError: If no word is left.
     """
-    counts = {
-        side: Counter(word for image in images for word in image.labels)
-        for side, images in sides.items()
-    }
+    counts = {side: _count_words(images) for side, images in sides.items()}
     shared = counts['train'].keys() & counts['test'].keys()
     notes.append(f'{len(shared):,} words occur on both sides (published: {SHARED_WORDS:,}).')
 
@@ -149,13 +146,19 @@ def _choose_words(
     return kept
 
 
+def _count_words(images: Sequence[Image]) -> Counter[int]:
+    return Counter(word for image in images for word in image.labels)
+
+
 def _relabel(images: Sequence[Image], words: list[str], kept: Sequence[int], side: str) -> Split:
     """Number the words that are labels."""
     index_of = {word: index for index, word in enumerate(kept)}
-    relabelled = [
-        replace(image, labels=tuple(index_of[word] for word in image.labels if word in index_of))
-        for image in images
-    ]
+
+    relabelled = []
+    for image in images:
+        labels = tuple(index_of[word] for word in image.labels if word in index_of)
+        relabelled.append(replace(image, labels=labels))
+
     published = PUBLISHED[side]
     if len(kept) < len(words):
         published = Published(images=published.images)  # the other counts cover all words
@@ -168,10 +171,12 @@ def _cut(root: Path, train: Split, val_share: float, workers: int) -> tuple[Spli
     groups = group_contents(contents).tolist()
     in_val = assign_sides([content.digest for content in contents], groups, VAL_DRAW, val_share)
 
-    fit, val = (
-        [image for image, inside in zip(train.images, in_val, strict=True) if inside is wanted]
-        for wanted in (False, True)
-    )
+    fit: list[Image] = []
+    val: list[Image] = []
+    for image, is_val in zip(train.images, in_val, strict=True):
+        side = val if is_val else fit
+        side.append(image)
+
     return Split(train.classes, fit), Split(train.classes, val)
 
 

@@ -131,18 +131,18 @@ def clean_rows(
         )
         for row in rows
     ]
-    spelling = _choose_spellings([*(row.tags for row in cleaned), *(row.unsure for row in cleaned)])
+    tags = [row.tags for row in cleaned]
+    unsure = [row.unsure for row in cleaned]
+    spelling = _choose_spellings([*tags, *unsure])
+
     twins = len(spelling) - len(set(spelling.values()))
     if twins:
         notes.append(f'{twins:,} tags look the same as another and are taken for it.')
-    return [
-        replace(
-            row,
-            tags=frozenset(spelling[tag] for tag in row.tags),
-            unsure=frozenset(spelling[tag] for tag in row.unsure),
-        )
-        for row in cleaned
-    ]
+
+    def respell(tags: frozenset[str]) -> frozenset[str]:
+        return frozenset(spelling[tag] for tag in tags)
+
+    return [replace(row, tags=respell(row.tags), unsure=respell(row.unsure)) for row in cleaned]
 
 
 def _rename(tags: Iterable[str], aliases: dict[str, str], keep_case: bool) -> frozenset[str]:

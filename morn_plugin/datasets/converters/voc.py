@@ -94,12 +94,11 @@ def parse(args: argparse.Namespace) -> Parsed:
 
     names = known or _collect_names(found.values())
     notes = [] if known else [f'{len(names):,} classes: {", ".join(names[:10])}.']
-    splits = {
-        side: Split(
-            names, [_label(image, names) for image in images], published.get(side, Published())
-        )
-        for side, images in found.items()
-    }
+    splits = {}
+    for side, images in found.items():
+        labelled = [_label(image, names) for image in images]
+        splits[side] = Split(names, labelled, published.get(side, Published()))
+
     return Parsed(splits, notes)
 
 
@@ -220,10 +219,8 @@ def _collect_names(sides: Iterable[list[Objects]]) -> list[str]:
 
 
 def _label(image: Objects, classes: list[str]) -> Image:
-    clear, difficult = (
-        tuple(sorted(classes.index(name) for name in names))
-        for names in (image.clear, image.difficult)
-    )
+    clear = tuple(sorted(map(classes.index, image.clear)))
+    difficult = tuple(sorted(map(classes.index, image.difficult)))
     return Image(image.img_path, clear, image.where, difficult)
 
 

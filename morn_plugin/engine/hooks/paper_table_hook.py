@@ -133,8 +133,8 @@ def _rows_with_figures(
     rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str]
 ) -> dict[str, str]:
     """Keep the rows that have a computed figure."""
-    return {
-        title: prefix
-        for title, prefix in rows.items()
-        if any(prefix + key in metrics for key in columns.values())
-    }
+
+    def has_figure(prefix: str) -> bool:
+        return any(prefix + key in metrics for key in columns.values())
+
+    return {title: prefix for title, prefix in rows.items() if has_figure(prefix)}

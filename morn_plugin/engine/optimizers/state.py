@@ -234,18 +234,20 @@ def _arrange(
 
     A tensor of the right shape may still be a few numbers repeated with stride 0.
     """
-    groups = [
-        {**saved, **{key: own[key] for key in IMPLEMENTATION if key in own}}
-        for saved, own in zip(state_dict['param_groups'], optimizer.param_groups, strict=True)
-    ]
-    state = state_dict['state']
+    groups = []
+    for saved, own in zip(state_dict['param_groups'], optimizer.param_groups, strict=True):
+        ours = {key: own[key] for key in IMPLEMENTATION if key in own}
+        groups.append({**saved, **ours})
 
+    state = state_dict['state']
     if names is not None or is_elementwise(optimizer):
         parameters = _by_saved_index(optimizer, state_dict)
-        state = {
-            index: {name: _lay_out(value, parameters[index]) for name, value in entry.items()}
-            for index, entry in state.items()
-        }
+        arranged = {}
+        for index, entry in state.items():
+            parameter = parameters[index]
+            arranged[index] = {name: _lay_out(value, parameter) for name, value in entry.items()}
+
+        state = arranged
 
     return dict(state_dict, state=state, param_groups=groups)
 

@@ -94,12 +94,14 @@ class DumpScores(BaseMetric):
 
 def stack_input(samples: Sequence[dict], name: str) -> Any:
     """Stack one input of a batch: an array (B, ...), or a tuple of arrays for stages."""
+
+    def stack(values: Sequence[Any]) -> np.ndarray:
+        return np.stack([_to_numpy(value) for value in values])
+
     values = [sample[name] for sample in samples]
     if isinstance(values[0], tuple):
-        return tuple(
-            np.stack([_to_numpy(stage) for stage in stages]) for stages in zip(*values, strict=True)
-        )
-    return np.stack([_to_numpy(value) for value in values])
+        return tuple(map(stack, zip(*values, strict=True)))
+    return stack(values)
 
 
 def _to_numpy(value: Any) -> np.ndarray:

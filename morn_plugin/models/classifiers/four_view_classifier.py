@@ -83,10 +83,14 @@ class FourViewClassifier(MultiLabelClassifier):
                 heat = class_activation_maps(feats[-1], self.head.fc.weight)  # (2N, C, S, S)
                 maps += heat.split(len(inputs))
 
-        averaged = {
-            name: torch.stack([found[name] for found in losses]).mean() for name in losses[0]
-        }
-        return averaged if self.consistency is None else averaged | self.consistency(*maps)
+        averaged: dict[str, Tensor] = {}
+        for name in losses[0]:
+            values = torch.stack([found[name] for found in losses])
+            averaged[name] = values.mean()
+
+        if self.consistency is not None:
+            averaged |= self.consistency(*maps)
+        return averaged
 
     def _shrink(self, inputs: Tensor) -> Tensor:
         """Resize images (N, 3, H, W) to the small views' size."""

@@ -214,10 +214,14 @@ def cnn_loss(logits: Tensor, target: Tensor) -> Tensor:
 
 def detach(inputs: dict[str, Any]) -> dict[str, Any]:
     """Detach every tensor in a dict of tensors and tuples of tensors."""
-    return {
-        name: tuple(part.detach() for part in value) if isinstance(value, tuple) else value.detach()
-        for name, value in inputs.items()
-    }
+    detached: dict[str, Any] = {}
+    for name, value in inputs.items():
+        if isinstance(value, tuple):
+            detached[name] = tuple(part.detach() for part in value)
+        else:
+            detached[name] = value.detach()
+
+    return detached
 
 
 @MODELS.register_module()

@@ -29,33 +29,52 @@ def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Ten
     Returns:
         The best sequence of each image (N, T), with END from its end on.
     """
-    num_images = state[0].shape[0]
     logits, state = step(None, state)
-    num_symbols = logits.shape[1]
-    end = num_symbols - 1
+    num_images, num_symbols = logits.shape
+    images = torch.arange(num_images, device=logits.device)[:, None]
+
+    # The first step: the best symbols of each image begin its beams.
     kept = min(beam_size, num_symbols)
     sums, symbols = logits.log_softmax(1).topk(kept, dim=1)  # (N, B)
     paths = symbols[..., None]  # (N, B, t)
-    images = torch.arange(num_images, device=logits.device)[:, None]
     rows = images.expand(-1, kept)  # the row of `state` that each beam continues
-    after_end = logits.new_full((num_symbols,), float('-inf'))
 
-    after_end[end] = 0
     for _ in range(num_steps - 1):
         state = tuple(tensor[rows.flatten()] for tensor in state)
         logits, state = step(paths[..., -1].flatten(), state)
-        gains = (
-            logits.log_softmax(1).unflatten(0, paths.shape[:2]).scatter(2, paths, float('-inf'))
-        )  # (N, B, C + 1)
-        gains = torch.where((paths[..., -1] == end)[..., None], after_end, gains)
+        gains = _gains(logits, paths)  # (N, B, C + 1)
+
+        # The best continuations of all beams of an image.
         kept = min(beam_size, gains.shape[1] * num_symbols)
-        sums, chosen = (sums[..., None] + gains).flatten(1).topk(kept, dim=1)
+        totals = (sums[..., None] + gains).flatten(1)
+        sums, chosen = totals.topk(kept, dim=1)
         beams = chosen // num_symbols
         symbols = chosen % num_symbols
+
         rows = images * paths.shape[1] + beams
-        paths = torch.cat(
-            [paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2])), symbols[..., None]],
-            dim=2,
-        )
+        continued = paths.gather(1, beams[..., None].expand(-1, -1, paths.shape[2]))
+        paths = torch.cat([continued, symbols[..., None]], dim=2)
 
     return paths[:, 0]
+
+
+def _gains(logits: Tensor, paths: Tensor) -> Tensor:
+    """Return the log-probability that each symbol adds to each beam.
+
+    Args:
+        logits: (N B, C + 1).
+        paths: (N, B, t), the symbols so far.
+
+    Returns:
+        (N, B, C + 1); -inf for a symbol that is there already. After END only END follows, and
+        adds nothing.
+    """
+    impossible = float('-inf')
+    gains = logits.log_softmax(1).unflatten(0, paths.shape[:2])
+    gains = gains.scatter(2, paths, impossible)
+
+    end = logits.shape[1] - 1
+    after_end = logits.new_full((end + 1,), impossible)
+    after_end[end] = 0
+    has_ended = paths[..., -1] == end  # (N, B)
+    return torch.where(has_ended[..., None], after_end, gains)

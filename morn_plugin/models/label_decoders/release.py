@@ -66,37 +66,24 @@ def state_dict_from_release(
     Returns:
         The state dict and (C, H, M).
     """
+    get = partial(_read_variable, variables)
 
-    def get(name: str, *shape: int | None) -> Tensor:
-        if PREFIX + name not in variables:
-            raise KeyError(f'The variable {PREFIX + name!r} is missing; got {sorted(variables)}.')
-
-        array = np.asarray(variables[PREFIX + name])
-        if len(array.shape) != len(shape) or any(
-            b not in (None, a) for a, b in zip(array.shape, shape, strict=True)
-        ):
-            raise ValueError(
-                f'Expected the variable {PREFIX + name!r} to have the shape {shape} (None: any), '
-                f'as the variables read before ask for, but got {array.shape}.'
-            )
-
-        return torch.tensor(array, dtype=torch.float32)
-
+    # The sizes follow from two arrays; the others must have them.
     w_ph = get('initial_lstm/w_ph', None, None)
     num_classes, hidden_dims = w_ph.shape
     embedding = get('word_embedding/w', num_classes + 1, None)
     embed_dims = embedding.shape[1]
-    kernel = _reorder_gates(
-        get('lstm/basic_lstm_cell/kernel', embed_dims + hidden_dims, 4 * hidden_dims)
-    ).t()
-    norm = dict(
-        weight='gamma', bias='beta', running_mean='moving_mean', running_var='moving_variance'
-    )
+
+    # TensorFlow multiplies input and state by one kernel, and stores it transposed.
+    kernel = get('lstm/basic_lstm_cell/kernel', embed_dims + hidden_dims, 4 * hidden_dims)
+    kernel = _reorder_gates(kernel).t()  # (4H, M + H)
+    bias = get('lstm/basic_lstm_cell/bias', 4 * hidden_dims)
+
     state = {
-        f'state_norm.{ours}': get(f'init_prob_batch_norm/{theirs}', num_classes)
-        for ours, theirs in norm.items()
-    }
-    state |= {
+        'state_norm.weight': get('init_prob_batch_norm/gamma', num_classes),
+        'state_norm.bias': get('init_prob_batch_norm/beta', num_classes),
+        'state_norm.running_mean': get('init_prob_batch_norm/moving_mean', num_classes),
+        'state_norm.running_var': get('init_prob_batch_norm/moving_variance', num_classes),
         'state_norm.num_batches_tracked': torch.tensor(0),
         'init_h.weight': w_ph.t(),
         'init_h.bias': get('initial_lstm/b_ph', hidden_dims),
@@ -105,17 +92,33 @@ def state_dict_from_release(
         'embedding.weight': embedding,
         'weight_ih': kernel[:, :embed_dims],
         'weight_hh': kernel[:, embed_dims:],
-        'bias': _reorder_gates(get('lstm/basic_lstm_cell/bias', 4 * hidden_dims)),
+        'bias': _reorder_gates(bias),
         'hidden.weight': get('logits/w_h', hidden_dims, embed_dims).t(),
         'hidden.bias': get('logits/b_h', embed_dims),
         'output.weight': get('logits/w_out', embed_dims, num_classes).t(),
         'output.bias': get('logits/b_out', num_classes),
     }
-    return {name: tensor.contiguous() for name, tensor in state.items()}, (
-        num_classes,
-        hidden_dims,
-        embed_dims,
+    state = {name: tensor.contiguous() for name, tensor in state.items()}
+    return state, (num_classes, hidden_dims, embed_dims)
+
+
+def _read_variable(variables: Mapping[str, np.ndarray], name: str, *shape: int | None) -> Tensor:
+    """Return a variable as float32, and require its shape (None: any size)."""
+    name = PREFIX + name
+    if name not in variables:
+        raise KeyError(f'The variable {name!r} is missing; got {sorted(variables)}.')
+
+    array = np.asarray(variables[name])
+    fits = array.ndim == len(shape) and all(
+        wanted in (None, size) for size, wanted in zip(array.shape, shape, strict=True)
     )
+    if not fits:
+        raise ValueError(
+            f'Expected the variable {name!r} to have the shape {shape} (None: any), '
+            f'as the variables read before ask for, but got {array.shape}.'
+        )
+
+    return torch.tensor(array, dtype=torch.float32)
 
 
 def _reorder_gates(tensor: Tensor) -> Tensor:

@@ -103,13 +103,10 @@ def write(
 ) -> None:
     """Write images, annotation files and report; report the sides."""
     index = {name: label for label, name in enumerate(classes)}
-    items = [
-        dict(
-            img_path=f'images/{entry.picture.name}{plan.suffix}',
-            gt_label=sorted(index[keyword] for keyword in entry.keywords if keyword in index),
-        )
-        for entry in entries
-    ]
+    items = []
+    for entry in entries:
+        labels = sorted(index[keyword] for keyword in entry.keywords if keyword in index)
+        items.append(dict(img_path=f'images/{entry.picture.name}{plan.suffix}', gt_label=labels))
 
     for item, entry in tqdm(list(zip(items, entries, strict=True)), desc='write', unit='picture'):
         path = out / item['img_path']

@@ -99,10 +99,12 @@ def _keywords(report: dict[str, Any]) -> Iterator[str]:
     yield f'- Dropped for naming no content: {_listed(report["stop_keywords"])}.'
     yield f'- Spelling twins merged: {_listed(report["aliases"])}.'
     yield ''
-    rows = [
-        [label, *(str(splits[side]['label_counts'][label]) for side in SIDES)]
-        for label in splits['train']['label_counts']
-    ]
+
+    rows = []
+    for label in splits['train']['label_counts']:
+        counts = [splits[side]['label_counts'][label] for side in SIDES]
+        rows.append([label, *map(str, counts)])
+
     yield markdown_table(['Label', 'Train', 'Test', 'Train fit', 'Val'], rows)
 
 

@@ -152,10 +152,13 @@ def _tags_of_result(result: dict[str, Any]) -> list[str]:
 
 def _read_coco(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
     classes, images = read_categories_and_images(content, path, notes)
-    return 'COCO', [
-        (dict(image=name, tags=[classes[label] for label in labels]), where)
-        for name, labels, where in images
-    ]
+
+    records: list[Record] = []
+    for name, labels, where in images:
+        tags = [classes[label] for label in labels]
+        records.append((dict(image=name, tags=tags), where))
+
+    return 'COCO', records
 
 
 def _read_fiftyone_samples(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
@@ -211,7 +214,11 @@ def _read_fiftyone_labels(content: dict[str, Any], path: Path, notes: list[str])
     for name, value in labels.items():
         where = f'{path}: `labels[{name!r}]`'
         entry = value.get('label') if isinstance(value, dict) else value
-        entries = entry if isinstance(entry, list) else [] if entry is None else [entry]
+        if entry is None:
+            entries = []
+        else:
+            entries = entry if isinstance(entry, list) else [entry]
+
         tags = [_name_of_label(label, classes, where) for label in entries]
         records.append((dict(image=name, tags=tags), where))
 

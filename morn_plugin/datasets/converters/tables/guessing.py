@@ -269,12 +269,12 @@ def _as_pairs(
 
 def find_value_column(table: Table, columns: Sequence[str]) -> str:
     """Return the column that says whether the tag of a pair is present, or ''."""
-    known = [
-        column
-        for column in columns
-        if column.lower() in VALUE_COLUMNS
-        and all(_is_share(record.get(column)) for record, _ in table.records)
-    ]
+
+    def has_shares(column: str) -> bool:
+        return all(_is_share(record.get(column)) for record, _ in table.records)
+
+    named = [column for column in columns if column.lower() in VALUE_COLUMNS]
+    known = [column for column in named if has_shares(column)]
     return min(known, key=lambda column: _rank(column, VALUE_COLUMNS)) if known else ''
 
 

@@ -142,9 +142,11 @@ def find_delimiter(text: str, usual: str = ',', wanted: Collection[str] = ()) ->
     order = [usual, *(delimiter for delimiter in DELIMITERS if delimiter != usual)]
     rows = {delimiter: _sniff(text, delimiter) for delimiter in order}
 
-    named = [d for d in order if sum(cell.strip() in wanted for cell in _first(rows[d])) > 1]
-    if named:
-        return named[0]
+    for delimiter in order:
+        header = [cell.strip() for cell in _first(rows[delimiter])]
+        if sum(name in wanted for name in header) > 1:
+            return delimiter
+
     return max(order, key=lambda delimiter: _evenness(rows[delimiter]))
 
 

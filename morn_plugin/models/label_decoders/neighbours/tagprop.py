@@ -63,7 +63,9 @@ def entry_weights(targets: Tensor) -> Tensor:
     """
     positive = (targets > 0).double()
     negative = (targets == 0).double()
-    halves = positive / positive.sum().clamp(min=1) + negative / negative.sum().clamp(min=1)
+    of_positives = positive / positive.sum().clamp(min=1)
+    of_negatives = negative / negative.sum().clamp(min=1)
+    halves = of_positives + of_negatives
     return halves / halves.sum().clamp(min=1)  # 2; 1 if one kind is missing; 0 if both are
 
 
@@ -158,39 +160,41 @@ class TagProp(NeighbourDecoder):
         Returns:
             The negative log-likelihood reached.
         """
+        from scipy.optimize import minimize  # takes a third of a second
+
         targets = self.memory_targets
         weights = entry_weights(targets)
         presence = self.presence.double()[rows]  # (N, K, C)
         distances = distances.double()
-        names = sorted(dict(self.named_parameters()))
-        parameters = [self.get_parameter(name) for name in names]
-        sizes = [value.numel() for value in parameters]
+
+        # One vector holds all parameters, in the order of their names.
+        parameters = dict(sorted(self.named_parameters()))
+        sizes = [value.numel() for value in parameters.values()]
 
         def evaluate(point: np.ndarray) -> tuple[float, np.ndarray]:
-            parts = torch.tensor(point, device=distances.device, requires_grad=True)
-            values = dict(
-                zip(sorted(dict(self.named_parameters())), parts.split(sizes), strict=True)
-            )
+            vector = torch.tensor(point, device=distances.device, requires_grad=True)
+            values = dict(zip(parameters, vector.split(sizes), strict=True))
             nll = self._nll(distances, presence, targets, weights, values)
             nll.backward()
-            assert parts.grad is not None
-            return nll.detach().item(), parts.grad.cpu().numpy()
+            assert vector.grad is not None
+            return nll.detach().item(), vector.grad.cpu().numpy()
 
-        start = torch.cat([value.detach().double().flatten().cpu() for value in parameters])
-        is_distance = self.weights == 'distance'
-        bounds = [
-            (0, None) if name == 'decay' and is_distance else (None, None)
-            for name, value in zip(names, parameters, strict=True)
-            for _ in range(value.numel())
-        ]
+        bounds: list[tuple[float | None, None]] = []
+        for name, size in zip(parameters, sizes, strict=True):
+            is_decay = name == 'decay' and self.weights == 'distance'
+            lowest = 0 if is_decay else None
+            bounds += [(lowest, None)] * size
+
+        flat = [value.detach().double().flatten().cpu() for value in parameters.values()]
+        start = torch.cat(flat).numpy()
         options = dict(maxiter=self.max_iterations, ftol=1e-15, gtol=1e-9, maxcor=30)
-        from scipy.optimize import minimize  # takes a third of a second
-
         found = minimize(
-            evaluate, start.numpy(), jac=True, method='L-BFGS-B', bounds=bounds, options=options
+            evaluate, start, jac=True, method='L-BFGS-B', bounds=bounds, options=options
         )
+
+        fitted = torch.tensor(found.x).split(sizes)
         with torch.no_grad():
-            for value, part in zip(parameters, torch.tensor(found.x).split(sizes), strict=True):
+            for value, part in zip(parameters.values(), fitted, strict=True):
                 value.copy_(part.view_as(value))
 
         return float(found.fun)
