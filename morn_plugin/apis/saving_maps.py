@@ -45,22 +45,26 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
 
     rule = make_rule(inferencer.model.head, thresholds)
 
+    # The config decides by the rule.
     cfg = copy.deepcopy(inferencer.cfg)
     cfg.model.head.decision = dict(type='ScoreMap', space=rule.space, thr=rule.as_plain()['thr'])
     for replaced in ('thr', 'topk'):
         cfg.model.head.pop(replaced, None)
 
+    # The weights hold the rule's numbers instead of those of an earlier rule.
     checkpoint = read_model_checkpoint(inferencer.checkpoint_path)
     state = checkpoint['state_dict']
-    for name in [name for name in state if name.startswith(DECISION)]:
+    earlier = [name for name in state if name.startswith(DECISION)]
+    for name in earlier:
         del state[name]
 
-    state.update({f'{DECISION}{name}': value for name, value in rule.state_dict().items()})
+    for name, value in rule.state_dict().items():
+        state[f'{DECISION}{name}'] = value
+
+    found = checkpoint['meta'].get('dataset_meta') or {}
     meta = dict(
         cfg=cfg.pretty_text,
-        dataset_meta=dict(
-            checkpoint['meta'].get('dataset_meta') or {}, classes=tuple(inferencer.classes)
-        ),
+        dataset_meta=dict(found, classes=tuple(inferencer.classes)),
         **pass_on_thresholds(checkpoint),  # of the CNN's scores, which no map changes
     )
 

@@ -65,26 +65,17 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
     start = threshold_at_first(inferencer, thresholds)
 
     with gradio.Blocks(title='Multi-label annotation', analytics_enabled=False) as page:
-        gradio.Markdown(_describe(inferencer, limits))
+        # What a visit remembers: its images, and its threshold.
         key = gradio.State(None, time_to_live=limits.lifetime, delete_callback=visits.shelf.discard)
         thr = gradio.State(start)
-        files = gradio.File(
-            label='Drop images here',
-            file_count='multiple',
-            file_types=['image', *SUFFIXES],
-            elem_id='files',
-            height=140,
-        )
+
+        # From top to bottom.
+        gradio.Markdown(_describe(inferencer, limits))
+        files = _make_upload(gradio)
         gallery = _make_gallery(gradio, visits.examples)
         slider = _make_slider(gradio, start, inferencer.has_threshold)
         complaints = gradio.Markdown(elem_id='complaints')
-        table = gradio.Dataframe(
-            headers=['image', 'labels', 'path'],
-            interactive=False,
-            wrap=True,
-            elem_id='labels',
-            column_widths=['25%', '50%', '25%'],
-        )
+        table = _make_table(gradio)
         pictures = gradio.HTML(elem_id='pictures')
 
         def upload(dropped: Any) -> tuple[None, str, str]:
@@ -94,8 +85,10 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
             return visits.choose_example(event.index), ''
 
         choose.__annotations__['event'] = gradio.SelectData  # Gradio passes the index by this type
-        one_at_a_time = dict(concurrency_id='model', concurrency_limit=1, api_visibility='private')
+
+        # What happens on an upload, a new threshold, and a click on an example.
         private = dict(api_visibility='private')
+        one_at_a_time = dict(concurrency_id='model', concurrency_limit=1, **private)
         show = dict(fn=visits.show, inputs=[thr, key], outputs=[table, pictures], **private)
         files.upload(upload, files, [files, key, complaints], **one_at_a_time).then(**show)
         slider.release(lambda value: value, slider, thr, **private).then(**show)
@@ -103,6 +96,26 @@ def build_page(visits: Visits, thresholds: list[float] | float | None) -> Any:
             gallery.select(choose, None, [key, complaints], **private).then(**show)
 
     return page
+
+
+def _make_upload(gradio: Any) -> Any:
+    return gradio.File(
+        label='Drop images here',
+        file_count='multiple',
+        file_types=['image', *SUFFIXES],
+        elem_id='files',
+        height=140,
+    )
+
+
+def _make_table(gradio: Any) -> Any:
+    return gradio.Dataframe(
+        headers=['image', 'labels', 'path'],
+        interactive=False,
+        wrap=True,
+        elem_id='labels',
+        column_widths=['25%', '50%', '25%'],
+    )
 
 
 def threshold_at_first(inferencer: MultiLabelInferencer, thresholds: Any) -> Any:

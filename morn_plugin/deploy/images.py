@@ -236,13 +236,19 @@ def _taps(
     At the border both taps are the same pixel. OpenCV gives one tap all the weight horizontally,
     and splits it vertically.
     """
-    centre = ((np.arange(new, dtype=np.float64) + 0.5) * (old / new) - 0.5).astype(np.float32)
+    pixel = np.arange(new, dtype=np.float64)
+    centre = ((pixel + 0.5) * (old / new) - 0.5).astype(np.float32)
     if clip_weights:
         centre = centre.clip(0, old - 1)
     first = np.floor(centre).astype(np.int64)
-    weight = centre - first.astype(np.float32)
-    parts = (np.rint(part * np.float32(2048)).astype(np.int32) for part in (1 - weight, weight))
-    return first.clip(0, old - 1), (first + 1).clip(0, old - 1), *parts
+    second = first + 1
+    weight = centre - first.astype(np.float32)  # of the second tap
+
+    def fixed(part: np.ndarray) -> np.ndarray:
+        return np.rint(part * np.float32(2048)).astype(np.int32)
+
+    last = old - 1
+    return first.clip(0, last), second.clip(0, last), fixed(1 - weight), fixed(weight)
 
 
 def _resize(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:

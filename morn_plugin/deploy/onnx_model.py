@@ -161,8 +161,8 @@ class OnnxModel:
     def _check_outputs(self, outputs: dict[str, np.ndarray], num_images: int) -> None:
         """Require the shapes (N, C), (N, T, C) and (N, T), and labels that there are."""
         num_classes = len(self.classes)
-        steps = next((len(a[0]) for n, a in outputs.items() if n in STEPPED and a.ndim > 1), 0)
-
+        stepped = [array for name, array in outputs.items() if name in STEPPED and array.ndim > 1]
+        steps = stepped[0].shape[1] if stepped else 0
         shapes = {
             SCORES.array: (num_images, num_classes),
             CNN_SCORES.array: (num_images, num_classes),
@@ -208,11 +208,12 @@ class OnnxModel:
         thr = plain_numbers(thr)
         topk = plain_numbers(topk)
         check_thr_topk(thr, topk)
+
         on_cpu = self.session.get_providers()[0] == 'CPUExecutionProvider'
-        loaded = read_ahead(
-            self.prepare, iter_sources(inputs), count_readers(num_workers, on_cpu), 2 * batch_size
-        )
-        yield from run_batches(partial(self._predict_batch, thr=thr, topk=topk), loaded, batch_size)
+        readers = count_readers(num_workers, on_cpu)
+        loaded = read_ahead(self.prepare, iter_sources(inputs), readers, 2 * batch_size)
+        predict = partial(self._predict_batch, thr=thr, topk=topk)
+        yield from run_batches(predict, loaded, batch_size)
 
     def _predict_batch(
         self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr, topk: int | None

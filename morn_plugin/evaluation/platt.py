@@ -33,7 +33,8 @@ class PlattMap(NamedTuple):
             >>> PlattMap(1.0, 0.0).probabilities(np.array([0.25, 0.5])).round(6).tolist()
             [0.25, 0.5]
         """
-        return 1 / (1 + np.exp(-(self.slope * _as_values(scores, self.space) + self.offset)))
+        logits = self.slope * _as_values(scores, self.space) + self.offset
+        return 1 / (1 + np.exp(-logits))
 
 
 def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit') -> PlattMap:

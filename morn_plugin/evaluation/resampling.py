@@ -72,30 +72,28 @@ class LabelSets:
         weights = weights.astype(np.float32)
 
         # (B, C); counts below 2**24 are exact in float32
-        true, predicted, correct = (
-            (weights @ part).astype(np.float64)
-            for part in (self.true, self.predicted, self.correct)
-        )
-        drawn = weights.sum(axis=1, dtype=np.float64)
-        pairs = {
-            'L': (_ratio(correct, predicted).mean(1), _ratio(correct, true).mean(1)),
-            'I': (weights @ self.precision / drawn, weights @ self.recall / drawn),
-            'O': (
-                _ratio(correct.sum(1), predicted.sum(1)),
-                _ratio(correct.sum(1), true.sum(1)),
-            ),
-        }
-        names = {
-            'L': PER_LABEL_COLUMNS,
-            'I': PER_IMAGE_COLUMNS,
-            'O': OVERALL_COLUMNS,
-        }
-        found: dict[str, np.ndarray] = {}
-        for kind, (precision, recall) in pairs.items():
-            f1 = _ratio(2 * precision * recall, precision + recall)
-            values = (100 * precision, 100 * recall, 100 * f1)
-            found |= dict(zip(names[kind], values, strict=True))
+        true = (weights @ self.true).astype(np.float64)
+        predicted = (weights @ self.predicted).astype(np.float64)
+        correct = (weights @ self.correct).astype(np.float64)
+        drawn = weights.sum(axis=1, dtype=np.float64)  # (B,) images
 
+        per_label = _percents(
+            precision=_ratio(correct, predicted).mean(1),
+            recall=_ratio(correct, true).mean(1),
+        )
+        per_image = _percents(
+            precision=weights @ self.precision / drawn,
+            recall=weights @ self.recall / drawn,
+        )
+        overall = _percents(
+            precision=_ratio(correct.sum(1), predicted.sum(1)),
+            recall=_ratio(correct.sum(1), true.sum(1)),
+        )
+
+        found: dict[str, np.ndarray] = {}
+        found |= zip(PER_LABEL_COLUMNS, per_label, strict=True)
+        found |= zip(PER_IMAGE_COLUMNS, per_image, strict=True)
+        found |= zip(OVERALL_COLUMNS, overall, strict=True)
         return found
 
 
@@ -237,6 +235,12 @@ def bootstrap_images(
     )
     low, high = result.confidence_interval
     return Resampled(np.asarray(low), np.asarray(high), np.asarray(result.standard_error))
+
+
+def _percents(precision: np.ndarray, recall: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return precision, recall and F1 in percent."""
+    f1 = _ratio(2 * precision * recall, precision + recall)
+    return 100 * precision, 100 * recall, 100 * f1
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

@@ -30,16 +30,17 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
     figure = Figure(figsize=(2 * size + 1, size + 0.6), dpi=100, layout='constrained')
     left, right = figure.subplots(1, 2, sharey=True)
 
-    style = dict(fontsize=7, parse_math=False, fontfamily=fonts.families)
-    for axes, values, title in (
-        (left, graph.probability, 'picked next by the model'),
-        (right, graph.expected, 'expected from training co-occurrence'),
-    ):
+    style: dict[str, Any] = dict(fontsize=7, parse_math=False, fontfamily=fonts.families)
+
+    def draw(axes: Axes, values: np.ndarray, title: str) -> Any:
         image = axes.imshow(values[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap='cividis')
         axes.set_xticks(range(len(chosen)), names, rotation=90, **style)
         axes.set_yticks(range(len(chosen)), names, **style)
         axes.set(title=title, xlabel='next label')
+        return image
 
+    draw(left, graph.probability, 'picked next by the model')
+    image = draw(right, graph.expected, 'expected from training co-occurrence')
     left.set_ylabel('label')
     figure.colorbar(image, ax=[left, right], label='probability')
     figure.savefig(path)

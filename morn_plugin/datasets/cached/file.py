@@ -293,7 +293,8 @@ def _read_annotations(
     data_list: list[dict[str, Any]] = [dict(img_path=name) for name in names]
     for key, target in (('labels', 'gt_label'), ('difficult', 'gt_label_difficult')):
         start = arrays[f'{key}_start']
-        divides = len(start) == len(names) + 1 and start[0] == 0 and start[-1] == len(arrays[key])
+        ends = (0, len(arrays[key]))
+        divides = len(start) == len(names) + 1 and (start[0], start[-1]) == ends
         if not divides or (np.diff(start) < 0).any():
             raise ScoreFileError(
                 f'{source}: `{key}_start` does not divide {len(arrays[key])} labels among '

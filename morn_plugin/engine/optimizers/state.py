@@ -80,6 +80,20 @@ def is_elementwise(optimizer: Optimizer) -> bool:
     return type(optimizer) in ELEMENTWISE or is_fused
 
 
+def _compare_group(where: str, saved: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
+    """Yield what differs between a saved parameter group and that of this run."""
+    params = saved.get('params')
+    wanted = len(own['params'])
+    if not isinstance(params, list):
+        yield f'{where}.params`: expected {wanted} parameters, but got {params!r}'
+    elif len(params) != wanted:
+        yield f'{where}.params`: expected {wanted} parameters, but got {len(params)!r}'
+
+    for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION}:
+        if not is_alike(saved[key], own[key]):
+            yield f'{where}.{key}` is {shorten(saved[key])}, but here {own[key]!r}'
+
+
 def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
     if not isinstance(state_dict, Mapping):
         yield f'expected a dict, but got {type(state_dict).__name__}'
@@ -98,15 +112,7 @@ def _find_wrong_groups(optimizer: Optimizer, state_dict: Any) -> Iterator[str]:
         return
 
     for index, (saved, own) in enumerate(zip(groups, optimizer.param_groups, strict=True)):
-        where = f'`param_groups[{index}]'
-        params = saved.get('params')
-        number = len(params) if isinstance(params, list) else params
-        if not isinstance(params, list) or len(params) != len(own['params']):
-            yield f'{where}.params`: expected {len(own["params"])} parameters, but got {number!r}'
-
-        for key in own.keys() & saved.keys() - {'params', *IMPLEMENTATION}:
-            if not is_alike(saved[key], own[key]):
-                yield f'{where}.{key}` is {shorten(saved[key])}, but here {own[key]!r}'
+        yield from _compare_group(f'`param_groups[{index}]', saved, own)
 
     lists = [group['params'] for group in groups if isinstance(group.get('params'), list)]
     indices = [index for params in lists for index in params]

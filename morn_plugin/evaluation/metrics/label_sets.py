@@ -262,20 +262,13 @@ class ConstantAnswer(LabelSetMetric):
         ]
         counted, true = np.concatenate(parts, axis=1)
 
-        # (N, k) each: how many of the first k labels count, and are true
-        offered = counted.cumsum(1)
-        hits = true.cumsum(1)
-        per_image = [
-            mean_precision_recall_f1(Counts(hits[:, -1], offered[:, k], hits[:, k]))
-            for k in range(self.num_classes)
-        ]
+        per_image = _per_image_of_first(counted, true)
         k = int(np.argmax([value.f1 for value in per_image])) + 1
 
         labels = count_labels(results, self.num_classes)
         chosen = np.isin(np.arange(self.num_classes), self.order[:k])
-        per_label = mean_precision_recall_f1(
-            Counts(labels.true, labels.predicted * chosen, labels.true * chosen)
-        )
+        counts = Counts(labels.true, labels.predicted * chosen, labels.true * chosen)
+        per_label = mean_precision_recall_f1(counts)
 
         best_is_true = true[np.arange(len(true)), counted.argmax(1)]
         return {
@@ -284,6 +277,25 @@ class ConstantAnswer(LabelSetMetric):
             'top-1': float(100 * best_is_true.mean()),
             'k': float(k),
         }
+
+
+def _per_image_of_first(counted: np.ndarray, true: np.ndarray) -> list[PrecisionRecallF1]:
+    """Compute the per-image figures of predicting the first k labels, for every k.
+
+    Args:
+        counted: (N, C), whether a label is not ignored.
+        true: (N, C).
+    """
+    offered = counted.cumsum(1)  # (N, k) each, of the first k labels
+    hits = true.cumsum(1)
+    num_true = hits[:, -1]
+
+    figures = []
+    for k in range(counted.shape[1]):
+        counts = Counts(num_true, offered[:, k], hits[:, k])
+        figures.append(mean_precision_recall_f1(counts))
+
+    return figures
 
 
 def _under(kind: str, values: PrecisionRecallF1) -> dict[str, float]:

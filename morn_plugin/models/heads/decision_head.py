@@ -64,26 +64,19 @@ class DecisionHead(BaseModule):
         #: Whether the head averages a feature map itself, instead of a neck.
         self.pools_maps = False
 
-        self.decoder: LabelDecoder | None = (
-            build_part(dict(decoder, num_classes=num_classes))
-            if isinstance(decoder, dict)
-            else decoder
-        )
-        self.decision = (
-            None if decision is None else build_part(dict(decision, num_classes=num_classes))
-        )
+        def build(part: Any) -> Any:
+            if isinstance(part, dict):
+                return build_part(dict(part, num_classes=num_classes))
+            return part
+
+        self.decoder: LabelDecoder | None = build(decoder)
+        self.decision = build(decision)
         for part in (self.decoder, self.decision):
             if part is not None:
                 check_inputs(part)
 
         given = dict(thr=thr, topk=topk, decision=decision)
-        set_ones = {name: value for name, value in given.items() if value is not None}
-        if set_ones and not self.has_threshold:
-            listed = ', '.join(f'{name}={value}' for name, value in given.items())
-            raise ValueError(
-                f'{self.method} decides itself which labels an image has: leave out `thr` and '
-                f'`topk`, and `decision`, which would change nothing (got {listed}).'
-            )
+        self._require_threshold_for(given)
 
     @staticmethod
     def _check_decision(
@@ -99,6 +92,17 @@ class DecisionHead(BaseModule):
                 f'Expected `decision` alone, or `thr` or `topk`, but got thr={thr}, topk={topk} '
                 f'beside decision={decision}.'
             )
+
+    def _require_threshold_for(self, given: Mapping[str, Any]) -> None:
+        """Refuse what would decide the labels of a decoder that decides itself."""
+        if self.has_threshold or all(value is None for value in given.values()):
+            return
+
+        listed = ', '.join(f'{name}={value}' for name, value in given.items())
+        raise ValueError(
+            f'{self.method} decides itself which labels an image has: leave out `thr` and '
+            f'`topk`, and `decision`, which would change nothing (got {listed}).'
+        )
 
     @property
     def method(self) -> str:

@@ -90,8 +90,9 @@ def read_table(
     source = read_table_text(path, encoding, guess)
     kind = kind or _guess_form(source.text)
 
+    # Read the records by the kind of the table.
     notes: list[str] = []
-    found = ''
+    found = ''  # the delimiter
     if kind == 'jsonl':
         name = 'JSON lines'
         records = list(_read_jsonl(path, source.text))
@@ -100,8 +101,8 @@ def read_table(
     elif kind == 'xml':
         name, records = read_xml_export(source.text, path, notes)
     else:
-        usual = '\t' if kind == 'tsv' else ','
         text, line = _without_sep_line(source.text)
+        usual = '\t' if kind == 'tsv' else ','
         found = delimiter or find_delimiter(text, usual, wanted)
         name = f'{DELIMITERS.get(found, repr(found))}-separated'
         records = list(_read_cells(path, text, found, line, header))
@@ -110,7 +111,7 @@ def read_table(
     if not records:
         raise AnnotationError(f'{path}:1: expected at least one row below the header.')
 
-    columns = list(dict.fromkeys(key for record, _ in records for key in record))
+    columns = _list_columns(records)
     return Table(path, columns, records, name, source.encoding, found, source.guessed, notes)
 
 
@@ -125,6 +126,15 @@ def _guess_form(text: str) -> str:
         return 'jsonl' if first.rstrip().endswith('}') and rest else 'json'
 
     return 'csv'
+
+
+def _list_columns(records: Sequence[Record]) -> list[str]:
+    """List the columns that any record has, in the order in which they appear."""
+    columns: dict[str, None] = {}
+    for record, _ in records:
+        columns |= dict.fromkeys(record)
+
+    return list(columns)
 
 
 def find_delimiter(text: str, usual: str = ',', wanted: Collection[str] = ()) -> str:

@@ -1,5 +1,6 @@
 """Reads the tags from a table, a folder of tables, or one folder for each tag."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -302,14 +303,10 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
             f'{folder}: expected a folder for each tag below the image folder {index.root}.'
         )
 
-    prefix = folder.resolve().relative_to(index.root.resolve()).parts
-    inside = [PurePosixPath(file) for file in index.files]
-    inside = [path for path in inside if path.parts[: len(prefix)] == prefix]
-    parts = {path: path.parts[len(prefix) :] for path in inside}
-    has_sides = bool(parts) and all(
-        len(names) > 2 and names[0].lower() in SIDE_OF for names in parts.values()
-    )
-    depth = 2 if has_sides else 1
+    parts = _parts_below(folder, index)
+    has_sides = _has_side_folders(parts.values())
+    depth = 2 if has_sides else 1  # of the folders of tags
+
     loose = [str(path) for path, names in parts.items() if len(names) <= depth]
     if loose or not parts:
         found = f'{len(loose):,} images are beside them, such as {loose[0]}' if loose else 'none'
@@ -317,21 +314,34 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
             f'{folder}: expected a table, or images in a folder for each tag, but got {found}.'
         )
 
-    rows = [
-        Tagged(
-            str(path),
-            frozenset(names[depth - 1 : -1]),
-            SIDE_OF[names[0].lower()] if has_sides else '',
-            str(index.root / path),
-        )
-        for path, names in parts.items()
-    ]
-    tags = sorted({tag for row in rows for tag in row.tags})
-    listed = ', '.join(tags[:5]) + (', ...' if len(tags) > 5 else '')
+    rows = []
+    for path, names in parts.items():
+        tags = frozenset(names[depth - 1 : -1])
+        side = SIDE_OF[names[0].lower()] if has_sides else ''
+        rows.append(Tagged(str(path), tags, side, str(index.root / path)))
 
+    tags = frozenset().union(*(row.tags for row in rows))
+    listed = ', '.join(sorted(tags)[:5]) + (', ...' if len(tags) > 5 else '')
     notes = [f'{folder}: no table, so each of {len(tags):,} folders is a tag: {listed}.']
     if has_sides:
         sides = sorted({names[0] for names in parts.values()})
         notes.append(f'Sides: the folders {", ".join(sides)}.')
 
     return Source(rows, 'listed', True, notes, united_copies=True)
+
+
+def _parts_below(folder: Path, index: ImageIndex) -> dict[PurePosixPath, tuple[str, ...]]:
+    """Return the images of a folder, with the parts of their paths from there on."""
+    prefix = folder.resolve().relative_to(index.root.resolve()).parts
+    parts = {}
+    for file in index.files:
+        path = PurePosixPath(file)
+        if path.parts[: len(prefix)] == prefix:
+            parts[path] = path.parts[len(prefix) :]
+
+    return parts
+
+
+def _has_side_folders(parts: Collection[tuple[str, ...]]) -> bool:
+    """Whether every image lies in a folder of a tag, inside of one of a side."""
+    return bool(parts) and all(len(names) > 2 and names[0].lower() in SIDE_OF for names in parts)
