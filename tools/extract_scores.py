@@ -79,7 +79,11 @@ def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
     return inputs
 
 
-def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
+def extract_dataset(
+    args: argparse.Namespace,
+    cfg: Any,
+    out: str,
+) -> None:
     """Extract a data set of the config."""
     from morn_plugin.apis.agreement import TESTING
     from morn_plugin.apis.extracting import (
@@ -121,7 +125,11 @@ def extract_dataset(args: argparse.Namespace, cfg: Any, out: str) -> None:
     runner.logger.info(step)
 
 
-def extract_others(args: argparse.Namespace, cfg: Any, out: str) -> None:
+def extract_others(
+    args: argparse.Namespace,
+    cfg: Any,
+    out: str,
+) -> None:
     """Extract images without a data set."""
     from morn_plugin.apis.extracting import provenance
     from morn_plugin.apis.extracting_images import extract_images, report

@@ -209,7 +209,11 @@ def predict(
     return records
 
 
-def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
+def predict_to_file(
+    args: argparse.Namespace,
+    model: Any,
+    stream: ImageStream,
+) -> Outcome:
     """Predict the images that are not in the file yet."""
     sources = iter(stream)
     total = stream.count()
@@ -226,7 +230,11 @@ def predict_to_file(args: argparse.Namespace, model: Any, stream: ImageStream) -
     return outcome
 
 
-def predict_to_screen(args: argparse.Namespace, model: Any, stream: ImageStream) -> Outcome:
+def predict_to_screen(
+    args: argparse.Namespace,
+    model: Any,
+    stream: ImageStream,
+) -> Outcome:
     """Predict all, and print JSON lines."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding='utf-8', errors=ESCAPE)

@@ -51,7 +51,9 @@ class Disagreements:
 
 
 def find_disagreements(
-    cfg: Config, loaders: Sequence[str], others: Mapping[str, Sequence[str]] | None = None
+    cfg: Config,
+    loaders: Sequence[str],
+    others: Mapping[str, Sequence[str]] | None = None,
 ) -> Disagreements:
     """Find contradictions in the settings of a run, and set the model's number of classes.
 
@@ -131,7 +133,9 @@ def _find_file(dataset: Mapping[str, Any]) -> str:
 
 
 def _read_all_classes(
-    cfg: Mapping[str, Any], loaders: Sequence[str], problems: list[str]
+    cfg: Mapping[str, Any],
+    loaders: Sequence[str],
+    problems: list[str],
 ) -> dict[str, Sequence[str]]:
     found: dict[str, Sequence[str]] = {}
     for name in loaders:
@@ -151,7 +155,11 @@ def _compare_all_classes(classes: Mapping[str, Sequence[str]]) -> Iterator[str]:
             yield str(error)
 
 
-def _check_head(head: Mapping[str, Any], number: int, file: str) -> Iterator[str]:
+def _check_head(
+    head: Mapping[str, Any],
+    number: int,
+    file: str,
+) -> Iterator[str]:
     own = head.get('num_classes')
     if own is not None and own != number:
         yield (
@@ -161,7 +169,11 @@ def _check_head(head: Mapping[str, Any], number: int, file: str) -> Iterator[str
     yield from _check_decision(head, 'model.head', number)
 
 
-def _check_decision(node: Mapping[str, Any], path: str, number: int) -> Iterator[str]:
+def _check_decision(
+    node: Mapping[str, Any],
+    path: str,
+    number: int,
+) -> Iterator[str]:
     thr = node.get('thr')
     topk = node.get('topk')
     if isinstance(thr, list | tuple) and len(thr) != number:
@@ -182,7 +194,10 @@ def _check_loaders(cfg: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _check_evaluators(
-    cfg: Mapping[str, Any], key: str, head: Any, classes: Sequence[str] | None
+    cfg: Mapping[str, Any],
+    key: str,
+    head: Any,
+    classes: Sequence[str] | None,
 ) -> Iterator[str]:
     for path, node in list_evaluators(cfg, key):
         if classes is not None:

@@ -31,7 +31,10 @@ MAX_ONNX_BYTES = 2**31  # an .onnx file is one message of protobuf
 
 
 def export_checked(
-    inferencer: MultiLabelInferencer, out: Path, paths: list[str], thr: list[float] | float | None
+    inferencer: MultiLabelInferencer,
+    out: Path,
+    paths: list[str],
+    thr: list[float] | float | None,
 ) -> str:
     """Write the model, check the file on images, and only then rename it.
 
@@ -103,7 +106,12 @@ def find_images(
     return paths
 
 
-def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+def write_onnx(
+    model: ExportModel,
+    example: torch.Tensor,
+    metadata: dict,
+    path: Path,
+) -> None:
     """Write an ONNX file for any number of images, with the metadata in its properties.
 
     Raises:
@@ -136,7 +144,11 @@ def write_onnx(model: ExportModel, example: torch.Tensor, metadata: dict, path: 
     onnx.save(proto, str(path))
 
 
-def check_onnx_size(model: torch.nn.Module, name: str, largest: int = MAX_ONNX_BYTES) -> None:
+def check_onnx_size(
+    model: torch.nn.Module,
+    name: str,
+    largest: int = MAX_ONNX_BYTES,
+) -> None:
     """Raise if a model is too large for an .onnx file.
 
     Args:
@@ -170,7 +182,11 @@ def _translate_stable_sort() -> Callable[..., Any]:
     ops: Any = opset18
 
     def sort(
-        values: Any, *, stable: bool | None = None, dim: int = -1, descending: bool = False
+        values: Any,
+        *,
+        stable: bool | None = None,
+        dim: int = -1,
+        descending: bool = False,
     ) -> Any:
         number = ops.Gather(ops.Shape(values), ops.Constant(value_ints=[dim]))
         return ops.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
@@ -178,14 +194,23 @@ def _translate_stable_sort() -> Callable[..., Any]:
     return sort
 
 
-def write_program(model: ExportModel, example: torch.Tensor, metadata: dict, path: Path) -> None:
+def write_program(
+    model: ExportModel,
+    example: torch.Tensor,
+    metadata: dict,
+    path: Path,
+) -> None:
     """Write a torch.export program, with the metadata in a file inside."""
     torch.export.save(
         export_program(model, example), path, extra_files={METADATA: dump_json(metadata)}
     )
 
 
-def run_file(path: Path, images: np.ndarray, outputs: tuple[str, ...]) -> dict[str, np.ndarray]:
+def run_file(
+    path: Path,
+    images: np.ndarray,
+    outputs: tuple[str, ...],
+) -> dict[str, np.ndarray]:
     """Run the written file, reloaded from disk.
 
     Raises:
@@ -237,7 +262,11 @@ def expected_outputs(
     return arrays
 
 
-def check_file(path: Path, reference: dict[str, np.ndarray], images: np.ndarray) -> float:
+def check_file(
+    path: Path,
+    reference: dict[str, np.ndarray],
+    images: np.ndarray,
+) -> float:
     """Compare with the model, as a whole batch and in parts.
 
     Return the largest difference of a score.
@@ -281,7 +310,11 @@ def predict_scores(model: Any, images: list[str]) -> np.ndarray:
     return np.array([record['scores'] for record in records], dtype=np.float32)
 
 
-def compare_from_files(path: Path, inferencer: MultiLabelInferencer, images: list[str]) -> str:
+def compare_from_files(
+    path: Path,
+    inferencer: MultiLabelInferencer,
+    images: list[str],
+) -> str:
     """Describe how closely predictions from image files agree, with decoding and resizing.
 
     Raises:

@@ -28,7 +28,11 @@ class CheckpointConfig(Config):
     """A config from inside a checkpoint that passed :func:`read_checkpoint_config`."""
 
 
-def read_checkpoint_config(text: str, source: str, trust: bool = False) -> Config:
+def read_checkpoint_config(
+    text: str,
+    source: str,
+    trust: bool = False,
+) -> Config:
     """Read the config text of a checkpoint.
 
     Args:

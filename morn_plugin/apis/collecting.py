@@ -115,7 +115,11 @@ def collect_predictions(
     return PredictionSet(classes, source, img_paths, **arrays)
 
 
-def _as_arrays(sample: Any, num_classes: int, model: str) -> dict[str, Any]:
+def _as_arrays(
+    sample: Any,
+    num_classes: int,
+    model: str,
+) -> dict[str, Any]:
     predicted = torch.zeros(num_classes, dtype=torch.bool)
     predicted[sample.pred_label.cpu()] = True
     arrays = {

@@ -161,7 +161,12 @@ def _check_loops(cfg: Mapping[str, Any]) -> Iterator[str]:
             yield from _check_arguments(value, loop, key, {'type', 'by_epoch'})
 
 
-def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> Iterator[str]:
+def _check(
+    node: Any,
+    path: str,
+    kind: Registry | None,
+    strict: bool = True,
+) -> Iterator[str]:
     """Check a setting and everything inside it.
 
     Args:
@@ -184,7 +189,11 @@ def _check(node: Any, path: str, kind: Registry | None, strict: bool = True) -> 
             yield from _check(value, f'{path}[{index}]', kind, strict)
 
 
-def _find_kind(path: str, key: str, kind: Registry | None) -> tuple[Registry | None, bool]:
+def _find_kind(
+    path: str,
+    key: str,
+    kind: Registry | None,
+) -> tuple[Registry | None, bool]:
     """Find the registry of a setting's ``type``, and whether the setting is built directly."""
     # The keys of default_hooks are free names, `param_scheduler` of a hook for example.
     if path == 'default_hooks':
@@ -195,7 +204,12 @@ def _find_kind(path: str, key: str, kind: Registry | None) -> tuple[Registry | N
     return kind, is_part
 
 
-def _check_typed(node: Mapping[str, Any], path: str, kind: Registry, strict: bool) -> Iterator[str]:
+def _check_typed(
+    node: Mapping[str, Any],
+    path: str,
+    kind: Registry,
+    strict: bool,
+) -> Iterator[str]:
     name = node['type']
     found = kind.get(name) if isinstance(name, str) else name
     if found is None:
@@ -212,7 +226,11 @@ def _check_typed(node: Mapping[str, Any], path: str, kind: Registry, strict: boo
 
 
 def _check_arguments(
-    node: Mapping[str, Any], function: Callable, path: str, extra: set[str], strict: bool = True
+    node: Mapping[str, Any],
+    function: Callable,
+    path: str,
+    extra: set[str],
+    strict: bool = True,
 ) -> Iterator[str]:
     known, is_open = find_parameters(function)
     if not is_open:
@@ -227,7 +245,11 @@ def _check_arguments(
 
 
 def _unknown_keys(
-    keys: set[str], known: set[str], path: str, owner: str, strict: bool = True
+    keys: set[str],
+    known: set[str],
+    path: str,
+    owner: str,
+    strict: bool = True,
 ) -> Iterator[str]:
     for key in sorted(keys - known):
         suggestion = _suggest(key, known, strict)
@@ -235,12 +257,20 @@ def _unknown_keys(
             yield f'`{path}.{key}`: {owner} has no such argument.{suggestion}'
 
 
-def _suggest(name: str, known: set[str], strict: bool = True) -> str:
+def _suggest(
+    name: str,
+    known: set[str],
+    strict: bool = True,
+) -> str:
     meant = _nearest(name, known, cutoff=0.6 if strict else NEARLY_THE_SAME)
     return '' if meant is None else f' Did you mean {meant!r}?'
 
 
-def _nearest(name: str, known: set[str], cutoff: float) -> str | None:
+def _nearest(
+    name: str,
+    known: set[str],
+    cutoff: float,
+) -> str | None:
     close = difflib.get_close_matches(name, known, n=1, cutoff=cutoff)
     return close[0] if close else None
 
@@ -307,7 +337,11 @@ def _hands_on(function: Callable) -> bool:
     return re.search(r'super\([^)]*\)\s*\.__init__\([^)]*\*\*\w+', source) is not None
 
 
-def _fits(value: Any, parameter: inspect.Parameter, is_ours: bool) -> bool:
+def _fits(
+    value: Any,
+    parameter: inspect.Parameter,
+    is_ours: bool,
+) -> bool:
     """Compare a value with a plain annotation.
 
     Other annotations are ignored, and so are those that their own default contradicts. Annotations

@@ -81,7 +81,13 @@ class ConfigGate:
         self._check_scope(values.get('default_scope'), 'default_scope')
         return {key: self._clean(value, key, key, _section(key)) for key, value in values.items()}
 
-    def _clean(self, node: Any, path: str, key: Any, section: str) -> Any:
+    def _clean(
+        self,
+        node: Any,
+        path: str,
+        key: Any,
+        section: str,
+    ) -> Any:
         """Clean a value and everything inside it.
 
         Args:
@@ -101,7 +107,12 @@ class ConfigGate:
         self._check_value(node, path, key, section)
         return node
 
-    def _clean_mapping(self, node: Mapping[Any, Any], path: str, section: str) -> dict[Any, Any]:
+    def _clean_mapping(
+        self,
+        node: Mapping[Any, Any],
+        path: str,
+        section: str,
+    ) -> dict[Any, Any]:
         cleaned: dict[Any, Any] = {}
         for key, value in node.items():
             where = f'{path}.{key if isinstance(key, str) else shorten(key)}'
@@ -122,7 +133,12 @@ class ConfigGate:
 
         return cleaned
 
-    def _resolve(self, name: Any, path: str, section: str) -> Any:
+    def _resolve(
+        self,
+        name: Any,
+        path: str,
+        section: str,
+    ) -> Any:
         """Return the bare name of something registered; anything else is a problem."""
         registered = _registered(section)
         found = _find_name(name, registered)
@@ -167,7 +183,13 @@ class ConfigGate:
             self.problems.append(f'`{path}`: expected the local disk, but got {describe(value)}')
         return value
 
-    def _check_value(self, value: Any, path: str, key: Any, section: str) -> None:
+    def _check_value(
+        self,
+        value: Any,
+        path: str,
+        key: Any,
+        section: str,
+    ) -> None:
         wrong = None
         if isinstance(value, str):
             wrong = _find_wrong_text(value, str(key), path, section)
@@ -180,7 +202,12 @@ class ConfigGate:
             self.problems.append(f'`{path}`: {wrong}, but got {describe(value)}')
 
 
-def _find_wrong_text(text: str, key: str, path: str, section: str) -> str | None:
+def _find_wrong_text(
+    text: str,
+    key: str,
+    path: str,
+    section: str,
+) -> str | None:
     """Return the expected value if a text may refer to something outside, else None."""
     if section not in ('model', 'dataset', 'pipeline'):
         return None

@@ -176,7 +176,11 @@ def _explain(item: Overridden, cfg: Config) -> str:
     )
 
 
-def _find_value(node: Any, value: Any, path: str = '') -> Iterator[str]:
+def _find_value(
+    node: Any,
+    value: Any,
+    path: str = '',
+) -> Iterator[str]:
     """Name the settings with a value; none for numbers, many of which are equal by chance."""
     if isinstance(value, int | float | None):
         return
@@ -222,7 +226,11 @@ def _apply_image_size(cfg: Config, before: Sequence[Any]) -> list[str]:
     ]
 
 
-def _replace_sizes(node: Any, before: Sequence[Any], size: int) -> int:
+def _replace_sizes(
+    node: Any,
+    before: Sequence[Any],
+    size: int,
+) -> int:
     """Replace the sizes in a setting and everything inside it; return how many."""
     if isinstance(node, Mapping):
         count = 0
@@ -242,7 +250,11 @@ def _replace_sizes(node: Any, before: Sequence[Any], size: int) -> int:
     return 0
 
 
-def _resize(value: Any, before: Sequence[Any], size: int) -> Any:
+def _resize(
+    value: Any,
+    before: Sequence[Any],
+    size: int,
+) -> Any:
     """Return the new value of a size, or None if it is not an old one."""
     if value in before:
         return size

@@ -27,7 +27,11 @@ def parse_config(text: str, source: str) -> Config:
 Kind = TypeVar('Kind', bound=Config)
 
 
-def make_config(values: dict[str, Any], source: str, kind: type[Kind] = Config) -> Kind:
+def make_config(
+    values: dict[str, Any],
+    source: str,
+    kind: type[Kind] = Config,
+) -> Kind:
     """Make a config from values, see :func:`parse_config`."""
     try:
         return kind(values)

@@ -213,7 +213,12 @@ def number_from_shapes() -> Iterator[None]:
         ShiftWindowMSA.window_reverse = staticmethod(original)
 
 
-def _put_windows_together(windows: Tensor, height: int, width: int, size: int) -> Tensor:
+def _put_windows_together(
+    windows: Tensor,
+    height: int,
+    width: int,
+    size: int,
+) -> Tensor:
     """Undo the partition into windows: (N x H/size x W/size, size, size, D) to (N, H, W, D)."""
     rows = height // size
     columns = width // size

@@ -18,7 +18,11 @@ from ..version import __version__
 from .faster import find_faster
 
 
-def use_split(cfg: Config, split: str, shard: Shard | None = None) -> ConfigDict:
+def use_split(
+    cfg: Config,
+    split: str,
+    shard: Shard | None = None,
+) -> ConfigDict:
     """Test on the data of a split with the test pipeline: no augmentation, in order.
 
     Args:
@@ -76,7 +80,12 @@ def image_folder(dataset: ConfigDict) -> str:
     return osp.join(dataset.get('data_root', ''), prefix)
 
 
-def note_shard(shard: Shard, out: str, origin: dict[str, str], images: float) -> None:
+def note_shard(
+    shard: Shard,
+    out: str,
+    origin: dict[str, str],
+    images: float,
+) -> None:
     """Write a note next to the file of a shard on how it was made."""
     if shard.total > 1 and is_main_process():
         RunNote(origin, str(shard), int(images)).save(out)
@@ -87,7 +96,11 @@ def score_item(model: Any) -> str:
     return 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
 
 
-def extract(runner: Runner, inputs: tuple[str, ...], origin: dict[str, str]) -> float:
+def extract(
+    runner: Runner,
+    inputs: tuple[str, ...],
+    origin: dict[str, str],
+) -> float:
     """Write the file, and return the number of images in it."""
     model = unwrap(runner.model)
     if inputs:

@@ -150,7 +150,11 @@ class _Spool:
         self._stack.close()
 
 
-def _copy(arrays: dict[str, np.ndarray], rows: np.ndarray, writer: CachedFileWriter) -> None:
+def _copy(
+    arrays: dict[str, np.ndarray],
+    rows: np.ndarray,
+    writer: CachedFileWriter,
+) -> None:
     """Write the rows of mapped arrays to these places of a file."""
     for start in range(0, len(rows), ROWS_AT_ONCE):
         part = slice(start, start + ROWS_AT_ONCE)
@@ -196,7 +200,13 @@ def merge_scores(out: str | Path, max_gb: float = MAX_GB) -> Outcome:
     return Outcome(total, len(failed))
 
 
-def _check_share(path: Path, note: RunNote, file: ScoreFile | None, share: int, total: int) -> None:
+def _check_share(
+    path: Path,
+    note: RunNote,
+    file: ScoreFile | None,
+    share: int,
+    total: int,
+) -> None:
     rows = len(file.scores) if file else 0
     if note.images != share or rows + len(note.failed) != share:
         raise ValueError(
@@ -216,7 +226,9 @@ def _number_rows(places: list[np.ndarray]) -> list[np.ndarray]:
 
 
 def _write_merged(
-    out: str | Path, parts: list[tuple[ScoreFile, np.ndarray]], max_gb: float
+    out: str | Path,
+    parts: list[tuple[ScoreFile, np.ndarray]],
+    max_gb: float,
 ) -> None:
     """Write the rows of each file to their places in the whole."""
     items: list[Any] = [None] * sum(len(rows) for _, rows in parts)

@@ -66,7 +66,11 @@ def _agree(one: DataSample, other: DataSample) -> bool:
     )
 
 
-def _are_close(one: Any, other: Any, tolerance: float | None) -> bool:
+def _are_close(
+    one: Any,
+    other: Any,
+    tolerance: float | None,
+) -> bool:
     """Compare two values; without a tolerance, relative to the largest."""
     if isinstance(one, Sequence) and not isinstance(one, str):
         pairs = zip(one, other, strict=True)

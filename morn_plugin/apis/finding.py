@@ -30,7 +30,9 @@ EXPORTED = {
 
 
 def find_model(
-    path: str | Path, config: str | Path | None = None, trust_config: bool = False
+    path: str | Path,
+    config: str | Path | None = None,
+    trust_config: bool = False,
 ) -> tuple[Config, dict[str, Any], str]:
     """Find the config and the checkpoint of a model.
 

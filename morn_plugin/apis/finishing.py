@@ -61,7 +61,11 @@ def _shorten(path: str) -> str:
     return path if relative.startswith(osp.pardir) else relative
 
 
-def say_what_was_tested(runner: Runner, checkpoint: str, out: str | None) -> None:
+def say_what_was_tested(
+    runner: Runner,
+    checkpoint: str,
+    out: str | None,
+) -> None:
     """Log the files of a test, and how to view single images.
 
     Args:

@@ -271,7 +271,10 @@ class MultiLabelInferencer(BaseInferencer):
 
     @torch.inference_mode()
     def forward(
-        self, inputs: dict[str, Any], thr: Thr = None, topk: int | None = None
+        self,
+        inputs: dict[str, Any],
+        thr: Thr = None,
+        topk: int | None = None,
     ) -> list[DataSample]:
         """Run the model on a batch, and set the labels if ``thr`` or ``topk`` is given.
 
@@ -316,7 +319,11 @@ class MultiLabelInferencer(BaseInferencer):
             ) from error
 
     def visualize(
-        self, inputs: list, preds: list[DataSample], out_dir: str | None = None, show: bool = False
+        self,
+        inputs: list,
+        preds: list[DataSample],
+        out_dir: str | None = None,
+        show: bool = False,
     ) -> list[str]:
         """Draw every image into ``out_dir``."""
         if not out_dir:
@@ -355,7 +362,10 @@ class MultiLabelInferencer(BaseInferencer):
         return plain_numbers(thr)
 
     def _predict_batch(
-        self, batch: list[dict[str, Any]], thr: Thr, topk: int | None
+        self,
+        batch: list[dict[str, Any]],
+        thr: Thr,
+        topk: int | None,
     ) -> list[dict[str, Any]]:
         with self._naming_the_model():
             inputs = self.collate_fn(batch)
@@ -388,7 +398,12 @@ class MultiLabelInferencer(BaseInferencer):
             else:
                 yield item
 
-    def _init_model(self, cfg: Config, weights: str, device: str) -> nn.Module:
+    def _init_model(
+        self,
+        cfg: Config,
+        weights: str,
+        device: str,
+    ) -> nn.Module:
         backbone = cfg.model.get('backbone')
         if isinstance(backbone, Mapping) and backbone.get('pretrained'):
             cfg.model.backbone.pretrained = False  # all weights come from the checkpoint

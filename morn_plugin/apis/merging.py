@@ -15,7 +15,12 @@ DECODER = 'head.decoder.'
 PARTS = (DECODER, 'head.decision.')  # the parts trained without the CNN
 
 
-def merge(cnn: dict, decoder: dict, cnn_path: str, decoder_path: str) -> dict:
+def merge(
+    cnn: dict,
+    decoder: dict,
+    cnn_path: str,
+    decoder_path: str,
+) -> dict:
     """Return a checkpoint with the weights of the CNN, the decoder and its decision rule.
 
     Raises:

@@ -94,7 +94,10 @@ def model_title(inferencer: MultiLabelInferencer) -> str:
 
 
 def paper_table(
-    data: PredictionSet, predicted: np.ndarray, name: str, cnn_thr: float | None = None
+    data: PredictionSet,
+    predicted: np.ndarray,
+    name: str,
+    cnn_thr: float | None = None,
 ) -> str:
     """Lay out the paper's figures, also for the CNN alone if it is not the model.
 
@@ -123,7 +126,11 @@ def paper_table(
     return make_table(('', *PAPER_COLUMNS, 'top-1'), rows, note=note)
 
 
-def _paper_row(predicted: np.ndarray, first: np.ndarray, data: PredictionSet) -> list[float]:
+def _paper_row(
+    predicted: np.ndarray,
+    first: np.ndarray,
+    data: PredictionSet,
+) -> list[float]:
     """Compute P_L, R_L, F1_L, P_I, R_I, F1_I and top-1 (of the scores ``first``) in percent."""
     return [*paper_figures(predicted, data.targets), top_one(first, data.targets)]
 
@@ -134,7 +141,11 @@ def _make_curves(log: list[dict[str, Any]]) -> str:
     return embed_figure(draw_curves(log), 'Curves of losses and validation figures')
 
 
-def error_lists(data: PredictionSet, predicted: np.ndarray, figures: LabelFigures) -> str:
+def error_lists(
+    data: PredictionSet,
+    predicted: np.ndarray,
+    figures: LabelFigures,
+) -> str:
     """Lay out the most missed labels and the most confused pairs."""
     missed = make_table(
         ('label', 'missed', 'of', 'percent'),
@@ -209,7 +220,10 @@ def vary_labels(order: np.ndarray, true: np.ndarray) -> np.ndarray:
 
 
 def choose_different(
-    order: Iterable[int], img_paths: list[str], read: Read, number: int
+    order: Iterable[int],
+    img_paths: list[str],
+    read: Read,
+    number: int,
 ) -> tuple[list[tuple[int, np.ndarray]], int]:
     """Return the first images of an order that are not near-copies of each other.
 

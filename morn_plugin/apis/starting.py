@@ -87,7 +87,10 @@ def build_runner(
 
 
 def _find_problems(
-    cfg: Config, source: str, loaders: Sequence[str], named: Mapping[str, Sequence[str]]
+    cfg: Config,
+    source: str,
+    loaders: Sequence[str],
+    named: Mapping[str, Sequence[str]],
 ) -> Disagreements:
     """Find contradictions in an otherwise correct config.
 
@@ -185,7 +188,11 @@ def resume_safely(cfg: Config, checkpoint: str) -> None:
         cfg.load_from = None
 
 
-def check_checkpoint(runner: Runner, checkpoint: dict[str, Any] | None, is_training: bool) -> None:
+def check_checkpoint(
+    runner: Runner,
+    checkpoint: dict[str, Any] | None,
+    is_training: bool,
+) -> None:
     """Compare a run's initial checkpoint with its model, before the data are read.
 
     Args:

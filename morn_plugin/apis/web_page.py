@@ -218,7 +218,12 @@ def remove_left_folders(parent: Path) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def launch(page: Any, host: str, port: int, limits: Limits) -> None:
+def launch(
+    page: Any,
+    host: str,
+    port: int,
+    limits: Limits,
+) -> None:
     """Start serving, and return.
 
     Args:

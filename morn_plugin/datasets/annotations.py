@@ -161,7 +161,10 @@ def check_annotations(
 
 
 def compare_classes(
-    found: Sequence[str], expected: Sequence[str], found_in: str, expected_by: str
+    found: Sequence[str],
+    expected: Sequence[str],
+    found_in: str,
+    expected_by: str,
 ) -> None:
     """Require two class lists to be equal, in names and in order.
 
@@ -311,7 +314,11 @@ def dump_annotations(annotations: Annotations, source: str) -> bytes:
     return f'{{"metainfo": {metainfo},\n"data_list": [\n{lines}\n]}}\n'.encode()
 
 
-def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str]:
+def _find_item_problems(
+    item: Any,
+    where: str,
+    num_classes: int,
+) -> Iterator[str]:
     """Name the problems of one entry of ``data_list``."""
     if not isinstance(item, dict):
         yield (
@@ -336,7 +343,12 @@ def _find_item_problems(item: Any, where: str, num_classes: int) -> Iterator[str
         yield f'{where}` ({img_path}): {both} are in both `gt_label` and `gt_label_difficult`.'
 
 
-def _find_label_problems(labels: Any, where: str, img_path: str, num_classes: int) -> Iterator[str]:
+def _find_label_problems(
+    labels: Any,
+    where: str,
+    img_path: str,
+    num_classes: int,
+) -> Iterator[str]:
     if not isinstance(labels, list):
         yield f'{where} ({img_path}) should be a list of class indices, but got {describe(labels)}.'
         return

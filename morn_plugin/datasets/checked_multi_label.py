@@ -43,7 +43,12 @@ class CheckedMultiLabelDataset(MultiLabelDataset):
 
     _metainfo: dict[str, Any]
 
-    def __init__(self, *args: Any, corrupt_images: str = 'error', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        corrupt_images: str = 'error',
+        **kwargs: Any,
+    ) -> None:
         check_choice('corrupt_images', corrupt_images, ('error', 'skip'))
         self.corrupt_images = corrupt_images
         self.skipped: list[str] = []

@@ -9,7 +9,10 @@ from collections.abc import Sequence
 
 
 def assign_sides(
-    digests: Sequence[bytes], groups: Sequence[int], salt: str, share: float
+    digests: Sequence[bytes],
+    groups: Sequence[int],
+    salt: str,
+    share: float,
 ) -> list[bool]:
     """Draw a side for every group from its content alone.
 
@@ -26,7 +29,11 @@ def assign_sides(
     return [draws[group] < share for group in groups]
 
 
-def draw_groups(digests: Sequence[bytes], groups: Sequence[int], salt: str) -> dict[int, float]:
+def draw_groups(
+    digests: Sequence[bytes],
+    groups: Sequence[int],
+    salt: str,
+) -> dict[int, float]:
     """Draw a number in [0, 1), evenly, for every group; see :func:`assign_sides`."""
     members: dict[int, set[bytes]] = {}
     for digest, group in zip(digests, groups, strict=True):

@@ -27,7 +27,11 @@ def innermost(config: Mapping[str, Any]) -> Iterator[Any]:
         yield config
 
 
-def with_pipeline(config: Mapping[str, Any], pipeline: Sequence[Any], **options: Any) -> Any:
+def with_pipeline(
+    config: Mapping[str, Any],
+    pipeline: Sequence[Any],
+    **options: Any,
+) -> Any:
     """Return a copy of a data set's config whose innermost data sets have this pipeline.
 
     Args:

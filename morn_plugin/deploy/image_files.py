@@ -181,7 +181,11 @@ def fetch_url(url: str, max_pixels: int = MAX_PIXELS) -> bytes:
     return _check_bytes(fetch(url, limit + 1, is_own=True), url, max_pixels)
 
 
-def fetch_listed(url: str, size: int = -1, allow_private: bool = False) -> bytes:
+def fetch_listed(
+    url: str,
+    size: int = -1,
+    allow_private: bool = False,
+) -> bytes:
     """Fetch an ``http(s)`` URL from an untrusted list.
 
     Args:
@@ -196,7 +200,11 @@ def fetch_listed(url: str, size: int = -1, allow_private: bool = False) -> bytes
     return fetch(url, limit, allow_private=allow_private)
 
 
-def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> bytes:
+def read_stream(
+    file: IO[bytes],
+    source: str,
+    max_pixels: int = MAX_PIXELS,
+) -> bytes:
     """Read an open binary file to its end.
 
     Raises:
@@ -209,7 +217,11 @@ def read_stream(file: IO[bytes], source: str, max_pixels: int = MAX_PIXELS) -> b
     return content
 
 
-def _read_bounded(file: IO[bytes], source: str, max_pixels: int) -> bytes:
+def _read_bounded(
+    file: IO[bytes],
+    source: str,
+    max_pixels: int,
+) -> bytes:
     return _check_bytes(file.read(_max_bytes(max_pixels) + 1), source, max_pixels)
 
 

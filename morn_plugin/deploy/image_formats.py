@@ -118,7 +118,13 @@ class TooLargeError(ValueError):
         self.needed = needed
 
 
-def check_size(width: int, height: int, max_pixels: int, cost: int = 1, name: str = '') -> None:
+def check_size(
+    width: int,
+    height: int,
+    max_pixels: int,
+    cost: int = 1,
+    name: str = '',
+) -> None:
     """Raise if a picture is too large, see :func:`open_image`.
 
     Examples:
@@ -312,7 +318,12 @@ def _check_jpeg(content: bytes, max_pixels: int) -> None:
         _check_scans(content, *_JpegFile(io.BytesIO(content)).size, max_pixels)
 
 
-def _check_scans(content: bytes, width: int, height: int, max_pixels: int) -> None:
+def _check_scans(
+    content: bytes,
+    width: int,
+    height: int,
+    max_pixels: int,
+) -> None:
     """Limit the scans of a progressive JPEG: a dozen bytes request one over all its pixels."""
     scans = content.count(_SCAN)
     allowed = MAX_SCANS * max_pixels // max(1, width * height)

@@ -87,7 +87,11 @@ def check_image(
 
 
 @contextmanager
-def named_errors(source: str, option: str, detail: str = '') -> Iterator[None]:
+def named_errors(
+    source: str,
+    option: str,
+    detail: str = '',
+) -> Iterator[None]:
     """Turn any exception into an :class:`ImageError` with the image's name and a remedy."""
     try:
         yield
@@ -229,7 +233,9 @@ def resize_bilinear(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _taps(
-    old: int, new: int, clip_weights: bool
+    old: int,
+    new: int,
+    clip_weights: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return, for every new pixel, the two old ones around its centre and their weights, in 1/2048.
 
@@ -260,7 +266,11 @@ def _resize_edge(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
     return _scale(image, size, step['backend'])
 
 
-def scale_edge(width: int, height: int, scale: int) -> tuple[int, int]:
+def scale_edge(
+    width: int,
+    height: int,
+    scale: int,
+) -> tuple[int, int]:
     """Compute the size of an image whose shorter edge becomes ``scale``.
 
     Raises:
@@ -293,7 +303,11 @@ def _center_crop(image: np.ndarray, step: dict[str, Any]) -> np.ndarray:
     return image[y : y + h, x : x + w]
 
 
-def _scale(image: np.ndarray, size: tuple[int, int], backend: str) -> np.ndarray:
+def _scale(
+    image: np.ndarray,
+    size: tuple[int, int],
+    backend: str,
+) -> np.ndarray:
     if backend == 'pillow':
         return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
     return resize_bilinear(image, size)

@@ -138,7 +138,11 @@ def mark_labels(
     return marked if floor is None else marked & exceeds(scores, np.asarray(floor, scores.dtype))
 
 
-def choose_labels(scores: np.ndarray, thr: Thr, topk: int | None) -> np.ndarray:
+def choose_labels(
+    scores: np.ndarray,
+    thr: Thr,
+    topk: int | None,
+) -> np.ndarray:
     """Return the labels of :func:`mark_labels` for one image, best first.
 
     Args:

@@ -216,7 +216,10 @@ class OnnxModel:
         yield from run_batches(predict, loaded, batch_size)
 
     def _predict_batch(
-        self, batch: Sequence[tuple[str | None, np.ndarray]], thr: Thr, topk: int | None
+        self,
+        batch: Sequence[tuple[str | None, np.ndarray]],
+        thr: Thr,
+        topk: int | None,
     ) -> list[dict[str, Any]]:
         if thr is None and topk is None:
             thr = self.metadata['thr']

@@ -40,7 +40,12 @@ class Outcome:
                 self.examples.append(record)
 
 
-def begin(file: RecordFile, note: RunNote, resume: bool, sources: Iterator[Any]) -> Outcome:
+def begin(
+    file: RecordFile,
+    note: RunNote,
+    resume: bool,
+    sources: Iterator[Any],
+) -> Outcome:
     """Open a file for the records of images.
 
     Args:
@@ -136,7 +141,11 @@ def merge_records(out: str | Path) -> Outcome:
     return outcome
 
 
-def _merge(paths: list[Path], out: Path, expected: int) -> Outcome:
+def _merge(
+    paths: list[Path],
+    out: Path,
+    expected: int,
+) -> Outcome:
     files = [record_file(path) for path in paths]
     outcome = Outcome()
     whole = record_file(out)

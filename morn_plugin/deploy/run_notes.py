@@ -39,7 +39,12 @@ class RunNote:
         )
         write_json(note_path(result), content, indent=1)
 
-    def require_same(self, other: 'RunNote', source: str | Path, advice: str) -> None:
+    def require_same(
+        self,
+        other: 'RunNote',
+        source: str | Path,
+        advice: str,
+    ) -> None:
         """Raise unless another result was made alike.
 
         Args:

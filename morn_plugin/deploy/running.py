@@ -27,7 +27,10 @@ def count_readers(num_workers: int | None, on_cpu: bool) -> int:
 
 
 def read_ahead(
-    function: Callable[[Source], Result], sources: Iterable[Source], num_workers: int, ahead: int
+    function: Callable[[Source], Result],
+    sources: Iterable[Source],
+    num_workers: int,
+    ahead: int,
 ) -> Generator[tuple[Source, Result | Exception], None, None]:
     """Apply a function in threads, in order, while the results are used.
 
@@ -103,7 +106,10 @@ def run_batches(
 
 
 def show_progress(
-    items: Iterable[Source], total: int | None, unit: str = 'images', done: int = 0
+    items: Iterable[Source],
+    total: int | None,
+    unit: str = 'images',
+    done: int = 0,
 ) -> Iterator[Source]:
     """Pass items on, and say on stderr how many there were, twice a second.
 

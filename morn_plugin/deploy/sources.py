@@ -154,7 +154,12 @@ def check_array(image: np.ndarray) -> np.ndarray:
     return image
 
 
-def _read_pillow(image: Image.Image, background: int, max_pixels: int, option: str) -> np.ndarray:
+def _read_pillow(
+    image: Image.Image,
+    background: int,
+    max_pixels: int,
+    option: str,
+) -> np.ndarray:
     """Decode a picture that the user opened; Pillow reads its pixels only now."""
     name = name_source(image)
     if image.format not in (None, *(kind.pillow_name for kind in FORMATS), 'MPO'):

@@ -79,7 +79,12 @@ def fetch(
         raise ImageError(f'Image {url} cannot be fetched: {reason}.') from error
 
 
-def _read(opener: Any, url: str, max_bytes: int, timeout: float) -> bytes:
+def _read(
+    opener: Any,
+    url: str,
+    max_bytes: int,
+    timeout: float,
+) -> bytes:
     blocks: list[bytes] = []
     left = max_bytes
     with opener.open(url, timeout=timeout) as answer:
@@ -165,7 +170,12 @@ def _opener(
     return opener
 
 
-def _connect(host: str, port: int, may_be_private: bool, deadline: _Deadline) -> socket.socket:
+def _connect(
+    host: str,
+    port: int,
+    may_be_private: bool,
+    deadline: _Deadline,
+) -> socket.socket:
     """Connect to the first address of a host that answers."""
     problem: OSError = OSError(f'{host} has no address')
     for family, kind, protocol, _, address in socket.getaddrinfo(

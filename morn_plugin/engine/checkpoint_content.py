@@ -92,7 +92,11 @@ def _find_wrong_tensor(name: Any, value: Any) -> str | None:
     return None
 
 
-def check_kinds(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+def check_kinds(
+    model: nn.Module,
+    state: Mapping[str, Tensor],
+    source: str,
+) -> None:
     """Require every tensor to have the type of the model's.
 
     torch converts silently: booleans to 0 and 1, complex numbers to their real parts.

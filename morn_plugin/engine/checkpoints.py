@@ -66,7 +66,12 @@ class AtomicLocalBackend(LocalBackend):
                 f'{before} intact',
             ) from error
 
-    def put_text(self, obj: str, filepath: str | Path, encoding: str = 'utf-8') -> None:
+    def put_text(
+        self,
+        obj: str,
+        filepath: str | Path,
+        encoding: str = 'utf-8',
+    ) -> None:
         """Write text to a file, as :meth:`put` does."""
         self.put(obj.encode(encoding), filepath)
 
@@ -248,7 +253,11 @@ def find_resumable(
     return None, skipped
 
 
-def _candidates(folder: str, filename_tmpl: str, skipped: list[str]) -> Iterator[str]:
+def _candidates(
+    folder: str,
+    filename_tmpl: str,
+    skipped: list[str],
+) -> Iterator[str]:
     before, after = map(re.escape, filename_tmpl.split('{}'))
     numbers = {}
     for name in os.listdir(folder) if osp.isdir(folder) else ():
@@ -298,7 +307,11 @@ def load_from_local(filename: str, map_location: Any = None) -> Any:
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
-def load_from_http(filename: str, map_location: Any = None, model_dir: str | None = None) -> Any:
+def load_from_http(
+    filename: str,
+    map_location: Any = None,
+    model_dir: str | None = None,
+) -> Any:
     """Download a checkpoint once and load it as a local one.
 
     MMEngine's own loader would unpickle anything.

@@ -15,7 +15,12 @@ class PrepareLoop(EpochBasedTrainLoop):
         **kwargs: The same.
     """
 
-    def __init__(self, *args, max_epochs: int = 1, **kwargs) -> None:  # type: ignore[no-untyped-def]
+    def __init__(
+        self,
+        *args,
+        max_epochs: int = 1,
+        **kwargs,
+    ) -> None:  # type: ignore[no-untyped-def]
         super().__init__(*args, max_epochs=max_epochs, **kwargs)
 
     def run_epoch(self) -> None:

@@ -37,7 +37,11 @@ def guarded_getattr(obj: Any, name: str) -> Any:
     return getattr(obj, name)
 
 
-def guarded_reconstruct(kind: Any, shape: Any, code: Any) -> np.ndarray:
+def guarded_reconstruct(
+    kind: Any,
+    shape: Any,
+    code: Any,
+) -> np.ndarray:
     """Stand in for NumPy's function that creates an array to be filled later.
 
     Raises:

@@ -69,7 +69,11 @@ def _test_view(runner: Runner) -> NumberedDataset:
     return NumberedDataset(DATASETS.build(ConfigDict(config)))
 
 
-def _run_model(runner: Runner, images: Subset, names: Sequence[str]) -> dict[str, list]:
+def _run_model(
+    runner: Runner,
+    images: Subset,
+    names: Sequence[str],
+) -> dict[str, list]:
     """Run the model over this process's images; one list of rows per name."""
     model: Any = unwrap(runner.model)
     batches: Any = DataLoader(

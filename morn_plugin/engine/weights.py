@@ -81,7 +81,11 @@ def load_weights(model: nn.Module, state_dict: Mapping[str, Any]) -> Misfits:
     unexpected: list[str] = []
     errors: list[str] = []
 
-    def load(module: nn.Module, local: dict[str, Any], prefix: str) -> None:
+    def load(
+        module: nn.Module,
+        local: dict[str, Any],
+        prefix: str,
+    ) -> None:
         own = metadata.get(prefix[:-1], {})
         module._load_from_state_dict(local, prefix, own, True, missing, unexpected, errors)
         for name, child in module.named_children():

@@ -33,7 +33,11 @@ class LabelFigures:
     extra: np.ndarray
 
 
-def label_figures(scores: np.ndarray, predicted: np.ndarray, targets: np.ndarray) -> LabelFigures:
+def label_figures(
+    scores: np.ndarray,
+    predicted: np.ndarray,
+    targets: np.ndarray,
+) -> LabelFigures:
     """Compute the figures of each label.
 
     Args:

@@ -123,7 +123,10 @@ class ImageSweep(NamedTuple):
 
 
 def global_threshold(
-    scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    floor: float = 0.9,
 ) -> float:
     """Choose the best of all possible thresholds for all labels, in one sweep.
 
@@ -150,7 +153,10 @@ def global_threshold(
 
 
 def label_thresholds(
-    scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    floor: float = 0.9,
 ) -> list[float]:
     """Choose a threshold for each label.
 
@@ -189,7 +195,11 @@ def label_thresholds(
 
 
 def choose_thresholds(
-    scores: np.ndarray, targets: np.ndarray, measure: str, scope: str, floor: float = 0.9
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    scope: str,
+    floor: float = 0.9,
 ) -> float | list[float]:
     """Choose one threshold by :func:`global_threshold` or C by :func:`label_thresholds`.
 
@@ -265,7 +275,10 @@ def _predict_folds(scores: np.ndarray, choose: Chooser, folds: int) -> np.ndarra
 
 
 def calibrate_globally(
-    scores: np.ndarray, targets: np.ndarray, measure: str, folds: int = 5
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    folds: int = 5,
 ) -> tuple[float, list[float]]:
     """Choose one threshold on all images, and evaluate it by cross-validation.
 
@@ -305,7 +318,11 @@ class ScopeChoice(NamedTuple):
 
 
 def choose_scope(
-    scores: np.ndarray, targets: np.ndarray, measure: str, floor: float = 0.9, folds: int = 5
+    scores: np.ndarray,
+    targets: np.ndarray,
+    measure: str,
+    floor: float = 0.9,
+    folds: int = 5,
 ) -> ScopeChoice:
     """Choose between one threshold and one for each label by cross-validation.
 
@@ -348,7 +365,12 @@ def choose_scope(
 
 
 def _explain(
-    scope: str, name: str, held_out: dict[str, float], error: float, number: int, folds: int
+    scope: str,
+    name: str,
+    held_out: dict[str, float],
+    error: float,
+    number: int,
+    folds: int,
 ) -> str:
     taken = {'label': 'A threshold for each label', 'global': 'One threshold for all labels'}[scope]
     return (
@@ -360,7 +382,10 @@ def _explain(
 
 
 def _choose_by_floor(
-    predicted: dict[str, np.ndarray], targets: np.ndarray, floor: float, folds: int
+    predicted: dict[str, np.ndarray],
+    targets: np.ndarray,
+    floor: float,
+    folds: int,
 ) -> ScopeChoice:
     """Prefer the scope that reaches the floor, then the one with more correct labels."""
     counts = {scope: count_sets(chosen, targets, axis=0) for scope, chosen in predicted.items()}
@@ -403,7 +428,11 @@ class Reliability(NamedTuple):
     error: float
 
 
-def reliability_curve(scores: np.ndarray, targets: np.ndarray, bins: int = 10) -> Reliability:
+def reliability_curve(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    bins: int = 10,
+) -> Reliability:
     """Compare scores with the share of true labels, in bins of equal width.
 
     (a, b] and 0 in the first.
@@ -433,7 +462,12 @@ def _check(measure: str, floor: float) -> None:
     check_probability('floor', floor)
 
 
-def _at_floor(cuts: np.ndarray, predicted: np.ndarray, correct: np.ndarray, floor: float) -> float:
+def _at_floor(
+    cuts: np.ndarray,
+    predicted: np.ndarray,
+    correct: np.ndarray,
+    floor: float,
+) -> float:
     """Return the cut that reaches the floor with the most correct labels, or 1.0."""
     reached = (predicted > 0) & (correct >= floor * predicted)
     return float(cuts[int(np.argmax(np.where(reached, correct, -1)))]) if reached.any() else 1.0
@@ -485,7 +519,12 @@ def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
     return place, float(f1[place])
 
 
-def _climb(scores: np.ndarray, targets: np.ndarray, start: float, sweeps: int = 3) -> list[float]:
+def _climb(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    start: float,
+    sweeps: int = 3,
+) -> list[float]:
     """Change one label's threshold at a time while the per-image F1 rises."""
     chosen = np.full(scores.shape[1], start, dtype=np.float32)
     known = targets >= 0
@@ -517,7 +556,11 @@ def _mean_f1(predicted: np.ndarray, true: np.ndarray) -> float:
 
 
 def _best_cut(
-    label: int, scores: np.ndarray, predicted: np.ndarray, true: np.ndarray, known: np.ndarray
+    label: int,
+    scores: np.ndarray,
+    predicted: np.ndarray,
+    true: np.ndarray,
+    known: np.ndarray,
 ) -> tuple[np.float32, float]:
     """Find the threshold of one label with the highest per-image F1, given the other labels.
 

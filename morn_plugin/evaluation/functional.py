@@ -101,7 +101,11 @@ def count_images(packed: Iterable[bytes], num_classes: int) -> Counts:
     return Counts(*np.concatenate(parts, axis=1))
 
 
-def count_sets(predicted: np.ndarray, target: np.ndarray, axis: int) -> Counts:
+def count_sets(
+    predicted: np.ndarray,
+    target: np.ndarray,
+    axis: int,
+) -> Counts:
     """Count the label sets of images that fit into memory.
 
     Args:
@@ -239,7 +243,10 @@ def best_is_true(scores: np.ndarray, target: np.ndarray) -> np.ndarray:
 
 
 def average_precisions(
-    scores: np.ndarray, target: np.ndarray, envelope: bool = False, ties: str = 'together'
+    scores: np.ndarray,
+    target: np.ndarray,
+    envelope: bool = False,
+    ties: str = 'together',
 ) -> np.ndarray:
     """Compute the average precision of each label, the sum of (R_k - R_{k-1}) P_k, by scikit-learn.
 
@@ -340,7 +347,11 @@ def harmonic_mean(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
 
 
-def _ratios(numerator: np.ndarray, denominator: np.ndarray, undefined: str) -> np.ndarray:
+def _ratios(
+    numerator: np.ndarray,
+    denominator: np.ndarray,
+    undefined: str,
+) -> np.ndarray:
     """Divide; where the denominator is 0, use ``undefined`` (NaN for ``'skip'``)."""
     filled = {'zero': 0.0, 'one': 1.0, 'skip': np.nan}[undefined]
     out = np.full(len(numerator), filled)

@@ -120,7 +120,11 @@ def _normalise(count: np.ndarray) -> np.ndarray:
         return count / count.sum(1, keepdims=True)
 
 
-def list_transitions(graph: LabelGraph, classes: list[str], min_count: int) -> list[dict]:
+def list_transitions(
+    graph: LabelGraph,
+    classes: list[str],
+    min_count: int,
+) -> list[dict]:
     """List transitions under ``TRANSITION_COLUMNS``, the most frequent first.
 
     Args:

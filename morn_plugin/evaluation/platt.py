@@ -37,7 +37,11 @@ class PlattMap(NamedTuple):
         return 1 / (1 + np.exp(-logits))
 
 
-def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit') -> PlattMap:
+def fit_score_map(
+    scores: np.ndarray,
+    targets: np.ndarray,
+    space: str = 'logit',
+) -> PlattMap:
     """Fit one sigmoid for all labels on validation (Platt 1999).
 
     For scores that are not probabilities: after the map, 0.5 means that a label is as likely true
@@ -56,7 +60,11 @@ def fit_score_map(scores: np.ndarray, targets: np.ndarray, space: str = 'logit')
     return PlattMap(slope, offset, space)
 
 
-def fit_platt(values: np.ndarray, targets: np.ndarray, max_iterations: int = 100) -> PlattMap:
+def fit_platt(
+    values: np.ndarray,
+    targets: np.ndarray,
+    max_iterations: int = 100,
+) -> PlattMap:
     """Fit a sigmoid by maximum likelihood, with Newton's method.
 
     Platt's targets, (n_true + 1) / (n_true + 2) and 1 / (n_false + 2) instead of 1 and 0, keep the
@@ -118,7 +126,11 @@ def _check_fit(x: np.ndarray, true: np.ndarray) -> None:
         raise ValueError(f'Expected finite scores, but {int((~np.isfinite(x)).sum())} are not.')
 
 
-def _newton_step(design: np.ndarray, wanted: np.ndarray, weights: np.ndarray) -> np.ndarray:
+def _newton_step(
+    design: np.ndarray,
+    wanted: np.ndarray,
+    weights: np.ndarray,
+) -> np.ndarray:
     """Return a Newton step (2,), halved until the likelihood increases."""
     logits = design @ weights
     probs = 1 / (1 + np.exp(-logits))

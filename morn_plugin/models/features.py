@@ -45,7 +45,11 @@ def describe_unpooled(feature: Any, width: int | None = None) -> str:
     return f'{shape}: add a neck that pools it to (N, D).'
 
 
-def check_before_pooling(neck: nn.Module, inputs: tuple[Any, ...], width: int | None) -> None:
+def check_before_pooling(
+    neck: nn.Module,
+    inputs: tuple[Any, ...],
+    width: int | None,
+) -> None:
     """Refuse a feature that a neck would pool over the wrong axes (forward pre-hook).
 
     Args:

@@ -39,7 +39,10 @@ def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:
 
 
 def load_pretrained(
-    backbone: nn.Module, checkpoint: str, prefix: str | None = None, map_location: str = 'cpu'
+    backbone: nn.Module,
+    checkpoint: str,
+    prefix: str | None = None,
+    map_location: str = 'cpu',
 ) -> None:
     """Load weights into a backbone, in the naming of torchvision, timm or OpenMMLab.
 
@@ -113,7 +116,11 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
     return dict(state)
 
 
-def _rename(state: Mapping[str, Tensor], take_away: str, add: str) -> dict[str, Tensor]:
+def _rename(
+    state: Mapping[str, Tensor],
+    take_away: str,
+    add: str,
+) -> dict[str, Tensor]:
     return {
         add + name[len(take_away) :]: value
         for name, value in state.items()

@@ -8,7 +8,9 @@ from torch import Tensor
 
 
 def stack_targets(
-    samples: Sequence[Any], num_classes: int, device: torch.device | str = 'cpu'
+    samples: Sequence[Any],
+    num_classes: int,
+    device: torch.device | str = 'cpu',
 ) -> Tensor:
     """Stack the true labels of a batch.
 

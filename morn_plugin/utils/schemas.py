@@ -208,7 +208,10 @@ Checked = TypeVar('Checked', bound=Schema)
 
 
 def check_schema(
-    schema: type[Checked], value: Any, source: str, error: type[Exception] = ValueError
+    schema: type[Checked],
+    value: Any,
+    source: str,
+    error: type[Exception] = ValueError,
 ) -> Checked:
     """Check a value against a schema.
 

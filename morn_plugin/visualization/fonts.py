@@ -50,7 +50,12 @@ class Fonts:
         font = FontProperties(family=list(self.families), size=size, weight='bold')
         return text_to_path.get_text_width_height_descent(text, font, ismath=False)[0]
 
-    def shorten(self, text: str, room: float, size: float) -> str:
+    def shorten(
+        self,
+        text: str,
+        room: float,
+        size: float,
+    ) -> str:
         """Clean text, and shorten it in the middle if it is wider than ``room`` points.
 
         Names often differ at the end.

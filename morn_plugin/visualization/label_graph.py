@@ -18,7 +18,12 @@ from .fonts import Fonts, choose_fonts
 MAX_NAME = 24  # characters
 
 
-def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path) -> None:
+def draw_heat_map(
+    graph: LabelGraph,
+    classes: list[str],
+    number: int,
+    path: Path,
+) -> None:
     """Draw probabilities and expectation side by side for the most visited labels."""
     visits = graph.count.sum(1)
     chosen = np.sort(np.argsort(-visits, kind='stable')[:number])
@@ -32,7 +37,11 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
 
     style: dict[str, Any] = dict(fontsize=7, parse_math=False, fontfamily=fonts.families)
 
-    def draw(axes: Axes, values: np.ndarray, title: str) -> Any:
+    def draw(
+        axes: Axes,
+        values: np.ndarray,
+        title: str,
+    ) -> Any:
         image = axes.imshow(values[np.ix_(chosen, chosen)], vmin=0, vmax=1, cmap='cividis')
         axes.set_xticks(range(len(chosen)), names, rotation=90, **style)
         axes.set_yticks(range(len(chosen)), names, **style)
@@ -46,7 +55,11 @@ def draw_heat_map(graph: LabelGraph, classes: list[str], number: int, path: Path
     figure.savefig(path)
 
 
-def draw_graph(networkx: Any, rows: list[dict], path: Path) -> None:
+def draw_graph(
+    networkx: Any,
+    rows: list[dict],
+    path: Path,
+) -> None:
     """Draw transitions as arrows in a circle of labels.
 
     The width shows the probability, the shade how far it exceeds co-occurrence.
@@ -85,7 +98,10 @@ def _place_labels(networkx: Any, graph: Any) -> dict[str, np.ndarray]:
 
 
 def _draw_arrows(
-    networkx: Any, graph: Any, place: dict[str, np.ndarray], axes: Axes
+    networkx: Any,
+    graph: Any,
+    place: dict[str, np.ndarray],
+    axes: Axes,
 ) -> ScalarMappable:
     rows = [row for *_, row in graph.edges(data=True)]
     surplus = np.array([row['probability'] - (row['expected'] or 0) for row in rows])
@@ -105,7 +121,11 @@ def _draw_arrows(
     return colours
 
 
-def _write_names(place: dict[str, np.ndarray], axes: Axes, fonts: Fonts) -> None:
+def _write_names(
+    place: dict[str, np.ndarray],
+    axes: Axes,
+    fonts: Fonts,
+) -> None:
     for label, (x, y) in place.items():
         angle = np.degrees(np.arctan2(y, x))
         left = abs(angle) > 90
@@ -123,7 +143,11 @@ def _write_names(place: dict[str, np.ndarray], axes: Axes, fonts: Fonts) -> None
         )
 
 
-def write_graph(rows: list[dict], folder: Path, edges: int) -> None:
+def write_graph(
+    rows: list[dict],
+    folder: Path,
+    edges: int,
+) -> None:
     """Write GraphML and networkx's node-link JSON, and draw the transitions that stand out most.
 
     Args:

@@ -99,7 +99,11 @@ def render_predictions(
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
-def _make_figure(predictions: Sequence[Prediction], classes: Sequence[str], heading: str) -> Figure:
+def _make_figure(
+    predictions: Sequence[Prediction],
+    classes: Sequence[str],
+    heading: str,
+) -> Figure:
     fonts = choose_fonts([*classes, heading, *(item.title for item in predictions), SIGNS])
 
     height = _row_height(predictions)
@@ -175,7 +179,12 @@ def _draw_image(axes: Axes, item: Prediction, fonts: Fonts) -> None:
     axes.set_xlabel(title, fontsize=TITLE_SIZE, parse_math=False, fontfamily=fonts.families)
 
 
-def _draw_labels(axes: Axes, item: Prediction, classes: Sequence[str], fonts: Fonts) -> None:
+def _draw_labels(
+    axes: Axes,
+    item: Prediction,
+    classes: Sequence[str],
+    fonts: Fonts,
+) -> None:
     axes.axis('off')
     lines = []
     for label, colour, mark in sort_labels(item):
@@ -212,7 +221,11 @@ def sort_labels(item: Prediction) -> list[tuple[int, str, str]]:
 
 
 def _draw_steps(
-    axes: Axes, item: Prediction, classes: Sequence[str], height: float, fonts: Fonts
+    axes: Axes,
+    item: Prediction,
+    classes: Sequence[str],
+    height: float,
+    fonts: Fonts,
 ) -> None:
     axes.axis('off')
     if item.step_scores is None:
@@ -244,7 +257,12 @@ def _draw_steps(
         _write_path(axes, item.path, classes, 1 - tall, fonts)
 
 
-def _style_table(table: Table, kept: np.ndarray, best: np.ndarray, fonts: Fonts) -> None:
+def _style_table(
+    table: Table,
+    kept: np.ndarray,
+    best: np.ndarray,
+    fonts: Fonts,
+) -> None:
     table.auto_set_font_size(False)
     table.set_fontsize(CELL_SIZE)
     for (step, column), cell in table.get_celld().items():

@@ -13,7 +13,10 @@ MAX_STEM = 200  # bytes: file systems take 255, of which number and ending need 
 
 
 def from_record(
-    record: dict[str, Any], image: np.ndarray, title: str, labels: Sequence[int] | None = None
+    record: dict[str, Any],
+    image: np.ndarray,
+    title: str,
+    labels: Sequence[int] | None = None,
 ) -> Prediction:
     """Convert a record to a prediction for drawing.
 

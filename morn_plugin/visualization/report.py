@@ -65,7 +65,11 @@ for (const table of document.querySelectorAll('table.sortable')) {
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str:
+def make_page(
+    title: str,
+    note: str,
+    sections: Iterable[tuple[str, str]],
+) -> str:
     """Build a page.
 
     Args:
@@ -86,7 +90,10 @@ def make_page(title: str, note: str, sections: Iterable[tuple[str, str]]) -> str
 
 
 def make_table(
-    columns: Sequence[str], rows: Iterable[Sequence[Cell]], sortable: bool = False, note: str = ''
+    columns: Sequence[str],
+    rows: Iterable[Sequence[Cell]],
+    sortable: bool = False,
+    note: str = '',
 ) -> str:
     """Lay out a table.
 
@@ -167,7 +174,12 @@ def _draw_losses(log: Sequence[dict[str, Any]], axes: Axes) -> None:
 
 
 def _draw_validation(
-    log: Sequence[dict[str, Any]], name: str, axes: Axes, colour: str, mark: str, dashes: str
+    log: Sequence[dict[str, Any]],
+    name: str,
+    axes: Axes,
+    colour: str,
+    mark: str,
+    dashes: str,
 ) -> None:
     points = _find_points([line for line in log if 'loss' not in line], name)
     if points:

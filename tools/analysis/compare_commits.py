@@ -82,7 +82,11 @@ def measure(checkout: Path, threads: int) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def print_ratios(here: list[dict[str, float]], there: list[dict[str, float]], commit: str) -> None:
+def print_ratios(
+    here: list[dict[str, float]],
+    there: list[dict[str, float]],
+    commit: str,
+) -> None:
     """Print the medians, and the median of the rounds' ratios, as a Markdown table."""
     rows = []
     for name, title in TITLES.items():

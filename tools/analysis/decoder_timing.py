@@ -32,7 +32,12 @@ BATCHES, LABELS = (32, 128, 512), (80, 1_000, 10_000)
 OTHER_STEPS = (1, 10)
 
 
-def print_tables(threads: int, rounds: int, sections: Sequence[str], is_busy: bool) -> None:
+def print_tables(
+    threads: int,
+    rounds: int,
+    sections: Sequence[str],
+    is_busy: bool,
+) -> None:
     """Measure, and print Markdown tables.
 
     Args:

@@ -113,7 +113,11 @@ def all_reduce_bytes(parameters: int, gpus: int) -> float:
     return 2 * (gpus - 1) / gpus * parameters * FLOAT
 
 
-def print_table(title: str, columns: list[str], rows: list[list[str]]) -> None:
+def print_table(
+    title: str,
+    columns: list[str],
+    rows: list[list[str]],
+) -> None:
     print(f'\n{title}\n\n{markdown_table(columns, rows)}')
 
 

@@ -80,7 +80,9 @@ def save_scores(path: PathLike, file: ScoreFile) -> None:
 
 
 def load_scores(
-    path: PathLike, classes: Sequence[str] | None = None, checkpoint: PathLike | None = None
+    path: PathLike,
+    classes: Sequence[str] | None = None,
+    checkpoint: PathLike | None = None,
 ) -> ScoreFile:
     """Read and check a cached file.
 
@@ -142,7 +144,11 @@ def read_origin(path: PathLike) -> tuple[list[str], dict[str, str]]:
     return check_classes(classes, str(path)), header
 
 
-def check_origin(provenance: dict[str, str], checkpoint: PathLike, source: str) -> None:
+def check_origin(
+    provenance: dict[str, str],
+    checkpoint: PathLike,
+    source: str,
+) -> None:
     """Require that the scores came from a checkpoint.
 
     Raises:
@@ -170,7 +176,11 @@ def flatten_inputs(inputs: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def check_scores(
-    scores: np.ndarray, num_images: int, num_classes: int, source: str, first_row: int = 0
+    scores: np.ndarray,
+    num_images: int,
+    num_classes: int,
+    source: str,
+    first_row: int = 0,
 ) -> None:
     """Raise unless scores are probabilities, float32 (N, C).
 
@@ -201,7 +211,12 @@ def check_scores(
         )
 
 
-def check_finite(name: str, values: np.ndarray, source: str, first_row: int = 0) -> None:
+def check_finite(
+    name: str,
+    values: np.ndarray,
+    source: str,
+    first_row: int = 0,
+) -> None:
     """Raise unless every value is finite.
 
     Raises:
@@ -236,7 +251,11 @@ def _is_input(name: str) -> bool:
     return name in DTYPES or STAGE_MAP.fullmatch(name) is not None
 
 
-def _read_inputs(path: PathLike, num_images: int, num_classes: int) -> dict[str, Any]:
+def _read_inputs(
+    path: PathLike,
+    num_images: int,
+    num_classes: int,
+) -> dict[str, Any]:
     """Map the arrays of format 2, and check their types and sizes; maps are not read for it."""
     arrays: dict[str, np.ndarray] = {}
     for name, (dtype, shape, offset) in read_layout(path).items():
@@ -287,7 +306,9 @@ def read_layout(path: PathLike) -> dict[str, tuple[str, list[int], int]]:
 
 
 def _read_annotations(
-    arrays: dict[str, np.ndarray], classes: list[str], source: str
+    arrays: dict[str, np.ndarray],
+    classes: list[str],
+    source: str,
 ) -> Annotations:
     names = arrays['img_paths'].tobytes().decode(errors='surrogateescape').split('\n')[:-1]
     data_list: list[dict[str, Any]] = [dict(img_path=name) for name in names]

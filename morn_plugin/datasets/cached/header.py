@@ -74,7 +74,11 @@ def read_header(path: PathLike, error: type[ValueError]) -> tuple[dict[str, Arra
     return entries, 8 + length
 
 
-def check_arrays(entries: dict[str, ArrayEntry], source: str, error: type[ValueError]) -> None:
+def check_arrays(
+    entries: dict[str, ArrayEntry],
+    source: str,
+    error: type[ValueError],
+) -> None:
     """Require the arrays that every cached file has, each with its type.
 
     Raises:
@@ -94,7 +98,11 @@ def check_arrays(entries: dict[str, ArrayEntry], source: str, error: type[ValueE
             )
 
 
-def read_class_names(text: str | None, source: str, error: type[ValueError]) -> list[Any]:
+def read_class_names(
+    text: str | None,
+    source: str,
+    error: type[ValueError],
+) -> list[Any]:
     """Read the class names of the header, a JSON list.
 
     Raises:

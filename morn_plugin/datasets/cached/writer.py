@@ -189,7 +189,11 @@ class CachedFileWriter:
             )
 
 
-def _map(path: Path, dtype: Any, entry: tuple[str, list[int], int]) -> np.ndarray:
+def _map(
+    path: Path,
+    dtype: Any,
+    entry: tuple[str, list[int], int],
+) -> np.ndarray:
     _, shape, offset = entry
     if not math.prod(shape):  # an empty array cannot be mapped
         return np.zeros(shape, dtype)

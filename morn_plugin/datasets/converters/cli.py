@@ -89,7 +89,11 @@ def convert(converter: Converter, args: argparse.Namespace) -> Parsed:
     return replace(parsed, splits=kept)
 
 
-def _report(checked: Mapping[str, Checked], notes: Sequence[str], drop_unlabelled: bool) -> None:
+def _report(
+    checked: Mapping[str, Checked],
+    notes: Sequence[str],
+    drop_unlabelled: bool,
+) -> None:
     console = Console()
     for name, side in checked.items():
         print_report(console, name, rows_of(side, drop_unlabelled))
@@ -97,7 +101,11 @@ def _report(checked: Mapping[str, Checked], notes: Sequence[str], drop_unlabelle
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> None:
+def _settle_missing(
+    checked: dict[str, Checked],
+    out_dir: Path,
+    allow: bool,
+) -> None:
     lists = []
     for name, side in checked.items():
         path = out_dir / f'missing_{name}.txt'
@@ -122,7 +130,10 @@ def _settle_missing(checked: dict[str, Checked], out_dir: Path, allow: bool) -> 
 
 
 def _write(
-    out_dir: Path, sides: Mapping[str, bytes], others: Mapping[str, str], overwrite: bool
+    out_dir: Path,
+    sides: Mapping[str, bytes],
+    others: Mapping[str, str],
+    overwrite: bool,
 ) -> None:
     """Write all files, unless a different result exists."""
     changed = [

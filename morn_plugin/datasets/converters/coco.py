@@ -167,7 +167,12 @@ def _explain_nothing_found(root: Path, expected: Path) -> NoReturn:
     )
 
 
-def read_side(root: Path, path: Path, folder: Path | None, notes: list[str]) -> Split:
+def read_side(
+    root: Path,
+    path: Path,
+    folder: Path | None,
+    notes: list[str],
+) -> Split:
     """Read the file of one side.
 
     Args:
@@ -191,7 +196,11 @@ def read_side(root: Path, path: Path, folder: Path | None, notes: list[str]) -> 
     return Split(classes, images)
 
 
-def _find_folder(root: Path, path: Path, names: Sequence[str]) -> Path:
+def _find_folder(
+    root: Path,
+    path: Path,
+    names: Sequence[str],
+) -> Path:
     """Find the folder of the images, relative to the root."""
     stem = path.stem.removeprefix('instances_')
     folders = [Path(stem), Path('images') / stem, Path('images'), Path('.')]
@@ -264,14 +273,23 @@ def _find_heading(content: Any, used: set[int]) -> int | None:
     return headings[0] if len(headings) == 1 else None
 
 
-def _table(content: Any, key: str, path: Path) -> list[dict]:
+def _table(
+    content: Any,
+    key: str,
+    path: Path,
+) -> list[dict]:
     table = content.get(key) if isinstance(content, dict) else None
     if not isinstance(table, list) or not all(isinstance(entry, dict) for entry in table):
         raise AnnotationError(f'{path}: expected a JSON object with `{key}`, a list of objects.')
     return table
 
 
-def _read_ids(content: Any, key: str, value: str, path: Path) -> dict[int, str]:
+def _read_ids(
+    content: Any,
+    key: str,
+    value: str,
+    path: Path,
+) -> dict[int, str]:
     """Map the ids of a table to a text of each entry."""
     texts: dict[int, str] = {}
     for number, entry in enumerate(_table(content, key, path)):
@@ -298,14 +316,24 @@ def _integer(entry: dict, key: str, where: str) -> int:
     return value
 
 
-def _known(entry: dict, key: str, ids: dict[int, str], table: str, where: str) -> int:
+def _known(
+    entry: dict,
+    key: str,
+    ids: dict[int, str],
+    table: str,
+    where: str,
+) -> int:
     value = _integer(entry, key, where)
     if value not in ids:
         raise AnnotationError(f'{where}.{key}` is {value}, an id that `{table}` does not hold.')
     return value
 
 
-def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
+def read_authors_lists(
+    folder: Path,
+    side: str,
+    classes: list[str],
+) -> Split:
     """Read the list and the annotation file of one side.
 
     Args:
@@ -338,7 +366,11 @@ def read_authors_lists(folder: Path, side: str, classes: list[str]) -> Split:
     return Split(classes, images, PUBLISHED[side])
 
 
-def _read_row(row: str, num_classes: int, where: str) -> tuple[int, ...]:
+def _read_row(
+    row: str,
+    num_classes: int,
+    where: str,
+) -> tuple[int, ...]:
     cells = row.split()
     if len(cells) != num_classes:
         raise AnnotationError(

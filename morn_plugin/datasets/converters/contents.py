@@ -39,7 +39,10 @@ class Content:
 
 
 def read_contents(
-    root: Path, img_paths: Sequence[str], workers: int, perceptual: bool = True
+    root: Path,
+    img_paths: Sequence[str],
+    workers: int,
+    perceptual: bool = True,
 ) -> list[Content]:
     """Hash image files.
 

@@ -51,7 +51,12 @@ def parse(args: argparse.Namespace) -> Parsed:
     )
 
 
-def read_side(root: Path, side: str, num_words: int, notes: list[str]) -> list[Image]:
+def read_side(
+    root: Path,
+    side: str,
+    num_words: int,
+    notes: list[str],
+) -> list[Image]:
     """Read the list of one side.
 
     Args:
@@ -82,7 +87,12 @@ def read_side(root: Path, side: str, num_words: int, notes: list[str]) -> list[I
     return list(images.values())
 
 
-def _read_line(line: str, where: str, num_words: int, notes: list[str]) -> Image:
+def _read_line(
+    line: str,
+    where: str,
+    num_words: int,
+    notes: list[str],
+) -> Image:
     cells = line.split()
     wrong = [cell for cell in cells if not (cell.isascii() and cell.isdigit())]
     if wrong:
@@ -150,7 +160,12 @@ def _count_words(images: Sequence[Image]) -> Counter[int]:
     return Counter(word for image in images for word in image.labels)
 
 
-def _relabel(images: Sequence[Image], words: list[str], kept: Sequence[int], side: str) -> Split:
+def _relabel(
+    images: Sequence[Image],
+    words: list[str],
+    kept: Sequence[int],
+    side: str,
+) -> Split:
     """Number the words that are labels."""
     index_of = {word: index for index, word in enumerate(kept)}
 
@@ -165,7 +180,12 @@ def _relabel(images: Sequence[Image], words: list[str], kept: Sequence[int], sid
     return Split([words[word] for word in kept], relabelled, published)
 
 
-def _cut(root: Path, train: Split, val_share: float, workers: int) -> tuple[Split, Split]:
+def _cut(
+    root: Path,
+    train: Split,
+    val_share: float,
+    workers: int,
+) -> tuple[Split, Split]:
     """Divide the training side by content."""
     contents = read_contents(root, [image.img_path for image in train.images], workers)
     groups = group_contents(contents).tolist()

@@ -17,7 +17,10 @@ R = TypeVar('R')
 
 
 def parallel_map(
-    function: Callable[[T], R], items: Sequence[T], desc: str, workers: int
+    function: Callable[[T], R],
+    items: Sequence[T],
+    desc: str,
+    workers: int,
 ) -> list[R]:
     """Map in threads, in order, with a progress bar (on a terminal only)."""
     with ThreadPool(workers) as pool:

@@ -105,7 +105,11 @@ def _read_flags(path: Path) -> list[bool]:
 
 
 def _select(
-    folder: Path, side: str, official: list[Image], classes: list[str], images_dir: str
+    folder: Path,
+    side: str,
+    official: list[Image],
+    classes: list[str],
+    images_dir: str,
 ) -> Split:
     list_path = only_file(folder, f'nus*{side}*_list.txt')
     images = []

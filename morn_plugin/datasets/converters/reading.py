@@ -56,7 +56,11 @@ def read_json(path: Path) -> Any:
     return decode_json(read_text(path), str(path))
 
 
-def decode_json(text: str, path: str, first_line: int = 1) -> Any:
+def decode_json(
+    text: str,
+    path: str,
+    first_line: int = 1,
+) -> Any:
     """Decode JSON text that starts on a line of a file.
 
     Raises:
@@ -82,7 +86,11 @@ def read_classes(path: Path) -> list[str]:
     return list(first)
 
 
-def split_counted(line: str, where: str, meaning: str) -> tuple[str, int]:
+def split_counted(
+    line: str,
+    where: str,
+    meaning: str,
+) -> tuple[str, int]:
     """Split a line ``path integer`` of the authors' lists.
 
     Raises:
@@ -94,7 +102,12 @@ def split_counted(line: str, where: str, meaning: str) -> tuple[str, int]:
     return relative_path(cells[0], where), int(cells[1])
 
 
-def check_row_count(path: Path, found: int, expected: int, against: Path) -> None:
+def check_row_count(
+    path: Path,
+    found: int,
+    expected: int,
+    against: Path,
+) -> None:
     """Require two files to match line by line.
 
     Raises:

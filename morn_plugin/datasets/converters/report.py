@@ -41,7 +41,12 @@ class Checked:
 
 
 def check_split(
-    name: str, split: Split, root: Path, workers: int, follow_links: bool, allow_repeats: bool
+    name: str,
+    split: Split,
+    root: Path,
+    workers: int,
+    follow_links: bool,
+    allow_repeats: bool,
 ) -> Checked:
     """Find the images of a split and the repeats among them.
 
@@ -148,7 +153,11 @@ def rows_of(checked: Checked, drop_unlabelled: bool) -> list[Row]:
     ]
 
 
-def _row(name: str, found: int, published: int | None) -> Row:
+def _row(
+    name: str,
+    found: int,
+    published: int | None,
+) -> Row:
     if published is None:
         return Row(name, f'{found:,}')
     return Row(name, f'{found:,}', f'{published:,}', found != published)
@@ -177,7 +186,11 @@ def _expected_kept(published: Published, drop_unlabelled: bool) -> int | None:
     return published.images - published.unlabelled
 
 
-def print_report(console: Console, name: str, rows: list[Row]) -> None:
+def print_report(
+    console: Console,
+    name: str,
+    rows: list[Row],
+) -> None:
     """Print the table of one split, and the differences in words."""
     table = Table(title=name, title_justify='left', title_style='bold')
     table.add_column('')

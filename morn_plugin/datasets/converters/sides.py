@@ -111,7 +111,11 @@ def _note_problems(contents: Sequence[Content], notes: list[str]) -> None:
         )
 
 
-def _note_copies(copies: Copies, paths: Sequence[str], notes: list[str]) -> None:
+def _note_copies(
+    copies: Copies,
+    paths: Sequence[str],
+    notes: list[str],
+) -> None:
     number = len(copies.exact)
     listed = _list_pairs(copies.exact, paths, 'is')
     if number:
@@ -123,7 +127,12 @@ def _note_copies(copies: Copies, paths: Sequence[str], notes: list[str]) -> None
         notes.append(f'{len(copies.near):,} pairs of images are nearly the same.{listed}')
 
 
-def _list_pairs(pairs: np.ndarray, paths: Sequence[str], verb: str, limit: int = 3) -> str:
+def _list_pairs(
+    pairs: np.ndarray,
+    paths: Sequence[str],
+    verb: str,
+    limit: int = 3,
+) -> str:
     if not len(pairs):
         return ''
     named = [f'{paths[b]} {verb} {paths[a]}' for a, b in pairs[:limit].tolist()]
@@ -164,7 +173,12 @@ def _draw_sides(
     return _cut(sided, contents, copies, 'val', f'{plan.seed}:val:', val_share)
 
 
-def _draw(contents: Sequence[Content], groups: np.ndarray, salt: str, share: float) -> list[bool]:
+def _draw(
+    contents: Sequence[Content],
+    groups: np.ndarray,
+    salt: str,
+    share: float,
+) -> list[bool]:
     draws = draw_groups([content.digest for content in contents], groups.tolist(), salt)
     return [draws[group] < share for group in groups.tolist()]
 
@@ -244,7 +258,12 @@ def _complete_sides(
     return sided
 
 
-def _check_copies(images: Sequence[Tagged], copies: Copies, allow: bool, notes: list[str]) -> None:
+def _check_copies(
+    images: Sequence[Tagged],
+    copies: Copies,
+    allow: bool,
+    notes: list[str],
+) -> None:
     """Reject copies on different sides of the table's own split, and note near-copies."""
     parted = [
         _say_parted(images[first], images[second], 'is a copy of')

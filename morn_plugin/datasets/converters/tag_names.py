@@ -73,7 +73,11 @@ def _read_entries(path: Path) -> list[tuple[Any, Any, str]]:
     return [(alias, tag, f'{path}: `{alias}`') for alias, tag in content.items()]
 
 
-def find_aliases(tags_file: Path, rows: Sequence[Tagged], notes: list[str]) -> Path | None:
+def find_aliases(
+    tags_file: Path,
+    rows: Sequence[Tagged],
+    notes: list[str],
+) -> Path | None:
     """Find the file of Open Images' class names beside a table with class codes.
 
     Args:
@@ -110,7 +114,10 @@ def clean_tag(tag: str, keep_case: bool = False) -> str:
 
 
 def clean_rows(
-    rows: Sequence[Tagged], aliases: dict[str, str], keep_case: bool, notes: list[str]
+    rows: Sequence[Tagged],
+    aliases: dict[str, str],
+    keep_case: bool,
+    notes: list[str],
 ) -> list[Tagged]:
     """Clean and rename the tags of all rows, and merge those that look the same.
 
@@ -145,7 +152,11 @@ def clean_rows(
     return [replace(row, tags=respell(row.tags), unsure=respell(row.unsure)) for row in cleaned]
 
 
-def _rename(tags: Iterable[str], aliases: dict[str, str], keep_case: bool) -> frozenset[str]:
+def _rename(
+    tags: Iterable[str],
+    aliases: dict[str, str],
+    keep_case: bool,
+) -> frozenset[str]:
     cleaned = (clean_tag(tag, keep_case) for tag in tags)
     renamed = {aliases.get(tag, tag) for tag in cleaned}
     return frozenset(tag for tag in renamed if visible_form(tag))
@@ -195,7 +206,11 @@ def choose_classes(
     return classes, counts
 
 
-def _list_classes(classes: Sequence[str], counts: Counter[str], limit: int = 40) -> str:
+def _list_classes(
+    classes: Sequence[str],
+    counts: Counter[str],
+    limit: int = 40,
+) -> str:
     """List classes with their numbers of images, the most frequent first."""
     ordered = sorted(classes, key=lambda tag: (-counts[tag], tag))
     listed = ', '.join(f'{tag} {counts[tag]:,}' for tag in ordered[:limit])

@@ -112,7 +112,10 @@ def _reading(args: argparse.Namespace) -> Reading:
 
 
 def _find(
-    rows: Sequence[Tagged], source: Source, index: ImageIndex, args: argparse.Namespace
+    rows: Sequence[Tagged],
+    source: Source,
+    index: ImageIndex,
+    args: argparse.Namespace,
 ) -> tuple[list[Tagged], set[str]]:
     """Find the image of every row.
 
@@ -163,7 +166,11 @@ def _plain_name(text: str) -> str:
         return PurePosixPath(text.replace('\\', '/')).name or 'unnamed'
 
 
-def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> str:
+def _explain_no_image(
+    rows: Sequence[Tagged],
+    way: str,
+    index: ImageIndex,
+) -> str:
     """Explain that no image was found, which files exist, and which option would find them."""
     first = rows[0]
     number = len(index.files)
@@ -185,7 +192,11 @@ def _explain_no_image(rows: Sequence[Tagged], way: str, index: ImageIndex) -> st
     return f'{message} Is it the right folder, and the right --image-column?'
 
 
-def _unite_copies(rows: Sequence[Tagged], root: Path, notes: list[str]) -> list[Tagged]:
+def _unite_copies(
+    rows: Sequence[Tagged],
+    root: Path,
+    notes: list[str],
+) -> list[Tagged]:
     """Merge copies of a picture in several folders into the first one."""
     first: dict[tuple[str, bytes], str] = {}
     united = []
@@ -267,7 +278,11 @@ def _as_csv(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 
 def convert_own_data(
-    images: Path, tags: Path | None, out_dir: Path, guess: bool = True, **options: Any
+    images: Path,
+    tags: Path | None,
+    out_dir: Path,
+    guess: bool = True,
+    **options: Any,
 ) -> Parsed:
     """Convert a folder of images and its tags like the tool.
 

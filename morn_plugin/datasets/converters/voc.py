@@ -163,7 +163,12 @@ def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
     )
 
 
-def read_list(root: Path, kit: Path, name: str, known: list[str] | None) -> list[Objects]:
+def read_list(
+    root: Path,
+    kit: Path,
+    name: str,
+    known: list[str] | None,
+) -> list[Objects]:
     """Read the images of one list.
 
     Args:

@@ -87,7 +87,11 @@ class SeededSampler(DefaultSampler):
     """
 
     def __init__(
-        self, dataset: Dataset, shuffle: bool = True, seed: int | None = None, round_up: bool = True
+        self,
+        dataset: Dataset,
+        shuffle: bool = True,
+        seed: int | None = None,
+        round_up: bool = True,
     ) -> None:
         super().__init__(dataset, shuffle, seed, round_up)
         self.start = 0

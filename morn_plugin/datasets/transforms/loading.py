@@ -40,7 +40,10 @@ class LoadCheckedImage(BaseTransform):
     """
 
     def __init__(
-        self, background: int = 255, max_pixels: int = MAX_PIXELS, backend_args: dict | None = None
+        self,
+        background: int = 255,
+        max_pixels: int = MAX_PIXELS,
+        backend_args: dict | None = None,
     ) -> None:
         check_positive(max_pixels=max_pixels)
         if background not in range(256):
@@ -74,7 +77,9 @@ class LoadCheckedImage(BaseTransform):
 
 
 def read_content(
-    path: str, max_pixels: int = MAX_PIXELS, backend_args: dict[str, Any] | None = None
+    path: str,
+    max_pixels: int = MAX_PIXELS,
+    backend_args: dict[str, Any] | None = None,
 ) -> bytes:
     """Read an image file from wherever MMEngine's file backends reach.
 

@@ -77,7 +77,10 @@ class CheckpointCheckHook(Hook):
 
 
 def require_weights(
-    runner: Runner, checkpoint: Mapping[str, Any], is_training: bool, log: bool = True
+    runner: Runner,
+    checkpoint: Mapping[str, Any],
+    is_training: bool,
+    log: bool = True,
 ) -> None:
     """Require the tensors that a run needs, and report those it leaves unchanged.
 

@@ -93,7 +93,12 @@ class DataCheckHook(Hook):
                         f'{len(skipped)} images of {part.ann_file} were skipped:{lines}'
                     )
 
-    def _report(self, runner: Runner, shared: list[str], name: str) -> None:
+    def _report(
+        self,
+        runner: Runner,
+        shared: list[str],
+        name: str,
+    ) -> None:
         if not shared:
             return
 

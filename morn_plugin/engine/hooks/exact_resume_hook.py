@@ -81,7 +81,12 @@ class ExactResumeHook(Hook):
             self._seen = 0
             self._iter = loop.iter
 
-    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
+    def before_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        data_batch: Any = None,
+    ) -> None:
         """Seed all generators for this iteration."""
         seed_all(self.seed, runner.iter, get_rank())
 
@@ -103,7 +108,12 @@ class ExactResumeHook(Hook):
         is_of_this_epoch = meta['epoch'] == self._passes
         return Position(meta['epoch'], seen if is_of_this_epoch else 0, self._layout)
 
-    def _place(self, runner: Runner, loop: Any, sampler: SeededSampler) -> None:
+    def _place(
+        self,
+        runner: Runner,
+        loop: Any,
+        sampler: SeededSampler,
+    ) -> None:
         sampler.seed = self.seed
         self._sampler = sampler
         self._layout = Layout.of(loop.dataloader, sampler)

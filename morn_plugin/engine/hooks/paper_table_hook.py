@@ -94,7 +94,9 @@ def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
 
 
 def format_table(
-    rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str] = COLUMNS
+    rows: Mapping[str, str],
+    metrics: Mapping[str, float],
+    columns: Mapping[str, str] = COLUMNS,
 ) -> str:
     """Format the table as text; a figure that is missing or not a number shows as a dash.
 
@@ -130,7 +132,9 @@ def _format_figure(name: str, value: float | None) -> str:
 
 
 def _rows_with_figures(
-    rows: Mapping[str, str], metrics: Mapping[str, float], columns: Mapping[str, str]
+    rows: Mapping[str, str],
+    metrics: Mapping[str, float],
+    columns: Mapping[str, str],
 ) -> dict[str, str]:
     """Keep the rows that have a computed figure."""
 

@@ -52,7 +52,12 @@ class ResumableCheckpointHook(CheckpointHook):
 
     keep_ckpt_ids: deque[int]
 
-    def __init__(self, *args: Any, auto_resume: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        auto_resume: bool = False,
+        **kwargs: Any,
+    ) -> None:
         kwargs.setdefault('backend_args', dict(backend='atomic'))
         super().__init__(*args, **kwargs)
         if self.args:  # MMEngine keeps them for the end of the first epoch, when saving fails
@@ -222,7 +227,12 @@ class ResumableCheckpointHook(CheckpointHook):
         last = loop.max_epochs if by_epoch else loop.max_iters
         return at >= loop.val_begin and (at % loop.val_interval == 0 or at == last)
 
-    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+    def _save_checkpoint_with_step(
+        self,
+        runner: Runner,
+        step: int,
+        meta: dict,
+    ) -> None:
         _share_buffers(runner)
         if self.max_keep_ckpts > 0 and step not in self.keep_ckpt_ids:
             # One more than is kept, until the new one is safe. Resuming repairs a kill in between.

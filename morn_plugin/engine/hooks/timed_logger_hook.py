@@ -43,7 +43,12 @@ class TimedLoggerHook(LoggerHook):
         ValueError: If ``seconds`` is not positive.
     """
 
-    def __init__(self, interval: int = 50, seconds: float = 10.0, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        interval: int = 50,
+        seconds: float = 10.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(interval=interval, **kwargs)
         if not seconds > 0:
             raise ValueError(f'Expected `seconds` to be positive, but got {seconds}.')
@@ -65,7 +70,13 @@ class TimedLoggerHook(LoggerHook):
         """Start the clock of a test."""
         self._begin = self._last = self._clock()
 
-    def after_train_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+    def after_train_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """Log the iteration, if it is due."""
         super().after_train_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'train', len(runner.train_dataloader))
@@ -74,12 +85,24 @@ class TimedLoggerHook(LoggerHook):
                 history.max_length = min(history.max_length, KEPT_NUMBERS)
         self._is_first = False
 
-    def after_val_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+    def after_val_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """Log the iteration, if it is due."""
         super().after_val_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'val', len(runner.val_dataloader))
 
-    def after_test_iter(self, runner: Runner, batch_idx: int, *args: Any, **kwargs: Any) -> None:
+    def after_test_iter(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
         """Log the iteration, if it is due."""
         super().after_test_iter(runner, batch_idx, *args, **kwargs)
         self._log_by_clock(runner, batch_idx, 'test', len(runner.test_dataloader))
@@ -98,7 +121,13 @@ class TimedLoggerHook(LoggerHook):
         with kept_from_screen(runner.logger, has_table and summarise(metrics or {}) is not None):
             super().after_test_epoch(runner, metrics)
 
-    def _log_by_clock(self, runner: Runner, batch_idx: int, mode: str, length: int) -> None:
+    def _log_by_clock(
+        self,
+        runner: Runner,
+        batch_idx: int,
+        mode: str,
+        length: int,
+    ) -> None:
         now = self._clock()
         is_short = length <= self.interval and batch_idx + 1 == length
         if self.every_n_inner_iters(batch_idx, self.interval) or (mode == 'train' and is_short):

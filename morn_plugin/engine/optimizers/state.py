@@ -42,7 +42,9 @@ SHOWN = 5
 
 
 def check_state(
-    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None = None
+    optimizer: Optimizer,
+    state_dict: Mapping[str, Any],
+    names: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """Check a saved state against the parameters of an optimizer.
 
@@ -80,7 +82,11 @@ def is_elementwise(optimizer: Optimizer) -> bool:
     return type(optimizer) in ELEMENTWISE or is_fused
 
 
-def _compare_group(where: str, saved: dict[str, Any], own: dict[str, Any]) -> Iterator[str]:
+def _compare_group(
+    where: str,
+    saved: dict[str, Any],
+    own: dict[str, Any],
+) -> Iterator[str]:
     """Yield what differs between a saved parameter group and that of this run."""
     params = saved.get('params')
     wanted = len(own['params'])
@@ -163,7 +169,9 @@ def _is_plain(value: Tensor) -> bool:
 
 
 def _find_wrong_entries(
-    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
+    optimizer: Optimizer,
+    state_dict: Mapping[str, Any],
+    names: Sequence[str] | None,
 ) -> Iterator[str]:
     parameters = _by_saved_index(optimizer, state_dict)
     same_shape = names is not None or is_elementwise(optimizer)
@@ -181,7 +189,12 @@ def _find_wrong_entries(
                     yield from _find_misfit(name, value, index, parameter)
 
 
-def _find_misfit(name: str, value: Any, index: int, parameter: Tensor) -> Iterator[str]:
+def _find_misfit(
+    name: str,
+    value: Any,
+    index: int,
+    parameter: Tensor,
+) -> Iterator[str]:
     where = f'`{name}` of parameter {index}'
     if name in SCALARS:
         if not (_is_number(value) or (isinstance(value, Tensor) and _is_single(value))):
@@ -234,7 +247,9 @@ def _equal(saved: Any, own: Any) -> bool:
 
 
 def _arrange(
-    optimizer: Optimizer, state_dict: Mapping[str, Any], names: Sequence[str] | None
+    optimizer: Optimizer,
+    state_dict: Mapping[str, Any],
+    names: Sequence[str] | None,
 ) -> dict[str, Any]:
     """Copy the state so that no tensors share memory and each has its parameter's layout.
 

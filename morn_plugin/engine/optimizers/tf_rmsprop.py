@@ -81,7 +81,12 @@ class TFRMSprop(Optimizer):
 
         return loss
 
-    def _update(self, parameter: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+    def _update(
+        self,
+        parameter: Tensor,
+        grad: Tensor,
+        group: dict[str, Any],
+    ) -> None:
         state = self.state[parameter]
         if not state:
             state['mean_square'] = torch.ones_like(parameter)
@@ -100,7 +105,11 @@ class TFRMSprop(Optimizer):
             _step(tensors, grad, group)
 
 
-def _step(tensors: list[Tensor], grad: Tensor, group: dict[str, Any]) -> None:
+def _step(
+    tensors: list[Tensor],
+    grad: Tensor,
+    group: dict[str, Any],
+) -> None:
     weight, mean_square, momentum = tensors
     mean_square.mul_(group['alpha']).addcmul_(grad, grad, value=1 - group['alpha'])
     momentum.mul_(group['momentum']).addcdiv_(

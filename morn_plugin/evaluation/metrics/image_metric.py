@@ -34,7 +34,10 @@ class ImageMetric(BaseMetric):
     """
 
     def __init__(
-        self, item: str = 'pred_score', collect_device: str = 'cpu', prefix: str | None = None
+        self,
+        item: str = 'pred_score',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device, prefix)
         self.item = item
@@ -82,7 +85,10 @@ class ImageMetric(BaseMetric):
 
     @abstractmethod
     def entries(
-        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        data_samples: Sequence[dict],
     ) -> Sequence[Any]:
         """Return the entry of each image of a batch; no text.
 
@@ -101,7 +107,10 @@ class ScoreMetric(ImageMetric):
     """Keeps the scores and the true labels of every image, five bytes per label."""
 
     def entries(
-        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        data_samples: Sequence[dict],
     ) -> Sequence[bytes]:
         """Keep scores and true labels."""
         signs = np.sign(targets).astype(np.int8)

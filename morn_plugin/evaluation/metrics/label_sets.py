@@ -80,7 +80,10 @@ class LabelSetMetric(ImageMetric):
         self.use_pred_label = use_pred_label
 
     def entries(
-        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        data_samples: Sequence[dict],
     ) -> Sequence[bytes]:
         """Keep the label sets of a batch."""
         return pack_labels(self.predicted_labels(scores, data_samples), targets)
@@ -99,7 +102,12 @@ class LabelSetMetric(ImageMetric):
 class _PrecisionRecallF1Metric(LabelSetMetric):
     """Adds the handling of undefined ratios, and the keys."""
 
-    def __init__(self, *args: Any, undefined: str = 'zero', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        undefined: str = 'zero',
+        **kwargs: Any,
+    ) -> None:
         check_choice('undefined', undefined, UNDEFINED)
         super().__init__(*args, **kwargs)
         self.undefined = undefined
@@ -112,7 +120,12 @@ class _PrecisionRecallF1Metric(LabelSetMetric):
 class _MeanPrecisionRecallF1Metric(_PrecisionRecallF1Metric):
     """Adds the choice of the F1."""
 
-    def __init__(self, *args: Any, f1: str = 'of-means', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        f1: str = 'of-means',
+        **kwargs: Any,
+    ) -> None:
         check_choice('f1', f1, F1_FORMS)
         super().__init__(*args, **kwargs)
         self.f1 = f1
@@ -179,7 +192,12 @@ class PerImageF1(_MeanPrecisionRecallF1Metric):
 
     default_prefix = 'per-image'
 
-    def __init__(self, *args: Any, unlabelled: str = 'keep', **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        unlabelled: str = 'keep',
+        **kwargs: Any,
+    ) -> None:
         check_choice('unlabelled', unlabelled, ('keep', 'drop'))
         super().__init__(*args, **kwargs)
         self.unlabelled = unlabelled
@@ -212,7 +230,12 @@ class OverallF1(_PrecisionRecallF1Metric):
 
     default_prefix = 'overall'
 
-    def __init__(self, *args: Any, at_least_one: bool = False, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        at_least_one: bool = False,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.at_least_one = at_least_one
 

@@ -28,7 +28,10 @@ class TopOneAccuracy(ImageMetric):
     default_prefix = 'one-step'
 
     def __init__(
-        self, item: str = 'step_scores', collect_device: str = 'cpu', prefix: str | None = None
+        self,
+        item: str = 'step_scores',
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
     ) -> None:
         super().__init__(item, collect_device, prefix)
 
@@ -40,7 +43,10 @@ class TopOneAccuracy(ImageMetric):
         return scores[:, 0] if scores.dim() == 3 else scores
 
     def entries(
-        self, scores: np.ndarray, targets: np.ndarray, data_samples: Sequence[dict]
+        self,
+        scores: np.ndarray,
+        targets: np.ndarray,
+        data_samples: Sequence[dict],
     ) -> Sequence[bool]:
         """Keep whether each image is right."""
         return best_is_true(scores, targets).tolist()

@@ -32,7 +32,12 @@ class TIMMStages(TIMMBackbone):
         [(1, 112, 4, 4), (1, 1280, 2, 2)]
     """
 
-    def __init__(self, *args: Any, stages: Sequence[int] = (), **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        stages: Sequence[int] = (),
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.stages = list(stages)
         if not stages:

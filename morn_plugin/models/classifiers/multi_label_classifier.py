@@ -43,7 +43,11 @@ class MultiLabelClassifier(ImageClassifier):
     looks_at_maps = False
 
     def __init__(
-        self, *args: Any, frozen: Sequence[str] = (), channels_last: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        frozen: Sequence[str] = (),
+        channels_last: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         if self.with_neck:

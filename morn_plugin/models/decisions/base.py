@@ -42,7 +42,12 @@ class DecisionRule(nn.Module, ABC):
             Boolean (N, C).
         """
 
-    def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
+    def loss(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        **inputs: Any,
+    ) -> dict[str, Tensor]:
         """Compute the losses of the rule; none unless a subclass defines some.
 
         Args:

@@ -32,7 +32,10 @@ class LearntThresholds(DecisionRule):
     inputs = ('features',)
 
     def __init__(
-        self, num_classes: int, in_channels: int, hidden_dims: Sequence[int] = (100, 10)
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_dims: Sequence[int] = (100, 10),
     ) -> None:
         super().__init__(num_classes)
         self.network = mlp(in_channels, hidden_dims, num_classes)
@@ -47,7 +50,12 @@ class LearntThresholds(DecisionRule):
         """Mark the labels above their thresholds: (N, C) to boolean (N, C)."""
         return self.margins(scores, inputs['features']) > 0
 
-    def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
+    def loss(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        **inputs: Any,
+    ) -> dict[str, Tensor]:
         """Compute ``loss_thresholds``: sigmoid cross-entropy of the margins.
 
         It is summed over labels that are not ignored (-1) and averaged over images.

@@ -19,7 +19,11 @@ from .base import DecisionRule
 from .fixed import best_labels
 
 
-def mlp(in_channels: int, hidden_dims: Sequence[int], out_channels: int) -> nn.Sequential:
+def mlp(
+    in_channels: int,
+    hidden_dims: Sequence[int],
+    out_channels: int,
+) -> nn.Sequential:
     """Return linear layers with ReLU between them."""
     check_positive(in_channels=in_channels, out_channels=out_channels)
     layers: list[nn.Module] = []
@@ -47,7 +51,10 @@ class LabelQuantity(DecisionRule):
     inputs = ('features',)
 
     def __init__(
-        self, num_classes: int, in_channels: int, hidden_dims: Sequence[int] = (512, 256)
+        self,
+        num_classes: int,
+        in_channels: int,
+        hidden_dims: Sequence[int] = (512, 256),
     ) -> None:
         super().__init__(num_classes)
         self.regressor = mlp(in_channels, hidden_dims, 1)
@@ -62,7 +69,12 @@ class LabelQuantity(DecisionRule):
         numbers = (self.quantity(inputs['features']) + 0.5).floor()
         return best_labels(scores, numbers)
 
-    def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
+    def loss(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        **inputs: Any,
+    ) -> dict[str, Tensor]:
         """Compute ``loss_quantity``: the mean squared error of the number of true labels.
 
         An image counts if at least one of its labels is known. Ignored labels (-1) do not count as
@@ -112,7 +124,12 @@ class LabelCount(DecisionRule):
         numbers = self.classifier(inputs['features']).argmax(dim=1) + 1
         return best_labels(scores, numbers)
 
-    def loss(self, scores: Tensor, target: Tensor, **inputs: Any) -> dict[str, Tensor]:
+    def loss(
+        self,
+        scores: Tensor,
+        target: Tensor,
+        **inputs: Any,
+    ) -> dict[str, Tensor]:
         """Compute ``loss_count``: softmax cross-entropy of the number of true labels.
 
         It is averaged over the images with a true label; there is no class for zero labels.

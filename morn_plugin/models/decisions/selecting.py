@@ -7,7 +7,9 @@ from torch import Tensor
 
 
 def select_labels(
-    scores: Tensor, thr: float | Sequence[float] | None = None, topk: int | None = None
+    scores: Tensor,
+    thr: float | Sequence[float] | None = None,
+    topk: int | None = None,
 ) -> Tensor:
     """Mark the predicted labels: score strictly greater than ``thr``, or the ``topk`` best.
 

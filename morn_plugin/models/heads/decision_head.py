@@ -80,7 +80,10 @@ class DecisionHead(BaseModule):
 
     @staticmethod
     def _check_decision(
-        num_classes: int, thr: Any, topk: int | None, decision: dict[str, Any] | None
+        num_classes: int,
+        thr: Any,
+        topk: int | None,
+        decision: dict[str, Any] | None,
     ) -> None:
         check_thr_topk(thr, topk)
         if topk is not None and topk > num_classes:

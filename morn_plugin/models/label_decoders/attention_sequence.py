@@ -98,7 +98,12 @@ class AttentionLSTM(nn.Module):
         energy = self.attend((seen + state[:, None]).relu())[..., 0]  # (N, L)
         return energy.softmax(dim=1)
 
-    def _look(self, places: Tensor, seen: Tensor, h: Tensor) -> Tensor:
+    def _look(
+        self,
+        places: Tensor,
+        seen: Tensor,
+        h: Tensor,
+    ) -> Tensor:
         """Average the places by attention and gate the result by the state: (N, D)."""
         weights = self.attention(seen, h)
         context = torch.bmm(weights[:, None], places)[:, 0]
@@ -186,7 +191,12 @@ class AttentionSequenceLSTM(SequenceDecoder):
         """Predict the labels of a batch, as :meth:`LabelSequenceLSTM.predict`."""
         return self.read_sequences(*self(**inputs))
 
-    def run(self, inputs: dict[str, Tensor], num_steps: int, pick: Picker) -> tuple[Tensor, Tensor]:
+    def run(
+        self,
+        inputs: dict[str, Tensor],
+        num_steps: int,
+        pick: Picker,
+    ) -> tuple[Tensor, Tensor]:
         """Run the steps on the ``inputs``: step_logits (N, T, C + 1), step_labels (N, T)."""
         feature_map = inputs['feature_map']
         self.check_feature_map(feature_map, self.in_channels)

@@ -184,7 +184,11 @@ class LabelDecoder(nn.Module, ABC):
             )
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, *args: Any, **kwargs: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        *args: Any,
+        **kwargs: Any,
     ) -> None:
         """Load after resizing the method's own buffers to those in the checkpoint."""
         for name, buffer in list(self._buffers.items()):

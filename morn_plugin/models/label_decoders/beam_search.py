@@ -10,7 +10,12 @@ State = tuple[Tensor, ...]
 Step = Callable[[Tensor | None, Any], tuple[Tensor, Any]]
 
 
-def beam_search(step: Step, state: State, num_steps: int, beam_size: int) -> Tensor:
+def beam_search(
+    step: Step,
+    state: State,
+    num_steps: int,
+    beam_size: int,
+) -> Tensor:
     """Search for the most probable sequence.
 
     The best sequence has the highest sum of log-probabilities, without length normalisation.

@@ -30,7 +30,12 @@ class CrossModalityAttention(nn.Module):
         embed_dims: Width of the embeddings M.
     """
 
-    def __init__(self, num_classes: int, in_channels: int, embed_dims: int) -> None:
+    def __init__(
+        self,
+        num_classes: int,
+        in_channels: int,
+        embed_dims: int,
+    ) -> None:
         super().__init__()
         self.project = nn.Sequential(
             nn.Conv2d(in_channels, embed_dims, 1, bias=False), nn.BatchNorm2d(embed_dims)
@@ -168,7 +173,11 @@ class CMA(MultiScaleCMA):
     display_name = 'CMA'
 
     def __init__(
-        self, num_classes: int, in_channels: int, embed_dims: int = 256, bound: float = 0.02
+        self,
+        num_classes: int,
+        in_channels: int,
+        embed_dims: int = 256,
+        bound: float = 0.02,
     ) -> None:
         super().__init__(num_classes, (in_channels,), embed_dims, bound)
         self.in_channels = in_channels
@@ -197,7 +206,12 @@ def label_affinity(present: Tensor) -> Tensor:
     return affinity.fill_diagonal_(1)
 
 
-def embed_labels(affinity: Tensor, embed_dims: int, bound: float, num_steps: int = 300) -> Tensor:
+def embed_labels(
+    affinity: Tensor,
+    embed_dims: int,
+    bound: float,
+    num_steps: int = 300,
+) -> Tensor:
     """Find embeddings whose cosines are the affinities.
 
     They start from the largest eigenvectors and are optimised by Adam. Pairs that co-occur less

@@ -85,7 +85,12 @@ class CriticTrainer(nn.Module):
         """Score label sets (N, C) for features (N, D): (N,)."""
         return self._score(self.weights, features, labels)
 
-    def train_critic(self, features: Tensor, target: Tensor, scores: Tensor) -> None:
+    def train_critic(
+        self,
+        features: Tensor,
+        target: Tensor,
+        scores: Tensor,
+    ) -> None:
         """Train the critic on a batch.
 
         Args:
@@ -96,7 +101,12 @@ class CriticTrainer(nn.Module):
         for _ in range(self.steps):
             self._step(self._gradient(features, target, scores))
 
-    def _gradient(self, features: Tensor, target: Tensor, scores: Tensor) -> Tensor:
+    def _gradient(
+        self,
+        features: Tensor,
+        target: Tensor,
+        scores: Tensor,
+    ) -> Tensor:
         """Compute the gradient (P,) of the critic's loss, averaged over processes."""
         weights = self.weights.detach().clone().requires_grad_()
         critic = partial(self._score, weights)
@@ -129,7 +139,12 @@ class CriticTrainer(nn.Module):
             maximize=False,
         )
 
-    def _score(self, weights: Tensor, features: Tensor, labels: Tensor) -> Tensor:
+    def _score(
+        self,
+        weights: Tensor,
+        features: Tensor,
+        labels: Tensor,
+    ) -> Tensor:
         """Run the critic with weights (P,): (N,)."""
         sizes = [shape.numel() for shape in self._shapes.values()]
         parts = {

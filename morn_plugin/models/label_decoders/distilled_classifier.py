@@ -94,7 +94,13 @@ class DistilledClassifier(LabelDecoder):
         self.check_features(inputs['features'], self.in_channels)
         return self.classifier(inputs['features'])
 
-    def loss(self, *, feature_map: Tensor, target: Tensor, **inputs: Tensor) -> dict[str, Tensor]:
+    def loss(
+        self,
+        *,
+        feature_map: Tensor,
+        target: Tensor,
+        **inputs: Tensor,
+    ) -> dict[str, Tensor]:
         """Compute ``loss_detector`` of the teacher, ``loss_labels`` and ``loss_teacher``."""
         losses: dict[str, Tensor] = {}
         if self.learns != 'student':

@@ -42,7 +42,9 @@ def check_order(order: str | Sequence[str]) -> None:
 
 
 def order_labels(
-    order: str | Sequence[str], class_names: Sequence[str], counts: Sequence[int]
+    order: str | Sequence[str],
+    class_names: Sequence[str],
+    counts: Sequence[int],
 ) -> list[int]:
     """Sort the labels.
 

@@ -95,7 +95,12 @@ class LSTMDecoder(LabelDecoder):
         for parameter in (self.weight_ih, self.weight_hh, self.bias):
             nn.init.uniform_(parameter, -bound, bound)
 
-    def unroll(self, scores: Tensor, num_steps: int, pick: Picker) -> tuple[Tensor, Tensor]:
+    def unroll(
+        self,
+        scores: Tensor,
+        num_steps: int,
+        pick: Picker,
+    ) -> tuple[Tensor, Tensor]:
         """Run the steps.
 
         Args:

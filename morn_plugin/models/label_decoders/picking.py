@@ -56,7 +56,11 @@ def pick_unpicked(
     return torch.where(picked[-1] == end, end, best)
 
 
-def pick_until_end(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
+def pick_until_end(
+    logits: Tensor,
+    picked: list[Tensor],
+    end: int,
+) -> Tensor:
     """Pick the best symbol, whether picked before or not; after END pick only END.
 
     Examples:
@@ -70,12 +74,20 @@ def pick_until_end(logits: Tensor, picked: list[Tensor], end: int) -> Tensor:
     return torch.where(picked[-1] == end, end, best) if picked else best
 
 
-def pick_given(logits: Tensor, picked: list[Tensor], sequences: Tensor) -> Tensor:
+def pick_given(
+    logits: Tensor,
+    picked: list[Tensor],
+    sequences: Tensor,
+) -> Tensor:
     """Pick the labels of a given sequence (N, T): teacher forcing, or the result of a search."""
     return sequences[:, len(picked)]
 
 
-def pick_from_pool(logits: Tensor, picked: list[Tensor], pool: Tensor) -> Tensor:
+def pick_from_pool(
+    logits: Tensor,
+    picked: list[Tensor],
+    pool: Tensor,
+) -> Tensor:
     """Pick the best unpicked label of a pool, or END once none is left.
 
     Args:

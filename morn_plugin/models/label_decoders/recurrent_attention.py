@@ -47,7 +47,12 @@ class Glimpses(NamedTuple):
     states: Tensor
 
 
-def cut_regions(feature_map: Tensor, centres: Tensor, halves: Tensor, size: int) -> Tensor:
+def cut_regions(
+    feature_map: Tensor,
+    centres: Tensor,
+    halves: Tensor,
+    size: int,
+) -> Tensor:
     """Cut regions out of maps, by bilinear sampling.
 
     Args:
@@ -243,7 +248,12 @@ class RecurrentAttention(LabelDecoder):
         """Predict ``pred_score`` (N, C), 0-1."""
         return dict(pred_score=self.logits(feature_map).sigmoid())
 
-    def _embed(self, projected: Tensor, centres: Tensor, halves: Tensor) -> Tensor:
+    def _embed(
+        self,
+        projected: Tensor,
+        centres: Tensor,
+        halves: Tensor,
+    ) -> Tensor:
         """Cut regions (N, R, 2) out of maps (N, E, H, W) and embed them: (N, R, H)."""
         cut = cut_regions(projected, centres, halves, self.glimpse_size)
         return self.embed(cut.flatten(2)).relu()

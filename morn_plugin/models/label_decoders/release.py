@@ -102,7 +102,11 @@ def state_dict_from_release(
     return state, (num_classes, hidden_dims, embed_dims)
 
 
-def _read_variable(variables: Mapping[str, np.ndarray], name: str, *shape: int | None) -> Tensor:
+def _read_variable(
+    variables: Mapping[str, np.ndarray],
+    name: str,
+    *shape: int | None,
+) -> Tensor:
     """Return a variable as float32, and require its shape (None: any size)."""
     name = PREFIX + name
     if name not in variables:

@@ -144,7 +144,11 @@ class _PlacelessBatchNorm(BiasedBatchNorm1d):
         return super().forward(x.flatten(1))[..., None, None]
 
 
-def _conv(in_channels: int, out_channels: int, size: int) -> list[nn.Module]:
+def _conv(
+    in_channels: int,
+    out_channels: int,
+    size: int,
+) -> list[nn.Module]:
     return [
         nn.Conv2d(in_channels, out_channels, size),
         nn.BatchNorm2d(out_channels),

@@ -103,7 +103,10 @@ class _Steps(NamedTuple):
 
 
 def _run_steps(
-    state: tuple[Tensor, Tensor], weights: LSTMWeights, num_steps: int, pick: Picker
+    state: tuple[Tensor, Tensor],
+    weights: LSTMWeights,
+    num_steps: int,
+    pick: Picker,
 ) -> _Steps:
     h, c = state
     steps = _Steps([], [], [h], [c], [], [], [], [])
@@ -145,7 +148,11 @@ def step_once(
 
 
 def _step(
-    rows: Tensor, h: Tensor, c: Tensor, weights: LSTMWeights, table: Tensor | None
+    rows: Tensor,
+    h: Tensor,
+    c: Tensor,
+    weights: LSTMWeights,
+    table: Tensor | None,
 ) -> tuple[Tensor, ...]:
     """Run one step.
 
@@ -186,7 +193,11 @@ def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
     return _product(weights.embedding, weights.weight_ih) + weights.bias
 
 
-def _input_gates(table: Tensor | None, weights: LSTMWeights, rows: Tensor) -> Tensor:
+def _input_gates(
+    table: Tensor | None,
+    weights: LSTMWeights,
+    rows: Tensor,
+) -> Tensor:
     if table is not None:
         return F.embedding(rows, table)
     return _product(F.embedding(rows, weights.embedding), weights.weight_ih) + weights.bias
@@ -227,7 +238,11 @@ class _UnrolledSteps(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, grad_logits: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(
+        ctx: Any,
+        grad_logits: Tensor,
+        _: Tensor,
+    ) -> tuple[Tensor | None, ...]:
         saved = _saved(ctx)
         weights = LSTMWeights(*saved['weights'])
         (labels,) = saved['labels']  # (T, N)
@@ -268,7 +283,10 @@ def _saved(ctx: Any) -> dict[str, list[Tensor]]:
 
 
 def _output_backward(
-    grad_logits: Tensor, h_after: Tensor, hidden: list[Tensor], weights: LSTMWeights
+    grad_logits: Tensor,
+    h_after: Tensor,
+    hidden: list[Tensor],
+    weights: LSTMWeights,
 ) -> tuple[Tensor, tuple[Tensor | None, Tensor | None], tuple[Tensor, Tensor]]:
     """Backpropagate through the output layer.
 
@@ -366,7 +384,11 @@ def _linear_backward(
     return grad_x, (grad_weight, grad.sum(0))
 
 
-def _product_backward(grad: Tensor, x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+def _product_backward(
+    grad: Tensor,
+    x: Tensor,
+    weight: Tensor,
+) -> tuple[Tensor, Tensor]:
     """Return the gradients of x (B, I) and weight (O, I) from the product's (B, O)."""
     grad_weight = grad.t().to(weight.dtype) @ x.to(weight.dtype)
     return _product(grad, weight.t()), grad_weight

@@ -96,7 +96,11 @@ def scale_consistency(maps: Tensor, other: Tensor) -> Tensor:
     return weighted.sum(dim=(2, 3)).mean()
 
 
-def _overlaps(size: int, other: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+def _overlaps(
+    size: int,
+    other: int,
+    device: torch.device,
+) -> tuple[Tensor, Tensor, Tensor]:
     """Cut a side into stretches, each inside one place of both divisions.
 
     Returns:

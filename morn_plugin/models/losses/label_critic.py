@@ -128,7 +128,12 @@ def critic_loss(
     return loss + penalty_weight * slopes
 
 
-def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features: bool) -> Tensor:
+def slope_penalty(
+    critic: Critic,
+    features: Tensor,
+    labels: Tensor,
+    of_features: bool,
+) -> Tensor:
     """Compute the mean of (|dD/d labels| - 1)^2, optionally plus that of the features.
 
     Args:
@@ -153,7 +158,11 @@ def slope_penalty(critic: Critic, features: Tensor, labels: Tensor, of_features:
     return torch.stack(terms).sum()
 
 
-def mix(first: Tensor, second: Tensor, share: Tensor | None = None) -> Tensor:
+def mix(
+    first: Tensor,
+    second: Tensor,
+    share: Tensor | None = None,
+) -> Tensor:
     """Mix two tensors (N, ...): ``share`` (N, 1), sampled uniformly if None, of the first."""
     if share is None:
         share = torch.rand(len(first), 1, dtype=first.dtype, device=first.device)

@@ -25,7 +25,11 @@ import torch
 from torch import Tensor, nn
 
 
-def label_loss(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
+def label_loss(
+    module: nn.Module,
+    logits: Tensor,
+    target: Tensor,
+) -> Tensor:
     """Compute a loss of logits against labels, some of which may be ignored.
 
     Args:
@@ -81,7 +85,11 @@ def check_logits_and_target(logits: Tensor, target: Tensor) -> None:
         )
 
 
-def _unreduced(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
+def _unreduced(
+    module: nn.Module,
+    logits: Tensor,
+    target: Tensor,
+) -> Tensor:
     """Compute the loss without reduction if possible: usually (N, C)."""
     if 'reduction_override' in inspect.signature(module.forward).parameters:  # MMPretrain
         return module(logits, target, reduction_override='none')
@@ -94,7 +102,11 @@ def _unreduced(module: nn.Module, logits: Tensor, target: Tensor) -> Tensor:
     return module(logits, target)
 
 
-def _check_all_count(module: nn.Module, counts: Tensor, values: Tensor) -> None:
+def _check_all_count(
+    module: nn.Module,
+    counts: Tensor,
+    values: Tensor,
+) -> None:
     name = type(module).__name__
     if values.shape not in ((), counts.shape[:1]):
         raise ValueError(

@@ -164,7 +164,11 @@ class _StepwiseBCE(torch.autograd.Function):
         return grad.mul_(grad_loss / logits.shape[0]), None, None, None, None, None
 
 
-def _masked_term(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor:
+def _masked_term(
+    z: Tensor,
+    masked: Tensor,
+    pos_weight: Tensor | None,
+) -> Tensor:
     """Return the change of the loss by a masked label: softplus(z) - softplus(-z), weighted."""
     if pos_weight is None:
         return z
@@ -172,7 +176,11 @@ def _masked_term(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor
     return weight * z + (1 - weight) * F.softplus(z)
 
 
-def _masked_slope(z: Tensor, masked: Tensor, pos_weight: Tensor | None) -> Tensor | int:
+def _masked_slope(
+    z: Tensor,
+    masked: Tensor,
+    pos_weight: Tensor | None,
+) -> Tensor | int:
     """Return the derivative of :func:`_masked_term`."""
     if pos_weight is None:
         return 1
@@ -228,7 +236,12 @@ class MaskedStepwiseBCELoss(nn.Module):
 
         self.register_buffer('pos_weight', weight, persistent=False)
 
-    def forward(self, step_logits: Tensor, step_labels: Tensor, target: Tensor) -> Tensor:
+    def forward(
+        self,
+        step_logits: Tensor,
+        step_labels: Tensor,
+        target: Tensor,
+    ) -> Tensor:
         """Map step_logits (N, T, C), step_labels (N, T) and target (N, C) to a scalar."""
         weight = self.pos_weight
         if weight is not None and weight.dim() == 0:

@@ -17,7 +17,12 @@ ALIGNMENTS = ('mla', 'pla', 'pla_release')
 NO_LABEL = -1
 
 
-def align_sequences(step_logits: Tensor, sequences: Tensor, lengths: Tensor, how: str) -> Tensor:
+def align_sequences(
+    step_logits: Tensor,
+    sequences: Tensor,
+    lengths: Tensor,
+    how: str,
+) -> Tensor:
     """Choose the order of the labels in each sequence.
 
     Args:
@@ -82,7 +87,11 @@ def _check_shapes(step_logits: Tensor, sequences: Tensor, lengths: Tensor) -> No
 
 
 def _choose_origins(
-    how: str, costs: np.ndarray, picks: np.ndarray, sequences: np.ndarray, labelled: np.ndarray
+    how: str,
+    costs: np.ndarray,
+    picks: np.ndarray,
+    sequences: np.ndarray,
+    labelled: np.ndarray,
 ) -> np.ndarray:
     """Choose for each place of a sequence the origin of its symbol.
 
@@ -110,7 +119,10 @@ def _choose_origins(
 
 
 def _swap_to_predicted_steps(
-    picks: np.ndarray, sequences: np.ndarray, origins: np.ndarray, labelled: np.ndarray
+    picks: np.ndarray,
+    sequences: np.ndarray,
+    origins: np.ndarray,
+    labelled: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Move each true label to the first step that predicts it, by a swap with the label there.
 
@@ -143,7 +155,11 @@ def _swap_to_predicted_steps(
     return origins, placed
 
 
-def _match(costs: np.ndarray, origins: np.ndarray, free: np.ndarray) -> np.ndarray:
+def _match(
+    costs: np.ndarray,
+    origins: np.ndarray,
+    free: np.ndarray,
+) -> np.ndarray:
     """Reassign the labels at the free places (N, L) of each sequence, with the least cost.
 
     Changes ``origins`` (N, L) in place and returns it.

@@ -54,7 +54,12 @@ class TimmLoss(nn.Module):
         ValueError: If ``name`` is unknown.
     """
 
-    def __init__(self, name: str, loss_weight: float = 1.0, **options: Any) -> None:
+    def __init__(
+        self,
+        name: str,
+        loss_weight: float = 1.0,
+        **options: Any,
+    ) -> None:
         super().__init__()
         check_choice('name', name, ELEMENTWISE)
         self.loss_weight = loss_weight

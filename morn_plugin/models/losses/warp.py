@@ -19,7 +19,12 @@ from .label_pairs import true_and_false
 RANKS = ('exact', 'sampled')
 
 
-def warp_loss(logits: Tensor, target: Tensor, margin: float = 1.0, rank: str = 'exact') -> Tensor:
+def warp_loss(
+    logits: Tensor,
+    target: Tensor,
+    margin: float = 1.0,
+    rank: str = 'exact',
+) -> Tensor:
     """Compute the hinges max(0, margin - z_true + z_false), weighted by the true label's rank.
 
     Args:
@@ -71,7 +76,11 @@ def _exact_ranks(logits: Tensor, counts: Tensor) -> Tensor:
     return torch.empty_like(order).scatter_(1, order, places)
 
 
-def _sample_ranks(violating: Tensor, false: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+def _sample_ranks(
+    violating: Tensor,
+    false: Tensor,
+    counts: Tensor,
+) -> tuple[Tensor, Tensor]:
     """For each true label sample false labels until one violates the margin.
 
     Args:
@@ -123,7 +132,12 @@ class WARPLoss(nn.Module):
     takes_ignored = True
     has_probability = False
 
-    def __init__(self, margin: float = 1.0, rank: str = 'exact', loss_weight: float = 1.0) -> None:
+    def __init__(
+        self,
+        margin: float = 1.0,
+        rank: str = 'exact',
+        loss_weight: float = 1.0,
+    ) -> None:
         super().__init__()
         check_choice('rank', rank, RANKS)
         if margin <= 0:

@@ -126,7 +126,11 @@ def merge_copies(pictures: Iterable[Picture]) -> list[Picture]:
     return list(merged.values())
 
 
-def _keywords_of(root: Path, name: str, result: Collected) -> set[str]:
+def _keywords_of(
+    root: Path,
+    name: str,
+    result: Collected,
+) -> set[str]:
     """Read the keywords of one path, and count its kind of SVG."""
     candidates = (root / 'svg' / f'{name}{suffix}' for suffix in ('.svg', '.svgz', '.svg.gz'))
     path = next((path for path in candidates if path.is_file()), None)

@@ -20,7 +20,12 @@ from .plan import Plan
 from .readme import describe
 
 
-def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str, Any]:
+def convert(
+    source: Path,
+    out: Path,
+    plan: Plan,
+    command: str = '',
+) -> dict[str, Any]:
     """Write the data set.
 
     Args:
@@ -67,7 +72,11 @@ def convert(source: Path, out: Path, plan: Plan, command: str = '') -> dict[str,
     return report
 
 
-def start_report(collected: Collected, plan: Plan, command: str) -> dict[str, Any]:
+def start_report(
+    collected: Collected,
+    plan: Plan,
+    command: str,
+) -> dict[str, Any]:
     """Start the report with the counts of the found files."""
     pictures = collected.pictures
     by_content: dict[str, set[frozenset[str]]] = {}
@@ -99,7 +108,11 @@ def count_keywords(pictures: Sequence[Picture], keywords: Iterable[str]) -> dict
 
 
 def write(
-    out: Path, classes: list[str], entries: Sequence[Entry], plan: Plan, report: dict[str, Any]
+    out: Path,
+    classes: list[str],
+    entries: Sequence[Entry],
+    plan: Plan,
+    report: dict[str, Any],
 ) -> None:
     """Write images, annotation files and report; report the sides."""
     index = {name: label for label, name in enumerate(classes)}

@@ -124,7 +124,11 @@ def render_one(file: Path, plan: Plan) -> Rendered:
     return Rendered(buffer.getvalue(), fingerprint(picture), mode)
 
 
-def split(entries: Sequence[Entry], hashes: np.ndarray, report: dict[str, Any]) -> None:
+def split(
+    entries: Sequence[Entry],
+    hashes: np.ndarray,
+    report: dict[str, Any],
+) -> None:
     """Assign every group of near-duplicates to one side; report the groups."""
     groups = group_near_duplicates(hashes).tolist()
     digests = [entry.picture.digest.encode() for entry in entries]

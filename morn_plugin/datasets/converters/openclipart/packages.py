@@ -46,7 +46,11 @@ def _download(folder: Path) -> list[Path]:
     return sorted(folder.glob('*.deb'))
 
 
-def _call(command: list[str], folder: Path, hint: str = '') -> None:
+def _call(
+    command: list[str],
+    folder: Path,
+    hint: str = '',
+) -> None:
     """Run a Debian program; raise with its output if it fails."""
     if shutil.which(command[0]) is None:
         raise FileNotFoundError(

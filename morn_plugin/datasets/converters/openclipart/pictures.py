@@ -76,7 +76,11 @@ def decode(path: Path, max_pixels: int = MAX_PIXELS) -> tuple[Image.Image, str]:
         ) from error
 
 
-def render(picture: Image.Image, size: int, path: Path) -> Image.Image:
+def render(
+    picture: Image.Image,
+    size: int,
+    path: Path,
+) -> Image.Image:
     """Shrink a picture and put it on a white background.
 
     Args:

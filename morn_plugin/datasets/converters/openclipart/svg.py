@@ -96,7 +96,11 @@ class _SubjectReader:
             self._item.append(text)
 
     def _entity(
-        self, name: str, is_parameter: bool, value: str | None, *external: str | None
+        self,
+        name: str,
+        is_parameter: bool,
+        value: str | None,
+        *external: str | None,
     ) -> None:
         if (
             is_parameter

@@ -68,7 +68,12 @@ def is_structured(text: str) -> bool:
     return len(text) > 1 and text[0] in OPENING and text[-1] == CLOSING[OPENING.index(text[0])]
 
 
-def read_tags(value: Any, where: str, column: str, split: Split) -> list[str]:
+def read_tags(
+    value: Any,
+    where: str,
+    column: str,
+    split: Split,
+) -> list[str]:
     """Read the tags of a cell.
 
     Lists are read in JSON's, Python's and NumPy's notation; objects if they hold a list of tags
@@ -135,7 +140,11 @@ def _read_literal(text: str) -> Any:
         return ast.literal_eval(text)
 
 
-def _flatten(value: Any, split: Split, numbers: bool) -> list[str] | None:
+def _flatten(
+    value: Any,
+    split: Split,
+    numbers: bool,
+) -> list[str] | None:
     """Return the tags of a decoded value, or None if its form is unknown.
 
     Args:
@@ -161,7 +170,11 @@ def _flatten(value: Any, split: Split, numbers: bool) -> list[str] | None:
     return tags
 
 
-def _flatten_object(value: dict[Any, Any], split: Split, numbers: bool) -> list[str] | None:
+def _flatten_object(
+    value: dict[Any, Any],
+    split: Split,
+    numbers: bool,
+) -> list[str] | None:
     for key in LIST_KEYS:
         if isinstance(value.get(key), list | tuple):
             return _flatten(value[key], split, numbers)

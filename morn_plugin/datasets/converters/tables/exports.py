@@ -29,7 +29,11 @@ OTHER_TOOLS = {
 }
 
 
-def read_json_export(content: Any, path: Path, notes: list[str]) -> Export:
+def read_json_export(
+    content: Any,
+    path: Path,
+    notes: list[str],
+) -> Export:
     """Read the decoded JSON of a file.
 
     Args:
@@ -72,7 +76,11 @@ def _is_tags(value: Any) -> bool:
     return isinstance(value, str)
 
 
-def _read_list(content: list[Any], path: Path, notes: list[str]) -> Export:
+def _read_list(
+    content: list[Any],
+    path: Path,
+    notes: list[str],
+) -> Export:
     for number, entry in enumerate(content):
         if not isinstance(entry, dict):
             raise AnnotationError(
@@ -89,7 +97,9 @@ def _read_list(content: list[Any], path: Path, notes: list[str]) -> Export:
 
 
 def _read_label_studio(
-    tasks: list[dict[str, Any]], path: Path, notes: list[str]
+    tasks: list[dict[str, Any]],
+    path: Path,
+    notes: list[str],
 ) -> Iterator[Record]:
     """Read tasks; each annotation that was not cancelled becomes a record."""
     without = 0
@@ -150,7 +160,11 @@ def _tags_of_result(result: dict[str, Any]) -> list[str]:
     return [tag for tag in ends if isinstance(tag, str)]
 
 
-def _read_coco(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
+def _read_coco(
+    content: dict[str, Any],
+    path: Path,
+    notes: list[str],
+) -> Export:
     classes, images = read_categories_and_images(content, path, notes)
 
     records: list[Record] = []
@@ -161,7 +175,11 @@ def _read_coco(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
     return 'COCO', records
 
 
-def _read_fiftyone_samples(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
+def _read_fiftyone_samples(
+    content: dict[str, Any],
+    path: Path,
+    notes: list[str],
+) -> Export:
     samples = _objects(content['samples'], f'{path}: `samples`')
     field = _find_label_field(samples, path)
     records = []
@@ -201,7 +219,11 @@ def _find_label_field(samples: list[dict[str, Any]], path: Path) -> str:
 _FIFTYONE_LABELS = ('Classification', 'Classifications', 'Detections', 'Polylines')
 
 
-def _read_fiftyone_labels(content: dict[str, Any], path: Path, notes: list[str]) -> Export:
+def _read_fiftyone_labels(
+    content: dict[str, Any],
+    path: Path,
+    notes: list[str],
+) -> Export:
     """Read ``labels.json`` of FiftyOne's image classification data sets."""
     classes = content['classes']
     labels = content['labels']
@@ -240,7 +262,11 @@ _READERS: dict[tuple[str, ...], Callable[[dict[str, Any], Path, list[str]], Expo
 }
 
 
-def read_xml_export(text: str, path: Path, notes: list[str]) -> Export:
+def read_xml_export(
+    text: str,
+    path: Path,
+    notes: list[str],
+) -> Export:
     """Read CVAT's XML: the tags of images or, without any, the labels of their shapes.
 
     Raises:
@@ -273,7 +299,11 @@ def read_xml_export(text: str, path: Path, notes: list[str]) -> Export:
     ]
 
 
-def _read_cvat_image(image: ElementTree.Element, by_tags: bool, where: str) -> Record:
+def _read_cvat_image(
+    image: ElementTree.Element,
+    by_tags: bool,
+    where: str,
+) -> Record:
     marked = image.findall('tag') if by_tags else list(image)
     tags = [element.get('label') for element in marked if element.get('label')]
     record: dict[str, Any] = dict(image=image.get('name'), tags=tags)

@@ -79,7 +79,11 @@ class Guess:
     sentences: list[str]
 
 
-def guess_layout(table: Table, index: ImageIndex, given: Given | None = None) -> Guess:
+def guess_layout(
+    table: Table,
+    index: ImageIndex,
+    given: Given | None = None,
+) -> Guess:
     """Guess the layout of a table.
 
     Args:
@@ -162,7 +166,12 @@ def _guess_split(table: Table, image: str) -> str:
     return ''
 
 
-def _guess_tags(table: Table, layout: Layout, rest: list[str], given: Given) -> Layout:
+def _guess_tags(
+    table: Table,
+    layout: Layout,
+    rest: list[str],
+    given: Given,
+) -> Layout:
     """Choose the tag columns, the kind of layout and the separator."""
     if given.tag:
         return _as_pairs(table, layout, given.tag, rest, given)
@@ -184,7 +193,11 @@ def _named_tags(rest: Sequence[str], flags: Sequence[str]) -> list[str]:
     return [column for column in rest if column.lower() in TAG_COLUMNS and column not in flags]
 
 
-def _as_flags(table: Table, layout: Layout, flags: Sequence[str]) -> Layout:
+def _as_flags(
+    table: Table,
+    layout: Layout,
+    flags: Sequence[str],
+) -> Layout:
     if not any(is_flags(table.records, column) for column in flags):
         raise AnnotationError(
             f'{table.path}: expected columns of 0 and 1, one a tag, but {table.columns} has none.'
@@ -200,7 +213,11 @@ def _says_flags(table: Table, column: str) -> bool:
     return cells <= {'0', '0.0', 'false', 'no'}
 
 
-def _choose_tag_columns(table: Table, rest: list[str], flags: Sequence[str]) -> tuple[str, ...]:
+def _choose_tag_columns(
+    table: Table,
+    rest: list[str],
+    flags: Sequence[str],
+) -> tuple[str, ...]:
     """Choose the column named after tags, numbered columns, or the only text column.
 
     Raises:
@@ -247,7 +264,12 @@ def _is_number(text: str) -> bool:
     return True
 
 
-def _is_pairs(table: Table, image: str, column: str, given: Given) -> bool:
+def _is_pairs(
+    table: Table,
+    image: str,
+    column: str,
+    given: Given,
+) -> bool:
     """Return whether images repeat, with one tag per row."""
     if given.separator:
         return False
@@ -260,7 +282,11 @@ def _is_pairs(table: Table, image: str, column: str, given: Given) -> bool:
 
 
 def _as_pairs(
-    table: Table, layout: Layout, column: str, rest: Sequence[str], given: Given
+    table: Table,
+    layout: Layout,
+    column: str,
+    rest: Sequence[str],
+    given: Given,
 ) -> Layout:
     others = [name for name in rest if name != column]
     value = given.value or find_value_column(table, others)
@@ -284,7 +310,12 @@ def _is_share(value: object) -> bool:
     return _is_number(str(value)) and 0 <= float(str(value)) <= 1
 
 
-def _as_tags(table: Table, layout: Layout, columns: tuple[str, ...], given: Given) -> Layout:
+def _as_tags(
+    table: Table,
+    layout: Layout,
+    columns: tuple[str, ...],
+    given: Given,
+) -> Layout:
     if given.separator is not None:
         return replace(layout, columns=columns, separator=given.separator)
     texts = [text for column in columns for text in plain_texts(table.records, column)]

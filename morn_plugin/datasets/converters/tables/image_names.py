@@ -69,7 +69,12 @@ class ImageIndex:
 
         return _closest(found, path)
 
-    def find(self, text: str, where: str, way: str) -> str | None:
+    def find(
+        self,
+        text: str,
+        where: str,
+        way: str,
+    ) -> str | None:
         """Return the file that a listed text means, or None if there is none.
 
         Raises:

@@ -62,7 +62,11 @@ class Tagged:
     unsure: frozenset[str] = frozenset()
 
 
-def read_rows(table: Table, layout: Layout, min_confidence: float | None = None) -> list[Tagged]:
+def read_rows(
+    table: Table,
+    layout: Layout,
+    min_confidence: float | None = None,
+) -> list[Tagged]:
     """Read all rows of a table.
 
     Args:
@@ -142,7 +146,12 @@ def _pairs_reader(layout: Layout, min_confidence: float | None) -> RowReader:
     return read
 
 
-def _read_confidence(record: dict[str, Any], column: str, where: str, least: float | None) -> int:
+def _read_confidence(
+    record: dict[str, Any],
+    column: str,
+    where: str,
+    least: float | None,
+) -> int:
     """Read whether the tag of a pair is present: 1, 0, or -1 for unsure."""
     value = read_field(record, column, where)
     flag = find_flag(value)
@@ -185,7 +194,11 @@ _READERS: dict[str, Callable[[Layout, float | None], RowReader]] = {
 }
 
 
-def read_field(record: dict[str, Any], column: str, where: str) -> Any:
+def read_field(
+    record: dict[str, Any],
+    column: str,
+    where: str,
+) -> Any:
     """Return a value of a record.
 
     Raises:
@@ -196,7 +209,11 @@ def read_field(record: dict[str, Any], column: str, where: str) -> Any:
     return record[column]
 
 
-def read_text(record: dict[str, Any], column: str, where: str) -> str:
+def read_text(
+    record: dict[str, Any],
+    column: str,
+    where: str,
+) -> str:
     """Return a text of a record without surrounding white space.
 
     Raises:
@@ -210,7 +227,12 @@ def read_text(record: dict[str, Any], column: str, where: str) -> str:
     return value.strip()
 
 
-def _read_side(record: dict[str, Any], column: str, expected: bool, where: str) -> str:
+def _read_side(
+    record: dict[str, Any],
+    column: str,
+    expected: bool,
+    where: str,
+) -> str:
     if not column:
         return ''
     if (column in record) != expected:

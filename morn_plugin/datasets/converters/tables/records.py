@@ -137,7 +137,11 @@ def _list_columns(records: Sequence[Record]) -> list[str]:
     return list(columns)
 
 
-def find_delimiter(text: str, usual: str = ',', wanted: Collection[str] = ()) -> str:
+def find_delimiter(
+    text: str,
+    usual: str = ',',
+    wanted: Collection[str] = (),
+) -> str:
     r"""Find the delimiter of the cells of a table.
 
     Args:
@@ -229,7 +233,12 @@ def _check_header(cells: Sequence[str], where: str) -> list[str]:
     return header
 
 
-def _wrong_width(cells: Sequence[str], header: Sequence[str], where: str, delimiter: str) -> str:
+def _wrong_width(
+    cells: Sequence[str],
+    header: Sequence[str],
+    where: str,
+    delimiter: str,
+) -> str:
     message = (
         f'{where}: expected {len(header)} columns ({", ".join(header)}), but got {len(cells)}.'
     )

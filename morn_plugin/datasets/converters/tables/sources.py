@@ -255,7 +255,11 @@ def find_side_tables(folder: Path) -> dict[str, list[Path]]:
     return {side: paths for side, paths in found.items() if paths}
 
 
-def _read_tables(tables: dict[str, list[Path]], index: ImageIndex, reading: Reading) -> Source:
+def _read_tables(
+    tables: dict[str, list[Path]],
+    index: ImageIndex,
+    reading: Reading,
+) -> Source:
     """Read the tables of all sides, each with its own layout."""
     rows: list[Tagged] = []
     notes: list[str] = []

@@ -50,7 +50,11 @@ class Text:
     guessed: bool = False
 
 
-def read_table_text(path: Path, encoding: str | None = None, guess: bool = False) -> Text:
+def read_table_text(
+    path: Path,
+    encoding: str | None = None,
+    guess: bool = False,
+) -> Text:
     """Read a text file.
 
     Args:

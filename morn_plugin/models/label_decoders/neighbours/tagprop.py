@@ -22,7 +22,11 @@ WEIGHTS = ('distance', 'rank')
 EPSILON = 5e-4  # from the release; no label is ever impossible or certain
 
 
-def neighbour_weights(distances: Tensor, decay: Tensor, kind: str = 'distance') -> Tensor:
+def neighbour_weights(
+    distances: Tensor,
+    decay: Tensor,
+    kind: str = 'distance',
+) -> Tensor:
     """Compute the weights of the neighbours, which sum to 1.
 
     Args:
@@ -134,7 +138,12 @@ class TagProp(NeighbourDecoder):
             self.scale = torch.nn.Parameter(torch.full((num_classes,), 5.0))
             self.offset = torch.nn.Parameter(torch.full((num_classes,), -2.0))
 
-    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
+    def prepare(
+        self,
+        class_names: Sequence[str],
+        targets: np.ndarray,
+        features: Any,
+    ) -> None:
         """Store the training set and fit to it.
 
         Args:

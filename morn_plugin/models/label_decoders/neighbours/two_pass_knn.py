@@ -73,7 +73,12 @@ class TwoPassKNN(NeighbourDecoder):
         self.register_buffer('members', torch.empty(0, dtype=torch.long), persistent=False)
         self._num_members: list[int] = []
 
-    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
+    def prepare(
+        self,
+        class_names: Sequence[str],
+        targets: np.ndarray,
+        features: Any,
+    ) -> None:
         """Store the training set and, if needed, compute the maximum of each label over it.
 
         Args:
