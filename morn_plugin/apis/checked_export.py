@@ -172,7 +172,10 @@ def _find_cause(error: BaseException) -> str:
     """Return the first line of the error that a chain of errors began with."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(filter(None, map(str.strip, str(error).splitlines())), type(error).__name__)
+
+    lines = [line.strip() for line in str(error).splitlines()]
+    filled = [line for line in lines if line]
+    return filled[0] if filled else type(error).__name__
 
 
 def _translate_stable_sort() -> Callable[..., Any]:
@@ -188,7 +191,8 @@ def _translate_stable_sort() -> Callable[..., Any]:
         dim: int = -1,
         descending: bool = False,
     ) -> Any:
-        number = ops.Gather(ops.Shape(values), ops.Constant(value_ints=[dim]))
+        axis = ops.Constant(value_ints=[dim])
+        number = ops.Gather(ops.Shape(values), axis)
         return ops.TopK(values, number, axis=dim, largest=int(descending), sorted=1)
 
     return sort
@@ -279,7 +283,8 @@ def check_file(
     for part in (slice(None), slice(0, 1), slice(1, 3)):
         found = run_file(path, images[part], tuple(reference))
         for name, value in reference.items():
-            difference = float(np.abs(found[name].astype(np.float64) - value[part]).max())
+            differences = np.abs(found[name].astype(np.float64) - value[part])
+            difference = float(differences.max())
             if name in EXACT and difference:
                 raise ValueError(
                     f'{path.name}: {name} of {len(images[part])} images differ from those of '
@@ -320,7 +325,8 @@ def compare_from_files(
     Raises:
         ValueError: If they do not.
     """
-    ours, theirs = (predict_scores(model, images) for model in (inferencer, OnnxModel(path)))
+    ours = predict_scores(inferencer, images)
+    theirs = predict_scores(OnnxModel(path), images)
     difference = np.abs(ours - theirs)
     if not difference.mean(1).max() <= FILE_TOLERANCE:
         worst = images[int(difference.mean(1).argmax())]
@@ -330,7 +336,8 @@ def compare_from_files(
             f'most {FILE_TOLERANCE}.'
         )
 
-    same = int(((ours > 0.5) == (theirs > 0.5)).all(1).sum())
+    agrees = (ours > 0.5) == (theirs > 0.5)
+    same = int(agrees.all(1).sum())
     return (
         f'from image files by {difference.mean():.2g} on average and {difference.max():.2g} at '
         f'most, with the same labels at 0.5 for {same} of {len(images)}'

@@ -27,7 +27,9 @@ def compare_with_cnn(hub: MessageHub) -> str | None:
     scalars = hub.log_scalars
     decoder = _last_pair(scalars, 'val/')
     cnn = _last_pair(scalars, 'val/cnn/')
-    if decoder is None or cnn is None or any(a >= b for a, b in zip(decoder, cnn, strict=True)):
+    if decoder is None or cnn is None:
+        return None
+    if any(own >= alone for own, alone in zip(decoder, cnn, strict=True)):
         return None
 
     calibrated = _last_pair(scalars, f'val/{CNN}/')

@@ -96,10 +96,16 @@ def _evaluate(node: ast.AST) -> Any:
 
 
 def _evaluate_dict_call(node: ast.Call) -> dict[Any, Any]:
+    named = [word for word in node.keywords if word.arg is not None]
+    unpacked = [word.value for word in node.keywords if word.arg is None]
+
     merged: dict[Any, Any] = {}
-    for part in [*node.args, *(word.value for word in node.keywords if word.arg is None)]:
+    for part in [*node.args, *unpacked]:
         value = _evaluate(part)
         if not isinstance(value, dict):
             raise ValueError('not a dict')
         merged |= value
-    return merged | {word.arg: _evaluate(word.value) for word in node.keywords if word.arg}
+
+    for word in named:
+        merged[word.arg] = _evaluate(word.value)
+    return merged

@@ -153,7 +153,8 @@ def _describe(transform: Config) -> dict[str, Any]:
         return dict(type='resize_edge', scale=transform['scale'], backend=backend)
     if kind == 'CenterCrop' and not transform.get('auto_pad'):
         size = transform['crop_size']
-        return dict(type='center_crop', size=[size, size] if isinstance(size, int) else list(size))
+        sides = [size, size] if isinstance(size, int) else list(size)
+        return dict(type='center_crop', size=sides)
 
     raise ValueError(
         'Expected Resize to a fixed size, ResizeEdge of the short edge or CenterCrop in the test '

@@ -29,19 +29,26 @@ def find_faster(model: Any, data: dict[str, Any]) -> Any:
     Returns:
         A model that shares everything but the backbone with this one.
     """
-    weights = [value for value in model.parameters() if value.is_floating_point()]
-    is_plain = all(value.dtype == torch.float32 and value.device.type == 'cpu' for value in weights)
-    backbone = getattr(model, 'backbone', None)
-    if not (is_plain and torch.backends.mkldnn.is_available() and isinstance(backbone, nn.Module)):
+    if not _can_fold(model):
         return model
 
+    example = {name: value[:1] for name, value in data.items()}
     try:
         with torch.no_grad():
-            return _fold(model, {name: value[:1] for name, value in data.items()})
+            return _fold(model, example)
     except Exception as error:  # another author's backbone may fail in any way
         reason = f'{type(error).__name__}: {error}'
         print_log(f'The model runs unchanged, not folded: {reason}', 'current', 10)
         return model
+
+
+def _can_fold(model: Any) -> bool:
+    """Whether a model runs in float32 on a CPU that has oneDNN, and has a backbone."""
+    weights = [value for value in model.parameters() if value.is_floating_point()]
+    on_cpu = all(value.device.type == 'cpu' for value in weights)
+    is_float32 = all(value.dtype == torch.float32 for value in weights)
+    has_backbone = isinstance(getattr(model, 'backbone', None), nn.Module)
+    return on_cpu and is_float32 and has_backbone and torch.backends.mkldnn.is_available()
 
 
 def _fold(model: Any, example: dict[str, Any]) -> Any:
@@ -53,7 +60,8 @@ def _fold(model: Any, example: dict[str, Any]) -> Any:
     faster = copy.copy(model)
     faster.__dict__['_modules'] = dict(model._modules, backbone=folded)
     # Predictions are written into the samples that come with the images.
-    mine, theirs = (side.test_step(copy.deepcopy(example)) for side in (model, faster))
+    mine = model.test_step(copy.deepcopy(example))
+    theirs = faster.test_step(copy.deepcopy(example))
     agree = all(_agree(one, other) for one, other in zip(mine, theirs, strict=True))
     return faster if agree else model
 
@@ -61,9 +69,11 @@ def _fold(model: Any, example: dict[str, Any]) -> Any:
 def _agree(one: DataSample, other: DataSample) -> bool:
     scores = [field.sample for field in PREDICTION_FIELDS if field.sample in one]
     others = [name for name in one.keys() if name not in scores]  # noqa: SIM118  no mapping
-    return all(_are_close(one.get(name), other.get(name), TOLERANCE) for name in scores) and all(
-        _are_close(one.get(name), other.get(name), None) for name in others
-    )
+
+    def are_close(names: list[str], tolerance: float | None) -> bool:
+        return all(_are_close(one.get(name), other.get(name), tolerance) for name in names)
+
+    return are_close(scores, TOLERANCE) and are_close(others, None)
 
 
 def _are_close(

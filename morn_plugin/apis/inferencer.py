@@ -292,16 +292,15 @@ class MultiLabelInferencer(BaseInferencer):
             samples = self._find_network(inputs).test_step(inputs)
         if thr is not None or topk is not None:
             for sample in samples:
-                sample.set_pred_label(
-                    select_labels(sample.pred_score[None], thr, topk)[0].nonzero()[:, 0]
-                )
+                chosen = select_labels(sample.pred_score[None], thr, topk)[0]
+                sample.set_pred_label(chosen.nonzero()[:, 0])
 
         return samples
 
     def _find_network(self, inputs: dict[str, Any]) -> Any:
         """Return the model or a faster equivalent, rebuilt if the model changed."""
         tensors = list(_iter_tensors(self.model))
-        state = (self.model, *(id(tensor) for tensor in tensors), *map(_version, tensors))
+        state = (self.model, *map(id, tensors), *map(_version, tensors))
         if self._network is None or self._network[0] != state:
             with torch.inference_mode(False):
                 self._network = state, find_faster(self.model, inputs)

@@ -163,17 +163,26 @@ def error_lists(
 def _missed_rows(classes: list[str], figures: LabelFigures) -> list[tuple]:
     order = np.argsort(-figures.missed, kind='stable')[:TOP]
     share = 100 * figures.missed / np.maximum(figures.support, 1)
-    return [
-        (classes[label], figures.missed[label], figures.support[label], share[label])
-        for label in order
-        if figures.missed[label]
-    ]
+
+    rows = []
+    for label in order:
+        missed = figures.missed[label]
+        if missed:
+            rows.append((classes[label], missed, figures.support[label], share[label]))
+
+    return rows
 
 
 def _confused_rows(classes: list[str], counts: np.ndarray) -> list[tuple]:
     order = np.argsort(-counts, axis=None, kind='stable')[:TOP]
-    pairs = zip(*np.unravel_index(order, counts.shape), strict=True)
-    return [(classes[a], classes[b], counts[a, b]) for a, b in pairs if counts[a, b]]
+
+    rows = []
+    for missed, extra in zip(*np.unravel_index(order, counts.shape), strict=True):
+        number = counts[missed, extra]
+        if number:
+            rows.append((classes[missed], classes[extra], number))
+
+    return rows
 
 
 def image_sections(

@@ -19,6 +19,7 @@ import posixpath
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -157,7 +158,8 @@ def check_annotations(
         raise AnnotationError(list_problems(problems))
 
     items = [dict(item) for item in data_list]
-    return Annotations(own, items, {k: v for k, v in metainfo.items() if k != 'classes'})
+    others = {key: value for key, value in metainfo.items() if key != 'classes'}
+    return Annotations(own, items, others)
 
 
 def compare_classes(
@@ -181,14 +183,12 @@ def compare_classes(
     else:
         kind = f'{len(found)} classes against {len(expected)}'
 
-    where = next(
-        (i for i, (a, b) in enumerate(zip(found, expected, strict=False)) if a != b),
-        min(len(found), len(expected)),
-    )
-    first = [names[where] if where < len(names) else 'nothing' for names in (found, expected)]
+    pairs = enumerate(zip_longest(found, expected))  # None behind the end of the shorter list
+    where, different = next((index, pair) for index, pair in pairs if pair[0] != pair[1])
+    name, wanted = ('nothing' if one is None else one for one in different)
     raise AnnotationError(
-        f'{found_in} differ from {expected_by} ({kind}): at index {where} {first[0]!r} was found '
-        f'and {first[1]!r} expected. A label is an index into this list, so both must agree.'
+        f'{found_in} differ from {expected_by} ({kind}): at index {where} {name!r} was found '
+        f'and {wanted!r} expected. A label is an index into this list, so both must agree.'
     )
 
 

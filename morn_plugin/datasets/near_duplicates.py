@@ -59,13 +59,16 @@ def _cell_sums(pixels: np.ndarray, *grids: tuple[int, int]) -> list[np.ndarray]:
         The sums of each grid, (rows, columns).
     """
     height, width = pixels.shape[:2]
-    overlaps = [(_overlaps(rows, height), _overlaps(columns, width)) for rows, columns in grids]
     sums = [np.zeros(grid) for grid in grids]
+    down = [_overlaps(rows, height) for rows, _ in grids]
+    across = [_overlaps(columns, width) for _, columns in grids]
 
     for top in range(0, height, 512):  # bounds the memory
-        grey = _grey_on_white(pixels[top : top + 512])
-        for total, (down, across) in zip(sums, overlaps, strict=True):
-            total += down[:, top : top + 512] @ (grey @ across.T)
+        some = slice(top, top + 512)
+        grey = _grey_on_white(pixels[some])
+        for index, total in enumerate(sums):
+            total += down[index][:, some] @ (grey @ across[index].T)
+
     return sums
 
 
@@ -90,7 +93,10 @@ def _grey_on_white(pixels: np.ndarray) -> np.ndarray:
     alpha = pixels[..., 3].astype(np.int32)
     grey = np.zeros(alpha.shape, dtype=np.int32)
     for channel, weight in enumerate(HASH_LUMA):
-        grey += weight * (255 + (pixels[..., channel].astype(np.int32) - 255) * alpha // 255)
+        value = pixels[..., channel].astype(np.int32)
+        on_white = 255 + (value - 255) * alpha // 255
+        grey += weight * on_white
+
     return grey.astype(np.float64)
 
 
@@ -157,5 +163,6 @@ def connect(count: int, pairs: np.ndarray) -> np.ndarray:
         [0, 1, 0, 0]
     """
     first, second = pairs.reshape(-1, 2).T
-    graph = coo_matrix((np.ones(len(first)), (first, second)), shape=(count, count))
+    edges = (np.ones(len(first)), (first, second))
+    graph = coo_matrix(edges, shape=(count, count))
     return connected_components(graph, directed=False)[1]

@@ -175,8 +175,10 @@ def _brands(start: bytes) -> set[bytes]:
     """Return the brands of an ISO base media file, such as AVIF and HEIC."""
     if start[4:8] != b'ftyp':
         return set()
+
     length = min(int.from_bytes(start[:4], 'big'), len(start))
-    return {start[8:12], *(start[place : place + 4] for place in range(16, length, 4))}
+    places = [8, *range(16, length, 4)]
+    return {start[place : place + 4] for place in places}
 
 
 def _is_avif(start: bytes) -> bool:

@@ -125,7 +125,8 @@ def mark_labels(
                 f'Expected one threshold for each of {num_classes} labels, but got {len(thr)}.'
             )
 
-        return exceeds(scores, np.asarray(0.5 if thr is None else thr, dtype=scores.dtype))
+        thr = 0.5 if thr is None else thr
+        return exceeds(scores, np.asarray(thr, dtype=scores.dtype))
 
     if topk > num_classes:
         raise ValueError(
@@ -135,7 +136,9 @@ def mark_labels(
     best = np.argsort(-scores, axis=1, kind='stable')[:, :topk]
     marked = np.zeros(scores.shape, dtype=bool)
     np.put_along_axis(marked, best, True, axis=1)
-    return marked if floor is None else marked & exceeds(scores, np.asarray(floor, scores.dtype))
+    if floor is not None:
+        marked &= exceeds(scores, np.asarray(floor, scores.dtype))
+    return marked
 
 
 def choose_labels(

@@ -1,5 +1,7 @@
 """Loops."""
 
+from typing import Any
+
 from mmengine.runner import EpochBasedTrainLoop
 from mmpretrain.registry import LOOPS
 
@@ -17,10 +19,10 @@ class PrepareLoop(EpochBasedTrainLoop):
 
     def __init__(
         self,
-        *args,
+        *args: Any,
         max_epochs: int = 1,
-        **kwargs,
-    ) -> None:  # type: ignore[no-untyped-def]
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, max_epochs=max_epochs, **kwargs)
 
     def run_epoch(self) -> None:

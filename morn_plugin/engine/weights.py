@@ -107,9 +107,13 @@ def _read_error(error: str) -> tuple[str, str]:
     found = MISMATCH.search(error)
     if found is None:
         return error, error
+
     name, saved, own = found.groups()
-    shapes = [tuple(map(int, re.findall(r'\d+', text))) for text in (saved, own)]
-    return name, f'its `{name}` has the shape {shapes[0]}, but that of the model {shapes[1]}'
+    return name, f'its `{name}` has the shape {_shape(saved)}, but that of the model {_shape(own)}'
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return tuple(map(int, re.findall(r'\d+', text)))
 
 
 def summarize(names: Iterable[str], shown: int = 4) -> str:
@@ -131,4 +135,6 @@ def summarize(names: Iterable[str], shown: int = 4) -> str:
         for part, number in parts.items()
     ]
     more = len(written) - shown
-    return ', '.join([*written[:shown], *([f'... ({more} more)'] if more > 0 else [])])
+    if more > 0:
+        written[shown:] = [f'... ({more} more)']
+    return ', '.join(written)

@@ -445,16 +445,20 @@ def reliability_curve(
     known = targets >= 0
     values = scores[known].astype(np.float64)
     true = targets[known] > 0
-    place = np.clip(np.ceil(values * bins).astype(int) - 1, 0, bins - 1)
+    upper = np.ceil(values * bins).astype(int)  # a bin holds its upper end
+    place = np.clip(upper - 1, 0, bins - 1)
 
     count = np.bincount(place, minlength=bins)
-    kept = count > 0
-    score, share = (
-        np.bincount(place, weights=part, minlength=bins)[kept] / count[kept]
-        for part in (values, true)
-    )
-    error = (np.abs(score - share) * count[kept]).sum() / count.sum()
-    return Reliability(score, share, count[kept], float(error))
+    filled = count > 0
+    number = count[filled]
+
+    def mean_in_bins(values: np.ndarray) -> np.ndarray:
+        return np.bincount(place, weights=values, minlength=bins)[filled] / number
+
+    score = mean_in_bins(values)
+    share = mean_in_bins(true)
+    error = (np.abs(score - share) * number).sum() / count.sum()
+    return Reliability(score, share, number, float(error))
 
 
 def _check(measure: str, floor: float) -> None:
@@ -470,7 +474,10 @@ def _at_floor(
 ) -> float:
     """Return the cut that reaches the floor with the most correct labels, or 1.0."""
     reached = (predicted > 0) & (correct >= floor * predicted)
-    return float(cuts[int(np.argmax(np.where(reached, correct, -1)))]) if reached.any() else 1.0
+    if not reached.any():
+        return 1.0
+    best = np.argmax(np.where(reached, correct, -1))
+    return float(cuts[best])
 
 
 def _count(scores: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -514,7 +521,8 @@ def _best(precision: np.ndarray, recall: np.ndarray) -> tuple[int, float]:
     Sums that differ only by rounding count as equal.
     """
     total = precision + recall
-    f1 = np.divide(2 * precision * recall, total, out=np.zeros(len(total)), where=total > 1e-12)
+    f1 = np.zeros(len(total))
+    np.divide(2 * precision * recall, total, out=f1, where=total > 1e-12)
     place = int(np.argmax(f1.round(10)))
     return place, float(f1[place])
 

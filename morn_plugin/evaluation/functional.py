@@ -71,7 +71,8 @@ def unpack_labels(
     packed = list(packed)
     for start in range(0, len(packed), chunk):
         part = packed[start : start + chunk]
-        bits = np.frombuffer(b''.join(part), dtype=np.uint8).reshape(len(part), 2, -1)
+        bits = np.frombuffer(b''.join(part), dtype=np.uint8)
+        bits = bits.reshape(len(part), 2, -1)
         sets = np.unpackbits(bits, axis=2, count=num_classes).astype(bool)
         yield sets[:, 0], sets[:, 1]
 
@@ -156,8 +157,9 @@ def mean_precision_recall_f1(
         return PrecisionRecallF1(precision, recall, harmonic_mean(precision, recall))
 
     total = precisions + recalls
-    own = np.divide(2 * precisions * recalls, total, out=np.zeros_like(total), where=total != 0)
-    return PrecisionRecallF1(precision, recall, _mean_percent(own))
+    f1s = np.zeros_like(total)
+    np.divide(2 * precisions * recalls, total, out=f1s, where=total != 0)
+    return PrecisionRecallF1(precision, recall, _mean_percent(f1s))
 
 
 def overall_precision_recall_f1(
@@ -185,8 +187,8 @@ def overall_precision_recall_f1(
     """
     check_choice('undefined', undefined, UNDEFINED)
     predicted = np.maximum(counts.predicted, 1) if at_least_one else counts.predicted
-    sums = Counts(*(np.atleast_1d(part.sum()) for part in (counts.true, predicted, counts.correct)))
-    return mean_precision_recall_f1(sums, undefined)
+    sums = [part.sum() for part in (counts.true, predicted, counts.correct)]
+    return mean_precision_recall_f1(Counts(*map(np.atleast_1d, sums)), undefined)
 
 
 def paper_figures(predicted: np.ndarray, target: np.ndarray) -> list[float]:
@@ -339,7 +341,11 @@ def topk_bound(num_true: np.ndarray, topk: int) -> dict[str, float]:
     counts = Counts(num_true, np.full_like(num_true, topk), correct)
     per_image = mean_precision_recall_f1(counts)
     overall = overall_precision_recall_f1(counts)
-    return dict(zip(('P_I', 'R_I', 'F1_I', 'OP', 'OR', 'OF1'), (*per_image, *overall), strict=True))
+
+    bound: dict[str, float] = {}
+    bound |= zip(('P_I', 'R_I', 'F1_I'), per_image, strict=True)
+    bound |= zip(('OP', 'OR', 'OF1'), overall, strict=True)
+    return bound
 
 
 def harmonic_mean(precision: float, recall: float) -> float:

@@ -166,7 +166,11 @@ def choose_edges(rows: list[dict], number: int) -> list[dict]:
         rows: See :func:`list_transitions`.
         number: Maximum number.
     """
-    surplus = lambda row: row['count'] * (1 - (row['expected'] or 0) / row['probability'])
+
+    def surplus(row: dict) -> float:
+        expected = row['expected'] or 0
+        return row['count'] * (1 - expected / row['probability'])
+
     others = [row for row in rows if row['label'] != row['next']]
     best = sorted(others, key=surplus, reverse=True)[:number]
     return [row for row in best if surplus(row) > 0]

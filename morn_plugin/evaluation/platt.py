@@ -94,12 +94,18 @@ def fit_platt(
 
     num_true = true.sum()
     num_false = (~true).sum()
-    wanted = np.where(true, (num_true + 1) / (num_true + 2), 1 / (num_false + 2))
+    for_true = (num_true + 1) / (num_true + 2)
+    for_false = 1 / (num_false + 2)
+    wanted = np.where(true, for_true, for_false)
+
+    # Standardised values are better conditioned.
     centre = x.mean()
     scale = x.std() or 1.0
-    design = np.stack([(x - centre) / scale, np.ones_like(x)], axis=1)  # (K, 2)
+    standard = (x - centre) / scale
+    design = np.stack([standard, np.ones_like(x)], axis=1)  # (K, 2)
 
-    weights = np.array([0.0, np.log((num_true + 1) / (num_false + 1))])
+    prior = np.log((num_true + 1) / (num_false + 1))
+    weights = np.array([0.0, prior])
     for _ in range(max_iterations):
         step = _newton_step(design, wanted, weights)
         weights = weights + step
@@ -135,7 +141,8 @@ def _newton_step(
     logits = design @ weights
     probs = 1 / (1 + np.exp(-logits))
     gradient = design.T @ (wanted - probs)
-    curvature = (design * (probs * (1 - probs))[:, None]).T @ design
+    variance = probs * (1 - probs)
+    curvature = (design * variance[:, None]).T @ design
     step = np.linalg.solve(curvature + 1e-12 * np.eye(2), gradient)
 
     before = _log_likelihood(logits, wanted)

@@ -174,10 +174,13 @@ class RankedLabels:
         drawn = np.ascontiguousarray(weights.T, dtype=np.float32)  # (N, B): an image is a row
         total = np.zeros(len(weights))
         for ranking in self.rankings:
-            gains = np.add.reduceat(drawn[ranking.true], ranking.true_starts)  # (S, B)
+            # (S, B) each: at every different score of a true image
+            gains = np.add.reduceat(drawn[ranking.true], ranking.true_starts)
             passed = np.add.reduceat(drawn[ranking.order], ranking.starts).cumsum(axis=0)
             hits = gains.cumsum(axis=0)
-            total += _ratio((gains * _ratio(hits, passed)).sum(axis=0), hits[-1])
+            precision = _ratio(hits, passed)
+            total += _ratio((gains * precision).sum(axis=0), hits[-1])
+
         return 100 * total / self.num_labels
 
 

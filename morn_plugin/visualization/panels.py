@@ -150,7 +150,9 @@ def split_labels(true: Sequence[int], predicted: Sequence[int]) -> dict[str, lis
     truth = set(true)
     guess = set(predicted)
     return dict(
-        right=sorted(truth & guess), missed=sorted(truth - guess), extra=sorted(guess - truth)
+        right=sorted(truth & guess),
+        missed=sorted(truth - guess),
+        extra=sorted(guess - truth),
     )
 
 
@@ -160,8 +162,11 @@ def kept_by_max_pooling(step_scores: np.ndarray, predicted: Sequence[int]) -> np
     Returns:
         Boolean (T, C).
     """
+    labels = list(predicted)
+    steps = step_scores[:, labels].argmax(axis=0)
+
     kept = np.zeros(step_scores.shape, dtype=bool)
-    kept[step_scores[:, list(predicted)].argmax(axis=0), list(predicted)] = True
+    kept[steps, labels] = True
     return kept
 
 

@@ -104,7 +104,8 @@ def make_table(
         note: Plain text above.
     """
     lines = list(rows)
-    kinds = ['text' if lines and isinstance(cell, str) else '' for cell in (lines or [columns])[0]]
+    first = lines[0] if lines else [None] * len(columns)
+    kinds = ['text' if isinstance(cell, str) else '' for cell in first]
     heads = [
         f'<th scope="col" class="{kind}">{_heading(name, sortable)}</th>'
         for name, kind in zip(columns, kinds, strict=True)

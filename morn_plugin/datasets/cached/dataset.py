@@ -97,10 +97,16 @@ class ScoreDataset(Dataset):
     def read_inputs(self, names: Sequence[str]) -> dict[str, Any]:
         """Return inputs of the whole data set, NumPy arrays (N, ...) in its order."""
         self.use_inputs(names)
-        arrays = {name: self._arrays[name] for name in names if name != 'scores'}
-        if self._rows is not None:
-            arrays = {name: _take_rows(array, self._rows.numpy()) for name, array in arrays.items()}
-        return {name: self.scores.numpy() if name == 'scores' else arrays[name] for name in names}
+        found: dict[str, Any] = {}
+        for name in names:
+            if name == 'scores':
+                found[name] = self.scores.numpy()
+            elif self._rows is None:
+                found[name] = self._arrays[name]
+            else:
+                found[name] = _take_rows(self._arrays[name], self._rows.numpy())
+
+        return found
 
     def full_init(self) -> None:
         """Do nothing, since the file is already read. Wrappers of data sets call it."""

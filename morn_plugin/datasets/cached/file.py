@@ -284,10 +284,16 @@ def _read_inputs(
 
 
 def _gather_stages(arrays: dict[str, np.ndarray]) -> dict[str, Any]:
-    inputs: dict[str, Any] = {name: value for name, value in arrays.items() if '.' not in name}
-    stages = sorted((name for name in arrays if '.' in name), key=lambda name: int(name[11:]))
+    inputs: dict[str, Any] = {}
+    stages: dict[int, np.ndarray] = {}
+    for name, value in arrays.items():
+        if '.' in name:
+            stages[int(name.removeprefix('stage_maps.'))] = value
+        else:
+            inputs[name] = value
+
     if stages:
-        inputs['stage_maps'] = tuple(arrays[name] for name in stages)
+        inputs['stage_maps'] = tuple(stages[number] for number in sorted(stages))
     return inputs
 
 

@@ -61,10 +61,11 @@ class CachedFileWriter:
             arrays: ``scores`` (B, C), and ``logits``, ``features``, ``feature_map``,
                 ``stage_maps.0`` ... as needed, (B, ...); the same names in every batch.
         """
-        stored = {
-            name: np.asarray(values, dtype=DTYPES.get(name.split('.')[0], values.dtype))
-            for name, values in arrays.items()
-        }
+        stored = {}
+        for name, values in arrays.items():
+            dtype = DTYPES.get(name.split('.')[0], values.dtype)
+            stored[name] = np.asarray(values, dtype=dtype)
+
         if not self._arrays:
             self._open(stored)
 

@@ -97,11 +97,13 @@ def read_official(root: Path, side: str, images_dir: str) -> Split:
 
 
 def _read_flags(path: Path) -> list[bool]:
-    lines = read_lines(path)
-    if not {'0', '1'}.issuperset(lines):
-        number, line = next((n, line) for n, line in enumerate(lines, 1) if line not in ('0', '1'))
-        raise AnnotationError(f'{path}:{number}: expected 0 or 1, but got {line!r}.')
-    return [line == '1' for line in lines]
+    flags = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line not in ('0', '1'):
+            raise AnnotationError(f'{path}:{number}: expected 0 or 1, but got {line!r}.')
+        flags.append(line == '1')
+
+    return flags
 
 
 def _select(

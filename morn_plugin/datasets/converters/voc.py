@@ -87,10 +87,12 @@ def parse(args: argparse.Namespace) -> Parsed:
         found = _read_folders(args.root, known)
         published: Mapping[str, Published] = {}
     else:
-        lists = choose_lists(kit, {side: vars(args)[side] for side in SIDES})
         year = kit.name.removeprefix('VOC')
-        published = {side: PUBLISHED.get((year, name), Published()) for side, name in lists.items()}
-        found = {side: read_list(args.root, kit, name, known) for side, name in lists.items()}
+        found = {}
+        published = {}
+        for side, name in choose_lists(kit, {side: vars(args)[side] for side in SIDES}).items():
+            found[side] = read_list(args.root, kit, name, known)
+            published[side] = PUBLISHED.get((year, name), Published())
 
     names = known or _collect_names(found.values())
     notes = [] if known else [f'{len(names):,} classes: {", ".join(names[:10])}.']
@@ -117,14 +119,19 @@ def find_kit(root: Path, year: str | None) -> Path | None:
         AnnotationError: If several years are found and none is named.
     """
     pattern = f'VOC{year or "[0-9]*"}'
-    candidates = [*sorted(root.glob(f'VOCdevkit/{pattern}')), *sorted(root.glob(pattern)), root]
+    in_devkit = sorted(root.glob(f'VOCdevkit/{pattern}'))
+    in_root = sorted(root.glob(pattern))
+    candidates = [*in_devkit, *in_root, root]
     kits = [kit for kit in candidates if (kit / 'ImageSets' / 'Main').is_dir()]
     if len(kits) > 1:
         years = ', '.join(kit.name for kit in kits)
         raise AnnotationError(f'{root}: expected one year, but got {years}. Pass --year.')
     if kits:
         return kits[0]
-    if any((root / name).glob('*.xml') for name in ROBOFLOW.values() if (root / name).is_dir()):
+
+    # Without a kit, as Roboflow writes it: a folder for each side.
+    folders = [root / name for name in ROBOFLOW.values()]
+    if any(folder.glob('*.xml') for folder in folders if folder.is_dir()):
         return None
 
     usual = f'VOC{year or 2007}'
@@ -132,6 +139,9 @@ def find_kit(root: Path, year: str | None) -> Path | None:
     raise FileNotFoundError(
         f'Expected ImageSets/Main in one of {", ".join(map(str, expected))}, but got none.'
     )
+
+
+USUAL_LISTS = ({'train': 'trainval', 'test': 'test'}, {'train': 'train', 'test': 'val'})
 
 
 def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
@@ -150,12 +160,12 @@ def choose_lists(kit: Path, named: Mapping[str, str | None]) -> dict[str, str]:
 
     folder = kit / 'ImageSets' / 'Main'
     there = {path.stem for path in folder.glob('*.txt')}
-    for lists in ({'train': 'trainval', 'test': 'test'}, {'train': 'train', 'test': 'val'}):
+    for lists in USUAL_LISTS:
         if there.issuperset(lists.values()):
             return lists
 
     if 'trainval' in there:  # only its test list is missing
-        return {'train': 'trainval', 'test': 'test'}
+        return USUAL_LISTS[0]
 
     raise FileNotFoundError(
         f'{folder}: expected trainval.txt and test.txt, or train.txt and val.txt, but got '
@@ -261,26 +271,34 @@ def read_objects(
         )
 
     # The parser drops line numbers; without them an error is hard to find among many objects.
-    lines = [text.count('\n', 0, match.start()) + 1 for match in re.finditer(r'<object\b', text)]
+    starts = [match.start() for match in re.finditer(r'<object\b', text)]
+    lines = [text.count('\n', 0, start) + 1 for start in starts]
     objects = annotation.findall('object')
     if len(objects) != len(lines):
         raise AnnotationError(
             f'{path}:{lines[0]}: expected every `object` right below `annotation`.'
         )
 
-    names: dict[bool, set[str]] = {False: set(), True: set()}
+    clear: set[str] = set()
+    difficult: set[str] = set()
     for element, line in zip(objects, lines, strict=True):
-        name, difficult = _read_object(element, f'{path}:{line}', known)
-        names[difficult].add(name)
+        name, is_difficult = _read_object(element, f'{path}:{line}', known)
+        group = difficult if is_difficult else clear
+        group.add(name)
 
-    file_name = (annotation.findtext('filename') or '').strip()
-    return file_name, frozenset(names[False]), frozenset(names[True] - names[False])
+    file_name = _text_of(annotation, 'filename')
+    return file_name, frozenset(clear), frozenset(difficult - clear)
+
+
+def _text_of(element: ElementTree.Element, name: str) -> str:
+    return (element.findtext(name) or '').strip()
 
 
 def _read_object(
     element: ElementTree.Element, where: str, known: list[str] | None
 ) -> tuple[str, bool]:
-    name, difficult = ((element.findtext(key) or '').strip() for key in ('name', 'difficult'))
+    name = _text_of(element, 'name')
+    difficult = _text_of(element, 'difficult')
     if not name or (known is not None and name not in known):
         which = 'given' if known is None else f'one of the {len(known)} classes'
         raise AnnotationError(

@@ -89,8 +89,10 @@ def method_title(model: Any, rows: Mapping[str, str] | None = None) -> str:
     if decoder is None:
         return 'Model'
 
-    named = [title for title, prefix in (rows or {}).items() if prefix == '']
-    return (named or [getattr(decoder, 'display_name', None) or type(decoder).__name__])[0]
+    for title, prefix in (rows or {}).items():
+        if prefix == '':
+            return title
+    return getattr(decoder, 'display_name', None) or type(decoder).__name__
 
 
 def format_table(

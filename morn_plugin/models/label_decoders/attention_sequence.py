@@ -82,7 +82,8 @@ class AttentionLSTM(nn.Module):
         step_labels: list[Tensor] = []
         for _ in range(num_steps):
             context = self._look(places, seen, h)
-            h, c = self.cell(torch.cat([self.embedding(rows), context], dim=1), (h, c))
+            x = torch.cat([self.embedding(rows), context], dim=1)
+            h, c = self.cell(x, (h, c))
             logits = self.output(h)
 
             label = pick(logits.detach(), step_labels)

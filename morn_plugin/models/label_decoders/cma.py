@@ -54,7 +54,9 @@ class CrossModalityAttention(nn.Module):
         Returns:
             (N, C, L), sums to 1 for each label; uniform if no place resembles the label.
         """
-        cosine = F.normalize(places, dim=2) @ F.normalize(embeddings, dim=1).t()  # (N, L, C)
+        places = F.normalize(places, dim=2)
+        embeddings = F.normalize(embeddings, dim=1)
+        cosine = places @ embeddings.t()  # (N, L, C)
         similar = cosine.transpose(1, 2).relu()
         total = similar.sum(dim=2, keepdim=True)
         even = torch.full_like(similar, 1 / similar.shape[2])

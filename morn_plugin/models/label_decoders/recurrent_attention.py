@@ -11,6 +11,7 @@ region, E channels and H cells inside.
 """
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import product
 from typing import NamedTuple
 
@@ -77,7 +78,9 @@ def cut_regions(
     y = centres[..., 1:] + halves[..., 1:] * points
 
     shape = (number, regions, size, size)
-    grid = torch.stack([x[:, :, None].expand(shape), y[..., None].expand(shape)], dim=4)
+    columns = x[:, :, None].expand(shape)
+    rows = y[..., None].expand(shape)
+    grid = torch.stack([columns, rows], dim=4)
     cut = F.grid_sample(
         feature_map,
         grid.flatten(1, 2).to(feature_map.dtype),  # (N, R k, k, 2)
@@ -212,8 +215,9 @@ class RecurrentAttention(LabelDecoder):
             seen = torch.cat([regions, h[:, None].expand_as(regions)], dim=2)  # (N, R, 2 H)
             logits.append(self.fc(seen).amax(dim=1))
 
-        stack = lambda parts: torch.stack(parts, dim=1)
-        return Glimpses(stack(logits).amax(dim=1), stack(centres), stack(log_probs), stack(states))
+        stack = partial(torch.stack, dim=1)
+        best = stack(logits).amax(dim=1)  # (N, C), of the glimpses
+        return Glimpses(best, stack(centres), stack(log_probs), stack(states))
 
     def logits(self, feature_map: Tensor) -> Tensor:
         """Map a feature map (N, D, H, W) to logits (N, C)."""
@@ -263,8 +267,9 @@ class RecurrentAttention(LabelDecoder):
         found = self.locate(h)
         number = found.shape[0]  # not len(), which becomes a constant in an exported model
         if self.glimpses == 'transformer':
+            centre = found[:, None, :2].tanh()
             halves = 0.1 + 0.9 * found[:, None, 2:].sigmoid()  # more than a point, at most the map
-            return found[:, None, :2].tanh(), halves, found.new_zeros(number)
+            return centre, halves, found.new_zeros(number)
 
         mean = found.tanh()
         halves = self.regions.to(found.dtype).expand(number, -1, -1)
@@ -273,9 +278,16 @@ class RecurrentAttention(LabelDecoder):
 
         normal = torch.distributions.Normal(mean, self.deviation)
         drawn = normal.sample()
-        return drawn.clamp(-1, 1)[:, None], halves, normal.log_prob(drawn).sum(dim=1)
+        centre = drawn.clamp(-1, 1)
+        log_prob = normal.log_prob(drawn).sum(dim=1)
+        return centre[:, None], halves, log_prob
 
 
 def _region_halves() -> Sequence[tuple[float, float]]:
     """Return half the width and height of each region: every size in every shape."""
-    return [(size * shape**0.5, size / shape**0.5) for size, shape in product(SIZES, SHAPES)]
+    halves = []
+    for size, shape in product(SIZES, SHAPES):
+        stretch = shape**0.5
+        halves.append((size * stretch, size / stretch))
+
+    return halves

@@ -108,13 +108,17 @@ def _overlaps(
         the side.
     """
     length = math.lcm(size, other)
-    starts = torch.cat(
-        [torch.arange(0, length, length // size), torch.arange(0, length, length // other)]
-    ).unique()
+    step = length // size
+    other_step = length // other
+
+    edges = [torch.arange(0, length, step), torch.arange(0, length, other_step)]
+    starts = torch.cat(edges).unique()
     ends = torch.cat([starts[1:], torch.tensor([length])])
-    places = starts // (length // size), starts // (length // other)
     shares = (ends - starts).double() / length
-    return places[0].to(device), places[1].to(device), shares.to(device)
+
+    places = starts // step
+    other_places = starts // other_step
+    return places.to(device), other_places.to(device), shares.to(device)
 
 
 @MODELS.register_module()

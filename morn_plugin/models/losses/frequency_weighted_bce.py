@@ -110,7 +110,8 @@ class FrequencyWeightedBCELoss(nn.Module):
         return self.loss_weight * frequency_weighted_bce(logits, target, ratio)
 
     def _set_ratio(self, ratio: np.ndarray) -> None:
-        if ratio.shape != (self.num_classes,) or not ((ratio >= 0) & (ratio <= 1)).all():
+        in_range = (ratio >= 0) & (ratio <= 1)
+        if ratio.shape != (self.num_classes,) or not in_range.all():
             raise ValueError(
                 f'Expected `positive_ratio` to be {self.num_classes} numbers between 0 and 1, but '
                 f'got {ratio.tolist()}.'

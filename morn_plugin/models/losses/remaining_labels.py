@@ -23,11 +23,13 @@ def right_symbols(step_labels: Tensor, target: Tensor) -> Tensor:
         [[[1, 1, 0], [1, 0, 0], [0, 0, 1]]]
     """
     num_symbols = target.shape[1] + 1
-    said = F.one_hot(step_labels[:, :-1], num_symbols).cumsum(dim=1) > 0  # (N, T - 1, C + 1)
+    one_hot = F.one_hot(step_labels[:, :-1], num_symbols)
+    said = one_hot.cumsum(dim=1) > 0  # (N, T - 1, C + 1)
     said_before = F.pad(said[..., :-1], (0, 0, 1, 0))  # (N, T, C)
 
     remaining = (target == 1)[:, None] & ~said_before
-    return torch.cat([remaining, ~remaining.any(dim=2, keepdim=True)], dim=2)
+    is_end = ~remaining.any(dim=2, keepdim=True)
+    return torch.cat([remaining, is_end], dim=2)
 
 
 def until_end(step_labels: Tensor, end: int) -> Tensor:

@@ -56,7 +56,8 @@ def align_sequences(
 
     labels = torch.where(labelled, sequences, 0)  # padding may not be a symbol
     exact = torch.promote_types(step_logits.dtype, torch.float32)
-    losses = -step_logits.detach()[:, :num_places].to(exact).log_softmax(dim=2)
+    logits = step_logits.detach()[:, :num_places].to(exact)
+    losses = -logits.log_softmax(dim=2)
     costs = losses.gather(2, labels[:, None].expand(-1, num_places, -1))  # (N, step, place)
 
     picks = step_logits.argmax(dim=2)  # (N, T)
@@ -105,7 +106,8 @@ def _choose_origins(
     Returns:
         (N, L), a permutation in each row.
     """
-    unmoved = np.tile(np.arange(sequences.shape[1]), (len(sequences), 1))
+    places = np.arange(sequences.shape[1])
+    unmoved = np.tile(places, (len(sequences), 1))
     if how == 'mla':
         return _match(costs, unmoved, labelled)
 

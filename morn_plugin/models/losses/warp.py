@@ -58,7 +58,8 @@ def warp_loss(
         ranks = _exact_ranks(logits.detach(), true | false)[images, labels]
         per_true = hinges.sum(dim=1)
     else:
-        ranks, drawn = _sample_ranks(hinges.detach() > 0, false[images], (true | false)[images])
+        violating = hinges.detach() > 0
+        ranks, drawn = _sample_ranks(violating, false[images], (true | false)[images])
         per_true = hinges.gather(1, drawn[:, None])[:, 0]
 
     weights = _rank_weights(logits)[ranks]  # (P,)
@@ -72,8 +73,8 @@ def _exact_ranks(logits: Tensor, counts: Tensor) -> Tensor:
     """
     scores = logits.masked_fill(~counts, float('-inf'))
     order = scores.sort(dim=1, descending=True, stable=True).indices  # (N, C)
-    places = torch.arange(1, logits.shape[1] + 1, device=logits.device).expand_as(order)
-    return torch.empty_like(order).scatter_(1, order, places)
+    places = torch.arange(1, order.shape[1] + 1, device=order.device)
+    return torch.empty_like(order).scatter_(1, order, places.expand_as(order))
 
 
 def _sample_ranks(
@@ -110,8 +111,10 @@ def _sample_ranks(
 
 def _rank_weights(logits: Tensor) -> Tensor:
     """Return L(0) = 0, L(1) = 1, L(2) = 1 + 1/2, ..., L(C)."""
-    ranks = torch.arange(1, logits.shape[1] + 1, dtype=logits.dtype, device=logits.device)
-    return torch.cat([ranks.new_zeros(1), (1 / ranks).cumsum(0)])
+    num_classes = logits.shape[1]
+    ranks = torch.arange(1, num_classes + 1, dtype=logits.dtype, device=logits.device)
+    sums = (1 / ranks).cumsum(0)
+    return torch.cat([ranks.new_zeros(1), sums])
 
 
 @MODELS.register_module()

@@ -188,7 +188,9 @@ def drop_crossing(entries: Sequence[Entry]) -> list[Entry]:
     Pictures that differed when the sides were drawn may become near-duplicates at a smaller size
     or in a lossy encoding. With the full set's 256 pixels and PNG, none is dropped.
     """
-    hashes = np.array([fingerprint(Image.open(io.BytesIO(entry.encoded))) for entry in entries])
+    images = (Image.open(io.BytesIO(entry.encoded)) for entry in entries)
+    hashes = np.array([fingerprint(image) for image in images])
+
     crossing: set[int] = set()
     for first, second in near_duplicates(hashes).tolist():
         if entries[first].in_train != entries[second].in_train:

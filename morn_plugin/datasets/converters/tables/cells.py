@@ -10,18 +10,19 @@ from typing import Any
 from morn_plugin.datasets.annotations import AnnotationError
 
 EMPTY = frozenset({'', 'nan', 'NaN', '<NA>', 'N/A', '#N/A', 'null', 'NULL', 'None'})
-OPENING, CLOSING = '[{(', ']})'
+PAIRS = ('[]', '{}', '()')
 NAME_KEYS = ('label', 'name', 'tag', 'class', 'value', 'title')
 LIST_KEYS = ('choices', 'labels', 'tags', 'classes', 'categories')
 MAX_STRUCTURED = 20_000  # characters of a cell: thousands of tags
 
 # Yes and no as spreadsheets and tools write them in several languages.
+YES = '1 1.0 true t yes y x ✓ ✔ wahr vrai verdadero verdadeiro vero waar'
+NO = '0 0.0 false f no n - nan none null falsch faux falso onwaar'
+UNSURE = '-1 -1.0 ?'
 FLAGS: dict[str, int] = {
-    **dict.fromkeys(('1', '1.0', 'true', 't', 'yes', 'y', 'x', '✓', '✔'), 1),
-    **dict.fromkeys(('wahr', 'vrai', 'verdadero', 'verdadeiro', 'vero', 'waar'), 1),
-    **dict.fromkeys(('0', '0.0', 'false', 'f', 'no', 'n', '', '-', 'nan', 'none', 'null'), 0),
-    **dict.fromkeys(('falsch', 'faux', 'falso', 'onwaar'), 0),
-    **dict.fromkeys(('-1', '-1.0', '?'), -1),
+    **dict.fromkeys(YES.split(), 1),
+    **dict.fromkeys(['', *NO.split()], 0),
+    **dict.fromkeys(UNSURE.split(), -1),
 }
 
 Split = Callable[[str], list[str]]
@@ -59,13 +60,17 @@ def find_flag(value: Any) -> int | None:
         return int(value) if value in (0, 1, -1) else None
     if value is None:
         return 0
-    return FLAGS.get(value.strip().lower()) if isinstance(value, str) else None
+    if isinstance(value, str):
+        return FLAGS.get(value.strip().lower())
+    return None
 
 
 def is_structured(text: str) -> bool:
     """Return whether a text looks like a list, a tuple, a set or an object in any notation."""
     text = text.strip()
-    return len(text) > 1 and text[0] in OPENING and text[-1] == CLOSING[OPENING.index(text[0])]
+    if len(text) < 2:
+        return False
+    return text[0] + text[-1] in PAIRS
 
 
 def read_tags(

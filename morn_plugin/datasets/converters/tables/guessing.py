@@ -6,6 +6,7 @@ Every guess is a sentence that the user can check, with the option that override
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from morn_plugin.datasets.annotations import AnnotationError
 
@@ -250,10 +251,14 @@ def _choose_tag_columns(
 
 def _is_text(table: Table, column: str) -> bool:
     """Return whether a column holds words: most of its filled cells are not numbers."""
+
+    def is_word(value: Any) -> bool:
+        return isinstance(value, list | dict) or not _is_number(str(value))
+
     values = [record.get(column) for record, _ in _sample(table)]
-    filled = [value for value in values if value is not None and str(value).strip() not in EMPTY]
-    words = sum(isinstance(value, list | dict) or not _is_number(str(value)) for value in filled)
-    return words > len(filled) / 2
+    known = [value for value in values if value is not None]
+    filled = [value for value in known if str(value).strip() not in EMPTY]
+    return sum(map(is_word, filled)) > len(filled) / 2
 
 
 def _is_number(text: str) -> bool:
@@ -398,7 +403,11 @@ def explain_wrong_separator(texts: Sequence[str], separator: str) -> str:
 def count_tags(texts: Sequence[str], separator: str) -> int:
     """Count the distinct tags that a separator makes of cells."""
     split = splitter(separator)
-    return len({tag.strip().lower() for text in texts for tag in split(text)} - {''})
+    tags: set[str] = set()
+    for text in texts:
+        tags |= {tag.strip().lower() for tag in split(text)}
+
+    return len(tags - {''})
 
 
 def _say(

@@ -186,13 +186,16 @@ def _first(rows: Sequence[list[str]]) -> list[str]:
 def _evenness(rows: Sequence[list[str]]) -> float:
     """Compute the share of rows with as many cells as the header, 0 for a header of one cell."""
     width = len(_first(rows))
-    return sum(len(cells) == width for cells in rows) / len(rows) if width > 1 else 0.0
+    if width < 2:
+        return 0.0
+    return sum(len(cells) == width for cells in rows) / len(rows)
 
 
 def _without_sep_line(text: str) -> tuple[str, int]:
     """Skip the line ``sep=;`` that Excel understands; return the number of the next line."""
     first, _, rest = text.partition('\n')
-    if first.strip().lower()[:4] == 'sep=' and len(first.strip()) <= 5:
+    first = first.strip().lower()
+    if first.startswith('sep=') and len(first) <= 5:
         return rest, 2
     return text, 1
 
@@ -252,8 +255,12 @@ def _wrong_width(
 
 def _drop_empty_end(records: list[Record], notes: list[str]) -> list[Record]:
     """Remove the rows of empty cells that spreadsheets write at the end."""
+
+    def is_empty(record: Record) -> bool:
+        return not any(cell.strip() for cell in record[0].values())
+
     end = len(records)
-    while end and not any(cell.strip() for cell in records[end - 1][0].values()):
+    while end and is_empty(records[end - 1]):
         end -= 1
     if end < len(records):
         notes.append(f'{len(records) - end:,} empty rows at the end left out.')

@@ -104,9 +104,11 @@ def read_table_text(
 
 def _decode_without_mark(content: bytes, path: Path) -> Text:
     """Decode UTF-16 without a mark: every second byte of a plain letter is zero."""
-    for encoding, zeros in (('utf-16-le', content[1::2]), ('utf-16-be', content[0::2])):
+    high_bytes = {'utf-16-le': content[1::2], 'utf-16-be': content[0::2]}
+    for encoding, zeros in high_bytes.items():
         if len(content) % 2 == 0 and zeros.count(0) > len(zeros) / 2:
             return Text(_decode(content, encoding, path), encoding, guessed=True)
+
     raise AnnotationError(f'{path}: expected a table as text, but it holds zero bytes.')
 
 
