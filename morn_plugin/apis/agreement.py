@@ -286,7 +286,7 @@ def _check_cached(cfg: Mapping[str, Any], loaders: Sequence[str]) -> Iterator[st
     for path, origin in origins.items():
         if origin != origins[first]:
             yield (
-                f'{path} holds the scores of another CNN than {first}: `checkpoint_sha256` is '
+                f'{path} contains the scores of another CNN than {first}: `checkpoint_sha256` is '
                 f'{origin[:12]}... in place of {origins[first][:12]}...: extract both with one '
                 'checkpoint.'
             )

@@ -41,8 +41,8 @@ class ExportModel(nn.Module):
             )
         if getattr(getattr(model.head, 'decoder', None), 'depends_on_batch', False):
             raise ValueError(
-                f'{model.head.method} cannot be exported as it is set: its answer for an image '
-                'depends on the other images that are predicted with it.'
+                f'{model.head.method} cannot be exported with these settings: its answer for an '
+                'image depends on the other images that are predicted with it.'
             )
 
         self.decision = getattr(model.head, 'decision', None)

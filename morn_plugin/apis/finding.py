@@ -147,10 +147,10 @@ def find_checkpoint(path: str | Path) -> str:
 
     others = list(path.glob('*.pth'))
     if not others:
-        raise FileNotFoundError(f'{path} holds no checkpoint (*.pth).')
+        raise FileNotFoundError(f'{path} contains no checkpoint (*.pth).')
     if len(others) > 1:
         raise ValueError(
-            f'{path} holds several checkpoints and none is the best or the last: name one of '
+            f'{path} contains several checkpoints and none is the best or the last: name one of '
             f'{sorted(item.name for item in others)}.'
         )
 
@@ -162,7 +162,7 @@ def find_config(folder: Path) -> Path:
     found = sorted(path for path in folder.glob('*.py') if path.is_file())
     if not found:
         raise FileNotFoundError(
-            f'The checkpoint has no config in it and {folder} holds none (*.py). {HELP}'
+            f'The checkpoint has no config in it and {folder} contains none (*.py). {HELP}'
         )
     if len(found) > 1:
         raise ValueError(f'{folder} has several configs: {[item.name for item in found]}. {HELP}')

@@ -487,7 +487,7 @@ class MultiLabelInferencer(BaseInferencer):
                 )
 
             warnings.warn(
-                f'{self.checkpoint_path} holds no class list: labels are called by their number.',
+                f'{self.checkpoint_path} contains no class list: labels are called by number.',
                 stacklevel=2,
             )
             classes = [f'label {index}' for index in range(number)]

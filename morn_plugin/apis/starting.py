@@ -157,7 +157,7 @@ def read_checkpoint(path: str | None) -> dict[str, Any] | None:
     content = load_checkpoint(path)
     if not isinstance(content, dict):
         raise CheckpointError(
-            f'Checkpoint {path} holds a {type(content).__name__}: expected a dict with the '
+            f'Checkpoint {path} contains a {type(content).__name__}: expected a dict with the '
             '`state_dict` of a model.'
         )
 

@@ -64,8 +64,8 @@ def use_thresholds(cfg: Config, path: str) -> None:
             continue  # check_config reports an unknown name
         if isinstance(thr, list) and not issubclass(kind, ours):
             raise ValueError(
-                f'{path}: holds a threshold for each label, but {kind.__name__} takes one for all: '
-                f'calibrate with --scope global, or use a {ours.__name__}.'
+                f'{path}: contains a threshold for each label, but {kind.__name__} takes one for '
+                f'all: calibrate with --scope global, or use a {ours.__name__}.'
             )
 
         node.update(thr=thr)

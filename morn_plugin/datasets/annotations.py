@@ -355,12 +355,12 @@ def _find_label_problems(
 
     for label in labels:
         if isinstance(label, bool) or not isinstance(label, int):
-            yield f'{where} ({img_path}) should hold integers, but got {describe(label)}.'
+            yield f'{where} ({img_path}) should contain integers, but got {describe(label)}.'
             return
         if not 0 <= label < num_classes:
             yield (
-                f'{where} ({img_path}) should hold class indices in 0..{num_classes - 1}, but got '
-                f'{label}.'
+                f'{where} ({img_path}) should contain class indices in 0..{num_classes - 1}, but '
+                f'got {label}.'
             )
             return
 

@@ -113,7 +113,7 @@ def walk_folder(folder: str) -> Iterator[str]:
         )
 
     if not found:
-        raise FileNotFoundError(f'Folder {folder} holds no image: expected files of {kinds}.')
+        raise FileNotFoundError(f'Folder {folder} contains no image: expected files of {kinds}.')
 
 
 def _walk(folder: str) -> Iterator[str]:

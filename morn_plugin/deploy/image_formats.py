@@ -281,7 +281,7 @@ def _icon_entries(content: bytes) -> list[_IconEntry]:
         entries.append(_IconEntry(width, height, bits, offset, length))
 
     if not entries:
-        raise ValueError('the icon holds no picture')
+        raise ValueError('the icon contains no picture')
 
     return entries
 

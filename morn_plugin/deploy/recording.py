@@ -160,7 +160,7 @@ def _merge(
     if outcome.images != expected:
         torn = ', '.join(str(file.path) for file in files if file.is_torn)
         raise ValueError(
-            f'Expected {expected} records, but the shards hold {outcome.images} whole ones. Run '
+            f'Expected {expected} records, but the shards have {outcome.images} whole ones. Run '
             f'those again with --resume: {torn or "all"}.'
         )
 

@@ -31,7 +31,7 @@ def check_directories(data: bytes) -> None:
 
         numbers += count if unit > 1 else 0
         if numbers > MAX_NUMBERS:
-            raise ValueError(f'its TIFF directories hold more than {MAX_NUMBERS} numbers')
+            raise ValueError(f'its TIFF directories contain more than {MAX_NUMBERS} numbers')
 
 
 class _Reader:

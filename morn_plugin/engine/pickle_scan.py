@@ -160,7 +160,7 @@ def _measure(root: _Node) -> None:
         part = next((part for part in rest if id(part) not in sizes), None)
         if part is not None:
             if id(part) in open_nodes:
-                raise _ScanError('what it holds goes in a circle')
+                raise _ScanError('its content refers to itself')
 
             open_nodes.add(id(part))
             walk.append((part, iter(part.parts)))

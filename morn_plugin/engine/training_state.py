@@ -280,7 +280,7 @@ def _check_wrapper(wrapper: Any, saved: Any) -> Any:
         yield f'its `base_param_settings` is {shorten(found)}, but here {shorten(base)}'
     scale = checked.get('loss_scaler', {})
     if not isinstance(scale, dict) or not all(is_alike(value, 1.0) for value in scale.values()):
-        yield f'its `loss_scaler` should hold numbers, but is {shorten(scale)}'
+        yield f'its `loss_scaler` should contain numbers, but is {shorten(scale)}'
     return checked
 
 

@@ -75,7 +75,7 @@ def load_pretrained(
     missing = [name for name in missing if not name.endswith(DERIVED)]
     if missing:
         raise ValueError(
-            f'{checkpoint} does not hold the weights of this {type(backbone).__name__}: '
+            f'{checkpoint} does not contain the weights of this {type(backbone).__name__}: '
             f'{len(missing)} of its {len(wanted)} tensors are not there, such as {missing[0]!r}; '
             f'the file has keys such as {next(iter(state), None)!r}. Name a checkpoint of the same '
             f'architecture: {OPTION}'
@@ -101,7 +101,7 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
         remote = '://' in checkpoint
         raise ValueError(
             f"Cannot {'download' if remote else 'read'} the backbone's pretrained weights "
-            f'{checkpoint} ({type(error).__name__}: {error}). Give a local file with {OPTION}'
+            f'{checkpoint} ({type(error).__name__}: {error}). Pass a local file with {OPTION}'
             + (' (download it where there is a network)' if remote else '')
             + ', or start from random weights with --cfg-options model.backbone.init_cfg=None'
         ) from error
@@ -110,7 +110,7 @@ def read_state_dict(checkpoint: str, map_location: str = 'cpu') -> dict[str, Ten
     if not state or not all(isinstance(value, Tensor) for value in state.values()):
         raise ValueError(
             f'Expected {checkpoint} to be a state dict or a checkpoint with a `state_dict`, but '
-            f'got {type(content).__name__}. Give another file with {OPTION}'
+            f'got {type(content).__name__}. Pass another file with {OPTION}'
         )
 
     return dict(state)

@@ -41,7 +41,7 @@ def find_faults(classes: Any, field: str) -> Iterator[str]:
         found = describe(classes)
         yield f'expected `{field}` to be a non-empty list of class names, but got {found}'
     elif len(classes) > MAX_CLASSES:
-        yield f'expected `{field}` to hold at most {MAX_CLASSES:,} names, but got {len(classes):,}'
+        yield f'expected `{field}` to have at most {MAX_CLASSES:,} names, but got {len(classes):,}'
     else:
         yield from _find_wrong_names(classes, field)
 
@@ -76,9 +76,9 @@ def _find_fault(name: Any) -> str | None:
 
     kinds = {unicodedata.category(character) for character in name}
     if 'Cs' in kinds:
-        return f'text that can be written, but {name!a} holds half a character'
+        return f'text that can be written, but {name!a} contains half a character'
     if 'Cc' in kinds:
-        return f'text that can be shown, but {name!a} holds a control character'
+        return f'text that can be shown, but {name!a} contains a control character'
     if not visible_form(name):
         return f'a non-empty string, but nothing is seen of {name!a}'
 

@@ -199,8 +199,8 @@ class RunContent(Schema):
 def _check_one_a_label(thr: Any, classes: list[str]) -> None:
     if isinstance(thr, Sequence) and len(thr) != len(classes):
         raise ValueError(
-            f'expected `thr` to hold one number for each of the {len(classes)} `classes`, but got '
-            f'{len(thr)}'
+            f'expected `thr` to contain one number for each of the {len(classes)} `classes`, but '
+            f'got {len(thr)}'
         )
 
 

@@ -43,7 +43,7 @@ def parse_json(
     Examples:
         >>> parse_json('{"thr": NaN}', 't.json')
         Traceback (most recent call last):
-        ValueError: t.json: expected JSON, but it holds NaN, which JSON has no number for.
+        ValueError: t.json: expected JSON, but it contains NaN, which JSON has no number for.
     """
     where = source if first_line is None else f'{source}:{first_line}'
     try:
@@ -69,7 +69,7 @@ def parse_json(
         raise error(f'{where}: expected JSON, but it is nested too deeply.') from problem
     except UnicodeEncodeError as problem:
         raise error(
-            f'{where}: expected JSON, but it holds half of a character '
+            f'{where}: expected JSON, but it contains half of a character '
             f'({problem.object[problem.start]!r}, a lone surrogate).'
         ) from problem
     except ValueError as problem:  # NaN, infinity, or more digits than Python reads
@@ -130,7 +130,7 @@ def _check_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _refuse_constant(text: str) -> None:
-    raise ValueError(f'it holds {text}, which JSON has no number for')
+    raise ValueError(f'it contains {text}, which JSON has no number for')
 
 
 def _read_float(text: str) -> float:

@@ -219,7 +219,7 @@ def test_cached_scores_are_compared_by_their_headers(tmp_path):
 
     found = find(cfg)
     assert len(found) == 1
-    assert 'val.safetensors holds the scores of another CNN than' in found[0]
+    assert 'val.safetensors contains the scores of another CNN than' in found[0]
     scores(tmp_path / 'val.safetensors', ['cat', 'dog'])
     assert '2 classes against 3' in find(cfg)[0]
     (tmp_path / 'val.safetensors').write_bytes(b'x' * 20)

@@ -237,7 +237,7 @@ def test_a_config_beside_a_checkpoint_has_a_size(alone):
 
     (folder / 'config.py').unlink()
     os.mkfifo(folder / 'config.py')
-    with pytest.raises(FileNotFoundError, match='holds none'):
+    with pytest.raises(FileNotFoundError, match='contains none'):
         find_model(folder)
 
 

@@ -30,7 +30,7 @@ def test_best_before_last_before_only(tmp_path):
 def test_nothing_there(tmp_path):
     with pytest.raises(FileNotFoundError, match='does not exist'):
         find_checkpoint(tmp_path / 'no')
-    with pytest.raises(FileNotFoundError, match='holds no checkpoint'):
+    with pytest.raises(FileNotFoundError, match='contains no checkpoint'):
         find_checkpoint(tmp_path)
 
 

@@ -325,7 +325,7 @@ def test_a_model_of_mmpretrain_alone(files, tmp_path):
     (tmp_path / 'plain.py').write_text(
         f'model = {PLAIN}\ntest_dataloader = dict(dataset=dict(pipeline={pipeline}))'
     )
-    with pytest.warns(UserWarning, match='holds no class list'):
+    with pytest.warns(UserWarning, match='contains no class list'):
         inferencer = MultiLabelInferencer(tmp_path, device='cpu')
     (record,) = inferencer(files[0], thr=0.0)['predictions']
     assert sorted(record['names']) == ['label 0', 'label 1', 'label 2', 'label 3']

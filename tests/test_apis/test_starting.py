@@ -118,7 +118,7 @@ def test_what_is_no_checkpoint_is_named(tmp_path):
     assert read_checkpoint(None) is None
     assert read_checkpoint('https://example.org/a.pth') is None
     torch.save([1, 2], tmp_path / 'a.pth')
-    with pytest.raises(CheckpointError, match=r'a\.pth holds a list'):
+    with pytest.raises(CheckpointError, match=r'a\.pth contains a list'):
         read_checkpoint(str(tmp_path / 'a.pth'))
     with pytest.raises(FileNotFoundError):
         read_checkpoint(str(tmp_path / 'none.pth'))

@@ -221,7 +221,7 @@ LIES = {
     'classes that are text': (set_metadata(classes='"cat"'), 'JSON list, but got str'),
     'classes that are a dict': (set_metadata(classes='{"cat": 1}'), 'JSON list, but got dict'),
     'classes that are a nest': (set_metadata(classes='[' * 100_000), 'nested too deeply'),
-    'classes with NaN': (set_metadata(classes='["a", NaN, "b"]'), 'holds NaN'),
+    'classes with NaN': (set_metadata(classes='["a", NaN, "b"]'), 'contains NaN'),
     'classes that are numbers': (set_metadata(classes='[1, 2, 3]'), 'non-empty string'),
     'half a character': (set_metadata(classes='["a", "\\ud800", "b"]'), 'lone surrogate'),
     'classes that look the same': (

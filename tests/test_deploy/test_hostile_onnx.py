@@ -157,7 +157,7 @@ GRAPHS = {
 DESCRIPTIONS = {
     'none': ({}, '`classes`: expected a value'),
     'no JSON': ('{', 'expected JSON'),
-    'NaN': ('{"thr": NaN}', 'holds NaN'),
+    'NaN': ('{"thr": NaN}', 'contains NaN'),
     'a nest': ('[' * 100_000, 'nested too deeply'),
     'a key twice': ('{"thr": 1, "thr": 2}', 'repeats the key'),
     'half a character': ('{"classes": ["\\ud800"]}', 'lone surrogate'),
@@ -174,7 +174,7 @@ DESCRIPTIONS = {
     ),
     'a threshold as text': (METADATA | dict(thr='0.5'), '`thr`'),
     'a threshold of truth values': (METADATA | dict(thr=[True, False]), r'thr\[0\]'),
-    'few thresholds': (METADATA | dict(thr=[0.5]), '`thr` to hold one number for each of the 2'),
+    'few thresholds': (METADATA | dict(thr=[0.5]), '`thr` to contain one number for each of the 2'),
     'a huge picture': (
         METADATA
         | dict(

@@ -80,7 +80,7 @@ def test_a_file_meant_twice_comes_once(tmp_path):
     (tmp_path / 'album.jpg').mkdir()
     assert len(list_images([tmp_path])) == 2
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='holds no image'):
+    with pytest.raises(FileNotFoundError, match='contains no image'):
         list_images([tmp_path / 'empty'])
 
 

@@ -84,7 +84,7 @@ def test_a_score_map_survives_the_file_and_makes_probabilities(tmp_path):
         (dict(score_map=dict(slope=0.0, offset=0.0, space='logit')), 'score_map.*slope'),
         (dict(score_map=dict(slope=1.0, offset=0.0, space='log')), 'score_map.*space'),
         (dict(score_map=dict(slope=1.0)), 'score_map.*offset'),
-        (dict(thr=[0.1]), '`thr` to hold one number for each of the 2'),
+        (dict(thr=[0.1]), '`thr` to contain one number for each of the 2'),
         (dict(thr=[0.1, 7]), r'thr\[1\]'),
         (dict(classes=['b', 'a']), 'not those of the model'),
         (dict(odd=1), 'odd'),

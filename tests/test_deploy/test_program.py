@@ -40,7 +40,7 @@ def test_what_was_written_is_read(tmp_path):
         ({NAME: b'\xff'}, 'not UTF-8'),
         ({NAME: '{'}, 'expected JSON'),
         ({NAME: '[' * 100_000}, 'nested too deeply'),
-        ({NAME: '{"thr": NaN}'}, 'holds NaN'),
+        ({NAME: '{"thr": NaN}'}, 'contains NaN'),
         ({NAME: '{}'}, '`classes`: expected a value'),
         ({NAME: json.dumps(METADATA | dict(thr='0.5'))}, '`thr`'),
     ],

@@ -134,7 +134,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     'another optimizer': (
         'optimizer/state/0',
         dict(step=torch.ones(1), exp_avg=torch.ones(8)),
-        r'does not fit the TFRMSprop.*\n.*parameter 0 it holds',
+        r'does not fit the TFRMSprop.*\n.*parameter 0 it has',
     ),
     'a state of another shape': (
         'optimizer/state/0/momentum',
@@ -144,7 +144,7 @@ WRONG: dict[str, tuple[str, Any, str]] = {
     'a scale of mixed precision that is a text': (
         'optimizer/loss_scaler',
         dict(scale='x'),
-        '`loss_scaler` should hold numbers',
+        '`loss_scaler` should contain numbers',
     ),
     'a base rate where there is none': (
         'optimizer/base_param_settings',

@@ -94,7 +94,7 @@ def test_prefix(tmp_path, theirs):
 
     with pytest.raises(
         ValueError,
-        match=r"does not hold the weights of this ResNet: .* of its .*'teacher.conv1.weight'",
+        match=r"does not contain the weights of this ResNet: .* of its .*'teacher.conv1.weight'",
     ):
         load_pretrained(backbone, str(tmp_path / 'weights.pth'))
 

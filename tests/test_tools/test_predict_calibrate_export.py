@@ -214,7 +214,7 @@ def test_thresholds_reach_every_metric_that_decides(tmp_path):
         ),
     ):
         with pytest.raises(
-            ValueError, match=r't\.json: holds a threshold for each label, but MultiLabel'
+            ValueError, match=r't\.json: contains a threshold for each label, but MultiLabel'
         ):
             use_thresholds(Config(other), tmp_path / 't.json')
 

@@ -48,7 +48,7 @@ BROKEN = [
     (ThresholdsContent, dict(thr=[0.1, NAN]), r'thr\[1\]'),
     (ThresholdsContent, dict(thr=[0.1, '0.2']), r'thr\[1\]'),
     (ThresholdsContent, dict(thr=[]), '`thr`'),
-    (ThresholdsContent, dict(thr=[0.1] * 3), '`thr` to hold one number for each of the 2'),
+    (ThresholdsContent, dict(thr=[0.1] * 3), '`thr` to contain one number for each of the 2'),
     (ThresholdsContent, dict(thr=dict(a=1)), '`thr`'),
     (ThresholdsContent, dict(thr=shared_nest()), r'thr\[0\]'),
     (ThresholdsContent, dict(classes=['a', 'a\u200b']), r'classes\[1\]'),

@@ -12,9 +12,9 @@ from morn_plugin.utils.strict_json import dump_json, parse_json, read_json, writ
     [
         ('', 'Expecting value'),
         ('{"a": 1', 'Expecting'),
-        ('{"a": NaN}', 'holds NaN'),
-        ('[Infinity]', 'holds Infinity'),
-        ('[-Infinity]', 'holds -Infinity'),
+        ('{"a": NaN}', 'contains NaN'),
+        ('[Infinity]', 'contains Infinity'),
+        ('[-Infinity]', 'contains -Infinity'),
         ('[1e999]', 'number 1e999 is larger'),
         ('[-1e999]', 'number -1e999 is larger'),
         ('{"a": 1, "a": 2}', "repeats the key 'a'"),

@@ -49,7 +49,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--save-model',
         metavar='FILE.pth',
-        help='also write a copy of the checkpoint that holds the map and the thresholds, and its '
+        help='also write a copy of the checkpoint with the map and the thresholds, and its '
         'config as FILE.py: whatever reads it shows probabilities (fits the map)',
     )
     parser.add_argument('--plot', metavar='FILE', help='draw the reliability curves here')

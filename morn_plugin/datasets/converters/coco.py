@@ -325,7 +325,7 @@ def _known(
 ) -> int:
     value = _integer(entry, key, where)
     if value not in ids:
-        raise AnnotationError(f'{where}.{key}` is {value}, an id that `{table}` does not hold.')
+        raise AnnotationError(f'{where}.{key}` is {value}, an id that `{table}` does not contain.')
     return value
 
 
@@ -358,7 +358,7 @@ def read_authors_lists(
         labels = _read_row(row, len(classes), f'{rows_path}:{number}')
         if len(labels) != count:
             raise AnnotationError(
-                f'{where}: expected {count} labels, but {rows_path}:{number} holds {len(labels)}.'
+                f'{where}: expected {count} labels, but {rows_path}:{number} has {len(labels)}.'
             )
 
         images.append(Image(img_path, labels, where))

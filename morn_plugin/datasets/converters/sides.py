@@ -158,7 +158,7 @@ def _draw_sides(
     if len(set(in_test)) < 2 and test_share > 0:
         largest = max(Counter(copies.groups.tolist()).values())
         advice = (
-            f'one group of near-copies holds {largest:,} of them: pass a lower --near-distance, '
+            f'one group of near-copies contains {largest:,} of them: pass a lower --near-distance, '
             '0 for exact copies alone'
             if largest > len(images) / 2
             else 'try another seed'
@@ -218,8 +218,9 @@ def _note_large_group(copies: Copies, notes: list[str]) -> None:
     largest = max(Counter(copies.groups.tolist()).values())
     if largest > 1 and largest > LARGE_GROUP * len(copies.groups):
         notes.append(
-            f'One group of near-copies holds {largest:,} of {len(copies.groups):,} images, which '
-            'all fall on one side. Pass a lower --near-distance if they are not that much alike.'
+            f'One group of near-copies contains {largest:,} of {len(copies.groups):,} images, '
+            'which all fall on one side. Pass a lower --near-distance if they are not that much '
+            'alike.'
         )
 
 

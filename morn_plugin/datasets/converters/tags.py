@@ -174,10 +174,10 @@ def _explain_no_image(
     """Explain that no image was found, which files exist, and which option would find them."""
     first = rows[0]
     number = len(index.files)
-    holds = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
+    found = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
     message = (
         f'{first.where}: {first.img_path!r} is missing, and so are all other images that are '
-        f'listed. {index.root} holds {holds}.'
+        f'listed. {index.root} contains {found}.'
     )
     texts = [row.img_path for row in rows]
     other = index.choose_way(texts)

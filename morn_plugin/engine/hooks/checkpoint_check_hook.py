@@ -116,12 +116,12 @@ def require_weights(
     lost = [name for name in misfits.unexpected if name.startswith('head.decision.')]
     if lost and not is_training:
         raise ValueError(
-            f'{source} decides by a rule of its own ({summarize(lost)}), which the config does not '
+            f'{source} decides by a rule of its own ({summarize(lost)}), that the config does not '
             'have: its labels would be others. Name the config that it was saved with.'
         )
     if misfits.unset and not misfits.matching:
         raise ValueError(
-            f'{source} holds no tensor of this model, so nothing would be loaded: it has '
+            f'{source} contains no tensor of this model, so nothing would be loaded: it has '
             f'{summarize(misfits.unexpected) or "none"}, and the model {summarize(misfits.unset)}.'
         )
 

@@ -180,9 +180,9 @@ def _find_wrong_entries(
         if parameter is None:
             yield f'it is for a parameter {shorten(index)}, of which there is none'
         elif not isinstance(entry, Mapping):
-            yield f'of parameter {index} it holds {shorten(entry)} in place of a dict'
+            yield f'of parameter {index} it has {shorten(entry)} instead of a dict'
         elif names is not None and set(entry) != set(names):
-            yield f'of parameter {index} it holds {sorted(map(str, entry))}, not {sorted(names)}'
+            yield f'of parameter {index} it has {sorted(map(str, entry))}, not {sorted(names)}'
         elif same_shape:
             for name, value in entry.items():
                 if value is not None or names is not None:
@@ -206,7 +206,7 @@ def _find_misfit(
                 f'{tuple(parameter.shape)}'
             )
         elif not _is_plain(value):
-            yield f'{where} should hold real numbers, but got {_describe(value)}'
+            yield f'{where} should contain real numbers, but got {_describe(value)}'
         elif not bool(torch.isfinite(value).all()):
             yield f'{where} is not finite'
     else:

@@ -140,8 +140,8 @@ def stack_scores(samples: Sequence[dict], item: str) -> Tensor:
     for sample in samples:
         if item not in sample:
             raise ValueError(
-                f'Expected the prediction to hold `{item}`, but got {sorted(sample.keys())}, for '
-                f'{describe(sample)}.'
+                f'Expected the prediction to contain `{item}`, but got {sorted(sample.keys())}, '
+                f'for {describe(sample)}.'
             )
 
     scores = torch.stack([sample[item] for sample in samples]).float().cpu()

@@ -269,7 +269,7 @@ class DecisionHead(BaseModule):
         missing = [name for name in part.inputs if name not in inputs]
         if missing:
             raise ValueError(
-                f'{type(part).__name__} sees {", ".join(part.inputs)}, but the inputs hold only '
+                f'{type(part).__name__} sees {", ".join(part.inputs)}, but the inputs are only '
                 f'{", ".join(inputs)}: {", ".join(missing)} missing. {how_to_get(missing)}'
             )
         dtype = find_dtype(part)

@@ -395,7 +395,7 @@ def test_errors_name_what_to_do(library, tmp_path, capsys):
     (tmp_path / 'full' / 'file').touch()
     source = str(library.root)
     assert run([str(tmp_path / 'full'), '--unpacked', source]) == 1
-    assert 'holds something already' in capsys.readouterr().err
+    assert 'already contains something' in capsys.readouterr().err
     assert run([str(tmp_path / 'out'), '--unpacked', str(tmp_path / 'full')]) == 1
     assert 'openclipart-png and openclipart-svg' in capsys.readouterr().err
     assert run([str(tmp_path / 'out'), '--unpacked', source, '--min-count', '900']) == 1
@@ -428,7 +428,7 @@ def test_command_line_end_to_end(library, tmp_path, capsys):
     report = json.loads((out / 'report.json').read_text())
     assert report['command'].endswith('openclipart.py OUT --download --size 48 --min-count 10')
     assert str(tmp_path) not in (out / 'report.json').read_text() + (out / 'README.md').read_text()
-    assert 'It holds 48 pictures with 3 labels' in capsys.readouterr().out
+    assert 'It has 48 pictures with 3 labels' in capsys.readouterr().out
 
     for path in (out / 'images').rglob('*.png'):
         with Image.open(path) as image:

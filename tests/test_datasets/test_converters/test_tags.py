@@ -507,7 +507,7 @@ def test_pictures_that_are_all_alike_say_what_to_do(tmp_path, put, fails):
         tmp_path / 'alike',
         file,
         tmp_path / 'out',
-        parts=['all 10 images fall on', 'one group of near-copies holds 10', '--near-distance'],
+        parts=['all 10 images fall on', 'one group of near-copies contains 10', '--near-distance'],
     )
 
 
@@ -577,7 +577,7 @@ def test_no_image_found_says_what_is_there(tmp_path, pictures, put, fails):
     file = put(tmp_path / 't.csv', 'image,tags\n00,cat\n01,dog\n')
     parts = [
         f"{file}:2: '00' is missing, and so are all other images that are listed.",
-        f'{pictures} holds 60 image files, such as 00.jpg.',
+        f'{pictures} contains 60 image files, such as 00.jpg.',
         "2 of 2 would be found with --image-names stem ('00' is 00.jpg).",
     ]
     fails(CONVERTER, pictures, file, tmp_path / 'out', parts=parts)
@@ -586,7 +586,7 @@ def test_no_image_found_says_what_is_there(tmp_path, pictures, put, fails):
     fails(CONVERTER, pictures, file, tmp_path / 'out', parts=parts)
     empty = tmp_path / 'empty'
     empty.mkdir()
-    parts = [f'{empty} holds no image file. Is it the right folder']
+    parts = [f'{empty} contains no image file. Is it the right folder']
     fails(CONVERTER, empty, file, tmp_path / 'out', parts=parts)
 
 

@@ -51,7 +51,7 @@ def parse_args(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('out', type=Path, help='folder to make; must not hold anything yet')
+    parser.add_argument('out', type=Path, help='folder to make; must be empty or not exist yet')
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument(
         '--download', action='store_true', help='get the packages with apt-get (156 MB, no root)'

@@ -44,7 +44,7 @@ def convert(
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(
-            f'{out}: expected a folder to make, or an empty one, but it holds something already.'
+            f'{out}: expected a folder to make, or an empty one, but it already contains something.'
         )
 
     root = find_collection(source)

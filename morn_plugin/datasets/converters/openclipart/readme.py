@@ -33,7 +33,7 @@ def _summary(report: dict[str, Any]) -> Iterator[str]:
     yield f'    {report["command"]}'
     yield ''
     yield (
-        f'It holds {chosen["pictures"]} pictures with {chosen["labels"]} labels, '
+        f'It has {chosen["pictures"]} pictures with {chosen["labels"]} labels, '
         f'{splits["train"]["pictures"]} to train and {splits["test"]["pictures"]} to test. '
         '`train_fit.json` and `val.json` share out `train.json`.'
     )

@@ -90,8 +90,8 @@ def read_source(path: Path, index: ImageIndex, reading: Reading) -> Source:
         return _read_file(path, index, reading)
     if not reading.guess:
         raise AnnotationError(
-            f'{path}: expected a table, but it is a folder. Pass --guess if it holds a table for '
-            'each side (train, val, test), or a folder for each tag.'
+            f'{path}: expected a table, but it is a folder. Pass --guess if it contains a table '
+            'for each side (train, val, test), or a folder for each tag.'
         )
 
     tables = find_side_tables(path)
@@ -209,8 +209,8 @@ def _refuse_wrong_separator(table: Table, layout: Layout, given: Given) -> None:
     reason = explain_wrong_separator(texts, given.separator) if given.separator else ''
     if reason:
         raise AnnotationError(
-            f'{table.path}: {reason}. Pass --separator with the one that is meant; tags that hold '
-            'such signs can be written as JSON lines with lists.'
+            f'{table.path}: {reason}. Pass --separator with the one that is meant; tags that '
+            'contain such signs can be written as JSON lines with lists.'
         )
 
 
@@ -229,7 +229,7 @@ def _refuse_default_separator(table: Table, layout: Layout) -> None:
         where = next((where for text, where in cells if other in text), None)
         if where is not None:
             raise AnnotationError(
-                f'{where}: no row separates tags by {layout.separator!r}, but this one holds '
+                f'{where}: no row separates tags by {layout.separator!r} , but this one contains '
                 f'{other!r}. Pass --separator with the one that is meant.'
             )
 

@@ -109,7 +109,7 @@ def _decode_without_mark(content: bytes, path: Path) -> Text:
         if len(content) % 2 == 0 and zeros.count(0) > len(zeros) / 2:
             return Text(_decode(content, encoding, path), encoding, guessed=True)
 
-    raise AnnotationError(f'{path}: expected a table as text, but it holds zero bytes.')
+    raise AnnotationError(f'{path}: expected a table as text, but it contains zero bytes.')
 
 
 def _decode(content: bytes, encoding: str, path: Path) -> str:

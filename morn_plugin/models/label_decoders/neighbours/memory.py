@@ -115,7 +115,7 @@ class NeighbourDecoder(LabelDecoder):
         if not len(self.memory):
             raise RuntimeError(
                 f'{type(self).__name__} has no training set yet: add PrepareDecoderHook to the '
-                'hooks, load a checkpoint that holds one, or call `prepare`.'
+                'hooks, load a checkpoint that contains one, or call `prepare`.'
             )
         if not self._fits():
             raise ValueError(

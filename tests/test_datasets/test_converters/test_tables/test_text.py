@@ -86,7 +86,7 @@ def test_errors(tmp_path, put):
     ):
         read_table_text(put(tmp_path / 't.csv', TABLE), 'x')
 
-    with pytest.raises(AnnotationError, match='holds zero bytes'):
+    with pytest.raises(AnnotationError, match='contains zero bytes'):
         read_table_text(put(tmp_path / 't.csv', b'image\0,tags\na.jpg,cat\n'))
     with pytest.raises(AnnotationError, match=r't\.csv:2: expected UTF-8 text.*cp1252'):
         read_table_text(put(tmp_path / 't.csv', TABLE.encode('cp1252')))
