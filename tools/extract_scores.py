@@ -121,7 +121,7 @@ def extract_dataset(
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {out}.')
     step = next_step('train', 'CONFIG', to='train a decoder on such files of each side')
     if args.shard.total > 1:
-        step = next_step('merge_shards', args.out, to='put all shards together, once all are there')
+        step = next_step('merge_shards', args.out, to='merge the shards once all are done')
     runner.logger.info(step)
 
 

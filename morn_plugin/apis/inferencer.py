@@ -483,7 +483,7 @@ class MultiLabelInferencer(BaseInferencer):
         if not classes:
             if number is None:
                 raise ValueError(
-                    f'{self.checkpoint_path} has no class list, and neither does its config.'
+                    f'{self.checkpoint_path} has no class list, and neither has its config.'
                 )
 
             warnings.warn(

@@ -76,6 +76,6 @@ def add_config(merged: dict, path: str) -> None:
     lines = misfits.describe(misfits.unset)
     if lines:
         listed = ''.join(f'\n- {line}' for line in lines)
-        raise ValueError(f'{path} is not the config of what was merged:{listed}')
+        raise ValueError(f'{path} is not the config of the merged model:{listed}')
 
     merged['meta']['cfg'] = cfg.pretty_text

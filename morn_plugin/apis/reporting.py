@@ -155,7 +155,7 @@ def error_lists(
     confused = make_table(
         ('missed, and in its place', 'wrongly predicted', 'images'),
         _confused_rows(data.classes, confused_labels(predicted, data.targets)),
-        note='In one image, the one was missed and the other predicted for nothing.',
+        note='In one image, the first label was missed and the second wrongly predicted.',
     )
     return f'<div class="two"><div>{missed}</div><div>{confused}</div></div>'
 

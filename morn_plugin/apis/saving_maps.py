@@ -41,7 +41,7 @@ def save_with_map(inferencer: MultiLabelInferencer, thresholds: Thresholds, out:
     if path.suffix != '.pth':
         raise ValueError(f'Expected the name of a checkpoint, FILE.pth, but got {out}.')
     if path.resolve() == Path(inferencer.checkpoint_path).resolve():
-        raise ValueError(f'{out}: write to another file than the checkpoint that is calibrated.')
+        raise ValueError(f'{out}: write to a different file than the calibrated checkpoint.')
 
     rule = make_rule(inferencer.model.head, thresholds)
 
@@ -88,7 +88,7 @@ def make_rule(head: Any, thresholds: Thresholds) -> ScoreMap:
     """
     found = thresholds.score_map
     if found is None:
-        raise ValueError('Expected thresholds with a map to save into a model: fit one by --map.')
+        raise ValueError('Expected thresholds with a map to save into a model: fit one with --map.')
     if not isinstance(head, DecisionHead):
         raise ValueError(
             f'Expected a LabelDecoderHead to save a map in, but got {type(head).__name__}: it has '

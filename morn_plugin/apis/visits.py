@@ -28,7 +28,7 @@ from ..visualization.records import from_record
 from .inferencer import MultiLabelInferencer
 
 MAX_PIXELS_OPTION = '--max-pixels of serve.py'
-EXPIRED = 'These pictures are no longer kept here: drop them once more.'
+EXPIRED = 'These pictures are no longer kept here: drop them again.'
 
 
 @dataclass(frozen=True)

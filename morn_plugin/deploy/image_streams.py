@@ -219,7 +219,7 @@ def check_list(path: str, trust: bool = False) -> int:
             examples += [f'\n- {line[:200]!r} {problem}'] if len(examples) < 5 else []
 
     if not number:
-        raise ValueError(f'{path}: expected a path or URL a line, but it has none.')
+        raise ValueError(f'{path}: expected a path or URL per line, but it has none.')
     if wrong:
         raise ValueError(
             f'{path}: {wrong} of {number} images are refused, such as:{"".join(examples)}'
@@ -234,7 +234,7 @@ def _find_problem(line: str, trust: bool) -> str | None:
     if is_web_url(line):
         return None
     if '://' in line:
-        return 'is a URL of another scheme than http and https'
+        return 'is a URL whose scheme is not http or https'
     if not trust and (os.path.isabs(line) or '..' in line.split('/')):
         return (
             'lies outside of the folder of the list: allow it (--trust-lists) if the list is '
@@ -328,7 +328,7 @@ def read_tar(path: str) -> Iterator[LazyImage]:
             _check_end(file, archive.offset)
     except Exception as error:  # damaged archives raise many kinds
         reason = str(error).rstrip('.') or type(error).__name__
-        yield BrokenImage(path, f'cannot be read on as a tar file: {reason}')
+        yield BrokenImage(path, f'cannot be read further as a tar file: {reason}')
 
 
 def _as_image(member: tarfile.TarInfo, path: str) -> LazyImage:
@@ -336,7 +336,7 @@ def _as_image(member: tarfile.TarInfo, path: str) -> LazyImage:
     if os.path.isabs(member.name) or '..' in member.name.split('/'):
         return BrokenImage(name, 'has a name that leads out of its tar file')
     if not member.isreg() or member.issparse():
-        return BrokenImage(name, 'is no regular file in its tar file, but a link or a device')
+        return BrokenImage(name, 'is a link or a device in its tar file, not a regular file')
     return TarMember(name, path, member.offset_data, member.size)
 
 

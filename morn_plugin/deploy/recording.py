@@ -58,7 +58,8 @@ def begin(
         What is in the file already.
 
     Raises:
-        ValueError: If it is of other images, or was made otherwise; nothing is changed then.
+        ValueError: If it is of other images, or was made with different settings; the file then
+            stays unchanged.
         FileNotFoundError: If nothing says how it was made.
     """
     outcome = Outcome()
@@ -123,7 +124,8 @@ def merge_records(out: str | Path) -> Outcome:
 
     Raises:
         FileNotFoundError: If a shard is missing.
-        ValueError: If one is not finished, was made otherwise than the first, or has not its share.
+        ValueError: If one is not finished, was made with other settings than the first, or does
+            not have its share.
     """
     paths = find_shards(out)
     notes = load_finished(paths)

@@ -62,7 +62,9 @@ class RunNote:
             lines = [
                 f'\n- {name}: {theirs.get(name)!r} there, {mine.get(name)!r} here' for name in names
             ]
-            raise ValueError(f'{source} was made otherwise: {advice}.{"".join(lines)}')
+            raise ValueError(
+                f'{source} was made with different settings: {advice}.{"".join(lines)}'
+            )
 
 
 def note_path(result: str | Path) -> Path:

@@ -172,7 +172,7 @@ def find_unbounded_content(path: str | os.PathLike) -> str | None:
 
 def _find_archive_damage(archive: zipfile.ZipFile, file_size: int) -> str | None:
     if archive.comment:
-        return 'it has a comment, which torch.save writes none of'
+        return 'it has a comment, which torch.save never writes'
 
     records = archive.infolist()
     if sum(record.file_size for record in records) > file_size:

@@ -374,7 +374,7 @@ def _explain(
 ) -> str:
     taken = {'label': 'A threshold for each label', 'global': 'One threshold for all labels'}[scope]
     return (
-        f'{taken}: on images it was chosen without, one a label has {name} '
+        f'{taken}: on images it was chosen without, one per label has {name} '
         f'{held_out["label"]:.2f} and one for all {held_out["global"]:.2f} (cross-validation over '
         f'{number} images, {folds} parts; standard error of the difference {error:.2f}, which one '
         'a label has to exceed).'
@@ -403,7 +403,7 @@ def _choose_by_floor(
     taken = {'label': 'A threshold for each label', 'global': 'One threshold for all labels'}[scope]
     found = ' and '.join(
         f'{title} {correct[key]} right labels at a precision of {held_out[key]:.2f} %'
-        for key, title in (('label', 'one a label has'), ('global', 'one for all'))
+        for key, title in (('label', 'one per label has'), ('global', 'one for all'))
     )
     reason = (
         f'{taken}: on images it was chosen without, {found} (cross-validation over '

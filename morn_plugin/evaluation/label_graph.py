@@ -181,4 +181,4 @@ def describe_structure(graph: LabelGraph) -> str:
     share = structure_share(graph)
     if share is None:
         return 'none of them leaves a label that shares a training image with another one'
-    return f'{100 * share:.0f} % of their probability lies elsewhere than co-occurrence puts it'
+    return f'{100 * share:.0f} % of their probability differs from co-occurrence'

@@ -204,7 +204,7 @@ def test_a_map_comes_after_the_models_own():
 
 
 def test_what_cannot_hold_a_map_is_refused(inferencer, tmp_path):
-    with pytest.raises(ValueError, match='fit one by --map'):
+    with pytest.raises(ValueError, match='fit one with --map'):
         make_rule(inferencer.model.head, Thresholds(0.5, CLASSES, 'm', 'v'))
     quantity = dict(type='LabelQuantity', in_channels=16)
     with pytest.raises(ValueError, match='decides by LabelQuantity, which looks at the image'):
@@ -228,6 +228,6 @@ def test_a_test_with_a_config_without_the_decision_is_refused(inferencer):
     state = {f'head.{name}': value for name, value in head.state_dict().items()}
     state['head.decision.slope'] = torch.tensor(2.0)
     runner = SimpleNamespace(_load_from='mapped.pth', model=model, logger=None)
-    with pytest.raises(ValueError, match=r'mapped\.pth decides by a rule of its own \(head\.decis'):
+    with pytest.raises(ValueError, match=r'mapped\.pth has its own decision rule \(head\.decis'):
         require_weights(runner, dict(state_dict=state), is_training=False)
     require_weights(runner, dict(state_dict=state), is_training=True, log=False)

@@ -203,7 +203,7 @@ def test_where_a_tar_file_is_damaged_is_an_image_that_cannot_be_read(tmp_path):
     with pytest.raises(ImageError, match=r'1\.png is cut off: expected \d+ bytes'):
         second.read()
     for image in rest:
-        with pytest.raises(ImageError, match='cannot be read on as a tar file'):
+        with pytest.raises(ImageError, match='cannot be read further as a tar file'):
             image.read()
 
     damaged = bytearray(whole)
@@ -216,7 +216,7 @@ def test_where_a_tar_file_is_damaged_is_an_image_that_cannot_be_read(tmp_path):
 
     path.write_bytes(b'no tar file at all, ' * 100)
     (only,) = read_tar(str(path))
-    with pytest.raises(ImageError, match=r'x\.tar cannot be read on as a tar file'):
+    with pytest.raises(ImageError, match=r'x\.tar cannot be read further as a tar file'):
         only.read()
 
 

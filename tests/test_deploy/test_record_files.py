@@ -160,7 +160,7 @@ def test_a_run_goes_on_with_its_own_only(out):
     run(out, PATHS[:3])
     before = content(out)
     with pytest.raises(
-        ValueError, match=r'o.* was made otherwise(.|\n)*- thr: None there, 0.5 here'
+        ValueError, match=r'o.* was made with different settings(.|\n)*- thr: None there, 0.5 here'
     ):
         run(out, PATHS, resume=True, settings=dict(SETTINGS, thr=0.5))
 
@@ -195,7 +195,7 @@ def test_shards_that_do_not_fit_are_not_merged(tmp_path):
     with pytest.raises(ValueError, match=r'1 of 2 shards are not finished: .*o-2-of-2\.jsonl'):
         merge_records(out)
     run(out, PATHS, shard=Shard(2, 2), settings=dict(SETTINGS, thr=0.5))
-    with pytest.raises(ValueError, match=r'o-2-of-2\.jsonl was made otherwise'):
+    with pytest.raises(ValueError, match=r'o-2-of-2\.jsonl was made with different settings'):
         merge_records(out)
     run(out, PATHS, shard=Shard(2, 2))
     torn = tmp_path / 'o-1-of-2.jsonl'

@@ -95,7 +95,7 @@ def test_after_an_epoch_the_next_begins_at_its_beginning(
     run = resume(config, one_epoch, tmp_path / 'run', *options, processes=processes)
     run.succeed()
     assert iterations(run) == [(2, step + 1, length) for step in range(length)]
-    assert 'The training data are divided in another way than before' in run.log.read_text()
+    assert 'The training data are divided differently than before' in run.log.read_text()
     state = final_state(tmp_path / 'run')
     assert (state['meta']['epoch'], state['meta']['iter']) == (2, 5 + length)
     position = read_position(state['meta'])

@@ -167,7 +167,7 @@ def test_a_test_needs_every_tensor(changes, expected):
 def test_a_test_passes_with_more_than_it_needs_and_says_so():
     runner = make_runner(training=False)
     check(runner, state(head__other__bias=torch.ones(1)))
-    assert runner.lines == ['Of no use to this model in some.pth: head.other.bias.']
+    assert runner.lines == ['Not used from some.pth: head.other.bias.']
 
 
 @pytest.mark.parametrize('frozen', [('head.fc',), ('backbone', 'neck', 'head.fc')])
@@ -181,7 +181,7 @@ def test_training_needs_every_tensor_of_its_frozen_parts(frozen):
 def test_training_says_what_a_checkpoint_left_untouched():
     runner = make_runner(('backbone', 'head.fc'))
     check(runner, state(head__decoder__bias=None, head__decoder__weight=None))
-    assert runner.lines == ['Not from some.pth, but as initialised: head.decoder.* (2 tensors).']
+    assert runner.lines == ['Not in some.pth, so left as initialised: head.decoder.* (2 tensors).']
 
 
 def test_a_checkpoint_of_which_nothing_fits_is_refused():
@@ -209,7 +209,9 @@ def test_frozen_parts_have_weights_from_somewhere(frozen, model, refused):
     hook = CheckpointCheckHook()
     runner = make_runner(frozen, cfg=dict(model=model))
     if refused:
-        with pytest.raises(ValueError, match='have weights from nowhere'):
+        with pytest.raises(
+            ValueError, match='but their weights are random, since no checkpoint was loaded'
+        ):
             hook.before_train(runner)
     else:
         hook.before_train(runner)

@@ -100,7 +100,7 @@ def test_a_frozen_cnn_is_enough_and_the_rest_is_named(root, data, foreign, tmp_p
     run = train(config, tmp_path / 'run', '--cfg-options', f'load_from={foreign["cnn"]}')
     run.succeed()
     text = run.log.read_text()
-    assert f'Not from {foreign["cnn"]}, but as initialised: head.decoder' in text
+    assert f'Not in {foreign["cnn"]}, so left as initialised: head.decoder' in text
 
 
 def test_more_than_one_mistake_is_named_before_the_data_are_read(config, trained, tmp_path):

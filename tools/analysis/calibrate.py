@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
         '--scope',
         choices=SCOPES,
         default='auto',
-        help='one threshold for all labels, one a label, or what cross-validation on the '
+        help='one threshold for all labels, one per label, or what cross-validation on the '
         'validation images prefers (default: auto)',
     )
     parser.add_argument(

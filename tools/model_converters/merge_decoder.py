@@ -23,7 +23,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     if any(os.path.realpath(args.out) == os.path.realpath(p) for p in (args.cnn, args.decoder)):
-        sys.exit(f'{args.out}: write to another file than those that are merged.')
+        sys.exit(f'{args.out}: write to a different file than the merged ones.')
     import torch
 
     from morn_plugin.apis.merging import add_config, merge

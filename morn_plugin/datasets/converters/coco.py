@@ -38,7 +38,7 @@ With --authors-lists DIR the labels are read from coco_{train,test}_list.txt
 (`train2014/COCO_train2014_000000559221.jpg 1`, the integer being the number of
 labels) and the one file coco*{train,test}*_annot.txt of each side (rows of 0
 and 1). These files do not say which column is which class: --classes FILE must
-name the classes, one a line, in the order of the columns."""
+name the classes, one per line, in the order of the columns."""
 
 SIDES = ('train', 'val', 'test')
 YEARS = {
@@ -95,7 +95,7 @@ def _parse_authors_lists(args: argparse.Namespace) -> Parsed:
     if args.classes is None:
         raise AnnotationError(
             f"{args.authors_lists}: the authors' files do not say which column is which class: "
-            'expected --classes FILE with the names, one a line, in the order of the columns.'
+            'expected --classes FILE with the names, one per line, in the order of the columns.'
         )
 
     classes = read_classes(args.classes)
@@ -122,7 +122,7 @@ def find_files(
     named = {side: options[side] for side in SIDES if options[side] is not None}
     if named and options['year'] is not None:
         raise AnnotationError(
-            '--year is of the official files: expected no --train, --val, --test.'
+            '--year selects the official files: leave out --train, --val and --test.'
         )
     if named:
         return {side: root / path for side, path in named.items()}, {}
@@ -243,7 +243,9 @@ def read_categories_and_images(
 
     heading = _find_heading(content, {category for image in found.values() for category in image})
     if heading is not None:
-        notes.append(f'{path}: category {names.pop(heading)!r} heads the others and is left out.')
+        notes.append(
+            f'{path}: category {names.pop(heading)!r} is the parent of the others and is left out.'
+        )
     index_of = {category: index for index, category in enumerate(sorted(names))}
     classes = [names[category] for category in index_of]
     if len(set(classes)) != len(classes):
@@ -374,7 +376,7 @@ def _read_row(
     cells = row.split()
     if len(cells) != num_classes:
         raise AnnotationError(
-            f'{where}: expected {num_classes} numbers, one a class, but got {len(cells)}.'
+            f'{where}: expected {num_classes} numbers, one per class, but got {len(cells)}.'
         )
 
     wrong = next((cell for cell in cells if cell not in ('0', '1')), None)

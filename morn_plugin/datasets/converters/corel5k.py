@@ -17,7 +17,7 @@ from .reading import read_classes, read_lines
 DESCRIPTION = """Corel5K to MultiLabelDataset JSON.
 
 Expects under ROOT:
-  labels/words                          the 374 words, one a line
+  labels/words                          the 374 words, one per line
   labels/{training,test}_label          a photo's number, then its words, counted from 1
   images/1000/1000.jpeg                 the photos, a folder for each Corel CD
 Writes train.json and test.json, and train_fit.json and val.json, which share
@@ -109,7 +109,7 @@ def _read_line(
 
     repeated = [word for word, count in Counter(words).items() if count > 1]
     if repeated:
-        notes.append(f'{where}: word {repeated[0]} stands twice on photo {photo}; kept once.')
+        notes.append(f'{where}: word {repeated[0]} is listed twice for photo {photo}; kept once.')
     labels = tuple(sorted({word - 1 for word in words}))
     return Image(f'images/{photo // 1000 * 1000}/{photo}.jpeg', labels, where)
 
@@ -124,7 +124,7 @@ def _find_unlisted(root: Path, sides: dict[str, list[Image]]) -> list[str]:
 
     more = ', ...' if len(unlisted) > 3 else ''
     return [
-        f'{len(unlisted):,} photos are on no list and left out: {", ".join(unlisted[:3])}{more}'
+        f'{len(unlisted):,} photos are on no list and are left out: {", ".join(unlisted[:3])}{more}'
     ]
 
 

@@ -22,7 +22,7 @@ DESCRIPTION = r"""NUS-WIDE (81 concepts) to MultiLabelDataset JSON.
 Expects under ROOT, as the official archives unpack:
   ConceptsList/Concepts81.txt                                the classes, in order
   ImageList/{Train,Test}Imagelist.txt                        actor\0002_174174086.jpg
-  Groundtruth/TrainTestLabels/Labels_<concept>_{Train,Test}.txt   0 or 1 a line
+  Groundtruth/TrainTestLabels/Labels_<concept>_{Train,Test}.txt   0 or 1 per line
   Flickr/actor/0002_174174086.jpg                            the images
 Keeps the official sides and drops images without a label.
 

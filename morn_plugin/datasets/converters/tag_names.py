@@ -144,7 +144,7 @@ def clean_rows(
 
     twins = len(spelling) - len(set(spelling.values()))
     if twins:
-        notes.append(f'{twins:,} tags look the same as another and are taken for it.')
+        notes.append(f'{twins:,} tags look the same as another tag and are merged with it.')
 
     def respell(tags: frozenset[str]) -> frozenset[str]:
         return frozenset(spelling[tag] for tag in tags)

@@ -31,7 +31,7 @@ DESCRIPTION = """A folder of images and a table of tags to MultiLabelDataset JSO
 
 TAGS is a table with a header (CSV, TSV, or with semicolons as spreadsheets write
 it), or JSON lines, in one of these forms:
-  image,tags         one row an image: a.jpg,cat;dog
+  image,tags         one row per image: a.jpg,cat;dog
                      (JSON: {"image": "a.jpg", "tags": ["cat", "dog"]})
   image,tag          one row an (image, tag) pair: a.jpg,cat
   image,cat,dog,...  a column a tag, 1 or 0 (--flags)

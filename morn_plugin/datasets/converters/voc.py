@@ -325,7 +325,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     classes = parser.add_mutually_exclusive_group()
     classes.add_argument(
-        '--classes', type=Path, metavar='FILE', help='names of the classes, one a line'
+        '--classes', type=Path, metavar='FILE', help='names of the classes, one per line'
     )
     classes.add_argument(
         '--own-classes', action='store_true', help='take the names that objects have, sorted'

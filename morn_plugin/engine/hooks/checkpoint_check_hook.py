@@ -63,8 +63,8 @@ class CheckpointCheckHook(Hook):
         random = [] if self._loaded else list(_random_parts(runner))
         if random:
             raise ValueError(
-                f'The parts {random} of the model are frozen (`frozen`) and have weights from '
-                'nowhere: no checkpoint was loaded, so that they are random. Train the first stage '
+                f'The parts {random} of the model are frozen (`frozen`), but their weights are '
+                'random, since no checkpoint was loaded. Train the first stage '
                 'and name its checkpoint: --cfg-options '
                 'load_from=work_dirs/<first stage>/<checkpoint>.pth'
             )
@@ -116,8 +116,8 @@ def require_weights(
     lost = [name for name in misfits.unexpected if name.startswith('head.decision.')]
     if lost and not is_training:
         raise ValueError(
-            f'{source} decides by a rule of its own ({summarize(lost)}), that the config does not '
-            'have: its labels would be others. Name the config that it was saved with.'
+            f'{source} has its own decision rule ({summarize(lost)}), which the config lacks: the '
+            'labels would differ. Name the config that it was saved with.'
         )
     if misfits.unset and not misfits.matching:
         raise ValueError(
@@ -126,9 +126,9 @@ def require_weights(
         )
 
     if log and misfits.unset:
-        logger.info(f'Not from {source}, but as initialised: {summarize(misfits.unset)}.')
+        logger.info(f'Not in {source}, so left as initialised: {summarize(misfits.unset)}.')
     if log and misfits.unexpected:
-        logger.info(f'Of no use to this model in {source}: {summarize(misfits.unexpected)}.')
+        logger.info(f'Not used from {source}: {summarize(misfits.unexpected)}.')
 
 
 def dataset_classes(runner: Runner) -> list[str] | None:

@@ -164,14 +164,14 @@ class ExactResumeHook(Hook):
         is_over = by_epoch and position.seen >= whole
         if position.seen > 0 and not is_over:
             raise ValueError(
-                f'The checkpoint is from inside an epoch ({position.seen} of {whole} samples of a '
-                f'process), and the training data are divided otherwise here: {changes}. Which '
-                'images the rest of the epoch has cannot be told: resume with the settings of the '
+                f'The checkpoint was saved inside an epoch ({position.seen} of {whole} samples of '
+                f'a process), but the training data are divided differently here: {changes}. So '
+                'the images of the rest of the epoch are unknown: resume with the settings of the '
                 'interrupted run, or from a checkpoint at the end of an epoch.'
             )
 
         runner.logger.warning(
-            f'The training data are divided in another way than before: {changes}. Training '
+            f'The training data are divided differently than before: {changes}. Training '
             f'continues at the beginning of epoch {position.passes + 1 + is_over}. The learning '
             'rate and schedules that count iterations stay as they were planned.'
         )

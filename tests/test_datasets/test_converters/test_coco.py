@@ -387,7 +387,7 @@ def test_roboflow(tmp_path, put, convert):
     }
     assert paths(tmp_path / 'val.json')[0] == 'valid/COCO_valid_000000000042.jpg'
     assert paths(tmp_path / 'test.json') == ['test/COCO_test_000000000073.jpg']
-    assert "category 'animals' heads the others and is left out" in result.out
+    assert "category 'animals' is the parent of the others and is left out" in result.out
 
 
 def test_heading_that_an_object_has_stays(tmp_path, put, convert):

@@ -104,8 +104,8 @@ def test_photo_that_stands_twice_is_kept_once(root, convert, put, fails):
 def test_word_that_stands_twice_and_photo_without_words(root, convert, put):
     path = put(root / 'labels' / 'test_label', '1001 3 3 1\n')
     result = convert(CONVERTER, root)
-    assert f'{path}:1: word 3 stands twice on photo 1001; kept once.' in result.out
-    assert '1 photos are on no list and left out: images/121000/121055.jpeg' in result.out
+    assert f'{path}:1: word 3 is listed twice for photo 1001; kept once.' in result.out
+    assert '1 photos are on no list and are left out: images/121000/121055.jpeg' in result.out
     assert read(root)['test'].data_list[0]['gt_label'] == [0, 2]
 
 

@@ -3,7 +3,7 @@ import pytest
 from morn_plugin.datasets.annotations import load_annotations
 from morn_plugin.datasets.converters.nuswide import CONVERTER
 
-# One column a concept, one row an image, as they are cut into a file a concept below.
+# One column a concept, one row per image, as they are cut into a file a concept below.
 CONCEPTS = ['airport', 'animal', 'sky']
 TRAIN = {
     'actor\\0001_2124494179.jpg': '011',

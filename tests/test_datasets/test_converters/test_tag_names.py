@@ -40,7 +40,7 @@ def test_most_frequent_spelling_stands():
     notes = []
     cleaned = clean_rows(rows([DECOMPOSED], [DECOMPOSED], [COMPOSED]), {}, False, notes)
     assert {tag for row in cleaned for tag in row.tags} == {DECOMPOSED}
-    assert notes == ['1 tags look the same as another and are taken for it.']
+    assert notes == ['1 tags look the same as another tag and are merged with it.']
 
 
 def test_hearts_with_and_without_their_variant():

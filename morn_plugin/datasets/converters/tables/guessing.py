@@ -34,7 +34,7 @@ SEPARATOR_NAMES = {
     ',': 'comma',
     '\n': 'line break',
     ' ': 'space',
-    '': 'nothing (one tag a cell)',
+    '': 'nothing (one tag per cell)',
 }
 SAMPLED = 2000  # number of examined rows
 NUMBERED = re.compile(r'^(.*?)[ _-]?\d+$')
@@ -201,7 +201,7 @@ def _as_flags(
 ) -> Layout:
     if not any(is_flags(table.records, column) for column in flags):
         raise AnnotationError(
-            f'{table.path}: expected columns of 0 and 1, one a tag, but {table.columns} has none.'
+            f'{table.path}: expected columns of 0 and 1, one per tag, but {table.columns} has none.'
         )
     return replace(layout, kind='flags', columns=tuple(flags))
 
@@ -443,8 +443,7 @@ def _say_file(table: Table) -> str:
     ]
     example = f', such as {odd[0][:40]!r}' if odd else ''
     return (
-        f'{table.path}: {table.kind}; not UTF-8, so taken for {table.encoding}{example} '
-        '(--encoding).'
+        f'{table.path}: {table.kind}; not UTF-8, so read as {table.encoding}{example} (--encoding).'
     )
 
 
@@ -452,10 +451,10 @@ def _say_tags(table: Table, layout: Layout) -> str:
     columns = ', '.join(map(repr, layout.columns[:5]))
     more = f' and {len(layout.columns) - 5} more' if len(layout.columns) > 5 else ''
     if layout.kind == 'flags':
-        return f'Tags: {len(layout.columns)} columns, one a tag: {columns}{more} (--flags).'
+        return f'Tags: {len(layout.columns)} columns, one per tag: {columns}{more} (--flags).'
     if layout.kind == 'pairs':
         held = f', where {layout.value!r} says so (--value-column)' if layout.value else ''
-        return f'Tags: column {columns}, one row a tag{held} (--tag-column).'
+        return f'Tags: column {columns}, one row per tag{held} (--tag-column).'
     if not any(plain_texts(table.records, column) for column in layout.columns):
         return f'Tags: {columns}{more}, in lists (--tags-column).'
 

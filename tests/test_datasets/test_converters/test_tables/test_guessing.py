@@ -71,12 +71,12 @@ TABLES = {
         Layout('Path', 'flags', ALL),
         'name',
     ),
-    'one row a tag': (
+    'one row per tag': (
         table_of('path,label', lambda n, t: '\n'.join(f'/content/drive/{n},{tag}' for tag in t)),
         Layout('path', 'pairs', ('label',)),
         'name',
     ),
-    'one row a tag, with those that are not there': (
+    'one row per tag, with those that are not there': (
         table_of(
             'ImageID,Source,LabelName,Confidence',
             lambda n, t: '\n'.join(f'{n[0]},verification,{tag},{int(tag in t)}' for tag in ALL),
@@ -162,7 +162,7 @@ def test_sentences_say_what_was_guessed(tmp_path, put, index):
     text = table_of('Datei;Schlagw\u00f6rter', lambda n, t: f'{n};{", ".join(t)}, gr\u00fcn')
     table = read_table(put(tmp_path / 't.csv', text.encode('cp1252')), guess=True)
     assert guess_layout(table, index).sentences == [
-        f"{table.path}: semicolon-separated; not UTF-8, so taken for cp1252, such as 'cat, dog, "
+        f"{table.path}: semicolon-separated; not UTF-8, so read as cp1252, such as 'cat, dog, "
         "gr\u00fcn' (--encoding).",
         "Images: column 'Datei', paths below the image folder, as they are listed; 4 of 4 looked up "
         'are there (--image-column, --image-names).',
