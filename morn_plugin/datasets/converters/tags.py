@@ -174,10 +174,10 @@ def _explain_no_image(
     """Explain that no image was found, which files exist, and which option would find them."""
     first = rows[0]
     number = len(index.files)
-    found = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
+    content = f'{number:,} image files, such as {index.files[0]}' if number else 'no image file'
     message = (
         f'{first.where}: {first.img_path!r} is missing, and so are all other images that are '
-        f'listed. {index.root} contains {found}.'
+        f'listed. {index.root} contains {content}.'
     )
     texts = [row.img_path for row in rows]
     other = index.choose_way(texts)
