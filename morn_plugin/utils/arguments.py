@@ -53,6 +53,17 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
 
 
+def add_split_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """Add the flags of tools that run a trained model on a data set of its config."""
+    add_model_arguments(parser)
+    parser.add_argument(
+        '--split',
+        choices=('train', 'val', 'test'),
+        default='test',
+        help=f'images to {purpose} (default: test)',
+    )
+
+
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the flags that select the config of a model."""
     parser.add_argument(
@@ -80,7 +91,7 @@ def add_stream_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='FILE',
-        help='text file with a path or URL a line, paths relative to its folder; may be repeated',
+        help='text file with a path or URL per line, paths relative to its folder; may be repeated',
     )
     parser.add_argument(
         '--trust-lists',

@@ -37,8 +37,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--map',
         action='store_true',
-        help='also fit the map that makes probabilities of the scores; done anyway for a method '
-        'whose scores are none',
+        help='also fit the map from scores to probabilities; always done for a method whose '
+        'scores are not probabilities',
     )
     parser.add_argument(
         '--out',

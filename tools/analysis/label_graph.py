@@ -9,20 +9,14 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from morn_plugin.utils.arguments import add_model_arguments
+from morn_plugin.utils.arguments import add_split_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.safe_csv import safe_cell
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_model_arguments(parser)
-    parser.add_argument(
-        '--split',
-        choices=('train', 'val', 'test'),
-        default='test',
-        help='images to follow (default: test)',
-    )
+    add_split_arguments(parser, purpose='follow')
     parser.add_argument(
         '--out-dir', type=Path, default=Path('label_graph'), help='default: label_graph'
     )
@@ -81,8 +75,7 @@ def main() -> None:
         if data.step_labels is None:
             method = getattr(inferencer.model.head, 'method', 'this model')
             sys.exit(
-                f'{args.model}: {method} has no steps (`step_labels`), so that its labels follow '
-                'each other in no order.'
+                f'{args.model}: {method} has no steps (`step_labels`), so its labels have no order.'
             )
 
         classes, targets = count_training_labels(inferencer.cfg)

@@ -10,19 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from morn_plugin.utils.arguments import add_model_arguments
+from morn_plugin.utils.arguments import add_split_arguments
 from morn_plugin.utils.checks import at_least
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    add_model_arguments(parser)
-    parser.add_argument(
-        '--split',
-        choices=('train', 'val', 'test'),
-        default='test',
-        help='images to report on (default: test)',
-    )
+    add_split_arguments(parser, purpose='report on')
     parser.add_argument(
         '--thresholds', metavar='FILE', help='thresholds from tools/analysis/calibrate.py'
     )

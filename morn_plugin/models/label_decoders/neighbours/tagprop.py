@@ -144,16 +144,7 @@ class TagProp(NeighbourDecoder):
         targets: np.ndarray,
         features: Any,
     ) -> None:
-        """Store the training set and fit to it.
-
-        Args:
-            class_names: Names of the C labels.
-            targets: (N, C) int8 in {0, 1, -1}.
-            features: (N, D).
-
-        Raises:
-            ValueError: As :meth:`NeighbourDecoder.prepare`.
-        """
+        """Store the training set, see :meth:`NeighbourDecoder.prepare`, and fit to it."""
         super().prepare(class_names, targets, features)
         own = torch.arange(len(self.memory), device=self.memory.device)
         distances, rows = nearest(self.memory, self.memory, self.num_neighbours, exclude=own)

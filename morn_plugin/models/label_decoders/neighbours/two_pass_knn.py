@@ -79,15 +79,9 @@ class TwoPassKNN(NeighbourDecoder):
         targets: np.ndarray,
         features: Any,
     ) -> None:
-        """Store the training set and, if needed, compute the maximum of each label over it.
+        """Store the training set, see :meth:`NeighbourDecoder.prepare`.
 
-        Args:
-            class_names: Names of the C labels.
-            targets: (N, C) int8 in {0, 1, -1}.
-            features: (N, D).
-
-        Raises:
-            ValueError: As :meth:`NeighbourDecoder.prepare`.
+        If scores are normalised over it, also compute the maximum of each label.
         """
         super().prepare(class_names, targets, features)
         if self.normalize_labels != 'training':
