@@ -39,13 +39,28 @@ def parse_args() -> argparse.Namespace:
         help='the model, if all positional arguments are images',
     )
     add_config_arguments(parser)
+    add_stream_arguments(parser)
+    add_output_arguments(parser)
+    add_running_arguments(parser)
+
+    args = parser.parse_intermixed_args()  # flags may come between the model and the images
+    if args.named_model:
+        args.model, args.images = args.named_model, [args.model, *args.images]
+
+    problem = find_problem(args)
+    if problem is not None:
+        parser.error(problem)
+    return args
+
+
+def add_output_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of what is predicted, and where it goes."""
     parser.add_argument(
         '--out',
         metavar='FILE',
         help='write here: .jsonl, .csv, or .parquet, a folder of parts (default: JSON lines on the '
         'screen)',
     )
-    add_stream_arguments(parser)
     parser.add_argument(
         '--resume',
         action='store_true',
@@ -66,6 +81,10 @@ def parse_args() -> argparse.Namespace:
         metavar='FOLDER',
         help='draw every image with its labels, steps and path into this folder',
     )
+
+
+def add_running_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of how the model runs, and its limits."""
     parser.add_argument(
         '--max-pixels',
         type=at_least(1),
@@ -91,26 +110,28 @@ def parse_args() -> argparse.Namespace:
         help='threads that read images ahead (default: 2 with a GPU, none on a CPU)',
     )
     parser.add_argument('--device', help='such as cuda:0 or cpu (default: the best available)')
-    args = parser.parse_intermixed_args()  # flags may come between the model and the images
-    if args.named_model:
-        args.model, args.images = args.named_model, [args.model, *args.images]
+
+
+def find_problem(args: argparse.Namespace) -> str | None:
+    """Return what is wrong with the arguments together."""
+    decisions = (args.thr, args.topk, args.thresholds)
+    is_onnx = args.model.endswith('.onnx')
     if not args.images and not args.list:
-        parser.error(f'give images after the model {args.model}, or --list')
-    if sum(value is not None for value in (args.thr, args.topk, args.thresholds)) > 1:
-        parser.error('give one of --thr, --topk and --thresholds')
+        return f'give images after the model {args.model}, or --list'
+    if sum(value is not None for value in decisions) > 1:
+        return 'give one of --thr, --topk and --thresholds'
     if args.out and not args.out.endswith(tuple(KINDS)):
-        parser.error(f'--out {args.out}: expected a name that ends in one of {", ".join(KINDS)}')
+        return f'--out {args.out}: expected a name that ends in one of {", ".join(KINDS)}'
     if not args.out and (args.resume or args.shard.total > 1):
-        parser.error('--resume and --shard need --out')
-    if args.model.endswith('.onnx') and (args.config or args.device or args.trust_config):
-        parser.error(
+        return '--resume and --shard need --out'
+    if is_onnx and (args.config or args.device or args.trust_config):
+        return (
             '--config, --trust-config and --device are for checkpoints: an .onnx file runs where '
             'onnxruntime can'
         )
-
     if args.all_scores and str(args.out).endswith('.csv'):
-        parser.error('--all-scores is for JSON lines')
-    return args
+        return '--all-scores is for JSON lines'
+    return None
 
 
 def choose_device(args: argparse.Namespace) -> str | None:

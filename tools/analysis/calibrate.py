@@ -4,7 +4,7 @@ import argparse
 import sys
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from morn_plugin.evaluation.calibration import MEASURES
 from morn_plugin.utils.arguments import add_model_arguments
@@ -86,34 +86,51 @@ def draw_reliability(curves: dict[str, 'Reliability'], path: str) -> None:
     figure.savefig(path)
 
 
+def collect_sides(inferencer: Any) -> tuple[Any, Any]:
+    """Predict the validation and the test images; warn if they are the same."""
+    from morn_plugin.apis.collecting import collect_predictions
+    from morn_plugin.deploy.running import show_progress
+
+    track = partial(show_progress, unit='batches')
+    val = collect_predictions(inferencer, 'val_dataloader', track)
+    test = collect_predictions(inferencer, 'test_dataloader', track)
+    if Path(val.ann_file).resolve() == Path(test.ann_file).resolve():
+        print(
+            f'Warning: the config validates and tests on the same images, {val.ann_file}: the '
+            'figures below are those of the images that the thresholds were chosen on.',
+            file=sys.stderr,
+        )
+    return val, test
+
+
+def list_curves(sets: dict[str, Any], score_map: Any) -> dict[str, 'Reliability']:
+    """Compute the curve of each side, and that of the test side after the map."""
+    from morn_plugin.evaluation.calibration import reliability_curve
+
+    curves = {name: reliability_curve(data.scores, data.targets) for name, data in sets.items()}
+    if score_map is not None:
+        test = sets['test']
+        mapped = score_map.probabilities(test.scores)
+        curves['test, mapped'] = reliability_curve(mapped, test.targets)
+    return curves
+
+
 def main() -> None:
     args = parse_args()
     from morn_plugin.apis import MultiLabelInferencer
     from morn_plugin.apis.calibrating import calibrate, compare_decisions
-    from morn_plugin.apis.collecting import collect_predictions
     from morn_plugin.apis.saving_maps import save_with_map
-    from morn_plugin.deploy.running import show_progress
-    from morn_plugin.evaluation.calibration import reliability_curve
 
     try:
         inferencer = MultiLabelInferencer(
             args.model, args.config, args.device, trust_config=args.trust_config
         )
         inferencer.require_threshold('to calibrate')
-        val, test = (
-            collect_predictions(inferencer, loader, partial(show_progress, unit='batches'))
-            for loader in ('val_dataloader', 'test_dataloader')
-        )
+        val, test = collect_sides(inferencer)
+
         is_probability = getattr(inferencer.model.head, 'has_probability', True)
         with_map = args.map or bool(args.save_model) or not is_probability
         found = calibrate(val, args.measure, args.scope, args.floor, with_map)
-        if Path(val.ann_file).resolve() == Path(test.ann_file).resolve():
-            print(
-                f'Warning: the config validates and tests on the same images, {val.ann_file}: the '
-                'figures below are those of the images that the thresholds were chosen on.',
-                file=sys.stderr,
-            )
-
         if args.save_model:
             beside = save_with_map(inferencer, found.thresholds, args.save_model)
     except (OSError, ValueError) as error:
@@ -128,13 +145,7 @@ def main() -> None:
     print(f'Chosen on {val.ann_file} for {args.measure}; wrote {args.out}.')
 
     if args.plot:
-        curves = {name: reliability_curve(data.scores, data.targets) for name, data in sets.items()}
-        score_map = found.thresholds.score_map
-        if score_map is not None:
-            mapped = score_map.probabilities(test.scores)
-            curves['test, mapped'] = reliability_curve(mapped, test.targets)
-
-        draw_reliability(curves, args.plot)
+        draw_reliability(list_curves(sets, found.thresholds.score_map), args.plot)
 
     if args.save_model:
         print(f'Wrote {args.save_model}, which decides by these, and its config {beside}.')

@@ -6,6 +6,7 @@ The transitions are compared with co-occurrence in training.
 import argparse
 import csv
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -52,6 +53,19 @@ def print_table(rows: list[dict], number: int = 20) -> None:
         )
 
 
+def write_table(
+    rows: list[dict],
+    columns: Sequence[str],
+    path: Path,
+) -> None:
+    with open(path, 'w', newline='', encoding='utf-8') as file:
+        table = csv.DictWriter(file, columns)
+        table.writeheader()
+        for row in rows:
+            names = {key: safe_cell(row[key]) for key in ('label', 'next')}
+            table.writerow({**row, **names})
+
+
 def main() -> None:
     args = parse_args()
     from morn_plugin.apis import MultiLabelInferencer
@@ -69,9 +83,8 @@ def main() -> None:
         inferencer = MultiLabelInferencer(
             args.model, args.config, args.device, trust_config=args.trust_config
         )
-        data = collect_predictions(
-            inferencer, SPLITS[args.split], partial(show_progress, unit='batches')
-        )
+        track = partial(show_progress, unit='batches')
+        data = collect_predictions(inferencer, SPLITS[args.split], track)
         if data.step_labels is None:
             method = getattr(inferencer.model.head, 'method', 'this model')
             sys.exit(
@@ -81,17 +94,11 @@ def main() -> None:
         classes, targets = count_training_labels(inferencer.cfg)
         if classes != data.classes:
             sys.exit(f'{args.model}: the training labels are not those of the model.')
+
         graph = build_label_graph(data.step_labels, targets)
         rows = list_transitions(graph, classes, args.min_count)
         args.out_dir.mkdir(parents=True, exist_ok=True)
-
-        with open(args.out_dir / 'transitions.csv', 'w', newline='', encoding='utf-8') as file:
-            table = csv.DictWriter(file, TRANSITION_COLUMNS)
-            table.writeheader()
-            for row in rows:
-                names = {key: safe_cell(row[key]) for key in ('label', 'next')}
-                table.writerow({**row, **names})
-
+        write_table(rows, TRANSITION_COLUMNS, args.out_dir / 'transitions.csv')
         draw_heat_map(graph, classes, args.max_labels, args.out_dir / 'heat_map.png')
         write_graph(rows, args.out_dir, args.max_edges)
     except (OSError, ValueError, ImportError) as error:

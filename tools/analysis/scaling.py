@@ -29,6 +29,10 @@ class Machine(NamedTuple):
     between: float
     per_node: int
 
+    def link(self, gpus: int) -> float:
+        """Return the bytes per second between GPUs of one machine, or of several."""
+        return self.inside if gpus <= self.per_node else self.between
+
 
 class Counts(NamedTuple):
     """Counts for one image, except ``parameters``."""
@@ -72,9 +76,8 @@ def kept_bytes(module: nn.Module, image: Tensor) -> int:
             module.train()
             output = module(image.repeat(number, 1, 1, 1))
 
-        totals.append(
-            sum(tensor.untyped_storage().nbytes() for key, tensor in kept.items() if key not in own)
-        )
+        others = [tensor for key, tensor in kept.items() if key not in own]
+        totals.append(sum(tensor.untyped_storage().nbytes() for tensor in others))
         del output
 
     return totals[1] - totals[0]
@@ -88,16 +91,18 @@ def count_head(
     head_cfg.update(num_classes=num_classes, in_channels=feature_dims)
     head = MODELS.build(head_cfg).eval()
 
+    feature = torch.zeros(batch, feature_dims)
     with torch.no_grad():
-        operations = (
-            2 * quiet(FlopAnalyzer(head, ((torch.zeros(batch, feature_dims),),))).total() / batch
-        )
+        multiply_adds = quiet(FlopAnalyzer(head, ((feature,),))).total()
 
+    total = 2 * multiply_adds / batch
     classifier = 2 * feature_dims * num_classes
-    return (
-        dict(classifier=count_parameters(head.fc), decoder=count_parameters(head.decoder)),
-        dict(classifier=classifier, decoder=operations - classifier),
+    operations = dict(classifier=classifier, decoder=total - classifier)
+    parameters = dict(
+        classifier=count_parameters(head.fc),
+        decoder=count_parameters(head.decoder),
     )
+    return parameters, operations
 
 
 def quiet(analyzer: FlopAnalyzer) -> FlopAnalyzer:
@@ -121,48 +126,129 @@ def print_table(
     print(f'\n{title}\n\n{markdown_table(columns, rows)}')
 
 
+class Stage(NamedTuple):
+    """What a stage of training needs: operations and kept bytes per image, and parameters."""
+
+    name: str
+    operations: float
+    kept: float
+    trained: int
+    frozen: int = 0
+
+
+EPOCH_COLUMNS = [
+    'stage',
+    'GPUs',
+    'batch in total',
+    'steps',
+    'TFLOP in all',
+    'seconds of compute',
+    'GB per GPU',
+    'MB sent per GPU and step',
+    'GB sent per GPU and epoch',
+    'transfer, % of compute',
+    'images per second to decode',
+]
+
+
+def list_stages(
+    cnn: Counts,
+    parameters: dict[str, int],
+    operations: dict[str, float],
+) -> list[Stage]:
+    """List the CNN's stage, and the decoder's behind the CNN and on cached scores."""
+    with_classifier = cnn.cnn_operations + operations['classifier']
+    of_cnn = cnn.cnn_parameters + parameters['classifier']
+    of_decoder = parameters['decoder']
+    decoder_step = 3 * operations['decoder']  # a backward pass costs two forward passes
+
+    return [
+        Stage('CNN', 3 * with_classifier, cnn.cnn_kept_bytes, of_cnn),
+        Stage('decoder, CNN frozen', with_classifier + decoder_step, 0, of_decoder, of_cnn),
+        Stage('decoder, cached scores', decoder_step, 0, of_decoder),
+    ]
+
+
 def epoch_row(
-    name: str,
-    operations: float,
-    kept: float,
-    parameters: int,
-    frozen: int,
+    stage: Stage,
     gpus: int,
     args: argparse.Namespace,
     machine: Machine,
 ) -> list[str]:
-    """Lay out one epoch of a stage.
+    """Lay out one epoch of a stage on some GPUs."""
+    steps = args.images / gpus / args.batch
+    traffic = all_reduce_bytes(stage.trained, gpus)
+    compute = args.batch * stage.operations / machine.operations
+    transfer = traffic / machine.link(gpus)
 
-    ``operations`` an image, ``kept`` bytes an image, trained and frozen parameters.
-    """
-    images = args.images / gpus
-    steps = images / args.batch
-    link = machine.inside if gpus <= machine.per_node else machine.between
-    traffic = all_reduce_bytes(parameters, gpus)
-    compute = args.batch * operations / machine.operations
-    transfer = traffic / link
-    weights = (
-        parameters * 3 + frozen
-    ) * FLOAT  # weight, gradient, one running average of the optimiser
-    decoded = '-' if 'cached' in name else significant(args.batch / compute * gpus)
-    return [
-        name,
-        f'{gpus}',
-        f'{args.batch * gpus:,}',
-        f'{steps:,.0f}',
-        *map(
-            significant,
-            (
-                args.images * operations / 1e12,
-                steps * compute,
-                (weights + args.batch * kept) / 1e9,
-                traffic / 1e6,
-                steps * traffic / 1e9,
-                100 * transfer / compute,
-            ),
-        ),
-        decoded,
+    # weight, gradient and one running average of the optimiser
+    weights = (stage.trained * 3 + stage.frozen) * FLOAT
+    memory = weights + args.batch * stage.kept
+
+    figures = [
+        args.images * stage.operations / 1e12,
+        steps * compute,
+        memory / 1e9,
+        traffic / 1e6,
+        steps * traffic / 1e9,
+        100 * transfer / compute,
     ]
+    is_cached = 'cached' in stage.name
+    decoded = '-' if is_cached else significant(args.batch / compute * gpus)
+    batch = f'{args.batch * gpus:,}'
+    return [stage.name, f'{gpus}', batch, f'{steps:,.0f}', *map(significant, figures), decoded]
+
+
+def head_columns(batch: int, gpus: int) -> list[str]:
+    return [
+        'labels',
+        'M parameters, classifier',
+        'M parameters, decoder',
+        'GFLOP forward per image, classifier',
+        'GFLOP forward per image, decoder',
+        "decoder's share of a step, %",
+        'GB of weights, gradients, optimiser',
+        f'MB of step logits at {batch}',
+        f'MB sent a step at {gpus} GPUs',
+        'transfer, % of compute',
+        'the same from cached scores',
+        'GB of cached scores',
+    ]
+
+
+def head_row(
+    cfg: Config,
+    labels: int,
+    cnn: Counts,
+    args: argparse.Namespace,
+    machine: Machine,
+) -> list[str]:
+    """Lay out the head of a vocabulary, with the decoder trained behind the frozen CNN."""
+    parameters, operations = count_head(cfg, labels, cnn.feature_dims, args.batch)
+    _, behind_cnn, on_scores = list_stages(cnn, parameters, operations)
+    weights = 3 * parameters['decoder'] + parameters['classifier']
+    logits = args.batch * cfg.model.head.num_steps * labels
+
+    gpus = max(args.gpus)
+    sent = all_reduce_bytes(parameters['decoder'], gpus)
+    transfer = sent / machine.link(gpus)
+    step = args.batch * behind_cnn.operations / machine.operations
+    cached_step = args.batch * on_scores.operations / machine.operations
+
+    figures = [
+        parameters['classifier'] / 1e6,
+        parameters['decoder'] / 1e6,
+        operations['classifier'] / 1e9,
+        operations['decoder'] / 1e9,
+        100 * on_scores.operations / behind_cnn.operations,
+        weights * FLOAT / 1e9,
+        logits * FLOAT / 1e6,
+        sent / 1e6,
+        100 * transfer / step,
+        100 * transfer / cached_step,
+        args.images * labels * FLOAT / 1e9,
+    ]
+    return [f'{labels:,}', *map(significant, figures)]
 
 
 def significant(value: float) -> str:
@@ -182,15 +268,19 @@ def print_estimate(args: argparse.Namespace) -> None:
     Args:
         args: As of ``estimate_scaling.py``.
     """
-    machine = Machine(args.tflops * 1e12, args.inside * 1e9, args.between * 1e9, args.per_node)
+    machine = Machine(
+        args.tflops * 1e12,
+        args.inside * 1e9,
+        args.between * 1e9,
+        args.per_node,
+    )
 
     MMLogger.get_instance('estimate', log_level='ERROR')
     init_default_scope('mmpretrain')
     cfg = read_config(args.config)
     cfg.model.backbone.init_cfg = None
+    head = cfg.model.head
     cnn = count_cnn(cfg, args.size)
-    steps = cfg.model.head.num_steps
-    hidden = cfg.model.head.hidden_dims
     print(
         f'Backbone at {args.size} px, per image: {cnn.cnn_operations / 1e9:.1f} GFLOP forward, '
         f'{cnn.cnn_kept_bytes / 1e6:.0f} MB kept for the backward pass (float32); '
@@ -199,120 +289,18 @@ def print_estimate(args: argparse.Namespace) -> None:
         f'between machines of {args.per_node}.'
     )
 
-    parameters, operations = count_head(
-        cfg, cfg.model.head.num_classes, cnn.feature_dims, args.batch
-    )
-    trained = cnn.cnn_parameters + parameters['classifier']
-    rows = []
-    for gpus in args.gpus:
-        rows.append(
-            epoch_row(
-                'CNN',
-                3 * (cnn.cnn_operations + operations['classifier']),
-                cnn.cnn_kept_bytes,
-                trained,
-                0,
-                gpus,
-                args,
-                machine,
-            )
-        )
-
-    for gpus in args.gpus:
-        rows.append(
-            epoch_row(
-                'decoder, CNN frozen',
-                cnn.cnn_operations + operations['classifier'] + 3 * operations['decoder'],
-                0,
-                parameters['decoder'],
-                trained,
-                gpus,
-                args,
-                machine,
-            )
-        )
-
-    for gpus in args.gpus:
-        rows.append(
-            epoch_row(
-                'decoder, cached scores',
-                3 * operations['decoder'],
-                0,
-                parameters['decoder'],
-                0,
-                gpus,
-                args,
-                machine,
-            )
-        )
-
+    counts = count_head(cfg, head.num_classes, cnn.feature_dims, args.batch)
+    stages = list_stages(cnn, *counts)
     print_table(
-        f'One epoch of {args.images:,} images, {cfg.model.head.num_classes} labels, {args.batch} '
-        'images per GPU',
-        [
-            'stage',
-            'GPUs',
-            'batch in total',
-            'steps',
-            'TFLOP in all',
-            'seconds of compute',
-            'GB per GPU',
-            'MB sent per GPU and step',
-            'GB sent per GPU and epoch',
-            'transfer, % of compute',
-            'images per second to decode',
-        ],
-        rows,
+        f'One epoch of {args.images:,} images, {head.num_classes} labels, {args.batch} images per '
+        'GPU',
+        EPOCH_COLUMNS,
+        [epoch_row(stage, gpus, args, machine) for stage in stages for gpus in args.gpus],
     )
 
-    rows = []
-    gpus = max(args.gpus)
-    for labels in args.labels:
-        parameters, operations = count_head(cfg, labels, cnn.feature_dims, args.batch)
-        compute = args.batch * (
-            cnn.cnn_operations + operations['classifier'] + 3 * operations['decoder']
-        )
-        cached = args.batch * 3 * operations['decoder']
-        link = machine.inside if gpus <= machine.per_node else machine.between
-        sent = all_reduce_bytes(parameters['decoder'], gpus)
-        rows.append(
-            [
-                f'{labels:,}',
-                *map(
-                    significant,
-                    (
-                        parameters['classifier'] / 1e6,
-                        parameters['decoder'] / 1e6,
-                        operations['classifier'] / 1e9,
-                        operations['decoder'] / 1e9,
-                        300 * args.batch * operations['decoder'] / compute,
-                        (3 * parameters['decoder'] + parameters['classifier']) * FLOAT / 1e9,
-                        args.batch * steps * labels * FLOAT / 1e6,
-                        sent / 1e6,
-                        100 * sent / link / (compute / machine.operations),
-                        100 * sent / link / (cached / machine.operations),
-                        args.images * labels * FLOAT / 1e9,
-                    ),
-                ),
-            ]
-        )
-
     print_table(
-        f'The head by vocabulary (T = {steps}, H = {hidden}), decoder trained behind the frozen '
-        'CNN',
-        [
-            'labels',
-            'M parameters, classifier',
-            'M parameters, decoder',
-            'GFLOP forward per image, classifier',
-            'GFLOP forward per image, decoder',
-            "decoder's share of a step, %",
-            'GB of weights, gradients, optimiser',
-            f'MB of step logits at {args.batch}',
-            f'MB sent a step at {gpus} GPUs',
-            'transfer, % of compute',
-            'the same from cached scores',
-            'GB of cached scores',
-        ],
-        rows,
+        f'The head by vocabulary (T = {head.num_steps}, H = {head.hidden_dims}), decoder trained '
+        'behind the frozen CNN',
+        head_columns(args.batch, max(args.gpus)),
+        [head_row(cfg, labels, cnn, args, machine) for labels in args.labels],
     )

@@ -8,6 +8,8 @@ On a shared machine look at the ratios, which the load hardly changes, not at th
 import argparse
 import statistics
 import sys
+from collections.abc import Callable
+from typing import Any
 
 from morn_plugin.utils.arguments import add_model_arguments
 from morn_plugin.utils.checks import at_least
@@ -46,35 +48,47 @@ def main() -> None:
     except (OSError, ValueError) as error:
         sys.exit(str(error))
 
-    sides = {
-        'model alone': lambda: [inferencer.forward(batch) for batch in batches],
-        'with records': lambda: [
-            inferencer._make_record(sample)
-            for batch in batches
-            for sample in inferencer.forward(batch)
-        ],
-        'reading and transforming alone': lambda: list(
-            inferencer.preprocess(paths, args.batch_size)
-        ),
-        'from files': lambda: list(inferencer.predict(paths, args.batch_size)),
-    }
+    sides = list_sides(inferencer, paths, batches, args.batch_size)
     timers = {
         name: Timer('run()', globals=dict(run=run), num_threads=torch.get_num_threads())
         for name, run in sides.items()
     }
     seconds: dict[str, list[float]] = {name: [] for name in sides}
-
     for _ in range(args.rounds):
         for name, timer in timers.items():
             seconds[name].append(timer.timeit(1).median)  # after two runs to warm up
 
     alone = seconds['model alone']
     for name, values in seconds.items():
+        rate = len(paths) / statistics.median(values)
         ratio = statistics.median(value / own for value, own in zip(values, alone, strict=True))
-        print(
-            f'{name:32}{len(paths) / statistics.median(values):10.1f} images/s{ratio:8.2f} of the '
-            'time of the model alone'
-        )
+        print(f'{name:32}{rate:10.1f} images/s{ratio:8.2f} of the time of the model alone')
+
+
+def list_sides(
+    inferencer: Any,
+    paths: list[str],
+    batches: list[Any],
+    batch_size: int,
+) -> dict[str, Callable[[], Any]]:
+    """Return what is timed: the model, and the steps around it."""
+
+    def predict_batches() -> list[Any]:
+        return [inferencer.forward(batch) for batch in batches]
+
+    def make_records() -> list[Any]:
+        return [
+            inferencer._make_record(sample)
+            for batch in batches
+            for sample in inferencer.forward(batch)
+        ]
+
+    return {
+        'model alone': predict_batches,
+        'with records': make_records,
+        'reading and transforming alone': lambda: list(inferencer.preprocess(paths, batch_size)),
+        'from files': lambda: list(inferencer.predict(paths, batch_size)),
+    }
 
 
 if __name__ == '__main__':
