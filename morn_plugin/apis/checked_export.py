@@ -179,7 +179,7 @@ def _find_cause(error: BaseException) -> str:
 
 
 def _translate_stable_sort() -> Callable[..., Any]:
-    """Return how ONNX sorts so that of equal values the one in front stays in front: by TopK."""
+    """Return a translation of stable sorting to ONNX's TopK, which keeps equal values in order."""
     from onnxscript import opset18
 
     ops: Any = opset18

@@ -16,9 +16,9 @@ Result = TypeVar('Result')
 
 
 def count_readers(num_workers: int | None, on_cpu: bool) -> int:
-    """Return the threads that read ahead: those asked for, else 2 beside a GPU, none on a CPU.
+    """Return the number of threads that read ahead: as given, else 2 with a GPU, none on a CPU.
 
-    On a CPU the model uses every core, and a thread beside it costs more than reading takes
+    On a CPU the model uses every core, and a reading thread costs it more time than it saves
     (``tools/analysis/throughput.py``).
     """
     if num_workers is not None:

@@ -21,10 +21,10 @@ LAUNCHERS = (
 
 @dataclass(frozen=True)
 class Shard:
-    """A share of the images: of every ``total`` in a row the one at ``number``.
+    """A share of the images: the one at ``number`` of every ``total`` in a row.
 
-    So the images of all shards, taken in turn, are in the order of the data set, without knowing
-    how many there are.
+    Images taken from the shards in turn have the order of the data set, so the number of images
+    need not be known.
 
     Attributes:
         number: From 1.

@@ -42,7 +42,7 @@ class LazyImage(ABC):
 
 
 def iter_sources(inputs: Source | Iterable[Source]) -> Iterator[Any]:
-    """Find the images that are meant; of an iterator one by one, as they are asked for.
+    """Find the images that the inputs name; an iterator is read one item at a time.
 
     Args:
         inputs: As for :func:`list_sources`. An iterator is never held as a whole.
@@ -60,7 +60,7 @@ def iter_sources(inputs: Source | Iterable[Source]) -> Iterator[Any]:
 
 
 def list_sources(inputs: Source | Iterable[Source]) -> list[Any]:
-    """Find the images that are meant, see :func:`~morn_plugin.deploy.image_files.list_images`.
+    """Find the images that inputs name, see :func:`~morn_plugin.deploy.image_files.list_images`.
 
     Args:
         inputs: One or several of what ``ACCEPTED`` names.
@@ -108,7 +108,7 @@ def read_memory(
 ) -> np.ndarray:
     """Turn a picture in memory into an array; see :func:`~morn_plugin.deploy.images.decode_image`.
 
-    An array is checked and given back as it is.
+    An array is checked and returned unchanged.
 
     Returns:
         (H, W, 3) uint8; RGB, except for an array, whose channel order is unknown.

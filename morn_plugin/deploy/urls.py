@@ -51,15 +51,15 @@ def fetch(
 
     Args:
         url: Begins with ``http://`` or ``https://``.
-        max_bytes: Read at most so many; the rest is left.
+        max_bytes: Read at most this many; an image with more is refused.
         is_own: Whether the user named the URL: its host may then be on the private network, and
             the system's proxy is used. Otherwise every address must be public.
         allow_private: Whether that may be any host, also behind a redirect.
         timeout: Seconds that all of it may take.
 
     Raises:
-        ImageError: If the scheme is another, the address is private, or it cannot be fetched in
-            time; names the URL.
+        ImageError: If the scheme is not http or https, the address is private, or it cannot be
+            fetched in time; names the URL.
     """
     if not is_web_url(url):
         raise ImageError(
@@ -144,7 +144,7 @@ class _Deadline:
 def _opener(
     url: str, is_own: bool, allow_private: bool, deadline: _Deadline
 ) -> urllib.request.OpenerDirector:
-    """Build what opens a URL: no other schemes, not even by a redirect."""
+    """Build the opener of a URL, which follows no redirect to another scheme."""
     proxies = urllib.request.getproxies() if is_own else {}
     named = [url, *proxies.values()] if is_own else []
     own_hosts = {urlsplit(item).hostname for item in named}

@@ -92,7 +92,7 @@ def allow_checkpoint_globals() -> None:
 def force_weights_only() -> None:
     """Switch ``weights_only`` on for every ``torch.load`` of this process and its children.
 
-    ``torch.hub``, and with it MMEngine's ``torchvision://``, switches it off otherwise.
+    Otherwise ``torch.hub``, and with it MMEngine's ``torchvision://``, switches it off.
     """
     os.environ.pop('TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD', None)
     os.environ['TORCH_FORCE_WEIGHTS_ONLY_LOAD'] = '1'

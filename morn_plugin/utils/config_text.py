@@ -18,7 +18,7 @@ FormatCode = Callable[..., tuple[str, bool]]
 def remember_texts(format_code: FormatCode) -> FormatCode:
     """Return yapf's ``FormatCode`` with a memory of the last ``NUM_TEXTS`` results.
 
-    A text with other options is another text, and an error is not remembered.
+    Each combination of text and options counts separately, and errors are not remembered.
     """
     known: dict[str, dict[str, Any]] = {}
 

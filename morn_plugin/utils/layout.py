@@ -1,4 +1,4 @@
-"""Finds the files beside the package, and whether one of its own tools is running.
+"""Finds the files next to the package, and whether one of its own tools is running.
 
 Needs only the standard library, since it is imported before anything else.
 """

@@ -79,7 +79,7 @@ def parse_json(
 
 
 def dump_json(value: Any, **options: Any) -> str:
-    """Return JSON text of a value, with every character as it is.
+    """Return JSON text of a value, without escapes for characters outside of ASCII.
 
     Args:
         value: Plain values.

@@ -51,10 +51,9 @@ class Visit(int):
 
 
 class _SeededFetch:
-    """What a DataLoader calls in place of ``dataset[index]``.
+    """Replaces ``dataset[index]`` in a DataLoader's workers or in the main process.
 
-    In its workers or in the main process. A data set that draws nothing says so by ``is_random =
-    False``, and is not seeded.
+    A data set without random steps declares ``is_random = False`` and is not seeded.
     """
 
     def __init__(self, dataset: Dataset) -> None:

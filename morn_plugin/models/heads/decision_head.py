@@ -205,7 +205,7 @@ class DecisionHead(BaseModule):
         return self.predict_from(dict(scores=scores), data_samples)
 
     def use_threshold(self, thr: float | Sequence[float]) -> None:
-        """Decide by a threshold of the shown scores from now on, whatever the head's decision.
+        """From now on, decide by a threshold of the shown scores instead of the head's decision.
 
         The decision keeps its weights, and its map of the scores.
 

@@ -96,9 +96,9 @@ class NeighbourDecoder(LabelDecoder):
             self.memory_sha256 = torch.tensor(list(digest), dtype=torch.uint8, device=device)
 
     def keep_memory(self, memory: Tensor, targets: Tensor) -> None:
-        """Keep features (N, D) and labels (N, C), wherever they come from.
+        """Store features (N, D) and labels (N, C), of a training set or of a checkpoint.
 
-        A subclass may take more out of them, which checkpoints then need not hold.
+        A subclass may also store what it derives from them, so that checkpoints do not need to.
         """
         self.memory = memory
         self.memory_targets = targets

@@ -2,7 +2,7 @@
 
 Verma, Jawahar, "Image annotation using metric learning in semantic neighbourhoods", ECCV 2012, and
 "Image annotation by propagating labels from semantic neighbourhoods", IJCV 2017. There is no metric
-learning: with one distance only the bandwidth is to be chosen.
+learning: with one distance, only the bandwidth must be chosen.
 
 N images, Q queries, C labels.
 """
