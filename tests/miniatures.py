@@ -10,9 +10,8 @@ from PIL import Image
 from morn_plugin.datasets.converters.voc import CLASSES as VOC_CLASSES
 
 LABEL_COUNTS = {'train': (3, 1, 0, 2, 2, 1, 4, 1), 'test': (2, 0, 1, 3, 1)}  # labels of each image
-COCO_IDS = [
-    identity for identity in range(1, 91) if identity % 9
-]  # 80 with gaps, as the official ones
+# 80 with gaps, as the official ones
+COCO_IDS = [identity for identity in range(1, 91) if identity % 9]
 
 
 def draw(path: Path, rng: np.random.Generator) -> None:

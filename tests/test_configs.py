@@ -231,9 +231,8 @@ def test_no_checkpoint_is_chosen_on_the_test_side(path):
 
 @pytest.mark.parametrize('path', SECOND_STAGE, ids=ids(SECOND_STAGE))
 def test_first_stage_checkpoint_fits(path):
-    setting = lambda path: re.sub(
-        r'^[^_]+|_\d+xb\d+-\d+e', '', path.stem
-    )  # backbone, data set and size
+    # backbone, data set and size
+    setting = lambda path: re.sub(r'^[^_]+|_\d+xb\d+-\d+e', '', path.stem)
     first = [
         other
         for other in IMAGE_CONFIGS

@@ -96,9 +96,8 @@ def make_work_dir(folder, kind='morn'):
     classes = tuple(json.loads((SLICE / 'test.json').read_text())['metainfo']['classes'])
     if decoder.needs_training_labels:
         decoder.prepare(classes, load_annotations(SLICE / 'train_fit.json').targets())
-        torch.nn.init.constant_(
-            decoder.output.bias[-1:], 0.8
-        )  # END, so that sequences differ in length
+        # END, so that sequences differ in length
+        torch.nn.init.constant_(decoder.output.bias[-1:], 0.8)
 
     torch.save(
         dict(
@@ -107,9 +106,8 @@ def make_work_dir(folder, kind='morn'):
         ),
         folder / 'epoch_1.pth',
     )
-    (folder / 'last_checkpoint').write_text(
-        '/elsewhere/epoch_1.pth'
-    )  # as after the folder was moved
+    # as after the folder was moved
+    (folder / 'last_checkpoint').write_text('/elsewhere/epoch_1.pth')
     return folder
 
 

@@ -26,6 +26,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def merge(out: str) -> Outcome:
+    """Merge the shards of a result, by the kind of its file."""
     if not out.endswith('.safetensors'):
         return merge_records(out)
 

@@ -146,6 +146,7 @@ def choose_device(args: argparse.Namespace) -> str | None:
 
 
 def load_model(args: argparse.Namespace) -> Any:
+    """Load a checkpoint, a work folder or an .onnx file."""
     if args.model.endswith('.onnx'):
         from morn_plugin.deploy.onnx_model import OnnxModel
 
@@ -185,6 +186,7 @@ def describe_run(args: argparse.Namespace, model: Any) -> RunNote:
 
 
 def load_stream(args: argparse.Namespace) -> ImageStream:
+    """Build the stream of the images that the arguments name."""
     return ImageStream(args.images, args.list, args.shard, args.trust_lists, args.allow_private)
 
 

@@ -39,6 +39,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def add_limits(parser: argparse.ArgumentParser) -> None:
+    """Add the flags of the limits of the page."""
     for name, text in (
         ('max_images', 'images at once'),
         ('max_megabytes', 'of a file'),

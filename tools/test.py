@@ -42,6 +42,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_flags(cfg: 'Config', args: argparse.Namespace) -> None:
+    """Change the config as the flags say."""
     from morn_plugin.apis.testing import draw_tested, use_flip_tta, use_thresholds
 
     cfg.load_from = args.checkpoint

@@ -30,6 +30,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def apply_flags(cfg: 'Config', args: argparse.Namespace) -> None:
+    """Change the config as the flags say."""
     from morn_plugin.apis.starting import resume_safely
 
     if args.no_validate:

@@ -102,12 +102,13 @@ def describe_model(inferencer: MultiLabelInferencer, thr: Thr = None) -> dict[st
     head = inferencer.model.head
     own = plain_decision(head) or dict(thr=None, topk=None)
     thr = own['thr'] if thr is None else thr
+    # MMPretrain's heads may have both: thr decides
     return dict(
         classes=inferencer.classes,
         preprocessing=describe_preprocessing(inferencer),
         thr=thr,
         topk=own['topk'] if thr is None else None,
-    )  # MMPretrain's heads may have both: thr decides
+    )
 
 
 def describe_preprocessing(inferencer: MultiLabelInferencer) -> dict[str, Any]:

@@ -21,11 +21,12 @@ RENAMINGS = (
     ('module.backbone.', ''),
     ('', 'timm_model.'),
 )
+# buffers that weights need not contain
 DERIVED = (
     'num_batches_tracked',
     'relative_position_index',
     'attn_mask',
-)  # buffers that weights need not contain
+)
 
 
 def take_pretrained(backbone: BaseModule) -> list[dict[str, Any]]:

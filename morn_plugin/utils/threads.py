@@ -7,10 +7,11 @@ import os
 from collections.abc import MutableMapping
 
 POLICY = 'OMP_WAIT_POLICY'
+# of GNU's and Intel's OpenMP, with their own variables
 OTHERS = (
     'GOMP_SPINCOUNT',
     'KMP_BLOCKTIME',
-)  # of GNU's and Intel's OpenMP, with their own variables
+)
 
 
 def let_threads_sleep(environment: MutableMapping[str, str] = os.environ) -> None:

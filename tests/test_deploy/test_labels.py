@@ -22,9 +22,8 @@ from morn_plugin.models.heads.label_decoder_head import select_labels
     ('thr', 'topk'), [(None, None), (0.3, None), ([0.1, 0.5, 0.3, 0.7, 0.9, 0.2], None), (None, 4)]
 )
 def test_the_same_labels_as_in_tensors(thr, topk):
-    scores = (
-        np.random.default_rng(0).integers(0, 11, (50, 6)).astype(np.float32) / 10
-    )  # ties, and equal to thresholds
+    # ties, and equal to thresholds
+    scores = np.random.default_rng(0).integers(0, 11, (50, 6)).astype(np.float32) / 10
     marked = select_labels(torch.from_numpy(scores), thr, topk).numpy()
     for row, mask in zip(scores, marked, strict=True):
         labels = choose_labels(row, thr, topk)

@@ -162,9 +162,8 @@ def assert_refused(path: Path, folder: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(path)
     with pytest.raises(CheckpointError):
-        _load_checkpoint(
-            str(path), map_location='cpu'
-        )  # MMEngine's way leads through the same loader
+        # MMEngine's way leads through the same loader
+        _load_checkpoint(str(path), map_location='cpu')
 
     assert not (folder / MARK).exists()
     assert (folder / 'keep').read_bytes() == b'x'
@@ -331,9 +330,8 @@ def test_every_flipped_bit_is_found_or_harmless(tmp_path: Path) -> None:
         path.write_bytes(damaged)
 
         try:
-            assert_loaded(
-                load_checkpoint(path)
-            )  # padding and dates in headers: what is loaded is right
+            # padding and dates in headers: what is loaded is right
+            assert_loaded(load_checkpoint(path))
         except CheckpointError:
             found += 1
 
@@ -369,9 +367,8 @@ def test_resumable_is_found_by_name_number_and_state(tmp_path: Path) -> None:
     assert len(skipped) == 2
     assert 'epoch_13.pth' in skipped[0]
     assert 'no optimizer state' in skipped[1]
-    (tmp_path / 'last_checkpoint').write_text(
-        '/elsewhere/work_dirs/run/epoch_9.pth'
-    )  # as MMEngine writes it
+    # as MMEngine writes it
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/work_dirs/run/epoch_9.pth')
     assert find_resumable(str(tmp_path)) == (str(tmp_path / 'epoch_9.pth'), [])
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/epoch_7.pth')
     path, skipped = find_resumable(str(tmp_path))

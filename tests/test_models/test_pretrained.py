@@ -58,9 +58,8 @@ def test_local_file_gives_the_features_of_the_other_library(tmp_path, theirs, la
     body = torch.nn.Sequential(*list(theirs.children())[:-1])
     with torch.no_grad():
         torch.testing.assert_close(model.extract_feat(images)[-1], body(images).flatten(1))
-    assert model.head.fc.weight.std().item() == pytest.approx(
-        0.01, rel=0.2
-    )  # the classifier is its own
+    # the classifier is its own
+    assert model.head.fc.weight.std().item() == pytest.approx(0.01, rel=0.2)
 
 
 def test_timm_names(tmp_path):

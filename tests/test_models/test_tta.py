@@ -12,9 +12,8 @@ from morn_plugin.models import AverageScoresTTA, LabelDecoderHead
 def model():
     module = nn.Module()
     module.head = LabelDecoderHead(3, 2, None)
-    tta = AverageScoresTTA.__new__(
-        AverageScoresTTA
-    )  # its base wants a whole classifier, of which only the head matters
+    # its base wants a whole classifier, of which only the head matters
+    tta = AverageScoresTTA.__new__(AverageScoresTTA)
     nn.Module.__init__(tta)
     tta.module = module
     return tta

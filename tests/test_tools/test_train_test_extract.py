@@ -67,9 +67,8 @@ def test_test_prints_the_table_from_any_folder(trained, folder):
     assert [line.split()[0] for line in table[2:4]] == ['CNN', 'Multi-order']
     assert table[4].startswith(' CNN, calibrated ')
     assert '-' not in table[2].split() + table[3].split()
-    assert (
-        len(list((folder / 'pictures').glob('*.png'))) == 1 + 2
-    )  # the overview, and images 0 and 20
+    # the overview, and images 0 and 20
+    assert len(list((folder / 'pictures').glob('*.png'))) == 1 + 2
 
 
 def test_two_processes_give_the_figures_of_one(trained, folder):

@@ -50,9 +50,10 @@ def test_everything_fits(predictions):
         cell.get_text() for table in figure.findobj(Table) for cell in table.get_celld().values()
     ]
     boxes = [(text.get_text(), text.get_window_extent()) for text in texts]
+    # no ticks
     boxes = [
         (text, box) for text, box in boxes if box.width and not text.replace('.', '').isdigit()
-    ]  # no ticks
+    ]
     assert len(boxes) > 5 + 6 * sum(len(item.step_scores) for item in predictions)
     for text, box in boxes:
         assert min(box.x0, box.y0, width - box.x1, height - box.y1) >= -1, text

@@ -135,6 +135,7 @@ def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:
 
 
 def process_all(metrics: list, samples: list[dict]) -> None:
+    """Let each metric process all samples, in batches of 64."""
     for metric in metrics:
         metric.results = []
         for start in range(0, len(samples), 64):
@@ -202,9 +203,8 @@ def peak_mib(step: Callable[[], object]) -> float:
     status = Path('/proc/self/status')
     clear = Path('/proc/self/clear_refs')
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(
-        0
-    )  # give back what earlier steps freed, or it would be used again unseen
+    # give back what earlier steps freed, or it would be used again unseen
+    ctypes.CDLL(None).malloc_trim(0)
     clear.write_text('5')  # sets the highest mark to the present
     before = read_mib(status, 'VmRSS')
     step()
@@ -212,6 +212,7 @@ def peak_mib(step: Callable[[], object]) -> float:
 
 
 def read_mib(status: Path, key: str) -> float:
+    """Read a size of this process, in MiB, from its status file."""
     fields = dict(line.split(':', 1) for line in status.read_text().splitlines())
     return int(fields[key].split()[0]) / 1024  # such as "VmRSS:    1234 kB"
 

@@ -43,6 +43,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def print_table(rows: list[dict], number: int = 20) -> None:
+    """Print the first transitions."""
     print(f'{"label":>24}    {"next":24}{"count":>7}{"P":>8}{"expected":>10}{"lift":>8}')
     text = lambda value: '-' if value is None else f'{value:.2f}'
     for row in rows[:number]:
@@ -58,6 +59,7 @@ def write_table(
     columns: Sequence[str],
     path: Path,
 ) -> None:
+    """Write the transitions as CSV."""
     with open(path, 'w', newline='', encoding='utf-8') as file:
         table = csv.DictWriter(file, columns)
         table.writeheader()

@@ -106,10 +106,12 @@ def count_head(
 
 
 def quiet(analyzer: FlopAnalyzer) -> FlopAnalyzer:
+    """Switch off the warnings of an analyzer."""
     return analyzer.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
 
 
 def count_parameters(module: nn.Module) -> int:
+    """Count the parameters of a module."""
     return sum(value.numel() for value in module.parameters())
 
 
@@ -123,6 +125,7 @@ def print_table(
     columns: list[str],
     rows: list[list[str]],
 ) -> None:
+    """Print a titled Markdown table."""
     print(f'\n{title}\n\n{markdown_table(columns, rows)}')
 
 
@@ -200,6 +203,7 @@ def epoch_row(
 
 
 def head_columns(batch: int, gpus: int) -> list[str]:
+    """Return the headings of the table by vocabulary."""
     return [
         'labels',
         'M parameters, classifier',

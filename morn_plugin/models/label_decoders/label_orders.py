@@ -123,7 +123,8 @@ def build_sequences(target: Tensor, label_order: Tensor) -> tuple[Tensor, Tensor
         .sort(dim=1)
         .values
     )
+    # (N, C + 1)
     symbols = F.pad(label_order, (0, 1), value=num_classes)[
         F.pad(places, (0, 1), value=num_classes)
-    ]  # (N, C + 1)
+    ]
     return symbols[:, : int(lengths.max())], lengths

@@ -47,9 +47,10 @@ def sequence_cross_entropy(
     symbols = sequences.masked_fill(~counts, NO_SYMBOL)
 
     logits = without_ignored(step_logits[:, :num_places], ignored)
+    # (N, L)
     losses = F.cross_entropy(
         logits.transpose(1, 2), symbols, reduction='none', ignore_index=NO_SYMBOL
-    )  # (N, L)
+    )
     return average_steps(losses, counts, average)
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[3]
 SLICE = ROOT / 'tests/data/openclipart_mini'
 CONFIG = ROOT / 'configs/cnn_rnn/cnn-rnn-frequent-first_scores_1xb32-50e_openclipart.py'
 CLASSES = ['sky', 'sea', 'dog', 'cat', 'ant']
+# images: sky 1, sea 3, dog 3, cat 5, ant 0
 LABELS = [
     [3, 1],
     [3, 2],
@@ -28,7 +29,7 @@ LABELS = [
     [0, 3],
     [2, 1],
     [],
-]  # images: sky 1, sea 3, dog 3, cat 5, ant 0
+]
 ORDERS = dict(
     frequent_first=[3, 2, 1, 0, 4], rare_first=[4, 0, 2, 1, 3], lexicographic=[4, 3, 2, 1, 0]
 )
@@ -109,13 +110,14 @@ def test_other_annotations_than_those_of_the_checkpoint_are_named(folder):
     run(folder, 'run', 1)
     write_scores(folder, [[4], [4, 0], *LABELS[2:]])
     weights = run(folder, 'other', 1, load_from=str(folder / 'run' / 'epoch_1.pth'))
+    # 3 cats, 2 of each other
     assert weights['head.decoder.label_order'].tolist() == [
         3,
         4,
         2,
         1,
         0,
-    ]  # 3 cats, 2 of each other
+    ]
     log = log_of(folder, 'other')
     assert (
         'LabelSequenceLSTM took label_order from the training annotations; the checkpoint had '

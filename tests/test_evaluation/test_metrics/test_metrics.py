@@ -246,9 +246,8 @@ def test_an_image_takes_few_bytes(type):
     metric.process(None, samples_of(target, pred_score=scores))
     assert len(metric.results) == 10
     assert max(len(result) for result in metric.results) == 22
-    assert (
-        max(map(sys.getsizeof, metric.results)) < 64
-    )  # 81 scores of 4 bytes and as many targets would be 648
+    # 81 scores of 4 bytes and as many targets would be 648
+    assert max(map(sys.getsizeof, metric.results)) < 64
 
 
 def brute_force(target, order):
@@ -276,9 +275,8 @@ def brute_force(target, order):
 def test_constant_answer_is_the_best_of_all(ann_file, ignored):
     target, scores = make_case(ignored=ignored)
     figures = evaluate(target, scores, 'ConstantAnswer', ann_file=ann_file)
-    assert figures == pytest.approx(
-        brute_force(target, range(9))
-    )  # the classes stand in order of frequency
+    # the classes stand in order of frequency
+    assert figures == pytest.approx(brute_force(target, range(9)))
 
 
 def test_constant_answer_needs_the_same_classes(ann_file):

@@ -130,9 +130,8 @@ def test_loss_cnn_is_that_of_mmpretrain():
             loss=dict(type='CrossEntropyLoss', use_sigmoid=True),
         )
     )
-    head.load_state_dict(
-        theirs.state_dict()
-    )  # strict: the CNN alone has the same weights under the same names
+    # strict: the CNN alone has the same weights under the same names
+    head.load_state_dict(theirs.state_dict())
     one_hot = [
         make_sample(labels, score)
         for labels, score in (
@@ -204,11 +203,12 @@ def test_joint_gradient_of_the_features_is_that_of_plain_pytorch():
 def test_the_last_of_several_stages_is_used():
     head = build()
     feats, samples = make_batch()
+    # as of a ViT or a CNN with several stages out
     several = (
         torch.randn(3, 17),
         torch.randn(3, 2, 4, 4),
         *feats,
-    )  # as of a ViT or a CNN with several stages out
+    )
     assert torch.equal(
         head.loss(several, samples)['loss_cnn'], head.loss(feats, samples)['loss_cnn']
     )

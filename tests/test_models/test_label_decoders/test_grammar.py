@@ -18,13 +18,14 @@ from morn_plugin.models.label_decoders.neighbours import TagProp, TwoPassKNN
 pytestmark = pytest.mark.slow  # trains every method
 
 NUM_CLASSES = 7
+# label sets that overlap; the scores show the last label alone
 SCENES = [
     [0],
     [0, 1, 2],
     [2, 3, 4],
     [5, 6],
     [],
-]  # label sets that overlap; the scores show the last label alone
+]
 
 
 def make_toy(num_images, generator):

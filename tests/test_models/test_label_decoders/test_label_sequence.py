@@ -14,9 +14,8 @@ from morn_plugin.models.label_decoders.label_orders import build_sequences
 from morn_plugin.models.label_decoders.unroll import step_once
 
 NAMES = ['sky', 'cat', 'dog', 'sea']
-TARGETS = np.array(
-    [[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=np.int8
-)  # counts 3, 2, 2, 0
+# counts 3, 2, 2, 0
+TARGETS = np.array([[1, 1, 0, 0], [1, 0, 1, 0], [1, 1, 1, 0], [0, 0, 0, 0]], dtype=np.int8)
 ORDERS = {'frequent_first': [0, 1, 2, 3], 'rare_first': [3, 1, 2, 0], 'lexicographic': [1, 2, 3, 0]}
 
 

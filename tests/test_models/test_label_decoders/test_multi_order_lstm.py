@@ -69,9 +69,8 @@ def test_unpicked_is_for_testing_alone():
     scores = torch.rand(20, 6)
     logits, labels = decoder(scores)
     assert torch.equal(labels, logits.argmax(2))
-    assert any(
-        len(set(row)) < 4 for row in labels.tolist()
-    )  # so that the two feedbacks do differ here
+    # so that the two feedbacks do differ here
+    assert any(len(set(row)) < 4 for row in labels.tolist())
 
 
 def test_unpicked_needs_a_label_for_every_step():

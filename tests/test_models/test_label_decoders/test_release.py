@@ -42,9 +42,8 @@ def tensors(golden, *names):
 def release_layout(values):
     """Lay out values under our parameters' names, such as gradients, as the release names and shapes its variables."""
     values = {name: value.to_dense() for name, value in values.items()}
-    tf_gates = lambda rows: torch.cat(
-        [rows.chunk(4)[gate] for gate in (0, 3, 1, 2)]
-    )  # i, f, o, j -> i, j, f, o
+    # i, f, o, j -> i, j, f, o
+    tf_gates = lambda rows: torch.cat([rows.chunk(4)[gate] for gate in (0, 3, 1, 2)])
     kernel = torch.cat([values['weight_ih'], values['weight_hh']], dim=1)
 
     named = {

@@ -122,10 +122,11 @@ def test_sparse_gradient_of_the_embedding_equals_the_dense_one(size):
     assert sparse.is_sparse
     assert not dense.is_sparse
     torch.testing.assert_close(sparse.to_dense(), dense, rtol=1e-12, atol=1e-12)
+    # START and what was picked before the last step
     fed = {
         0,
         *(labels[:, :-1] + 1).flatten().tolist(),
-    }  # START and what was picked before the last step
+    }
     assert set(sparse.coalesce().indices()[0].tolist()) == fed
     for name, grad in grads[0].items():
         torch.testing.assert_close(grad, grads[1][name], rtol=1e-12, atol=1e-12)
