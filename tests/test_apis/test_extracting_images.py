@@ -95,7 +95,7 @@ def test_shards_that_do_not_fit_are_not_merged(tmp_path):
     with pytest.raises(ValueError, match=r'not finished: .*s-2-of-2'):
         merge_scores(out)
     write(2, 1, dict(checkpoint_sha256='0b'), images=1)
-    with pytest.raises(ValueError, match=r'made otherwise(.|\n)*checkpoint_sha256'):
+    with pytest.raises(ValueError, match=r'made with different settings(.|\n)*checkpoint_sha256'):
         merge_scores(out)
     write(2, 3, images=3)
     with pytest.raises(ValueError, match='expected 3 images, its share of 5, but it has 2'):

@@ -217,7 +217,7 @@ def test_what_cannot_hold_a_map_is_refused(inferencer, tmp_path):
 
     with pytest.raises(ValueError, match=r'FILE\.pth, but got model\.onnx'):
         save_with_map(inferencer, THRESHOLDS, 'model.onnx')
-    with pytest.raises(ValueError, match='another file than the checkpoint'):
+    with pytest.raises(ValueError, match='different file than the calibrated checkpoint'):
         save_with_map(inferencer, THRESHOLDS, str(tmp_path / 'model.pth'))
 
 

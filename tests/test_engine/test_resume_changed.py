@@ -175,7 +175,7 @@ def test_by_iteration_the_place_in_a_pass_is_kept_or_refused(data: Path, tmp_pat
     refused.succeed()  # at the end of its third pass
     again = train(config, tmp_path / 'refused', '--cfg-options', 'train_cfg.max_iters=20')
     assert again.wait() == [1]
-    assert 'from inside an epoch (5 of ' in again.log.read_text()
+    assert 'saved inside an epoch (5 of ' in again.log.read_text()
 
 
 def test_a_checkpoint_without_a_place_resumes_at_the_end_of_an_epoch_only(

@@ -287,10 +287,10 @@ def test_merging_makes_its_folder_and_writes_over_no_input(config, trained, tmp_
     out = tmp_path / 'new' / 'folder' / 'merged.pth'
     call(out, '--config', config)
     assert load_checkpoint(out)['meta']['cfg']
-    with pytest.raises(SystemExit, match='write to another file'):
+    with pytest.raises(SystemExit, match='write to a different file'):
         call(tmp_path / 'decoder.pth')
     other = tmp_path / 'other.py'
     other.write_text(config.read_text().replace('hidden_dims=8', 'hidden_dims=16'))
-    with pytest.raises(SystemExit, match=r'(?s)not the config of what was merged.*has the shape'):
+    with pytest.raises(SystemExit, match=r'(?s)not the config of the merged model.*has the shape'):
         call(tmp_path / 'never.pth', '--config', other)
     assert not (tmp_path / 'never.pth').exists()

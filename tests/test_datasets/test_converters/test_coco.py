@@ -351,7 +351,7 @@ def test_two_years(root, put, convert, fails):
     assert convert(CONVERTER, root, '--year', 2014).status == 0
     fails(CONVERTER, root, '--year', 2017, parts=['instances_train2017.json does not exist'])
     args = ('--year', 2017, '--train', path)
-    fails(CONVERTER, root, *args, parts=['--year is of the official files'])
+    fails(CONVERTER, root, *args, parts=['--year selects the official files'])
 
 
 def test_files_of_any_name(tmp_path, put, convert):
