@@ -62,12 +62,7 @@ class SequenceObjective(ABC):
         self.average = average
 
     @abstractmethod
-    def start(
-        self,
-        target: Tensor,
-        label_order: Tensor,
-        most_labels: int,
-    ) -> TrainingRun:
+    def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """Prepare the steps of a batch.
 
         Args:
@@ -80,12 +75,7 @@ class SequenceObjective(ABC):
 class FixedOrder(SequenceObjective):
     """Softmax cross-entropy of the true labels in a given order, which are also the step inputs."""
 
-    def start(
-        self,
-        target: Tensor,
-        label_order: Tensor,
-        most_labels: int,
-    ) -> TrainingRun:
+    def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; as many steps as the longest sequence of the batch."""
         sequences, lengths = build_sequences(target, label_order)  # (N, L)
 
@@ -110,12 +100,7 @@ class AlignedOrder(SequenceObjective):
         check_choice('how', how, ALIGNMENTS)
         self.how = how
 
-    def start(
-        self,
-        target: Tensor,
-        label_order: Tensor,
-        most_labels: int,
-    ) -> TrainingRun:
+    def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; the decoder receives its own best symbol."""
         sequences, lengths = build_sequences(target, label_order)  # (N, L)
         ignored = target < 0
@@ -142,12 +127,7 @@ class CandidatePool(SequenceObjective):
         self.form = form
         self.has_softmax = form == 'likelihood'
 
-    def start(
-        self,
-        target: Tensor,
-        label_order: Tensor,
-        most_labels: int,
-    ) -> TrainingRun:
+    def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; one step more than the most labels of the batch."""
         pool = target == 1
 
@@ -171,12 +151,7 @@ class OptimalCompletion(SequenceObjective):
         check_temperature(temperature)
         self.temperature = temperature
 
-    def start(
-        self,
-        target: Tensor,
-        label_order: Tensor,
-        most_labels: int,
-    ) -> TrainingRun:
+    def start(self, target: Tensor, label_order: Tensor, most_labels: int) -> TrainingRun:
         """See the base class; one step more than the most labels of a training image."""
 
         def loss(step_logits: Tensor, step_labels: Tensor) -> Tensor:

@@ -65,12 +65,7 @@ class NeighbourDecoder(LabelDecoder):
         if not kept:
             self.register_buffer('memory_sha256', torch.zeros(32, dtype=torch.uint8))
 
-    def prepare(
-        self,
-        class_names: Sequence[str],
-        targets: np.ndarray,
-        features: Any,
-    ) -> None:
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
         """Store the training set.
 
         Args:

@@ -138,12 +138,7 @@ class TagProp(NeighbourDecoder):
             self.scale = torch.nn.Parameter(torch.full((num_classes,), 5.0))
             self.offset = torch.nn.Parameter(torch.full((num_classes,), -2.0))
 
-    def prepare(
-        self,
-        class_names: Sequence[str],
-        targets: np.ndarray,
-        features: Any,
-    ) -> None:
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
         """Store the training set, see :meth:`NeighbourDecoder.prepare`, and fit to it."""
         super().prepare(class_names, targets, features)
         own = torch.arange(len(self.memory), device=self.memory.device)

@@ -73,12 +73,7 @@ class TwoPassKNN(NeighbourDecoder):
         self.register_buffer('members', torch.empty(0, dtype=torch.long), persistent=False)
         self._num_members: list[int] = []
 
-    def prepare(
-        self,
-        class_names: Sequence[str],
-        targets: np.ndarray,
-        features: Any,
-    ) -> None:
+    def prepare(self, class_names: Sequence[str], targets: np.ndarray, features: Any) -> None:
         """Store the training set, see :meth:`NeighbourDecoder.prepare`.
 
         If scores are normalised over it, also compute the maximum of each label.
