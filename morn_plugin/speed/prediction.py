@@ -5,12 +5,20 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
+
+from ..apis.extracting_images import extract_images
+from ..deploy.image_streams import ImageStream
+
+KEPT = ('logits', 'features')
 
 
 @dataclass(frozen=True)
@@ -75,21 +83,58 @@ def compare_prediction(
     folded, plain = inferencer._find_network(batches[0]), inferencer.model
     arrays = [plain.data_preprocessor(batch, False)['inputs'].numpy() for batch in batches]
 
-    @torch.inference_mode()
-    def run(network: Any) -> None:
-        for batch in batches:
-            network.test_step(batch)
-
     return time_in_turn(
         {
             'from files, checkpoint': lambda: list(inferencer.predict(paths, batch_size)),
             'from files, exported': lambda: list(exported.predict(paths, batch_size)),
-            'network, folded': lambda: run(folded),
-            'network, as it is': lambda: run(plain),
+            'network, folded': lambda: _run(folded, batches),
+            'network, as it is': lambda: _run(plain, batches),
             'network, exported': lambda: [exported.run(array) for array in arrays],
         },
         rounds,
     )
+
+
+def compare_extraction(
+    inferencer: Any, paths: Sequence[str], batch_size: int, rounds: int
+) -> list[Timing]:
+    """Time the extraction of scores, logits and features, and its parts.
+
+    Args:
+        inferencer: A :class:`~morn_plugin.apis.MultiLabelInferencer` on a CPU.
+        paths: Images.
+        batch_size: Images at once.
+        rounds: Number of rounds.
+
+    Returns:
+        Extraction from files into a file; reading and the network without a file; the network alone
+        on the same images in memory.
+    """
+    inferencer.model.keep_inputs(KEPT)
+    batches = list(inferencer.preprocess(paths, batch_size))
+    network = inferencer._find_network(batches[0])
+
+    def extract() -> None:
+        with TemporaryDirectory() as folder, redirect_stderr(StringIO()):
+            out = Path(folder, 'scores.safetensors')
+            extract_images(inferencer, ImageStream(paths), out, KEPT, {}, batch_size)
+
+    return time_in_turn(
+        {
+            'extraction from files': extract,
+            'reading and the network': lambda: _run(
+                network, inferencer.preprocess(paths, batch_size)
+            ),
+            'the network alone': lambda: _run(network, batches),
+        },
+        rounds,
+    )
+
+
+@torch.inference_mode()
+def _run(network: Any, batches: Iterable[dict[str, Any]]) -> None:
+    for batch in batches:
+        network.test_step(batch)
 
 
 def time_start(tool: Path, arguments: Sequence[str], rounds: int) -> list[float]:

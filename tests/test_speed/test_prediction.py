@@ -6,9 +6,15 @@ from types import SimpleNamespace
 from tools_helpers import SLICE
 
 from morn_plugin.apis import MultiLabelInferencer
+from morn_plugin.datasets.cached import load_scores
 from morn_plugin.deploy.images import list_images
 from morn_plugin.speed import prediction
-from morn_plugin.speed.prediction import Timing, compare_prediction, time_in_turn
+from morn_plugin.speed.prediction import (
+    Timing,
+    compare_extraction,
+    compare_prediction,
+    time_in_turn,
+)
 
 
 def test_ways_take_turns_after_one_that_does_not_count(monkeypatch):
@@ -39,3 +45,24 @@ def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, tmp_p
     assert len(timings) == 5
     assert all(timing.median > 0 for timing in timings)
     assert sum(timing.median for timing in timings) < time.perf_counter() - start
+
+
+def test_extraction_is_compared_with_its_parts(work_dir, monkeypatch):
+    inferencer = MultiLabelInferencer(work_dir, device='cpu')
+    paths = list_images(SLICE / 'images')[:3]
+    files, extract = [], prediction.extract_images
+
+    def extract_and_look(inferencer, stream, out, inputs, *others):
+        extract(inferencer, stream, out, inputs, *others)
+        found = load_scores(out)
+        files.append((len(found.scores), sorted(found.inputs)))
+
+    monkeypatch.setattr(prediction, 'extract_images', extract_and_look)
+    timings = compare_extraction(inferencer, paths, 2, 1)
+    assert files == 2 * [(3, ['features', 'logits'])]
+    assert [timing.name for timing in timings] == [
+        'extraction from files',
+        'reading and the network',
+        'the network alone',
+    ]
+    assert all(timing.median > 0 for timing in timings)

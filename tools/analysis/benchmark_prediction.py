@@ -1,7 +1,8 @@
 """Measure prediction on a CPU by a checkpoint and by its exported .onnx file.
 
-With the same images and threads, in alternating rounds, start-up left out; and the start of
-tools/predict.py from the shell to the first image. Prints the processor, the threads and the load,
+With the same images and threads, in alternating rounds, start-up left out; the extraction of scores
+and features against the network alone; and the start of tools/predict.py from the shell to the
+first image. Prints the processor, the threads and the load,
 then Markdown tables. On a busy machine it prints no table, unless --busy is given.
 """
 
@@ -39,7 +40,7 @@ def main() -> None:
     from morn_plugin.deploy.images import list_images
     from morn_plugin.deploy.onnx_model import OnnxModel
     from morn_plugin.speed.machine import start_measuring
-    from morn_plugin.speed.prediction import compare_prediction, time_start
+    from morn_plugin.speed.prediction import compare_extraction, compare_prediction, time_start
     from morn_plugin.utils.markdown import markdown_table
 
     start_measuring(args.busy, args.threads, f' Medians of {args.rounds} rounds.')
@@ -60,6 +61,14 @@ def main() -> None:
         rows.append([timing.name, f'{rate:.1f}', f'{timing.ratio(other):.2f}'])
 
     print(markdown_table([f'{len(paths)} images', 'images/s', 'time / exported'], rows), flush=True)
+
+    timings = compare_extraction(inferencer, paths, args.batch_size, args.rounds)
+    rows = []
+    for timing in timings:
+        rate = len(paths) / timing.median
+        rows.append([timing.name, f'{rate:.1f}', f'{timing.ratio(timings[-1]):.2f}'])
+    print()
+    print(markdown_table(['scores and features', 'images/s', 'time / network'], rows), flush=True)
 
     tool = Path(__file__).resolve().parents[1] / 'predict.py'
     rows = []
