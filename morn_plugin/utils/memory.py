@@ -23,7 +23,7 @@ def keep_freed_memory(environment: Mapping[str, str] = os.environ) -> bool:
 
     By default glibc returns large freed blocks to the system, which has to clear every page when
     the next batch needs it. That costs a training step on a CPU a fifth of its time
-    (configs/morn/SPEED.md). The process then holds what it once needed until it ends.
+    (docs/speed.md). The process then holds what it once needed until it ends.
 
     Args:
         environment: The environment of this process.
