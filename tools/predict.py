@@ -21,6 +21,7 @@ from morn_plugin.deploy.running import show_progress
 from morn_plugin.utils.arguments import add_config_arguments, add_stream_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.files import sha256
+from morn_plugin.utils.memory import no_collection
 from morn_plugin.utils.strict_json import dump_json
 
 
@@ -272,7 +273,8 @@ def main() -> None:
     try:
         stream = load_stream(args)
         stream.count()  # report a folder without images before the model is loaded
-        model = load_model(args)
+        with no_collection():
+            model = load_model(args)
 
         if not args.model.endswith('.onnx'):
             from morn_plugin.apis.inferencer import list_remote

@@ -1,13 +1,14 @@
 """Freed memory stays in the process, unless somebody has said otherwise."""
 
 import ctypes
+import gc
 import os
 
 import pytest
 
 import morn_plugin  # noqa: F401  sets it
 from morn_plugin.utils import memory
-from morn_plugin.utils.memory import TUNABLES, VARIABLES, keep_freed_memory
+from morn_plugin.utils.memory import TUNABLES, VARIABLES, keep_freed_memory, no_collection
 
 LARGE = 40 * 2**20  # bytes, above the size from which glibc always maps a block of its own
 
@@ -65,3 +66,21 @@ def test_other_tunables_and_other_libraries(monkeypatch):
     monkeypatch.setattr(memory, '_has_glibc', lambda: False)
     assert keep_freed_memory({}) is False
     assert len(calls) == 2
+
+
+def test_nothing_is_collected_until_the_start_is_over():
+    assert gc.isenabled()
+    before = gc.get_freeze_count()
+    try:
+        with no_collection():
+            assert not gc.isenabled()
+        assert gc.isenabled()
+        assert gc.get_freeze_count() > before
+
+        gc.disable()
+        with no_collection():
+            pass
+        assert not gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.enable()
