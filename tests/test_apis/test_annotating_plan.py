@@ -215,6 +215,9 @@ def test_the_configs_follow_the_recipe(tmp_path: Path) -> None:
     assert cnn.optim_wrapper.optimizer.lr == recipe.CNN_RATE
     assert decoder.optim_wrapper.optimizer.lr == recipe.DECODER_RATE
     assert decoder.model.head.state_norm == recipe.STATE_NORM
+    assert decoder.default_hooks.checkpoint.save_best == 'calibrated/mean-f1'
+    assert sum(metric.type == 'CalibratedF1' for metric in decoder.val_evaluator) == 2
+    assert sum(metric.type == 'CalibratedF1' for metric in decoder.test_evaluator) == 1
     assert cnn.train_dataloader.batch_size == decoder.train_dataloader.batch_size == recipe.BATCH
     assert cnn.train_cfg.max_epochs == plan.cnn_epochs == 20
     assert decoder.train_cfg.max_epochs == plan.decoder_epochs == 60

@@ -10,9 +10,9 @@ from .bases import resolve
 from .planning import Plan
 
 SIDES = ('train', 'val', 'test')
-# In training, a figure without a threshold chooses the best model; thresholds follow later.
 CNN_BEST = 'cnn/multi-label/mAP'
-DECODER_BEST = 'multi-label/mAP'
+# The decoder's epoch is chosen by what chooses between CNN and decoder afterwards.
+DECODER_BEST = 'calibrated/mean-f1'
 
 
 def make_cnn_config(
@@ -82,6 +82,7 @@ def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: i
     )
     for side in SIDES:
         cfg[f'{side}_dataloader'].dataset.data_root = str(scores.resolve())
+    cfg.val_evaluator = _validate_calibrated(cfg.val_evaluator)
     _keep_best(cfg, DECODER_BEST, num_train // plan.batch_size)
     cfg.default_hooks.checkpoint.interval = cfg.train_cfg.val_interval
     return cfg
@@ -108,9 +109,15 @@ def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: 
         source = cnn if decoder is None else decoder
         cfg[name] = source.get(name)
     evaluator = [_use_threshold(metric, cnn_thr) for metric in _decoder_evaluator()]
-    cfg.val_evaluator = cfg.test_evaluator = evaluator
+    cfg.val_evaluator = evaluator if decoder is None else _validate_calibrated(evaluator)
+    cfg.test_evaluator = evaluator
     cfg.default_hooks.checkpoint.save_best = CNN_BEST if decoder is None else DECODER_BEST
     return cfg
+
+
+def _validate_calibrated(evaluator: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the figures of the whole model with one calibrated threshold."""
+    return [*evaluator, dict(type='CalibratedF1', prefix='calibrated')]
 
 
 def _decoder_evaluator() -> list[dict[str, Any]]:

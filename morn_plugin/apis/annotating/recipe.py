@@ -8,7 +8,7 @@ from typing import NamedTuple
 BATCH = 32
 
 CNN_RATE = 4e-3  # the best of 2e-3, 4e-3 and 8e-3 on Open Clip Art's validation side
-DECODER_RATE = 3e-3
+DECODER_RATE = 3e-3  # with batch norm as good as 1e-3 after 1500 steps, and better after 600
 STATE_NORM = dict(eps=1e-3, momentum=0.05)
 
 

@@ -23,8 +23,8 @@ class CalibratedF1(ScoreMetric):
     the threshold stored in the checkpoint (see :class:`CalibrationHook`), and has no figures
     without one: a threshold chosen on the test images would flatter the model.
 
-    Keys, below the prefix: ``per-label/precision``, ..., ``per-image/f1-score`` in percent, and
-    ``thr``, 0-1.
+    Keys, below the prefix: ``per-label/precision``, ..., ``per-image/f1-score`` in percent;
+    ``mean-f1``, the mean of both F1; and ``thr``, 0-1.
 
     Args:
         measure: The figure to maximise: ``'per-image-f1'`` or ``'per-label-f1'``.
@@ -75,4 +75,7 @@ class CalibratedF1(ScoreMetric):
             values = paper_figures(mark_labels(scores, self.thr), targets)
         else:
             return {}
-        return dict(zip(KEYS, map(float, values), strict=True)) | dict(thr=self.thr)
+
+        found = dict(zip(KEYS, map(float, values), strict=True))
+        both = [found[f'{kind}/f1-score'] for kind in ('per-label', 'per-image')]
+        return found | {'mean-f1': sum(both) / 2, 'thr': self.thr}

@@ -41,6 +41,9 @@ def test_validation_chooses_the_best_threshold_and_judges_without_it():
     assert figures['calibrated/per-image/f1-score'] <= best
     assert figures['calibrated/per-image/f1-score'] > f1_at(0.5)
 
+    both = [figures[f'calibrated/{kind}/f1-score'] for kind in ('per-label', 'per-image')]
+    assert figures['calibrated/mean-f1'] == pytest.approx(np.mean(both))
+
 
 def test_a_test_takes_the_threshold_it_is_given():
     scores, targets = draw()
