@@ -20,6 +20,7 @@ from mmpretrain.registry import TRANSFORMS
 from tools_helpers import ROOT, write_config
 
 from morn_plugin.evaluation.functional import paper_figures
+from morn_plugin.speed.score_runs import write_scores
 
 pytestmark = pytest.mark.slow  # starts processes
 
@@ -133,6 +134,27 @@ def test_the_schedule_of_the_decoder_is_drawn(
     work_dir = ['--cfg-options', f'work_dir={tmp_path}']
     run(monkeypatch, 'visualization/vis_scheduler.py', config, *size, *work_dir)
     assert picture.stat().st_size > 1000
+
+
+def test_a_decoder_is_trained_on_cached_scores(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Its tool would let workers persist that the config does not have."""
+    write_scores(tmp_path / 'scores.safetensors', 8, 5)
+    base = ROOT / 'configs/morn/morn_scores_1xb32-50e_openclipart-mini.py'
+    path = tmp_path / 'config.py'
+    path.write_text(
+        f"""_base_ = {str(base)!r}
+model = dict(head=dict(num_classes=5))
+train_dataloader = dict(dataset=dict(data_root='', ann_file={str(tmp_path / 'scores.safetensors')!r}))
+val_dataloader = val_evaluator = val_cfg = None
+test_dataloader = test_evaluator = test_cfg = None
+train_cfg = dict(_delete_=True, by_epoch=True, max_epochs=1)
+default_hooks = dict(checkpoint=dict(save_best=None))
+"""
+    )
+    run(monkeypatch, 'train.py', path, '--work-dir', tmp_path / 'run')
+    assert (tmp_path / 'run' / 'epoch_1.pth').is_file()
 
 
 def test_a_checkpoint_is_published(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import pytest
 import torch
 from mmengine.config import Config, ConfigDict
 from mmengine.registry import DefaultScope
+from mmengine.runner import Runner
 from mmpretrain.registry import DATASETS
 from mmpretrain.structures import DataSample
 from PIL import Image
@@ -283,6 +284,19 @@ def test_balanced_and_repeated_cached_sets(tmp_path, files):
 def test_a_whole_batch_stays_what_it_is():
     batch = dict(inputs=torch.zeros(2, 3))
     assert take_whole_batch(batch) is batch
+
+
+def test_batches_are_collated_by_a_config_with_its_base_in_the_package(tmp_path, files):
+    """MMEngine adds a scope to every `type` of such a base, and passes it to the function."""
+    loader = dict(
+        batch_size=4,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        collate_fn=dict(type='take_whole_batch', _scope_='morn_plugin'),
+        dataset=build(score_set(tmp_path, 0)),
+    )
+    batch = next(iter(Runner.build_dataloader(loader)))
+    assert np.array_equal(batch['inputs'], files[0][0][:4])
 
 
 def test_pictures_and_mirror_images_of_a_test(work_dir, tmp_path):

@@ -5,6 +5,7 @@ data_root = '{{ fileDirname }}/../../../data/openclipart/'
 train_dataloader = dict(
     batch_size=32,
     num_workers=0,
+    persistent_workers=False,  # MMPretrain's tools default to True, which needs workers
     pin_memory=False,
     sampler=dict(type='SeededSampler', shuffle=True),
     collate_fn=dict(type='take_whole_batch'),
@@ -13,6 +14,7 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=512,
     num_workers=0,
+    persistent_workers=False,
     pin_memory=False,
     sampler=dict(type='DefaultSampler', shuffle=False),
     collate_fn=dict(type='take_whole_batch'),

@@ -171,12 +171,16 @@ class ScoreDataset(Dataset):
 
 
 @FUNCTIONS.register_module()
-def take_whole_batch(batch: dict[str, Any] | list[dict[str, Any]]) -> dict[str, Any]:
+def take_whole_batch(
+    batch: dict[str, Any] | list[dict[str, Any]], _scope_: str | None = None
+) -> dict[str, Any]:
     """Collate samples that are already batches.
 
     Args:
         batch: A batch; or, inside a wrapper that requests one image at a time, batches of one image
             each.
+        _scope_: Not used. MMEngine adds it to the settings of a config with ``_base_ =
+            'morn_plugin::...'``.
     """
     return _join(batch) if isinstance(batch, list) else batch
 
