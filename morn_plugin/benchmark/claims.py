@@ -8,7 +8,7 @@ from .figures import CALIBRATED, EXACT, NATIVE, Row, rank_methods
 from .results import BenchmarkInfo, Facts
 from .statistics import Comparison
 
-VERDICTS = {'above': 'above', 'below': 'below', 'open': 'neither above nor below for certain'}
+VERDICTS = {'above': 'above', 'below': 'below', 'open': 'undecided'}
 
 
 def claim(comparison: Comparison, rows: Mapping[str, Row]) -> str:
@@ -193,7 +193,7 @@ def _say_what_k_labels_allow(info: BenchmarkInfo, facts: Facts, rows: Mapping[st
     best = ranked[0]
     return (
         f'**Exactly {info.topk} labels an image** allow no more than {facts.bound["F1_I"]:.2f} '
-        f'F1_I and {facts.bound["OF1"]:.2f} OF1, whatever they are; the best here has '
+        f'F1_I and {facts.bound["OF1"]:.2f} OF1 to any method; the best here has '
         f'{best.column(EXACT, "F1_I").mean():.2f} F1_I ({best.title}).'
     )
 

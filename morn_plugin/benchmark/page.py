@@ -53,26 +53,27 @@ HEADINGS = {
 }
 
 LEGEND = """
-All figures are of the test images, in percent but for N+; mean ± standard deviation over seeds.
+All figures are computed on the test images, in percent except N+: mean ± standard deviation over
+seeds.
 
 - **P_L, R_L, F1_L** (CP, CR, CF1 of other papers): precision and recall of each label, averaged
-  over labels; F1_L is the harmonic mean of the two means. **P_I, R_I, F1_I**: the same of each
+  over labels; F1_L is the harmonic mean of the two averages. **P_I, R_I, F1_I**: the same for each
   image, averaged over images. **OP, OR, OF1**: of all decisions together. A ratio 0/0 counts as 0
-  and stays in the mean: a label that is never predicted and an image without an answer have
-  precision 0, an image without true labels has recall 0.
-- **mAP**: mean over labels of the average precision, equal scores together; a label without a test
-  image counts as 0. **N+**: labels with a recall above 0. **top-1**: images whose best label, after
-  one step where there are steps, is a true one.
-- **Decisions**: *their own*, what the method itself does; *0.5*, a probability above 0.5, and where
-  scores are none, after one sigmoid fitted on the validation images; *calibrated*, the one
-  threshold for all labels with the highest F1_I on the validation images; *exactly k*, the k best
-  labels of every image.
-- **sees**: *scores*, the CNN's label probabilities alone; *features*, *maps*, what the frozen CNN
-  gives, cached; *joint*, the images, CNN and method being trained together.
-- **Differences** are to the method named above the table, on the seeds that both have: [95 % over
-  seeds, by a paired t-test] [95 % over test images, by a paired bootstrap], and the p-value of the
-  t-test after Holm's correction for the number of methods. Bold: p below 0.05 and both intervals
-  on one side of 0. Seeds and images are two kinds of chance; a difference has to stand both.
+  and is part of the average: a label that is never predicted and an image without predicted labels
+  have precision 0, an image without true labels has recall 0.
+- **mAP**: average precision of each label, averaged over labels; equal scores are counted together,
+  and a label without a test image counts as 0. **N+**: number of labels with a recall above 0.
+  **top-1**: images whose highest-scoring label is correct; methods with steps use the first one.
+- **Decisions**: *their own*, the rule of the method itself; *0.5*, a probability above 0.5 (scores
+  that are not probabilities first pass through one sigmoid fitted on the validation images);
+  *calibrated*, one threshold for all labels, with the highest F1_I on the validation images;
+  *exactly k*, the k highest-scoring labels of each image.
+- **sees**: the input of the method. *scores*: only the CNN's label probabilities. *features*,
+  *maps*: cached outputs of the frozen CNN. *joint*: the images; the CNN is trained with the method.
+- **Differences** are to the method named above the table, over the seeds that both have: [95 %
+  interval over seeds, from a paired t-test] [95 % interval over test images, from a paired
+  bootstrap], and the p-value of the t-test after Holm's correction for the number of methods.
+  Bold: p is below 0.05 and both intervals are on one side of 0.
 """.strip()
 
 
@@ -287,7 +288,7 @@ def make_template(info: BenchmarkInfo) -> str:
         f'## {first.title}\n\n{_mark("methods")}',
         f'## Exactly {info.topk} labels an image\n\n{_mark("exact")}',
         *(f'## {group.title}\n\n{_mark(_section_of(group))}' for group in others),
-        f'## What stands\n\nEvery difference that stands both tests:\n\n{_mark("claims")}',
+        f'## Confirmed differences\n\nIn bold in the tables above:\n\n{_mark("claims")}',
         f'## What the methods predict\n\n{_mark("habits")}',
         f'## What settings were chosen from\n\n{_mark("search")}',
         '## Pictures',

@@ -203,7 +203,7 @@ def test_the_summary_says_what_the_tables_say(written, info):
     against = next(
         line for line in lines if 'in F1_I, with calibrated' in line and 'Against' in line
     )
-    above, below, undecided = re.findall(r'(?:above|below|certain): (.*?)(?:;|\.$)', against)
+    above, below, undecided = re.findall(r'(?:above|below|undecided): (.*?)(?:;|\.$)', against)
     assert above.startswith('Better (+')
     assert below == 'none'
     assert 'The same (' in undecided
