@@ -288,7 +288,7 @@ def make_template(info: BenchmarkInfo) -> str:
         f'## {first.title}\n\n{_mark("methods")}',
         f'## Exactly {info.topk} labels an image\n\n{_mark("exact")}',
         *(f'## {group.title}\n\n{_mark(_section_of(group))}' for group in others),
-        f'## Confirmed differences\n\nIn bold in the tables above:\n\n{_mark("claims")}',
+        f'## Confirmed differences\n\nThese differences pass both tests:\n\n{_mark("claims")}',
         f'## What the methods predict\n\n{_mark("habits")}',
         f'## What settings were chosen from\n\n{_mark("search")}',
         '## Pictures',
