@@ -23,7 +23,7 @@ def claim(comparison: Comparison, rows: Mapping[str, Row]) -> str:
         'A is above B in F1_I: +1.50 (seeds +1.00 to +2.00, images +0.40 to +2.60, p = 0.002).'
     """
     method, reference = rows[comparison.method].title, rows[comparison.reference].title
-    place = {'above': 'is above', 'below': 'is below', 'open': 'does not differ for certain from'}
+    place = {'above': 'is above', 'below': 'is below', 'open': 'is not confirmed to differ from'}
     return (
         f'{method} {place[comparison.verdict]} {reference} in {comparison.column}: '
         f'{describe_difference(comparison)}.'

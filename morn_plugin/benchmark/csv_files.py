@@ -69,35 +69,42 @@ def read_results(path: str | Path) -> dict[str, Row]:
             )
         lines = list(reader)
 
-    rows = {}
-    for name in dict.fromkeys(line['method'] for line in lines):
-        own = [line for line in lines if line['method'] == name]
-        decisions = dict.fromkeys(line['decision'] for line in own)
-        by_decision = {
-            decision: [line for line in own if line['decision'] == decision]
-            for decision in decisions
-        }
-        native, first = by_decision[NATIVE], own[0]
-        rows[name] = Row(
-            method=name,
-            title=first['title'],
-            tier=first['sees'],
-            group=first['group'],
-            views=int(first['views']),
-            has_probability=first['has_probability'] == 'True',
-            seeds=tuple(int(line['seed']) for line in native),
-            figures={
-                decision: np.array([[float(line[key]) for key in ALL_COLUMNS] for line in part])
-                for decision, part in by_decision.items()
-            },
-            thresholds=np.array(
-                [float(line['threshold']) for line in by_decision.get(CALIBRATED, [])]
-            ),
-            habits={key: np.array([float(line[key]) for line in native]) for key in HABITS},
-            settings=parse_json(first['settings'], 'settings'),
-            seconds=float(first['seconds']),
-        )
-    return rows
+    by_method: dict[str, list[dict[str, str]]] = {}
+    for line in lines:
+        by_method.setdefault(line['method'], []).append(line)
+    return {name: _read_row(own) for name, own in by_method.items()}
+
+
+def _read_row(lines: Sequence[Mapping[str, str]]) -> Row:
+    """Build the row of a method from its lines."""
+    by_decision: dict[str, list[Mapping[str, str]]] = {}
+    for line in lines:
+        by_decision.setdefault(line['decision'], []).append(line)
+
+    first, native = lines[0], by_decision[NATIVE]
+    figures = {
+        decision: np.stack([_read_numbers(part, name) for name in ALL_COLUMNS], axis=1)
+        for decision, part in by_decision.items()
+    }
+    return Row(
+        method=first['method'],
+        title=first['title'],
+        tier=first['sees'],
+        group=first['group'],
+        views=int(first['views']),
+        has_probability=first['has_probability'] == 'True',
+        seeds=tuple(int(line['seed']) for line in native),
+        figures=figures,
+        thresholds=_read_numbers(by_decision.get(CALIBRATED, []), 'threshold'),
+        habits={name: _read_numbers(native, name) for name in HABITS},
+        settings=parse_json(first['settings'], 'settings'),
+        seconds=float(first['seconds']),
+    )
+
+
+def _read_numbers(lines: Sequence[Mapping[str, str]], column: str) -> np.ndarray:
+    """Return a column of some lines as numbers."""
+    return np.array([float(line[column]) for line in lines])
 
 
 COMPARISON_COLUMNS = (

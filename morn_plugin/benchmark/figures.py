@@ -207,6 +207,7 @@ def make_row(runs: Sequence[RunResult], topk: int) -> Row:
             thresholds = [item.threshold for item in found if item.threshold is not None]
 
     habits = [describe_habits(run.test) for run in runs]
+    shown = {name: np.array([habit[name] for habit in habits]) for name in habits[0]}
     return Row(
         method=first.method,
         title=first.title,
@@ -217,7 +218,7 @@ def make_row(runs: Sequence[RunResult], topk: int) -> Row:
         seeds=tuple(run.seed for run in runs),
         figures=figures,
         thresholds=np.array(thresholds),
-        habits={name: np.array([habit[name] for habit in habits]) for name in habits[0]},
+        habits=shown,
         settings=dict(first.settings),
         seconds=float(np.mean([run.seconds for run in runs])),
     )

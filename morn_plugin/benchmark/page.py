@@ -183,7 +183,7 @@ def _list_claims(comparisons: Sequence[Comparison], rows: Mapping[str, Row]) -> 
     """List one sentence for each certain difference."""
     standing = [item for item in comparisons if item.verdict != 'open']
     if not standing:
-        return 'No method differs from the reference for certain.'
+        return 'No method differs from the reference.'
     return '\n'.join(f'- {HEADINGS[item.decision]}: {claim(item, rows)}' for item in standing)
 
 

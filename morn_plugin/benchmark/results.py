@@ -203,19 +203,18 @@ def load_result(folder: str | Path) -> RunResult:
     content = _read_json(folder / RESULT, RunResult, SIDES)
     arrays = _read_arrays(folder / PREDICTIONS)
     try:
-        sides: dict[str, Any] = {
-            name: Side(
-                **{
-                    key.removeprefix(f'{name}_'): array
-                    for key, array in arrays.items()
-                    if key.startswith(f'{name}_')
-                }
-            )
-            for name in SIDES
-        }
+        sides: dict[str, Any] = {name: _take_side(arrays, f'{name}_') for name in SIDES}
         return RunResult(**content, **sides)
     except (TypeError, ValueError) as error:
         raise ValueError(f'{folder}: expected the files of one run, but {error}') from error
+
+
+def _take_side(arrays: Mapping[str, np.ndarray], prefix: str) -> Side:
+    """Build a side from the arrays whose names start with its own."""
+    own = {
+        key.removeprefix(prefix): array for key, array in arrays.items() if key.startswith(prefix)
+    }
+    return Side(**own)
 
 
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:

@@ -5,6 +5,7 @@ a paired t-test over seeds. Other test images give other figures: a paired boots
 p-values are corrected for the number of methods compared with one reference (Holm).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
@@ -175,10 +176,12 @@ def compare_methods(
         name: row for name, row in rows.items() if name != reference and decision in row.figures
     }
     seeds = {name: _find_common_seeds(row, rows[reference]) for name, row in others.items()}
-    pairs = {
-        name: [(runs[name][i], runs[reference][j]) for i, j in zip(own, theirs, strict=True)]
-        for name, (own, theirs) in seeds.items()
-    }
+    pairs = {}
+    for name, (own, theirs) in seeds.items():
+        first = [runs[name][place] for place in own]
+        second = [runs[reference][place] for place in theirs]
+        pairs[name] = list(zip(first, second, strict=True))
+
     intervals = _image_intervals(pairs, decision, topk, num_resamples, columns)
 
     found: list[Comparison] = []
@@ -203,10 +206,10 @@ def _find_common_seeds(first: Row, second: Row) -> tuple[list[int], list[int]]:
     if not common:
         raise ValueError(
             f'{first.method} (seeds {first.seeds}) and {second.method} (seeds {second.seeds}) have '
-            'no seed in common, so that they cannot be compared.'
+            'no seed in common, so they cannot be compared.'
         )
-    places = ([row.seeds.index(seed) for seed in common] for row in (first, second))
-    own, theirs = places
+    own = [first.seeds.index(seed) for seed in common]
+    theirs = [second.seeds.index(seed) for seed in common]
     return own, theirs
 
 
@@ -222,16 +225,17 @@ def _image_intervals(
     Returns:
         Method and column to the ends of their interval; columns that cannot be computed are absent.
     """
-    runs = {(run.method, run.seed): run for own in pairs.values() for pair in own for run in pair}
+    runs_of = {method: list(itertools.chain.from_iterable(own)) for method, own in pairs.items()}
+    runs = {(run.method, run.seed): run for run in itertools.chain.from_iterable(runs_of.values())}
     if not runs:
         return {}
+
     resampled = {key: _Resampled.of(run, decision, topk) for key, run in runs.items()}
-    defined = [
-        (method, name)
-        for method, own in pairs.items()
-        for name in columns
-        if all(resampled[run.method, run.seed].defines(name) for pair in own for run in pair)
-    ]
+    defined = []
+    for method, name in itertools.product(pairs, columns):
+        own = [resampled[run.method, run.seed] for run in runs_of[method]]
+        if all(item.defines(name) for item in own):
+            defined.append((method, name))
 
     def mean_differences(weights: np.ndarray) -> np.ndarray:
         figures = {key: item.figures(weights, columns) for key, item in resampled.items()}

@@ -79,10 +79,10 @@ def differences_table(
     """
     found = {(item.method, item.column): item for item in comparisons}
     methods = dict.fromkeys(item.method for item in comparisons)
-    lines = [
-        [rows[name].title, *(_difference_cell(found[name, column]) for column in columns)]
-        for name in methods
-    ]
+    lines = []
+    for name in methods:
+        cells = [_difference_cell(found[name, column]) for column in columns]
+        lines.append([rows[name].title, *cells])
     return markdown_table(['', *columns], lines)
 
 
@@ -149,14 +149,10 @@ def describe_settings(settings: Mapping[str, object]) -> str:
 
 def habits_table(rows: Mapping[str, Row]) -> str:
     """Format the habits of the methods' predictions, and the cost of a run."""
-    lines = [
-        [
-            row.title,
-            *(_mean(row.habits[name]) for name in HABITS),
-            f'{row.seconds / 60:.1f}',
-        ]
-        for row in rows.values()
-    ]
+    lines = []
+    for row in rows.values():
+        means = [_mean(row.habits[name]) for name in HABITS]
+        lines.append([row.title, *means, f'{row.seconds / 60:.1f}'])
     return markdown_table(['', *HABITS.values(), 'minutes a run'], lines)
 
 

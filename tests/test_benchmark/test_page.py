@@ -174,7 +174,7 @@ def test_a_sentence_says_what_its_comparison_says(written):
         words = {
             'above': ' is above ',
             'below': ' is below ',
-            'open': ' does not differ for certain',
+            'open': ' is not confirmed to differ',
         }
         assert [verdict for verdict in words if words[verdict] in text] == [item.verdict]
         assert f'{item.seeds.difference:+.2f}' in text

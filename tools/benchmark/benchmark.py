@@ -50,8 +50,8 @@ def parse_args() -> argparse.Namespace:
         '--hours',
         type=float,
         metavar='H',
-        help='cut the plan to so many hours: seeds down to 3, own settings, the dearest methods, '
-        'seeds down to 1, in this order; no run is started after them',
+        help='cut the plan to this many hours, in this order: seeds down to 3, own settings, the '
+        'most expensive methods, seeds down to 1; no run starts after them',
     )
     parser.add_argument(
         '--epochs', type=at_least(1), default=15, help='most of any method (default: 15)'

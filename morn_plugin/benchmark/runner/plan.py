@@ -11,14 +11,14 @@ from .methods import JOINT, LEARNING_RATE, Method, list_searches
 
 #: Number of seeds of methods with expensive runs.
 MAP_SEEDS = 3
-DEAR = ('maps', JOINT)
+EXPENSIVE = ('maps', JOINT)
 #: Number of seeds that the first cut leaves.
 FEW_SEEDS = 3
 #: The cuts of `--hours`, in this order.
 CUTS = (
-    f'seeds down to {FEW_SEEDS}, from the dearest method on',
+    f'seeds down to {FEW_SEEDS}, the most expensive method first',
     "the methods' own settings, which stay as their configs have them",
-    'methods, the dearest first',
+    'methods, the most expensive first',
     'seeds down to 1',
 )
 
@@ -80,7 +80,7 @@ class Plan:
 def make_plan(methods: tuple[Method, ...], num_seeds: int) -> Plan:
     """Plan all methods with all seeds; methods on maps and those that train the CNN get three."""
     seeds = {
-        method.name: min(num_seeds, MAP_SEEDS) if method.tier in DEAR else num_seeds
+        method.name: min(num_seeds, MAP_SEEDS) if method.tier in EXPENSIVE else num_seeds
         for method in methods
     }
     return Plan(methods, seeds)
@@ -115,9 +115,9 @@ def fit_plan(plan: Plan, costs: Costs, workers: int, hours: float, keep: str) ->
 def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
     """Yield shorter and shorter plans, the whole one first."""
     yield plan
-    dearest = sorted(plan.methods, key=lambda method: -costs.runs[method.name])
+    by_cost = sorted(plan.methods, key=lambda method: -costs.runs[method.name])
 
-    for method in dearest:
+    for method in by_cost:
         plan = _limit_seeds(plan, method, FEW_SEEDS)
         yield plan
 
@@ -125,7 +125,7 @@ def _shorten(plan: Plan, costs: Costs, keep: str) -> Iterator[Plan]:
         plan = replace(plan, searches_own=False, cut=(*plan.cut, 'own settings: not searched'))
         yield plan
 
-    for method in [method for method in dearest if method.name != keep]:
+    for method in [method for method in by_cost if method.name != keep]:
         plan = _drop(plan, method)
         yield plan
 

@@ -35,7 +35,7 @@ def begin(folder: Path, settings: Mapping[str, Any]) -> bool:
 
     if folder.is_dir() and any(folder.iterdir()):
         raise ValueError(
-            f'{folder}: holds files but no {SETTINGS}, so that nobody knows how they were made. '
+            f'{folder}: has files but no {SETTINGS}, so it is unknown how they were made. '
             'Remove the folder to make it anew.'
         )
     write_json(path, expected, indent=1)
