@@ -154,7 +154,7 @@ def test_what_is_shared_without_end(name, tmp_path):
     path = tmp_path / 'bomb.pth'
     torch.save(dict(state_dict={}, meta=dict(x=OBJECTS[name])), path)
     assert path.stat().st_size < 10_000
-    assert_refused(path, 'shared parts|circle')
+    assert_refused(path, 'shared parts|refers to itself')
 
 
 @pytest.mark.parametrize('depth', [MAX_DEPTH + 1, 500, 300_000])
