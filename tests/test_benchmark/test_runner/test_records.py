@@ -28,7 +28,7 @@ def test_other_settings_are_refused(tmp_path):
 
 def test_files_of_unknown_settings_are_refused(tmp_path):
     (tmp_path / 'weights.pth').write_text('')
-    with pytest.raises(ValueError, match=r'holds files but no settings\.json'):
+    with pytest.raises(ValueError, match=r'has files but no settings\.json'):
         begin(tmp_path, dict(lr=0.1))
 
 
