@@ -80,8 +80,7 @@ class Stages:
         else:
             processes = min(self.workers, len(tasks))
             with self._open_pool(processes, self.workers // processes) as pool:
-                for task in self._run(pool, [filter(None, [tasks])]):
-                    self._show(task)
+                self._do_in(pool, [iter([tasks])])
 
         failed = [task.title for task in tasks if task.title in self.failed]
         if failed:
@@ -117,7 +116,11 @@ class Stages:
                 self._show(task)
             return
 
-        for task in self._run(self._pool, [filter(None, chain) for chain in chains]):
+        self._do_in(self._pool, chains)
+
+    def _do_in(self, pool: ProcessPoolExecutor, chains: Sequence[Iterator[Sequence[Task]]]) -> None:
+        """Do chains of task lists in the processes of a pool, and show the progress."""
+        for task in self._run(pool, [filter(None, chain) for chain in chains]):
             self._show(task)
 
     @cached_property
