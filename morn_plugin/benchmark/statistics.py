@@ -6,7 +6,9 @@ p-values are corrected for the number of methods compared with one reference (Ho
 """
 
 import itertools
+import os
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -238,13 +240,15 @@ def _image_intervals(
             defined.append((method, name))
 
     def mean_differences(weights: np.ndarray) -> np.ndarray:
-        figures = {key: item.figures(weights, columns) for key, item in resampled.items()}
+        results = pool.map(lambda item: item.figures(weights, columns), resampled.values())
+        figures = dict(zip(resampled, results, strict=True))
         return np.stack(
             [_mean_difference(figures, pairs[method], name) for method, name in defined]
         )
 
     num_images = len(next(iter(runs.values())).test.targets)
-    found = bootstrap_images(mean_differences, num_images, num_resamples)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets other threads run
+        found = bootstrap_images(mean_differences, num_images, num_resamples)
     ends = zip(found.low.tolist(), found.high.tolist(), strict=True)
     return dict(zip(defined, ends, strict=True))
 
