@@ -22,7 +22,7 @@ from ..datasets.cached import ScoreFileError
 from ..engine.checkpoints import CheckpointError, load_checkpoint
 from ..engine.hooks import CheckpointCheckHook, DataCheckHook, ResumableCheckpointHook
 from ..engine.hooks.checkpoint_check_hook import require_weights
-from ..engine.screen import ScreenRunner
+from ..engine.screen import ScreenRunner, name_log_file
 from ..engine.training_state import TrainingStateError, require_own_weights
 from .agreement import Disagreements, find_class, find_disagreements, find_head, is_type
 from .config_check import ConfigError, build_early, check_config
@@ -217,21 +217,29 @@ def check_checkpoint(
 
 
 class _Watch(Hook):
-    """Records that a run has reached its first batch."""
+    """Records that a run has reached its first batch, and then names its log.
+
+    A run that fails earlier removes its log.
+    """
 
     priority = 'LOWEST'
 
     def __init__(self) -> None:
         self.has_begun = False
 
-    def before_train_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.has_begun = True
+    def before_train_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        self._begin(runner)
 
-    def before_val_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.has_begun = True
+    def before_val_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        self._begin(runner)
 
-    def before_test_iter(self, *args: Any, **kwargs: Any) -> None:
-        self.has_begun = True
+    def before_test_iter(self, runner: Runner, *args: Any, **kwargs: Any) -> None:
+        self._begin(runner)
+
+    def _begin(self, runner: Runner) -> None:
+        if not self.has_begun:
+            self.has_begun = True
+            name_log_file(runner.logger)
 
 
 @contextmanager

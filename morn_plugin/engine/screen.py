@@ -72,6 +72,12 @@ def kept_from_screen(logger: logging.Logger, condition: bool = True) -> Iterator
         logger.removeFilter(mark)
 
 
+def name_log_file(logger: MMLogger) -> None:
+    """Print where the full log is, once it is certain to stay."""
+    if logger.log_file is not None:
+        logger.info(f'Config, environment and all else: {logger.log_file}', extra=SCREEN_ONLY)
+
+
 class FileFilter(logging.Filter):
     """Drops records that repeat, for the screen, what the file has in full."""
 
@@ -87,13 +93,11 @@ class ScreenRunner(Runner):
     """
 
     def build_logger(self, *args: Any, **kwargs: Any) -> MMLogger:
-        """Build the logger, filter what it shows, and say where the full log is."""
+        """Build the logger, and filter what it shows."""
         logger = super().build_logger(*args, **kwargs)
         shorten_screen(logger)
         for handler in logger.handlers:
             if isinstance(handler, logging.FileHandler):
                 handler.addFilter(FileFilter())
 
-        if logger.log_file is not None:
-            logger.info(f'Config, environment and all else: {logger.log_file}', extra=SCREEN_ONLY)
         return logger

@@ -91,7 +91,8 @@ def test_the_whole_command(mine: Path, command: Callable[..., str]) -> None:
     assert chosen.startswith('Chosen: the CNN')
     assert 'calibrated' in chosen
     assert str(mine / 'out' / 'report.html') in places
-    assert then == f'Next: morn predict {mine / "out" / "model.pth"} PHOTOS'
+    assert then.startswith('Next, to label images: ')
+    assert then.endswith(f'predict.py {mine / "out" / "model.pth"} PHOTOS')
     assert (mine / 'out' / 'report.html').stat().st_size > 1000
     assert list((mine / 'out' / 'pictures').glob('*.png'))
 

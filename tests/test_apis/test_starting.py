@@ -1,6 +1,7 @@
 """A run that fails before its first batch leaves nothing behind, and says why in its last line."""
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -42,14 +43,17 @@ def fail(work_dir, error, begun=False):
     with tidy_start(settings(work_dir)) as watch:
         begin(work_dir)
         if begun:
-            watch.before_train_iter(None, 0)
+            logger = SimpleNamespace(log_file=work_dir / LOG, info=lambda text, extra: print(text))
+            for _ in range(2):
+                watch.before_train_iter(SimpleNamespace(logger=logger), 0)
         raise error
 
 
-def test_a_failed_start_leaves_nothing(tmp_path):
+def test_a_failed_start_leaves_nothing_and_names_no_log(tmp_path, capsys):
     with pytest.raises(ZeroDivisionError):
         fail(tmp_path / 'deep' / 'work', ZeroDivisionError())
     assert list(tmp_path.iterdir()) == []
+    assert 'all else' not in capsys.readouterr().out
 
 
 def test_what_was_there_stays_as_it_was(tmp_path):
@@ -63,10 +67,11 @@ def test_what_was_there_stays_as_it_was(tmp_path):
     assert (work_dir / 'mine.py').read_text() == 'old'
 
 
-def test_a_run_that_has_begun_keeps_its_log(tmp_path):
+def test_a_run_that_has_begun_keeps_its_log(tmp_path, capsys):
     with pytest.raises(ZeroDivisionError):
         fail(tmp_path / 'work', ZeroDivisionError(), begun=True)
     assert (tmp_path / 'work' / LOG / f'{LOG}.log').exists()
+    assert capsys.readouterr().out.count('all else: ') == 1
     assert (tmp_path / 'work' / 'mine.py').read_text() == 'new'
 
 

@@ -16,6 +16,7 @@ from mmengine.runner import Runner
 from mmpretrain.registry import MODELS
 from mmpretrain.structures import DataSample
 
+from morn_plugin.apis.annotating.recipe import STATE_NORM
 from morn_plugin.engine.hooks.checkpoint_check_hook import CheckpointCheckHook
 
 pytestmark = pytest.mark.slow  # starts processes
@@ -71,9 +72,15 @@ def run(command, **env):
     return done.stdout
 
 
-def test_two_processes_at_16_equal_one_at_32(tmp_path):
-    """The same samples in each of four steps; the CNN is frozen, so no batch statistics differ between the processes."""
+@pytest.mark.parametrize(
+    ('state_norm', 'tolerance'),
+    [(None, 1e-4), (STATE_NORM, 1e-2)],  # RMSProp enlarges rounding where gradients vanish
+    ids=['plain', 'batch norm'],
+)
+def test_two_processes_at_16_equal_one_at_32(state_norm, tolerance, tmp_path):
+    """The same samples in each of four steps, behind a frozen CNN, with and without batch norm before the state."""
     cfg, _ = small_model(SECOND_STAGE)
+    cfg.model.head.state_norm = state_norm
     cfg.merge_from_dict(
         dict(
             model=dict(head=dict(num_classes=41)),
@@ -133,8 +140,8 @@ def test_two_processes_at_16_equal_one_at_32(tmp_path):
         one = weights[0][name]
         two = weights[1][name]
         if name.startswith('head.decoder.'):
-            step = (one - value).norm()
-            assert (one - two).norm() <= 1e-4 * step, name
+            step = (one - value).float().norm()
+            assert (one - two).float().norm() <= tolerance * step, name
             moved += bool(step > 0)
         else:
             assert torch.equal(one, value), name

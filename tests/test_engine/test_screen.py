@@ -12,6 +12,7 @@ from morn_plugin.engine.screen import (
     SCREEN_ONLY,
     ScreenRunner,
     kept_from_screen,
+    name_log_file,
     shorten_screen,
 )
 
@@ -70,7 +71,17 @@ def test_what_is_shown_and_what_is_written(
 
     assert 'in short' in shown
     assert 'in short' not in written
-    assert f'Config, environment and all else: {tmp_path}/run.log' in shown
+
+
+def test_the_log_is_named_on_the_screen_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_logger('INFO', tmp_path) as logger:
+        assert 'all else' not in capsys.readouterr().out
+        name_log_file(logger)
+
+    assert f'Config, environment and all else: {tmp_path}/run.log' in capsys.readouterr().out
+    assert 'all else' not in (tmp_path / 'run.log').read_text()
 
 
 def test_a_logger_without_a_run_is_shortened_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -140,6 +140,7 @@ def test_a_failed_start_leaves_no_folder(options, config, tmp_path):
     run = train(config, tmp_path / 'deep' / 'run', '--cfg-options', *options)
     assert run.wait() == [1]
     assert not (tmp_path / 'deep' / 'run').exists()
+    assert 'all else' not in run.log.read_text()
 
 
 def test_the_number_of_classes_comes_from_the_data(data, tmp_path):

@@ -28,6 +28,7 @@ from ...datasets.converters.tags import convert_own_data
 from ...engine.checkpoint_content import read_model_checkpoint
 from ...engine.weights import load_weights
 from ...utils.files import atomic_write, sha256
+from ...utils.next_steps import next_step
 from ...utils.strict_json import read_json, write_json
 from ..finding import find_checkpoint, read_own_config
 from .cached import predict_cached
@@ -162,13 +163,14 @@ class _Run:
                 self.data,
                 min_count=min_count,
                 overwrite=True,
+                complete_sides=True,
                 **self.request.reading,
             )
         lacking = [side for side in SIDES if side not in parsed.splits]
         if lacking:
             raise AnnotationError(
-                f'the sides {", ".join(SIDES)} are needed, but the table leaves {lacking[0]} '
-                'without an image: give it more images, or leave out its column `split`.'
+                f'the sides {", ".join(SIDES)} are needed, but no image is left for {lacking[0]}: '
+                'give it more images, or leave out the column of the sides.'
             )
         return parsed
 
@@ -369,7 +371,7 @@ class _Run:
             f'{self.cnn_config.name}, {self.decoder_config.name} and {self.image_config.name} in '
             f'{self.out}.'
         )
-        print(f'Next: morn predict {self.model} PHOTOS', flush=True)
+        print(next_step('predict', self.model, 'PHOTOS', to='label images'), flush=True)
 
 
 def _list_images(folder: Path) -> list[str]:

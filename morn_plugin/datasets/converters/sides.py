@@ -30,14 +30,16 @@ class Plan:
             split of the table.
         seed: Seed of the random choice.
         near_distance: See :func:`~.contents.find_near_copies`.
-        split_column: The column of the table with the side, for errors.
+        sides_by: What says the sides of the user's own split, in words.
+        complete: Whether to cut from train the sides that the column lacks.
     """
 
     test: float | None = None
     val: float | None = None
     seed: int = 0
     near_distance: float = NEAR_DISTANCE
-    split_column: str = 'split'
+    sides_by: str = "the column 'split'"
+    complete: bool = False
 
 
 @dataclass(frozen=True)
@@ -231,28 +233,33 @@ def _complete_sides(
     plan: Plan,
     notes: list[str],
 ) -> list[Tagged]:
-    """Draw the requested sides that the table does not have."""
+    """Draw the sides that the table does not have, if they are requested."""
     sided = list(images)
     there = {image.side for image in images}
 
-    for side, share, salt in (
-        ('test', plan.test, f'{plan.seed}:'),
-        ('val', plan.val, f'{plan.seed}:val:'),
+    for side, share, default, salt in (
+        ('test', plan.test, TEST_FRACTION, f'{plan.seed}:'),
+        ('val', plan.val, VAL_FRACTION, f'{plan.seed}:val:'),
     ):
+        if share is None and plan.complete and side not in there:
+            share = default
+            notes.append(
+                f'By {plan.sides_by}, no image is {side}, so {share:.0%} of train are cut off for '
+                f'it (--{side}-fraction).'
+            )
         if share is None:
             continue
         if side in there:
             raise AnnotationError(
-                f'{images[0].where}: the column {plan.split_column!r} says which images are '
-                f'{side}, so expected no --{side}-fraction. Name another --split-column to '
-                'split again.'
+                f'{images[0].where}: the {side} side is given by {plan.sides_by}, so expected no '
+                f'--{side}-fraction. Name another --split-column to split again.'
             )
 
         sided = _cut(sided, contents, copies, side, salt, share)
 
     if 'val' not in {image.side for image in sided}:
         notes.append(
-            f'The column {plan.split_column!r} has no val: --val-fraction {VAL_FRACTION} cuts one '
+            f'By {plan.sides_by}, no image is val: --val-fraction {VAL_FRACTION} cuts such a side '
             'from train.'
         )
 

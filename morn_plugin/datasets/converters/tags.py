@@ -82,7 +82,8 @@ def parse(args: argparse.Namespace) -> Parsed:
         args.val_fraction,
         args.seed,
         args.near_distance,
-        args.split_column or 'split',
+        source.sides_by,
+        args.complete_sides,
     )
     images, copies = choose_sides(images, args.root, plan, args.workers, args.allow_repeats, notes)
     return Parsed(
@@ -323,6 +324,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=at_least(1),
         default=1,
         help='images that a tag must be on (default: 1)',
+    )
+    parser.add_argument(
+        '--complete-sides',
+        action='store_true',
+        help='cut from train the sides that the column `split` lacks',
     )
     add_reading_arguments(parser)
 

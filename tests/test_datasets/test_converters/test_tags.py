@@ -419,6 +419,22 @@ def test_missing_images_do_not_count(tmp_path, images, put, convert, fails):
     assert (tmp_path / 'missing_test.txt').read_text() == 'd.jpg\n'
 
 
+def test_sides_that_a_column_lacks_are_cut_from_train(tmp_path, images, put, convert):
+    text = as_text('csv').replace(',val', ',train')
+    file = put(tmp_path / 'tags.csv', text)
+    without = convert(CONVERTER, images, file, tmp_path / 'without')
+    assert "By the column 'split', no image is val: --val-fraction 0.15 cuts" in without.out
+    before = side_of(tmp_path / 'without')
+    assert 'val' not in before.values()
+
+    result = convert(CONVERTER, images, file, tmp_path / 'with', '--complete-sides')
+    assert "By the column 'split', no image is val, so 15% of train are cut off" in result.out
+    after = side_of(tmp_path / 'with')
+    assert set(after.values()) == {'train', 'val', 'test'}
+    moved = {name for name in before if after[name] != before[name]}
+    assert {(before[name], after[name]) for name in moved} == {('train', 'val')}
+
+
 # Sides.
 
 

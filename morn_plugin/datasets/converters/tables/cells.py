@@ -3,6 +3,7 @@
 import ast
 import json
 import re
+import unicodedata
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -15,15 +16,24 @@ NAME_KEYS = ('label', 'name', 'tag', 'class', 'value', 'title')
 LIST_KEYS = ('choices', 'labels', 'tags', 'classes', 'categories')
 MAX_STRUCTURED = 20_000  # characters of a cell: thousands of tags
 
-# Yes and no as spreadsheets and tools write them in several languages.
-YES = '1 1.0 true t yes y x ✓ ✔ wahr vrai verdadero verdadeiro vero waar'
-NO = '0 0.0 false f no n - nan none null falsch faux falso onwaar'
-UNSURE = '-1 -1.0 ?'
+# Yes and no as people, spreadsheets and tools write them in several languages.
+YES = (
+    '1 true t yes y on x ✓ ✔ ☑ ja j wahr oui vrai sí si sì verdadero sim verdadeiro vero waar sand '
+    'sant tak prawda ano pravda'
+)
+NO = (
+    '0 false f no n off ✗ ✘ ☐ nein falsch non faux falso não nao nee onwaar nej falsk falskt nei '
+    'nie fałsz ne nepravda'
+)
+BLANK = '- nan none null'
+UNSURE = '-1 ?'
 FLAGS: dict[str, int] = {
     **dict.fromkeys(YES.split(), 1),
-    **dict.fromkeys(['', *NO.split()], 0),
+    **dict.fromkeys(['', *NO.split(), *BLANK.split()], 0),
     **dict.fromkeys(UNSURE.split(), -1),
 }
+WHOLE = re.compile(r'(-?[01])[.,]0+')  # 1.0, or 1,00 where the comma is decimal
+DECIMAL_COMMA = re.compile(r'[+-]?(\d{1,3}(\.\d{3})+|\d+),\d+')
 
 Split = Callable[[str], list[str]]
 _QUOTED = r"""(?:'[^']*'|"[^"]*")"""
@@ -52,6 +62,22 @@ def read_flag(value: Any, where: str, column: str) -> int:
     return flag
 
 
+def find_number(value: Any) -> float | None:
+    """Return the number that a cell holds, with a decimal point or comma, or None.
+
+    Examples:
+        >>> [find_number(text) for text in ('0.5', '0,5', '1.234,5', 'cat')]
+        [0.5, 0.5, 1234.5, None]
+    """
+    text = str(value).strip()
+    if DECIMAL_COMMA.fullmatch(text):
+        text = text.replace('.', '').replace(',', '.')
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def find_flag(value: Any) -> int | None:
     """Return the result of :func:`read_flag`, or None if it would raise."""
     if isinstance(value, bool):
@@ -61,7 +87,9 @@ def find_flag(value: Any) -> int | None:
     if value is None:
         return 0
     if isinstance(value, str):
-        return FLAGS.get(value.strip().lower())
+        word = unicodedata.normalize('NFC', value).strip().lower()
+        whole = WHOLE.fullmatch(word)
+        return FLAGS.get(whole[1] if whole else word)
     return None
 
 

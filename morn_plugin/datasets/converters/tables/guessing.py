@@ -10,20 +10,31 @@ from typing import Any
 
 from morn_plugin.datasets.annotations import AnnotationError
 
-from .cells import EMPTY, find_flag, is_structured
+from .cells import BLANK, EMPTY, find_flag, find_number, is_structured
 from .image_names import WAYS, ImageIndex
 from .layouts import SIDE_OF, SIGNS, Layout, is_flags, splitter
 from .records import Record, Table
+from .text import name_encoding
 
+# Names of columns, the likeliest first: English, then German, French, Spanish, Italian,
+# Portuguese and Dutch.
 IMAGE_COLUMNS = (
     *('image', 'img', 'filename', 'file_name', 'file', 'filepath', 'file_path', 'path', 'img_path'),
     *('image_path', 'image_name', 'imagename', 'image_id', 'imageid', 'id', 'name', 'photo'),
     *('picture', 'url', 'image index', 'image_url'),
+    *('bild', 'datei', 'dateiname', 'bilddatei', 'foto', 'fichier', 'nom du fichier', 'imagen'),
+    *('archivo', 'immagine', 'imagem', 'arquivo', 'ficheiro', 'afbeelding', 'bestand'),
 )
 TAG_COLUMNS = (
     *('tags', 'tag', 'labels', 'label', 'keywords', 'keyword', 'categories', 'category'),
     *('classes', 'class', 'genres', 'genre', 'finding labels', 'labelname', 'attribute_ids'),
     *('attributes', 'target', 'targets', 'choice', 'choices', 'annotations', 'subjects', 'topics'),
+    *('schlagwörter', 'schlagworte', 'schlagwort', 'stichwörter', 'stichworte', 'stichwort'),
+    *('kategorien', 'kategorie', 'etiketten', 'etikett', 'klassen', 'klasse', 'mots-clés'),
+    *('mot-clé', 'étiquettes', 'étiquette', 'catégories', 'catégorie', 'palabras clave'),
+    *('etiquetas', 'etiqueta', 'categorías', 'categoría', 'parole chiave', 'etichette'),
+    *('etichetta', 'categorie', 'categoria', 'palavras-chave', 'categorias', 'trefwoorden'),
+    *('trefwoord', 'categorieën'),
 )
 SPLIT_COLUMNS = ('split', 'subset', 'set', 'partition', 'phase', 'fold', 'side', 'dataset', 'part')
 VALUE_COLUMNS = ('confidence', 'present', 'verified', 'value')
@@ -159,12 +170,17 @@ def _rank(column: str, known: Sequence[str]) -> int:
 
 
 def _guess_split(table: Table, image: str) -> str:
-    """Choose a column with the name and the values of a side column."""
-    for column in table.columns:
-        texts = {text.strip().lower() for text in _texts(table, column)}
-        if column != image and column.lower() in SPLIT_COLUMNS and texts <= SIDE_OF.keys():
-            return column
-    return ''
+    """Choose a column of sides: by its name, or because it has train and another side."""
+    others = [column for column in table.columns if column != image]
+    texts = {column: {text.strip().lower() for text in _texts(table, column)} for column in others}
+    sides = {
+        column: {SIDE_OF[text] for text in found}
+        for column, found in texts.items()
+        if found <= SIDE_OF.keys()
+    }
+    named = [column for column in sides if column.lower() in SPLIT_COLUMNS]
+    clear = [column for column, found in sides.items() if 'train' in found and len(found) > 1]
+    return next(iter([*named, *clear]), '')
 
 
 def _guess_tags(
@@ -211,7 +227,8 @@ def _says_flags(table: Table, column: str) -> bool:
     if is_flags(table.records, column):
         return True
     cells = {str(record.get(column)).strip().lower() for record, _ in table.records}
-    return cells <= {'0', '0.0', 'false', 'no'}
+    said = cells - {'', *BLANK.split()}
+    return bool(said) and all(find_flag(cell) == 0 for cell in said)
 
 
 def _choose_tag_columns(
@@ -238,12 +255,12 @@ def _choose_tag_columns(
     if len(numbered) == 1:
         return tuple(numbered[0])
 
-    texts = [column for column in rest if _is_text(table, column)]
+    texts = [column for column in rest if _is_text(table, column)] or rest
     if len(texts) == 1:
         return (texts[0],)
 
     raise AnnotationError(
-        f'{table.path}: expected one column of tags, but any of {texts or rest} could be meant. '
+        f'{table.path}: expected one column of tags, but any of {texts} could be meant. '
         'Name it with --tags-column (all tags of an image in a cell) or --tag-column (one row a '
         'tag).'
     )
@@ -253,20 +270,12 @@ def _is_text(table: Table, column: str) -> bool:
     """Return whether a column holds words: most of its filled cells are not numbers."""
 
     def is_word(value: Any) -> bool:
-        return isinstance(value, list | dict) or not _is_number(str(value))
+        return isinstance(value, list | dict) or find_number(value) is None
 
     values = [record.get(column) for record, _ in _sample(table)]
     known = [value for value in values if value is not None]
     filled = [value for value in known if str(value).strip() not in EMPTY]
     return sum(map(is_word, filled)) > len(filled) / 2
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _is_pairs(
@@ -312,7 +321,8 @@ def find_value_column(table: Table, columns: Sequence[str]) -> str:
 def _is_share(value: object) -> bool:
     if find_flag(value) is not None:
         return True
-    return _is_number(str(value)) and 0 <= float(str(value)) <= 1
+    number = find_number(value)
+    return number is not None and 0 <= number <= 1
 
 
 def _as_tags(
@@ -433,7 +443,7 @@ def _say(
 def _say_file(table: Table) -> str:
     if not table.guessed_encoding:
         options = '--delimiter, --encoding' if table.delimiter else '--encoding'
-        return f'{table.path}: {table.kind}, {table.encoding} ({options}).'
+        return f'{table.path}: {table.kind}, {name_encoding(table.encoding)} ({options}).'
 
     odd = [
         text
@@ -441,10 +451,9 @@ def _say_file(table: Table) -> str:
         for text in map(str, record.values())
         if not text.isascii()
     ]
-    example = f', such as {odd[0][:40]!r}' if odd else ''
-    return (
-        f'{table.path}: {table.kind}; not UTF-8, so read as {table.encoding}{example} (--encoding).'
-    )
+    example = f', for example {odd[0][:40]!r}' if odd else ''
+    name = name_encoding(table.encoding)
+    return f'{table.path}: {table.kind}; not UTF-8, so read as {name}{example} (--encoding).'
 
 
 def _say_tags(table: Table, layout: Layout) -> str:
@@ -453,8 +462,9 @@ def _say_tags(table: Table, layout: Layout) -> str:
     if layout.kind == 'flags':
         return f'Tags: {len(layout.columns)} columns, one per tag: {columns}{more} (--flags).'
     if layout.kind == 'pairs':
-        held = f', where {layout.value!r} says so (--value-column)' if layout.value else ''
-        return f'Tags: column {columns}, one row per tag{held} (--tag-column).'
+        held = f'; {layout.value!r} says whether it is there' if layout.value else ''
+        options = '--tag-column, --value-column' if layout.value else '--tag-column'
+        return f'Tags: column {columns}, one row per tag{held} ({options}).'
     if not any(plain_texts(table.records, column) for column in layout.columns):
         return f'Tags: {columns}{more}, in lists (--tags-column).'
 

@@ -7,15 +7,24 @@ from typing import Any
 from morn_plugin.datasets.annotations import AnnotationError
 
 from ..reading import several
-from .cells import find_flag, read_flag, read_tags
+from .cells import find_flag, find_number, read_flag, read_tags
 from .records import Record, Table
 
 # Signs that separate tags, the likeliest first; the last three are Chinese and Japanese.
 SIGNS = (';', '|', ',', '\n', '\uff1b', '\uff0c', '\u3001')
 SIDES = {
-    'train': ('train', 'training', 'trn', 'learn'),
-    'val': ('val', 'valid', 'validation', 'dev', 'development', 'tune'),
-    'test': ('test', 'testing', 'tst', 'eval', 'evaluation', 'holdout'),
+    'train': (
+        *('train', 'training', 'trn', 'learn'),
+        *('apprentissage', 'entraînement', 'entrenamiento', 'addestramento', 'treino'),
+    ),
+    'val': (
+        *('val', 'valid', 'validation', 'dev', 'development', 'tune'),
+        *('validierung', 'validación', 'validazione', 'validação', 'validatie'),
+    ),
+    'test': (
+        *('test', 'testing', 'tst', 'eval', 'evaluation', 'holdout'),
+        *('prueba', 'teste'),
+    ),
 }
 SIDE_OF = {name: side for side, names in SIDES.items() for name in names}
 
@@ -158,12 +167,8 @@ def _read_confidence(
     if flag is not None:
         return flag
 
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = float('nan')
-
-    if not 0 <= number <= 1:
+    number = find_number(value)
+    if number is None or not 0 <= number <= 1:
         raise AnnotationError(f'{where}: expected {column!r} to be in 0..1, but got {value!r}.')
     if least is None:
         raise AnnotationError(

@@ -64,6 +64,7 @@ class Source:
         repeats: Whether an image may have several rows, whose tags are merged.
         united_copies: Whether copies of a picture in several places share all their tags.
         notes: Lines on guesses and on content that was left out.
+        sides_by: What says the sides if anything does, in words.
     """
 
     rows: list[Tagged]
@@ -71,6 +72,7 @@ class Source:
     repeats: bool
     notes: list[str]
     united_copies: bool = False
+    sides_by: str = "the column 'split'"
 
 
 def read_source(path: Path, index: ImageIndex, reading: Reading) -> Source:
@@ -113,7 +115,7 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
         if layout.kind == 'tags':
             _refuse_wrong_separator(table, layout, given)
         way = given.image_names or 'listed'
-        return Source(rows, way, layout.kind == 'pairs', table.notes)
+        return Source(rows, way, layout.kind == 'pairs', table.notes, sides_by=_say_column(layout))
 
     notes = []
     if names_image(table, index):
@@ -123,7 +125,17 @@ def _read_file(path: Path, index: ImageIndex, reading: Reading) -> Source:
     guess = guess_layout(table, index, given)
     rows = read_rows(table, guess.layout, reading.min_confidence)
     notes += [*table.notes, *guess.sentences]
-    return Source(rows, guess.image_names, guess.layout.kind == 'pairs', notes)
+    return Source(
+        rows,
+        guess.image_names,
+        guess.layout.kind == 'pairs',
+        notes,
+        sides_by=_say_column(guess.layout),
+    )
+
+
+def _say_column(layout: Layout) -> str:
+    return f'the column {layout.split!r}'
 
 
 def names_image(table: Table, index: ImageIndex) -> bool:
@@ -280,7 +292,7 @@ def _read_tables(
     notes.append(f'Sides: {", ".join(tables)}, by the names of the tables.')
     texts = [row.img_path for row in rows]
     way = reading.given.image_names or index.choose_way(texts)
-    return Source(rows, way, repeats, notes)
+    return Source(rows, way, repeats, notes, sides_by='the names of the tables')
 
 
 def _below(prefix: str, text: str, index: ImageIndex) -> str:
@@ -331,7 +343,7 @@ def read_tag_folders(folder: Path, index: ImageIndex) -> Source:
         sides = sorted({names[0] for names in parts.values()})
         notes.append(f'Sides: the folders {", ".join(sides)}.')
 
-    return Source(rows, 'listed', True, notes, united_copies=True)
+    return Source(rows, 'listed', True, notes, united_copies=True, sides_by='the folders')
 
 
 def _parts_below(folder: Path, index: ImageIndex) -> dict[PurePosixPath, tuple[str, ...]]:

@@ -15,6 +15,15 @@ BYTE_ORDER_MARKS = {
     codecs.BOM_UTF16_BE: 'utf-16',
 }
 WESTERN = 'cp1252'  # "CSV" of spreadsheets in Western Europe and America
+NAMES = {
+    'utf-8': 'UTF-8',
+    'utf-8-sig': 'UTF-8 with a byte order mark',
+    'utf-16': 'UTF-16',
+    'utf-16-le': 'UTF-16',
+    'utf-16-be': 'UTF-16',
+    'utf-32': 'UTF-32',
+    WESTERN: f'Western European text ({WESTERN})',
+}
 OTHERS = 'cp1250, cp1251, gb18030, big5, shift_jis, euc_kr'
 
 # Western languages have single accented letters, or two as in "Größe"; in other scripts nearly all
@@ -33,6 +42,16 @@ OTHER_FILES = {
     b'\x89PNG': 'a picture',
     b'\xff\xd8\xff': 'a picture',
 }
+
+
+def name_encoding(encoding: str) -> str:
+    """Return the name of an encoding for people.
+
+    Examples:
+        >>> name_encoding('cp1252')
+        'Western European text (cp1252)'
+    """
+    return NAMES.get(encoding, encoding)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from morn_plugin.datasets.annotations import AnnotationError
-from morn_plugin.datasets.converters.tables.cells import read_flag, read_tags
+from morn_plugin.datasets.converters.tables.cells import find_number, read_flag, read_tags
 
 
 def split(text):
@@ -84,6 +84,12 @@ def test_json_of_other_types_is_refused(value):
         ('x', 1),
         ('WAHR', 1),
         ('VRAI', 1),
+        ('Ja', 1),
+        ('oui', 1),
+        ('s\u00ed', 1),
+        ('si\u0301', 1),  # the accent as a character of its own, as macOS writes it
+        ('1,0', 1),
+        ('1,00', 1),
         (1, 1),
         (True, 1),
         (1.0, 1),
@@ -93,11 +99,15 @@ def test_json_of_other_types_is_refused(value):
         ('no', 0),
         ('', 0),
         ('FALSCH', 0),
+        ('nein', 0),
+        ('Non', 0),
+        ('0,00', 0),
         (0, 0),
         (False, 0),
         (None, 0),
         ('-1', -1),
         ('-1.0', -1),
+        ('-1,0', -1),
         ('?', -1),
         (-1, -1),
     ],
@@ -106,7 +116,27 @@ def test_flags(cell, flag):
     assert read_flag(cell, 't.csv:2', 'cat') == flag
 
 
-@pytest.mark.parametrize('cell', ['2', '0.5', 'maybe', 2, 0.5, float('nan'), ['1']])
+@pytest.mark.parametrize('cell', ['2', '0.5', '0,5', '1,', 'maybe', 2, 0.5, float('nan'), ['1']])
 def test_no_flags(cell):
     with pytest.raises(AnnotationError, match=r"^t\.csv:2: expected 'cat' to be 1 or 0"):
         read_flag(cell, 't.csv:2', 'cat')
+
+
+@pytest.mark.parametrize(
+    ('cell', 'number'),
+    [
+        ('0.9', 0.9),
+        ('0,9', 0.9),
+        (' -2,25 ', -2.25),
+        ('1.234.567,5', 1234567.5),
+        (3, 3.0),
+        ('1,2,3', None),
+        ('1,234.5', None),
+        ('12.34,5', None),
+        ('5 cm', None),
+        ('', None),
+        (None, None),
+    ],
+)
+def test_numbers_with_a_point_or_a_decimal_comma(cell, number):
+    assert find_number(cell) == number

@@ -44,6 +44,19 @@ TABLES = {
         Layout('Datei', 'tags', ('Schlagw\u00f6rter',), ','),
         'listed',
     ),
+    'columns of other words and of decimal commas beside the tags': (
+        table_of(
+            'Bild;Stichworte;Gr\u00f6\u00dfe;Bemerkung',
+            lambda n, t: f'{n};"{"; ".join(t)}";1,5;"sagt ""gut"", na ja"',
+        ).encode('utf-8-sig'),
+        Layout('Bild', 'tags', ('Stichworte',), ';'),
+        'listed',
+    ),
+    'decimal commas beside tags of an unknown name': (
+        table_of('Nr;Was;kg', lambda n, t: f'{n};{"|".join(t)};1.000,5'),
+        Layout('Nr', 'tags', ('Was',), '|'),
+        'listed',
+    ),
     'UTF-16 with tabs': (
         table_of('filename\tkeywords', lambda n, t: f'{n}\t{"|".join(t)}').encode('utf-16'),
         Layout('filename', 'tags', ('keywords',), '|'),
@@ -62,6 +75,21 @@ TABLES = {
     'yes and no, with a tag that no image has': (
         table_of('name,cat,dog,sea,sky', lambda n, t: f'{n},{flags(t, "yes", "no")},no'),
         Layout('name', 'flags', (*ALL, 'sky')),
+        'listed',
+    ),
+    'yes and no in German, with semicolons': (
+        table_of(
+            'Foto;cat;dog;sea', lambda n, t: f'{n};{flags(t, "Ja", "nein").replace(",", ";")}'
+        ),
+        Layout('Foto', 'flags', ALL),
+        'listed',
+    ),
+    '1,0 and 0,0': (
+        table_of(
+            'Foto;cat;dog;sea;sky',
+            lambda n, t: f'{n};{";".join("1,0" if tag in t else "0,0" for tag in ALL)};0,0',
+        ),
+        Layout('Foto', 'flags', (*ALL, 'sky')),
         'listed',
     ),
     'flags and unsure ones, empty for no': (
@@ -83,6 +111,14 @@ TABLES = {
         ),
         Layout('ImageID', 'pairs', ('LabelName',), value='Confidence'),
         'stem',
+    ),
+    'one row per tag, with decimal commas for whether it is there': (
+        table_of(
+            'Datei;Schlagwort;Confidence',
+            lambda n, t: '\n'.join(f'{n};{tag};{"1,0" if tag in t else "0,0"}' for tag in ALL),
+        ),
+        Layout('Datei', 'pairs', ('Schlagwort',), value='Confidence'),
+        'listed',
     ),
     'pandas lists behind an index': (
         table_of(',image,labels', lambda n, t: f'0,{n},{quoted(str(t))}'),
@@ -108,6 +144,14 @@ TABLES = {
     'a column for the side': (
         table_of('image;tags;Subset', lambda n, t: f'{n};{",".join(t)};valid'),
         Layout('image', 'tags', ('tags',), ',', split='Subset'),
+        'listed',
+    ),
+    'a column for the side, of an unknown name': (
+        table_of(
+            'Datei;Schlagw\u00f6rter;Gruppe',
+            lambda n, t: f'{n};{", ".join(t)};{"Training" if n < "c" else "Validierung"}',
+        ),
+        Layout('Datei', 'tags', ('Schlagw\u00f6rter',), ',', split='Gruppe'),
         'listed',
     ),
 }
@@ -162,12 +206,27 @@ def test_sentences_say_what_was_guessed(tmp_path, put, index):
     text = table_of('Datei;Schlagw\u00f6rter', lambda n, t: f'{n};{", ".join(t)}, gr\u00fcn')
     table = read_table(put(tmp_path / 't.csv', text.encode('cp1252')), guess=True)
     assert guess_layout(table, index).sentences == [
-        f"{table.path}: semicolon-separated; not UTF-8, so read as cp1252, such as 'cat, dog, "
-        "gr\u00fcn' (--encoding).",
+        f'{table.path}: semicolon-separated; not UTF-8, so read as Western European text '
+        "(cp1252), for example 'cat, dog, gr\u00fcn' (--encoding).",
         "Images: column 'Datei', paths below the image folder, as they are listed; 4 of 4 looked up "
         'are there (--image-column, --image-names).',
         "Tags: 'Schlagw\u00f6rter', separated by comma (--tags-column, --separator).",
     ]
+
+
+@pytest.mark.parametrize(
+    ('encoding', 'name'),
+    [('utf-8', 'UTF-8'), ('utf-8-sig', 'UTF-8 with a byte order mark'), ('utf-16', 'UTF-16')],
+)
+def test_encodings_are_named_for_people(tmp_path, put, index, encoding, name):
+    text = table_of('image;tags', lambda n, t: f'{n};{",".join(t)}').encode(encoding)
+    sentence = guess_layout(read_table(put(tmp_path / 't.csv', text)), index).sentences[0]
+    assert f': semicolon-separated, {name} (--delimiter, --encoding).' in sentence
+
+
+def test_the_only_other_column_has_the_tags_even_if_they_are_numbers(tmp_path, put, index):
+    table = read_table(put(tmp_path / 't.csv', 'image;code\na.jpg;3\nb.jpg;3,7\n'))
+    assert guess_layout(table, index).layout == Layout('image', 'tags', ('code',), ',')
 
 
 def test_given_is_not_guessed(tmp_path, put, index):

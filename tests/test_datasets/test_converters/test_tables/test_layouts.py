@@ -58,6 +58,8 @@ def test_confidence_between_needs_a_bound(read):
         read(OPEN_IMAGES.format('0.7'), PAIRS)
     assert read(OPEN_IMAGES.format('0.7'), PAIRS, min_confidence=0.7)[2][1] == ['sea']
     assert read(OPEN_IMAGES.format('0.6'), PAIRS, min_confidence=0.7)[2][1] == []
+    decimal_comma = OPEN_IMAGES.format('"0,7"')
+    assert read(decimal_comma, PAIRS, min_confidence=0.7)[2][1] == ['sea']
     for wrong in ('1.5', '-0.5', 'high', 'inf'):
         with pytest.raises(
             AnnotationError, match=r"t\.csv:4: expected 'Confidence' to be in 0\.\.1"
@@ -73,6 +75,7 @@ def test_confidence_between_needs_a_bound(read):
         ('val', 'val'),
         ('valid', 'val'),
         ('VALIDATION', 'val'),
+        ('Validierung', 'val'),
         ('dev', 'val'),
         ('test', 'test'),
         (' testing', 'test'),
