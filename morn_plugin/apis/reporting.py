@@ -18,12 +18,14 @@ from ..utils.strict_json import parse_json
 from ..visualization.cards import LEGEND, make_card
 from ..visualization.panels import Prediction, shrink
 from ..visualization.report import (
-    draw_curves,
+    draw_losses,
     draw_supports,
+    draw_validations,
     embed_figure,
     make_note,
     make_page,
     make_table,
+    place_beside,
 )
 from .collecting import PredictionSet
 from .inferencer import MultiLabelInferencer
@@ -138,7 +140,9 @@ def _paper_row(
 def _make_curves(log: list[dict[str, Any]]) -> str:
     if not log:
         return make_note('No log of a training run was found next to the checkpoint.')
-    return embed_figure(draw_curves(log), 'Curves of losses and validation figures')
+    losses = embed_figure(draw_losses(log), 'Losses by iteration')
+    validations = embed_figure(draw_validations(log), 'Validation figures by epoch')
+    return place_beside([losses, validations])
 
 
 def error_lists(
@@ -157,7 +161,7 @@ def error_lists(
         _confused_rows(data.classes, confused_labels(predicted, data.targets)),
         note='In one image, the first label was missed and the second wrongly predicted.',
     )
-    return f'<div class="two"><div>{missed}</div><div>{confused}</div></div>'
+    return place_beside([missed, confused])
 
 
 def _missed_rows(classes: list[str], figures: LabelFigures) -> list[tuple]:

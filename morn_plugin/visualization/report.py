@@ -14,6 +14,8 @@ from .cards import CARD_STYLE
 from .panels import EXTRA, MISSED, RIGHT
 
 Cell = str | float | int | None
+F1_NAMES = {'per-label': 'F1_L', 'per-image': 'F1_I'}  # as in the paper's table
+MANY = 100  # images with a label; with so many, labels are spread by a logarithm
 
 STYLE = """
 :root { color-scheme: light dark; --line: #8885; --soft: #8881; }
@@ -23,7 +25,7 @@ h1 { font-size: 1.6em; margin-bottom: 0; }
 h2 { margin-top: 2em; font-size: 1.2em; }
 .note { opacity: .75; margin-top: .2em; }
 .wide { overflow-x: auto; }
-.two { display: flex; flex-wrap: wrap; gap: 0 48px; }
+.two { display: flex; flex-wrap: wrap; gap: 12px 48px; }
 .two > div { max-width: 100%; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: 3px 10px; border-bottom: 1px solid var(--line); text-align: right;
@@ -35,7 +37,6 @@ th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: ' \\25b2'; }
 th[aria-sort=descending] button::after { content: ' \\25bc'; }
 img { max-width: 100%; height: auto; background: white; border-radius: 4px; }
-.wide img { min-width: 640px; }
 @media (max-width: 640px) {
   table { font-size: 12px; }
   th, td { padding: 3px 4px; white-space: normal; }
@@ -136,32 +137,53 @@ def embed_figure(figure: Figure, description: str) -> str:
 def embed_png(content: bytes, description: str) -> str:
     """Embed the bytes of a PNG file in the page."""
     data = base64.b64encode(content).decode()
-    image = f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
-    return f'<div class="wide">{image}</div>'
+    return f'<img alt="{escape(description)}" src="data:image/png;base64,{data}">'
 
 
-def draw_curves(log: Sequence[dict[str, Any]]) -> Figure:
-    """Draw the losses by step and the F1s of the validations by epoch.
+def place_beside(parts: Iterable[str]) -> str:
+    """Put parts of HTML side by side, or below each other where the screen is narrow."""
+    return f'<div class="two">{"".join(f"<div>{part}</div>" for part in parts)}</div>'
+
+
+def draw_losses(log: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the losses by step.
 
     Args:
         log: The lines of MMEngine's ``scalars.json``.
     """
-    figure = Figure(figsize=(10, 3.6), dpi=110, layout='constrained')
-    left, right = figure.subplots(1, 2)
-    _draw_losses(log, left)
-
-    for prefix, dashes in (('', '-'), ('cnn/', ':')):
-        _draw_validation(log, prefix + 'per-label/f1-score', right, RIGHT, 'o', dashes)
-        _draw_validation(log, prefix + 'per-image/f1-score', right, EXTRA, 's', dashes)
-
-    left.set(xlabel='iteration', title='Training losses')
-    right.set(xlabel='epoch', title='Validation, percent')
-    for axes in (left, right):
-        if axes.has_data():
-            axes.legend()
-            axes.grid(alpha=0.3)
-
+    figure, axes = _make_figure()
+    _draw_losses(log, axes)
+    axes.set(xlabel='iteration', title='Training losses')
+    _add_legend(axes)
     return figure
+
+
+def draw_validations(log: Sequence[dict[str, Any]]) -> Figure:
+    """Draw the F1s of the validations by epoch.
+
+    Args:
+        log: The lines of MMEngine's ``scalars.json``.
+    """
+    figure, axes = _make_figure()
+    for prefix, dashes in (('', '-'), ('cnn/', ':')):
+        _draw_validation(log, prefix, 'per-label', axes, RIGHT, 'o', dashes)
+        _draw_validation(log, prefix, 'per-image', axes, EXTRA, 's', dashes)
+
+    axes.set(xlabel='epoch', title='Validation, percent')
+    _add_legend(axes)
+    return figure
+
+
+def _make_figure() -> tuple[Figure, Axes]:
+    """Make a figure of which two fit beside each other."""
+    figure = Figure(figsize=(5, 3.4), dpi=110, layout='constrained')
+    return figure, figure.subplots()
+
+
+def _add_legend(axes: Axes) -> None:
+    if axes.has_data():
+        axes.legend()
+        axes.grid(alpha=0.3)
 
 
 def _draw_losses(log: Sequence[dict[str, Any]], axes: Axes) -> None:
@@ -176,16 +198,19 @@ def _draw_losses(log: Sequence[dict[str, Any]], axes: Axes) -> None:
 
 def _draw_validation(
     log: Sequence[dict[str, Any]],
-    name: str,
+    prefix: str,
+    kind: str,
     axes: Axes,
     colour: str,
     mark: str,
     dashes: str,
 ) -> None:
+    name = f'{prefix}{kind}/f1-score'
     points = _find_points([line for line in log if 'loss' not in line], name)
     if points:
+        label = f'CNN {F1_NAMES[kind]}' if prefix else F1_NAMES[kind]
         style: dict[str, Any] = dict(color=colour, marker=mark, linestyle=dashes)
-        axes.plot(*zip(*points, strict=True), label=name, **style)
+        axes.plot(*zip(*points, strict=True), label=label, **style)
 
 
 def _find_points(log: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
@@ -194,8 +219,7 @@ def _find_points(log: Sequence[dict[str, Any]], name: str) -> list[tuple[float, 
 
 def draw_supports(support: np.ndarray, f1: np.ndarray) -> Figure:
     """Draw each label's F1 (C,) over its number of images (C,)."""
-    figure = Figure(figsize=(6, 3.2), dpi=110, layout='constrained')
-    axes = figure.subplots()
+    figure, axes = _make_figure()
     axes.scatter(support, np.nan_to_num(f1), color=RIGHT, edgecolors='white')
     axes.set(
         xlabel='images with the label',
@@ -203,8 +227,9 @@ def draw_supports(support: np.ndarray, f1: np.ndarray) -> Figure:
         ylim=(-4, 104),
         title='Frequent and rare labels',
     )
-    if support.max() > 0:
+    if support.max() >= MANY:
         axes.set_xscale('symlog', linthresh=10)
+    axes.xaxis.set_major_formatter('{x:,.0f}')
     axes.grid(alpha=0.3)
     axes.axhline(np.nan_to_num(f1).mean(), color=MISSED, label='mean of the labels')
     axes.legend()

@@ -20,22 +20,36 @@ from morn_plugin.evaluation.label_graph import TRANSITION_COLUMNS, choose_edges
 from morn_plugin.visualization import Prediction
 from morn_plugin.visualization.cards import make_card
 from morn_plugin.visualization.label_graph import write_graph
-from morn_plugin.visualization.report import draw_curves, make_page, make_table
+from morn_plugin.visualization.report import (
+    draw_losses,
+    draw_supports,
+    draw_validations,
+    make_page,
+    make_table,
+)
 
 pytestmark = pytest.mark.slow  # starts processes
 
 
 @pytest.fixture(scope='module')
 def report(work_dir, tmp_path_factory):
-    out = tmp_path_factory.mktemp('report') / 'report.html'
-    run_tool('analysis/report.py', work_dir, '--out', out, '--images', 2)
+    folder = tmp_path_factory.mktemp('report')
+    log = folder / 'run' / 'vis_data' / 'scalars.json'
+    log.parent.mkdir(parents=True)
+    lines = [
+        *(dict(step=step, loss=2.0 / step) for step in (1, 2, 3)),
+        {'step': 1, 'per-image/f1-score': 40.0, 'cnn/per-image/f1-score': 30.0},
+    ]
+    log.write_text(''.join(json.dumps(line) + '\n' for line in lines))
+    out = folder / 'report.html'
+    run_tool('analysis/report.py', work_dir, '--out', out, '--images', 2, '--log-dir', folder)
     return out
 
 
 def test_report_holds_the_figures_and_nothing_foreign(report, work_dir, tmp_path):
     page = report.read_text(encoding='utf-8')
     assert not re.findall(r'(?:src|href)="(?!data:)|url\(|@import|https?://', page)
-    assert page.count('<img ') == 5  # two best, two worst, supports; there is no log of a training
+    assert page.count('<img ') == 7  # two best, two worst, losses, validations, supports
     data = collect_predictions(MultiLabelInferencer(work_dir, device='cpu'))
     rows = re.findall(r'<tr>(.*?)</tr>', page[page.index('class="sortable"') :])
     cells = [re.sub('<.*?>', ' ', row).split() for row in rows[1:]]
@@ -81,26 +95,30 @@ def test_names_are_escaped_and_undefined_is_a_dash():
     assert re.findall(r'<td.*?>(.*?)</td>', page) == ['&lt;b&gt;', '-', '-', '3', '2.5']
 
 
+def list_lines(figure):
+    return {line.get_label(): line.get_ydata().tolist() for line in figure.axes[0].lines}
+
+
 def test_curves_take_what_the_log_has():
     log = [
         dict(step=1, loss=2.0, loss_cnn=1.0),
         dict(step=2, loss=1.0, loss_cnn=0.5),
         {'step': 1, 'per-image/f1-score': 40.0, 'cnn/per-image/f1-score': 30.0},
     ]
-    left, right = draw_curves(log).axes
-    assert {line.get_label(): line.get_ydata().tolist() for line in left.lines} == dict(
-        loss=[2.0, 1.0], loss_cnn=[1.0, 0.5]
-    )
-    assert [line.get_ydata().tolist() for line in right.lines] == [[40.0], [30.0]]
+    assert list_lines(draw_losses(log)) == dict(loss=[2.0, 1.0], loss_cnn=[1.0, 0.5])
+    assert list_lines(draw_validations(log)) == {'F1_I': [40.0], 'CNN F1_I': [30.0]}
 
 
 def test_a_loss_of_one_part_is_drawn_once():
-    left, _ = draw_curves(
-        [dict(step=step, loss=2.0 / step, loss_multi_order=2.0 / step) for step in (1, 2)]
-    ).axes
-    assert [(line.get_label(), line.get_ydata().tolist()) for line in left.lines] == [
-        ('loss_multi_order', [2.0, 1.0])
-    ]
+    log = [dict(step=step, loss=2.0 / step, loss_multi_order=2.0 / step) for step in (1, 2)]
+    assert list_lines(draw_losses(log)) == dict(loss_multi_order=[2.0, 1.0])
+
+
+@pytest.mark.parametrize(('most', 'scale'), [(13, 'linear'), (1300, 'symlog')])
+def test_numbers_of_images_are_written_out(most, scale):
+    axes = draw_supports(np.array([0, 4, most]), np.array([np.nan, 40.0, 80.0])).axes[0]
+    assert axes.get_xscale() == scale
+    assert axes.xaxis.get_major_formatter()(1000) == '1,000'
 
 
 def test_a_click_sorts(report, tmp_path):
@@ -134,10 +152,12 @@ def test_no_table_is_cut_and_the_page_does_not_scroll_sideways(report, tmp_path,
         assert browser.execute_script('return document.documentElement.scrollWidth') <= room
         tables = browser.find_elements(By.TAG_NAME, 'table')
         assert len(tables) == 8  # figures, missed, confused, labels, and the steps of four images
+        images = browser.find_elements(By.TAG_NAME, 'img')
+        assert len(images) == 7  # losses, validations, supports, and the four
 
-        for table in tables:
-            assert table.rect['x'] >= 0
-            assert table.rect['x'] + table.rect['width'] <= room, table.text[:200]
+        for part in [*tables, *images]:
+            assert part.rect['x'] >= 0
+            assert part.rect['x'] + part.rect['width'] <= room, part.text[:200]
 
         cells = browser.find_elements(By.CSS_SELECTOR, '.steps td')
         assert len(cells) == 4 * 3 * 5
