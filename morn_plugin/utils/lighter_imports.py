@@ -2,6 +2,9 @@
 
 Import it before MMPretrain, which also imports torchvision. timm is imported only if a model needs
 it; until then nothing happens.
+
+Stand-ins replace what is put off, with the names that the package imports from it. A release that
+needs other names is imported as if there were no stand-ins.
 """
 
 import sys
@@ -28,28 +31,23 @@ def import_torchvision() -> None:
         return
 
     utils = _make_module(f'{COMPILER}.utils', is_compile_supported=_is_compile_supported)
-    package = _make_module(COMPILER, __path__=[], utils=utils)
+    package = _make_module(COMPILER, utils=utils)
 
     import torch  # noqa: F401  first, with its own eyes
 
     if COMPILER in sys.modules:
         return
 
-    try:
-        with _stand_ins(package, utils):
-            import_module('torchvision')
-    except (ImportError, AttributeError):  # another release needs more: use the real module
-        for name in [name for name in sys.modules if name.split('.')[0] == 'torchvision']:
-            del sys.modules[name]
+    _import_lighter('torchvision', lambda: import_module('torchvision'), package, utils)
 
 
 def import_without_sharding() -> None:
     """Import MMEngine without sharded training, half a second, in a program that only predicts.
 
-    In such a process MMEngine's FSDP classes cannot be used. Does nothing if MMEngine's models are
-    already imported.
+    In such a process MMEngine's FSDP classes cannot be used. Does nothing if MMEngine is already
+    imported.
     """
-    if 'mmengine.model' in sys.modules or 'torch.distributed.fsdp' in sys.modules:
+    if 'mmengine' in sys.modules or 'torch.distributed.fsdp' in sys.modules:
         return
 
     wrapper = _make_module(
@@ -58,9 +56,12 @@ def import_without_sharding() -> None:
     )
     strategy = _make_module('mmengine._strategy.fsdp', FSDPStrategy=None)
     optimizer = _make_module('torch.distributed.optim.named_optimizer', _NamedOptimizer=None)
-    with _stand_ins(wrapper, strategy, optimizer):
+
+    def load() -> None:
         import_module('mmengine.model')
         import_module('mmengine.runner')
+
+    _import_lighter('mmengine', load, wrapper, strategy, optimizer)
 
 
 class LighterTimm:
@@ -83,7 +84,10 @@ class LighterTimm:
         run = spec.loader.exec_module
 
         def run_lighter(module: ModuleType) -> None:
-            with _put_off_compiler(), _put_off_hub():
+            with _put_off_compiler():
+                is_done = _import_lighter(name, lambda: run(module), *_hub_stand_ins())
+            if not is_done:
+                sys.modules[name] = module  # was forgotten with its parts
                 run(module)
 
         spec.loader.exec_module = run_lighter  # type: ignore[method-assign]
@@ -119,19 +123,19 @@ def _put_off_compiler() -> Iterator[None]:
         torch.compiler.disable = disable
 
 
-@contextmanager
-def _put_off_hub() -> Iterator[None]:
-    """Let timm import the Hugging Face Hub when it first needs it, if it is installed."""
+def _hub_stand_ins() -> list[ModuleType]:
+    """Return modules from which timm imports the Hugging Face Hub's names, if it is installed.
+
+    The Hub itself is imported when timm first needs it.
+    """
     if HUB in sys.modules or find_spec(HUB) is None:
-        yield
-        return
+        return []
 
     names = ('HfApi', 'hf_hub_download', 'model_info')
     errors = {name: type(name, (Exception,), {}) for name in HUB_ERRORS}  # until the first call
     utils = _make_module(f'{HUB}.utils', **errors)
-    package = _make_module(HUB, __path__=[], utils=utils, **{name: _later(name) for name in names})
-    with _stand_ins(package, utils):
-        yield
+    package = _make_module(HUB, utils=utils, **{name: _later(name) for name in names})
+    return [package, utils]
 
 
 def _later(name: str) -> Callable[..., Any]:
@@ -149,6 +153,56 @@ def _later(name: str) -> Callable[..., Any]:
     return call
 
 
+def _import_lighter(package: str, load: Callable[[], object], *stand_ins: ModuleType) -> bool:
+    """Import a package with stand-ins, or forget it if this release needs more of them.
+
+    What is imported next then finds the real modules.
+
+    Args:
+        package: Its name.
+        load: Imports it.
+        stand_ins: The modules.
+
+    Returns:
+        Whether the package is imported.
+    """
+    missing = _MissingNames({module.__name__ for module in stand_ins})
+    sys.meta_path.insert(0, missing)
+    try:
+        with _stand_ins(*stand_ins):
+            load()
+        is_done = not missing.found
+    except (ImportError, AttributeError, TypeError):
+        is_done = False
+    finally:
+        sys.meta_path.remove(missing)
+
+    if not is_done:
+        for name in [name for name in sys.modules if name.split('.')[0] == package]:
+            del sys.modules[name]
+    return is_done
+
+
+class _MissingNames:
+    """A finder that finds nothing, but notes what stand-ins lack.
+
+    A package may catch the error that follows. For a name that a package lacks, Python looks for a
+    module.
+
+    Attributes:
+        found: The full names.
+    """
+
+    def __init__(self, packages: set[str]) -> None:
+        self.packages = packages
+        self.found: list[str] = []
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        """Note a name in one of the packages."""
+        if name.rpartition('.')[0] in self.packages:
+            self.found.append(name)
+
+
 @contextmanager
 def _stand_ins(*modules: ModuleType) -> Iterator[None]:
     """Put modules where the real ones would be imported from, for the time of an import."""
@@ -164,7 +218,7 @@ def _stand_ins(*modules: ModuleType) -> Iterator[None]:
 
 def _make_module(name: str, **content: Any) -> ModuleType:
     module = ModuleType(name)
-    module.__dict__.update(content)
+    module.__dict__.update(content, __path__=[])  # a package, see _MissingNames
     return module
 
 

@@ -71,6 +71,42 @@ from torch.distributed.optim.named_optimizer import _NamedOptimizer
 print(json.dumps([early, left, _NamedOptimizer.__name__]))
 """
 
+# Another release may need names that the stand-ins lack; here they lack all.
+EMPTY_STAND_INS = f"""
+import json, sys, types
+sys.modules['__main__'].__file__ = {str(ROOT / 'tools' / 'predict.py')!r}
+sys.modules['torchvision'] = None  # for now, so that nothing is imported yet
+from morn_plugin.utils import lighter_imports
+del sys.modules['torchvision']
+
+def make_empty(name, **content):
+    made.append(name)
+    module = types.ModuleType(name)
+    module.__path__ = []
+    return module
+
+made = []
+lighter_imports._make_module = make_empty
+lighter_imports.import_torchvision()
+lighter_imports.import_without_sharding()
+
+import torch
+from torchvision.ops import roi_align
+boxes, image = torch.tensor([[0.0, 1, 1, 3, 3]]), torch.arange(16.0).reshape(1, 1, 4, 4)
+pooled = roi_align(image, boxes, 1, aligned=True).item()
+
+import morn_plugin.apis
+from mmengine.model import BaseModel, MMFullyShardedDataParallel
+is_real = issubclass(MMFullyShardedDataParallel, torch.nn.Module)
+
+import timm
+from timm.models import _hub
+hub = _hub.has_hf_hub(), _hub.HfApi.__module__, timm.is_model('resnet18')
+left = [name for name in made if isinstance(sys.modules.get(name), types.ModuleType)
+        and not getattr(sys.modules[name], '__file__', None)]
+print(json.dumps([pooled, is_real, hub, left, len(made)]))
+"""
+
 
 def ask(code):
     done = subprocess.run(
@@ -102,3 +138,14 @@ def test_timm_comes_without_the_compiler_and_the_hub_until_they_are_used():
 
 def test_a_program_that_predicts_comes_without_sharded_training():
     assert ask(ASK_SHARDING) == [[], [], '_NamedOptimizer']
+
+
+def test_releases_that_need_more_are_imported_as_they_are():
+    pytest.importorskip('timm')
+    pytest.importorskip('huggingface_hub')
+    pooled, is_real, hub, left, number = ask(EMPTY_STAND_INS)
+    assert pooled == 7.5
+    assert is_real
+    assert hub == [True, 'huggingface_hub.hf_api', True]
+    assert left == []
+    assert number == 7
