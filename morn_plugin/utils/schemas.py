@@ -52,7 +52,9 @@ Text = Annotated[str, Field(max_length=100_000)]
 class Schema(BaseModel):
     """Base of all schemas: values are not converted, unknown fields are ignored."""
 
-    model_config = ConfigDict(strict=True, extra='ignore', frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, extra='ignore', frozen=True, hide_input_in_errors=True, defer_build=True
+    )
 
 
 class DatasetMeta(Schema):
