@@ -137,26 +137,29 @@ def _run(network: Any, batches: Iterable[dict[str, Any]]) -> None:
         network.test_step(batch)
 
 
-def time_start(tool: Path, arguments: Sequence[str], rounds: int) -> list[float]:
-    """Return the seconds from the shell to the end of a prediction, one number per round.
+def time_start(arguments: Sequence[str], rounds: int) -> list[float]:
+    """Return the seconds from the shell to the end of a Python program, one number per round.
+
+    A first run does not count. It leaves the bytecode, as an installed package has it.
 
     Args:
-        tool: ``tools/predict.py``.
-        arguments: Those for one image.
+        arguments: Those of Python.
         rounds: Number of rounds.
 
     Raises:
         subprocess.CalledProcessError: If it fails.
     """
-    seconds = []
-    for _ in range(rounds):
-        start = time.perf_counter()
+    environment = dict(os.environ)
+    environment.pop('PYTHONDONTWRITEBYTECODE', None)
+
+    def run() -> None:
         subprocess.run(
-            [sys.executable, str(tool), *arguments],
-            env=dict(os.environ),
+            [sys.executable, *arguments],
+            env=environment,
             check=True,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
-        seconds.append(time.perf_counter() - start)
-    return seconds
+
+    (timing,) = time_in_turn({'start': run}, rounds)
+    return timing.seconds

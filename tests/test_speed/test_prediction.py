@@ -14,6 +14,7 @@ from morn_plugin.speed.prediction import (
     compare_extraction,
     compare_prediction,
     time_in_turn,
+    time_start,
 )
 
 
@@ -66,3 +67,17 @@ def test_extraction_is_compared_with_its_parts(work_dir, monkeypatch):
         'the network alone',
     ]
     assert all(timing.median > 0 for timing in timings)
+
+
+def test_a_start_is_timed_with_the_bytecode_of_an_earlier_one(tmp_path, monkeypatch):
+    monkeypatch.setenv('PYTHONDONTWRITEBYTECODE', '1')
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    (tmp_path / 'part.py').write_text('')
+    log = tmp_path / 'log'
+    code = f"""
+import importlib.util, os, part
+found = os.path.exists(importlib.util.cache_from_source(part.__file__))
+open({str(log)!r}, 'a').write(str(int(found)))
+"""
+    assert len(time_start(['-c', code], 2)) == 2
+    assert log.read_text() == '111'

@@ -70,14 +70,20 @@ def main() -> None:
     print()
     print(markdown_table(['scores and features', 'images/s', 'time / network'], rows), flush=True)
 
-    tool = Path(__file__).resolve().parents[1] / 'predict.py'
+    tool = str(Path(__file__).resolve().parents[1] / 'predict.py')
+    programs = {
+        Path(args.model).name: [tool, args.model, paths[0]],
+        Path(args.exported).name: [tool, args.exported, paths[0]],
+        '`import torch` alone': ['-c', 'import torch'],
+    }
     rows = []
-    for model in (args.model, args.exported):
-        seconds = time_start(tool, [model, paths[0]], args.rounds)
-        rows.append([Path(model).name, f'{statistics.median(seconds):.2f}'])
+    for name, arguments in programs.items():
+        seconds = time_start(arguments, args.rounds)
+        low, high = min(seconds), max(seconds)
+        rows.append([name, f'{statistics.median(seconds):.2f}', f'{low:.2f}-{high:.2f}'])
 
     print()
-    print(markdown_table(['from the shell to the first image', 'seconds'], rows))
+    print(markdown_table(['from the shell to the first image', 'seconds', 'from-to'], rows))
 
 
 if __name__ == '__main__':
