@@ -15,7 +15,8 @@ from .version import __version__
 __all__ = ['__version__']
 
 let_threads_sleep()  # before anything imports torch
-keep_freed_memory()
+if runs_own_tool():
+    keep_freed_memory()  # in another program, its author decides
 
 # mmcv-lite lacks an operator that nothing here uses, and says so each time mmpretrain is imported.
 warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')

@@ -15,6 +15,8 @@ from typing import Any
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from ...utils.memory import keep_freed_memory
+
 
 @dataclass(frozen=True)
 class Task:
@@ -193,9 +195,13 @@ class Stages:
 
 
 def set_up_process(log: str, threads: int) -> None:
-    """Limit the threads of a process and of the tools that it calls; write its output to a file."""
+    """Limit the threads of a process and of the tools that it calls; write its output to a file.
+
+    The process keeps freed memory, as a tool does.
+    """
     from ...engine.safe_loading import force_weights_only
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
     os.environ['OMP_NUM_THREADS'] = str(threads)  # for the tools that it calls
     force_weights_only()

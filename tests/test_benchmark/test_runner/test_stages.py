@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from morn_plugin.benchmark.runner.stages import OutOfTimeError, Stages, Task
+from morn_plugin.benchmark.runner import stages as module
+from morn_plugin.benchmark.runner.stages import OutOfTimeError, Stages, Task, set_up_process
+from morn_plugin.engine import safe_loading
 
 
 def append(path, text):
@@ -80,3 +82,15 @@ def test_an_empty_list_does_not_end_a_chain(tmp_path):
     tasks = make_tasks(tmp_path / 'out', ['a'])
     Stages(1, 1.0, 0, tmp_path / 'log').do_chains([iter([[], tasks])])
     assert (tmp_path / 'out').read_text() == 'a'
+
+
+def test_a_process_keeps_freed_memory_as_a_tool_does(tmp_path, monkeypatch):
+    calls = []
+    monkeypatch.setattr(module, 'keep_freed_memory', lambda: calls.append('memory'))
+    monkeypatch.setattr(module.torch, 'set_num_threads', calls.append)
+    monkeypatch.setattr(safe_loading, 'force_weights_only', lambda: calls.append('safe'))
+    monkeypatch.setattr(module.os, 'dup2', lambda file, other: calls.append(other))
+    monkeypatch.setenv('OMP_NUM_THREADS', '1')
+    set_up_process(str(tmp_path / 'log'), 2)
+    assert calls == ['memory', 2, 'safe', 1, 2]
+    assert os.environ['OMP_NUM_THREADS'] == '2'
