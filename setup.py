@@ -76,7 +76,7 @@ EXTRAS = {
     'heic': ['pillow-heif>=1.0'],
     'parquet': ['pyarrow>=18'],
     'test': [
-        'pytest>=8',
+        'pytest>=8.4',
         'pytest-timeout>=2.3',
         'pytest-xdist>=3.5',
         'hypothesis>=6.100',

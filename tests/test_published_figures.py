@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from mmengine.config import Config
+from config_files import CONFIGS, read_leaf
 
 from morn_plugin.benchmark.csv_files import read_results
 from morn_plugin.benchmark.figures import CALIBRATED, NATIVE
@@ -77,7 +77,7 @@ def test_the_papers_comparison_has_its_seeds():
 def test_figures_beside_a_config_are_those_that_were_measured(path):
     folder, name = path.split('/')
     lr, figures = read_paper_results()[MEASURED[path]]
-    assert Config.fromfile(ROOT / 'configs' / f'{path}.py').optim_wrapper.optimizer.lr == lr
+    assert read_leaf(CONFIGS / f'{path}.py').optim_wrapper.optimizer.lr == lr
     means = [f'{value:.2f}' for value in figures.mean(axis=0)]
 
     index = yaml.safe_load((ROOT / 'configs' / folder / 'metafile.yml').read_text())
@@ -93,8 +93,8 @@ def test_figures_beside_a_config_are_those_that_were_measured(path):
 
 
 def test_the_better_variant_is_offered_as_it_was_measured():
-    offered = Config.fromfile(ROOT / 'configs/morn/morn-bn_scores_1xb32-15e_openclipart.py')
-    measured = Config.fromfile(ROOT / 'configs/morn/morn_scores_1xb32-50e_openclipart.py')
+    offered = read_leaf(CONFIGS / 'morn/morn-bn_scores_1xb32-15e_openclipart.py')
+    measured = read_leaf(CONFIGS / 'morn/morn_scores_1xb32-50e_openclipart.py')
     measured.merge_from_dict(
         {
             'model.head.state_norm': dict(eps=1e-3, momentum=0.05),
@@ -105,7 +105,7 @@ def test_the_better_variant_is_offered_as_it_was_measured():
     of_runs = [{**cfg.to_dict(), 'benchmark': None} for cfg in (offered, measured)]
     assert of_runs[0] == of_runs[1]
 
-    on_images = Config.fromfile(
+    on_images = read_leaf(
         ROOT / 'configs/morn/morn-bn_efficientnet-lite0_1xb32-15e_openclipart-128px.py'
     )
     for part in ('optim_wrapper', 'train_cfg'):

@@ -2,8 +2,10 @@
 
 import unicodedata
 import warnings
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from matplotlib import font_manager, rcParams
@@ -60,15 +62,32 @@ class Fonts:
 
         Names often differ at the end.
         """
-        text = self.clean(text)
-        if self.width(text, size) <= room:
-            return text
+        return _shorten(self, text, room, size)
 
-        for kept in range(len(text) - 1, 0, -1):
-            cut = f'{text[: kept - kept // 3]}…{text[len(text) - kept // 3 :]}'
-            if self.width(cut, size) <= room:
-                return cut
-        return '…'
+
+@lru_cache(maxsize=10_000)  # a name is in many cells of a table
+def _shorten(
+    fonts: Fonts,
+    text: str,
+    room: float,
+    size: float,
+) -> str:
+    text = fonts.clean(text)
+    if fonts.width(text, size) <= room:
+        return text
+
+    def is_too_wide(kept: int) -> bool:
+        return fonts.width(_cut(text, kept), size) > room
+
+    # More characters are wider, so the numbers that fit are 0 up to the one wanted.
+    numbers = range(1, len(text))
+    return _cut(text, bisect_left(numbers, True, key=is_too_wide))
+
+
+def _cut(text: str, kept: int) -> str:
+    """Keep so many characters, two thirds of them from the start."""
+    end = kept // 3
+    return f'{text[: kept - end]}…{text[len(text) - end :]}'
 
 
 def choose_fonts(texts: Iterable[str]) -> Fonts:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from config_files import LEAVES, read_leaf
 from mmengine.config import Config
 from mmengine.hooks import CheckpointHook
 from mmengine.registry import init_default_scope
@@ -25,8 +26,6 @@ from morn_plugin.datasets.annotations import Annotations, load_classes, save_ann
 from morn_plugin.datasets.cached import ScoreFile, save_scores
 from morn_plugin.engine.hooks import ResumableCheckpointHook
 
-CONFIGS = Path(__file__).parents[2] / 'configs'
-LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 CLASSES = ['cat', 'dog', 'sea']
 
 
@@ -282,5 +281,5 @@ def test_classes_are_read_from_the_beginning_of_a_file(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 def test_the_settings_of_every_config_agree(path):
-    found = find_disagreements(Config.fromfile(path), (*TRAINING, *TESTING))
+    found = find_disagreements(read_leaf(path), (*TRAINING, *TESTING))
     assert found.settings == []

@@ -5,17 +5,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from config_files import CONFIGS, LEAVES
 from mmengine.config import Config
 from mmengine.dataset import Compose
 from mmengine.registry import init_default_scope
 from mmpretrain.registry import TRANSFORMS
-from tools_helpers import ROOT, SLICE
+from tools_helpers import SLICE
 
 from morn_plugin.apis import ConfigError, read_config
 from morn_plugin.apis.config_reading import find_overridden
 
-CONFIGS = ROOT / 'configs'
-LEAVES = sorted(path for path in CONFIGS.rglob('*.py') if '_base_' not in path.parts)
 MINI = CONFIGS / 'cnn' / 'cnn_efficientnet-lite0_1xb32-8e_openclipart-mini.py'
 COCO = CONFIGS / 'cnn' / 'cnn_resnet101_1xb16-100e_coco-448px.py'
 DEIT = CONFIGS / 'cnn' / 'cnn_deit-small_1xb16-100e_coco-448px.py'

@@ -1,104 +1,47 @@
-"""Runs of made-up methods, whose differences are known."""
+"""Results of made-up methods.
+
+They are made by a module that is imported late: the process that hands the tests out reads this
+file too.
+"""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
-
-from morn_plugin.benchmark.results import (
-    BenchmarkInfo,
-    Group,
-    RunResult,
-    Side,
-    save_info,
-    save_result,
-)
-
-NUM = dict(val=80, test=150)
-NUM_CLASSES, NUM_SEEDS = 6, 4
-
-
-def make_targets(side):
-    rng = np.random.default_rng(list(NUM).index(side))
-    return (rng.random((NUM[side], NUM_CLASSES)) < 0.3).astype(np.int8)
-
-
-def make_side(side, seed, margin, kind):
-    """Normal logits around -margin and margin; of ranks squeezed, of sets thrown away."""
-    targets = make_targets(side)
-    rng = np.random.default_rng(1000 * seed + list(NUM).index(side))
-    logits = margin * (2 * targets - 1.0) + rng.normal(size=targets.shape)
-    labels = logits > 0.2
-    if kind == 'sets':
-        return Side(targets, labels)
-    if kind == 'ranks':
-        logits = 0.1 * logits - 2
-    scores = (1 / (1 + np.exp(-logits))).astype(np.float32)
-    paths = None
-    if kind == 'steps':
-        paths = np.argsort(-scores, axis=1)[:, :3].astype(np.int16)
-        paths[::2, 2] = -1
-    return Side(targets, labels, scores, paths=paths)
-
-
-def make_run(method, seed, margin, kind='plain', **fields):
-    noise = 0.02 * np.random.default_rng(sum(map(ord, method)) + seed).normal()
-    sides = {side: make_side(side, seed, margin + noise, kind) for side in NUM}
-    defaults = dict(title=method.capitalize(), tier='scores', group='methods')
-    return RunResult(method=method, seed=seed, **(defaults | fields), **sides)
 
 
 @pytest.fixture(scope='session')
 def results():
-    runs = []
-    trials = [dict(lr=0.001, F1_I=50.0), dict(lr=0.01, F1_I=60.0)]
-    for seed in range(NUM_SEEDS):
-        runs += [
-            make_run('cnn', seed, 0.8, seconds=60.0),
-            make_run('better', seed, 1.6, tier='features', settings=dict(lr=0.01), trials=trials),
-            make_run('same', seed, 0.8, 'steps', title='The same', seconds=600.0),
-            make_run('sets', seed, 0.8, 'sets'),
-            make_run('ranks', seed, 0.8, 'ranks', has_probability=False),
-        ]
-    runs += [make_run('other', seed, 0.3, group='ablation', views=2) for seed in range(1, 3)]
-    return runs
+    from made_up_runs import make_results
+
+    return make_results()
 
 
 @pytest.fixture(scope='session')
 def info():
-    return BenchmarkInfo(
-        title='Made-up data',
-        classes=[f'label {k}' for k in range(NUM_CLASSES)],
-        training_counts=[3, 10, 30, 100, 300, 1000],
-        num_training=2000,
-        groups=[
-            Group('methods', 'The methods', 'cnn'),
-            Group('ablation', 'An ablation', 'better'),
-        ],
-        topk=2,
-        order=['cnn', 'same'],
-        command='make nothing',
-        minutes=12.0,
-    )
+    from made_up_runs import make_info
+
+    return make_info()
 
 
 @pytest.fixture(scope='session')
-def folder(results, info, tmp_path_factory):
+def save_runs():
+    from made_up_runs import save_runs
+
+    return save_runs
+
+
+@pytest.fixture(scope='session')
+def folder(results, info, save_runs, tmp_path_factory):
     """The files of all runs, at different depths."""
     place = tmp_path_factory.mktemp('results')
-    save_info(place, info)
-    for run in results:
-        depth = place / 'a' if run.method == 'cnn' else place
-        save_result(depth / run.method / f'seed_{run.seed}', run)
+    save_runs(place, info, results)
     return place
 
 
 @pytest.fixture(scope='session')
-def small_folder(results, info, tmp_path_factory):
+def small_folder(results, info, save_runs, tmp_path_factory):
     """Two methods with two seeds each, in one group."""
     place = tmp_path_factory.mktemp('small')
-    save_info(place, replace(info, groups=info.groups[:1]))
-    for run in results:
-        if run.method in ('cnn', 'better') and run.seed < 2:
-            save_result(place / run.method / f'seed_{run.seed}', run)
+    few = [run for run in results if run.method in ('cnn', 'better') and run.seed < 2]
+    save_runs(place, replace(info, groups=info.groups[:1]), few)
     return place

@@ -94,6 +94,17 @@ def test_names_that_are_no_text(text, shown, recwarn):
     assert not recwarn.list
 
 
+def test_a_name_keeps_as_many_characters_as_fit():
+    name = 'W' * 12 + 'il' * 6 + 'end'
+    chosen = choose_fonts([name])
+    cuts = [
+        f'{name[: kept - kept // 3]}…{name[len(name) - kept // 3 :]}' for kept in range(len(name))
+    ]
+    for room in (1, 30, 60, 90, 1000):
+        fits = [text for text in (*cuts, name) if chosen.width(text, 8) <= room]
+        assert chosen.shorten(name, room, 8) == (fits or ['…'])[-1]
+
+
 def test_the_label_graph_shows_every_name_or_its_code(bare, tmp_path):
     networkx = pytest.importorskip('networkx')
     row = dict(label=CHINESE, next='dog', probability=0.5, expected=0.1)

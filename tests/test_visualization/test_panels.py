@@ -121,7 +121,7 @@ def test_no_text_leaves_its_place(tmp_path, monkeypatch, true, predicted, steps)
     draw_predictions(items, CLASSES, tmp_path / 'a.png', heading='Test images')
     (figure,) = figures
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     renderer = canvas.get_renderer()
     box = lambda artist: artist.get_window_extent(renderer)
 

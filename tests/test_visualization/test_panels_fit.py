@@ -43,7 +43,7 @@ CASES = {
 def test_everything_fits(predictions):
     figure = _make_figure(predictions, CLASSES, 'A heading')
     canvas = FigureCanvasAgg(figure)
-    canvas.draw()
+    figure.draw_without_rendering()
     width, height = canvas.get_width_height()
     texts = [text for text in figure.findobj(Text) if text.get_text() and text.get_visible()]
     texts += [

@@ -10,6 +10,7 @@ import difflib
 import os.path as osp
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -73,18 +74,25 @@ class Method:
 def find_methods(folder: Path | None = None) -> list[Method]:
     """Return every method of the configs folder, by tier and name.
 
+    A folder is read once in a process.
+
     Args:
         folder: Defaults to the configs of this package.
     """
-    folder = folder or find_root() / 'configs'
-    methods = []
+    return list(_find_methods(folder or find_root() / 'configs'))
+
+
+@cache
+def _find_methods(folder: Path) -> tuple[Method, ...]:
+    methods: list[Method] = []
     for tier in TIER_OF:
         paths = sorted(folder.glob(CACHED_CONFIGS.format(tier)))
         methods += [read_method(path, tier) for path in paths]
 
     on_images = sorted(folder.glob(IMAGE_CONFIGS))
     joint = [path for path in on_images if read_statement(path).get('tier') == JOINT]
-    return methods + [read_method(path, JOINT) for path in joint]
+    methods += [read_method(path, JOINT) for path in joint]
+    return tuple(methods)
 
 
 def read_statement(path: Path) -> dict[str, Any]:

@@ -25,7 +25,14 @@ from morn_plugin.benchmark.runner.source import SIDES, read_source
 
 LITE2 = ROOT / 'configs/cnn/cnn_efficientnet-lite2-stages_1xb32-6e_corel5k-224px.py'
 RATE = 0.002
-JOINT = [method for method in find_methods() if method.is_joint]
+
+
+@pytest.fixture(scope='module')
+def joint():
+    """The methods that train the CNN; to read them all takes too long for whoever collects tests."""
+    methods = [method for method in find_methods() if method.is_joint]
+    assert len(methods) > 5
+    return methods
 
 
 @pytest.fixture(scope='module')
@@ -48,8 +55,12 @@ def make_run(method, cnn, folder, **changes):
     return replace(JointRun(method, 1, {LEARNING_RATE: RATE}, folder, cnn, shapes, 2), **changes)
 
 
-@pytest.mark.parametrize('method', JOINT, ids=lambda method: method.name)
-def test_a_method_gets_what_the_cnn_has(method, cnn, tmp_path):
+def test_a_method_gets_what_the_cnn_has(joint, cnn, tmp_path):
+    for method in joint:
+        check_method(method, cnn, tmp_path)
+
+
+def check_method(method, cnn, tmp_path):
     cfg = make_joint_config(make_run(method, cnn, tmp_path))
     assert cfg.model.backbone == cnn.model.backbone
     assert cfg.model.data_preprocessor == cnn.model.data_preprocessor
@@ -68,8 +79,8 @@ def test_a_method_gets_what_the_cnn_has(method, cnn, tmp_path):
     assert getattr(head.loss_cnn, 'num_classes', 41) == 41
 
 
-def test_the_width_of_the_backbone_is_the_cnns(cnn, tmp_path):
-    for method in JOINT:
+def test_the_width_of_the_backbone_is_the_cnns(joint, cnn, tmp_path):
+    for method in joint:
         run = make_run(method, cnn, tmp_path, shapes=Shapes(41, 64, (8, 64)))
         head = make_joint_config(run).model.head
         decoder = head.get('decoder') or {}
@@ -77,9 +88,9 @@ def test_the_width_of_the_backbone_is_the_cnns(cnn, tmp_path):
         assert widths - {None} in ({64}, {(8, 64)})
 
 
-def test_every_method_of_several_views_has_a_control_of_as_many():
-    by_name = {method.name: method for method in JOINT}
-    several = [method for method in JOINT if method.views > 1]
+def test_every_method_of_several_views_has_a_control_of_as_many(joint):
+    by_name = {method.name: method for method in joint}
+    several = [method for method in joint if method.views > 1]
     assert {method.name for method in several} == {'acfs', 'four-views'}
     for method in several:
         control = by_name[method.control]
@@ -89,8 +100,8 @@ def test_every_method_of_several_views_has_a_control_of_as_many():
     assert name_table(4) == '4 views'
 
 
-def test_a_stopped_run_goes_on_from_its_checkpoints(cnn, tmp_path, monkeypatch):
-    run = make_run(JOINT[0], cnn, tmp_path / 'run')
+def test_a_stopped_run_goes_on_from_its_checkpoints(joint, cnn, tmp_path, monkeypatch):
+    run = make_run(joint[0], cnn, tmp_path / 'run')
     kept, seen = run.folder / 'work' / 'epoch_1.pth', []
 
     def stop(cfg, folder, log):
@@ -110,8 +121,8 @@ def test_a_stopped_run_goes_on_from_its_checkpoints(cnn, tmp_path, monkeypatch):
         run_joint(replace(run, settings={LEARNING_RATE: 0.1}))
 
 
-def test_a_run_is_the_same_wherever_its_files_lie(cnn, tmp_path):
-    run = make_run(JOINT[0], cnn, tmp_path)
+def test_a_run_is_the_same_wherever_its_files_lie(joint, cnn, tmp_path):
+    run = make_run(joint[0], cnn, tmp_path)
     cfg = make_joint_config(run)
     described = describe_run(run, cfg)
     assert cfg.to_dict() == make_joint_config(run).to_dict(), 'it is changed itself'
