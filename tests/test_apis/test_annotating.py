@@ -90,6 +90,11 @@ def test_the_whole_command(mine: Path, command: Callable[..., str]) -> None:
     chosen, places, then = first.splitlines()[-3:]
     assert chosen.startswith('Chosen: the CNN')
     assert 'calibrated' in chosen
+    figures = json.loads((mine / 'out' / 'metrics.json').read_text())
+    kept = json.loads((mine / 'out' / 'choice.json').read_text())['kept']
+    for prefix in ('', 'cnn-calibrated/')[: 2 if kept == 'decoder' else 1]:
+        pair = (figures[f'{prefix}per-{kind}/f1-score'] for kind in ('label', 'image'))
+        assert '{:.1f} / {:.1f}'.format(*pair) in chosen
     assert str(mine / 'out' / 'report.html') in places
     assert then.startswith('Next, to label images: ')
     assert then.endswith(f'predict.py {mine / "out" / "model.pth"} PHOTOS')

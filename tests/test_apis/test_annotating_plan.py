@@ -230,12 +230,12 @@ def test_the_kept_model_has_the_cnn_of_the_first_stage(tmp_path: Path) -> None:
     cnn.model.backbone.model_name = 'tf_efficientnet_lite1'
     decoder = make_decoder_config(plan, tmp_path, 5, 500)
 
-    both = make_image_config(cnn, decoder, thr=0.3, cnn_thr=0.2).model
+    both = make_image_config(cnn, decoder, thr=0.3).model
     assert both.frozen == ('backbone', 'neck', 'head.fc')
     assert both.head == dict(decoder.model.head, in_channels=cnn.model.head.in_channels, thr=0.3)
     assert both.backbone == dict(type='TIMMBackbone', model_name='tf_efficientnet_lite1')
     assert both.channels_last
 
-    alone = make_image_config(cnn, None, thr=0.2, cnn_thr=0.2).model
+    alone = make_image_config(cnn, None, thr=0.2).model
     assert alone.head == dict(cnn.model.head, thr=0.2)
     assert 'frozen' not in alone

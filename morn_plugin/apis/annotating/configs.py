@@ -88,14 +88,13 @@ def make_decoder_config(plan: Plan, scores: Path, num_classes: int, num_train: i
     return cfg
 
 
-def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: float) -> Config:
+def make_image_config(cnn: Config, decoder: Config | None, thr: float) -> Config:
     """Return the config of the chosen model, on images.
 
     Args:
         cnn: Config of the first stage.
         decoder: Config of the second stage, or None: the CNN was chosen.
         thr: The model's threshold.
-        cnn_thr: The threshold of the CNN alone, for its rows of tables.
     """
     cfg = Config(cnn.to_dict())
     if decoder is not None:
@@ -108,7 +107,7 @@ def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: 
     for name in ('optim_wrapper', 'param_scheduler', 'train_cfg', 'auto_scale_lr'):
         source = cnn if decoder is None else decoder
         cfg[name] = source.get(name)
-    evaluator = [_use_threshold(metric, cnn_thr) for metric in _decoder_evaluator()]
+    evaluator = resolve(['evaluation/decoder.py']).to_dict()['test_evaluator']
     cfg.val_evaluator = evaluator if decoder is None else _validate_calibrated(evaluator)
     cfg.test_evaluator = evaluator
     cfg.default_hooks.checkpoint.save_best = CNN_BEST if decoder is None else DECODER_BEST
@@ -118,15 +117,6 @@ def make_image_config(cnn: Config, decoder: Config | None, thr: float, cnn_thr: 
 def _validate_calibrated(evaluator: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Add the figures of the whole model with one calibrated threshold."""
     return [*evaluator, dict(type='CalibratedF1', prefix='calibrated')]
-
-
-def _decoder_evaluator() -> list[dict[str, Any]]:
-    return resolve(['evaluation/decoder.py']).to_dict()['test_evaluator']
-
-
-def _use_threshold(metric: dict[str, Any], cnn_thr: float) -> dict[str, Any]:
-    decides = metric.get('item') == 'cnn_score' and 'thr' in metric
-    return metric | dict(thr=cnn_thr) if decides else metric
 
 
 def _use_images(cfg: Config, plan: Plan, images: Path, data: Path) -> None:

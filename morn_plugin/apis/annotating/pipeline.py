@@ -26,6 +26,7 @@ from ...datasets.converters.base import Parsed
 from ...datasets.converters.tables.image_names import ImageIndex
 from ...datasets.converters.tags import convert_own_data
 from ...engine.checkpoint_content import read_model_checkpoint
+from ...engine.kept_thresholds import CNN
 from ...engine.weights import load_weights
 from ...utils.files import atomic_write, sha256
 from ...utils.next_steps import next_step
@@ -270,7 +271,7 @@ class _Run:
             cnn, decoder = (read_own_config(p) for p in (self.cnn_config, self.decoder_config))
             choice = choose_model(*_validate(decoder, checkpoint))
             both = decoder if choice.kept == 'decoder' else None
-            image = make_image_config(cnn, both, choice.thr, choice.cnn.thr)
+            image = make_image_config(cnn, both, choice.thr)
             image.dump(self.image_config)
             self._write_model(choice, image, checkpoint)
             write_json(self.choice_file, choice.as_plain(), indent=2)
@@ -354,16 +355,15 @@ class _Run:
 
     def _say_result(self, choice: Choice) -> None:
         figures = read_json(self.metrics)
-        alone = _pair(figures, 'cnn/')
         if choice.kept == 'decoder':
             chosen = (
                 f'Chosen: the CNN with the decoder. F1_L / F1_I on the test images '
-                f'{_pair(figures)}; the calibrated CNN alone {alone}.'
+                f'{_pair(figures)}; the calibrated CNN alone {_pair(figures, f"{CNN}/")}.'
             )
         else:
             chosen = (
                 f'Chosen: the CNN alone, calibrated, since the decoder does not help here. '
-                f'F1_L / F1_I on the test images {alone}.'
+                f'F1_L / F1_I on the test images {_pair(figures)}.'
             )
         print(chosen)
         print(
