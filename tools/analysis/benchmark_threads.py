@@ -75,7 +75,7 @@ def main() -> None:
     alone, among = columns
     rows = [
         [
-            f'{threads} threads, {policy}',
+            f'{threads} thread{"s" if threads > 1 else ""}, {policy}',
             f'{alone[k]:.1f}',
             f'{among[k]:.1f}',
             f'{among[k] / among[0]:.2f}',
