@@ -545,7 +545,7 @@ def test_val_cut_from_the_train_side_of_a_column(tmp_path, pictures, put, conver
     file = put(tmp_path / 't.csv', f'image,tags,split\n{rows}')
     result = convert(CONVERTER, pictures, file, tmp_path / 'two')
     assert set(side_of(tmp_path / 'two').values()) == {'train', 'test'}
-    assert '--val-fraction 0.15 cuts one from train' in result.out
+    assert '--val-fraction 0.15 cuts such a side from train' in result.out
     convert(CONVERTER, pictures, file, tmp_path / 'three', '--val-fraction', 0.3)
     found = side_of(tmp_path / 'three')
     assert {name for name, side in found.items() if side == 'test'} == {
