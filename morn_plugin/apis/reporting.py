@@ -15,7 +15,7 @@ from ..evaluation.analysis import LabelFigures, confused_labels, image_f1, label
 from ..evaluation.columns import PAPER_COLUMNS
 from ..evaluation.functional import paper_figures, top_one
 from ..utils.strict_json import parse_json
-from ..visualization.cards import LEGEND, make_card
+from ..visualization.cards import LEGEND, STEP_LEGEND, make_card
 from ..visualization.panels import Prediction, shrink
 from ..visualization.report import (
     draw_losses,
@@ -214,8 +214,9 @@ def image_sections(
         cards = [
             make_card(_make_prediction(data, predicted, *pair), data.classes) for pair in chosen
         ]
-        passed = f' {copies} near-copies of these were skipped.' if copies else ''
-        sections.append((f'{name} images', make_note(LEGEND + passed) + ''.join(cards)))
+        legend = LEGEND if data.step_scores is None else LEGEND + STEP_LEGEND
+        passed = f'. {copies} near-copies of these were skipped.' if copies else ''
+        sections.append((f'{name} images', make_note(legend + passed) + ''.join(cards)))
 
     return sections
 

@@ -45,7 +45,8 @@ CARD_STYLE = f"""
 @media (max-width: 640px) {{ .card .steps {{ flex-basis: 100%; font-size: 11px; }} }}
 @media (prefers-color-scheme: dark) {{ .card li.right {{ color: #56B4E9; }} }}
 """
-LEGEND = '✓ right   ○ missed   ✗ extra   ★ score kept by max-pooling'
+LEGEND = '✓ right   ○ missed   ✗ extra'
+STEP_LEGEND = '   ★ score kept by max-pooling'
 
 
 def make_card(item: Prediction, classes: Sequence[str]) -> str:

@@ -1,13 +1,14 @@
 """The paper's table of a report, beside scikit-learn."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from sklearn.metrics import recall_score
 
 from morn_plugin.apis.collecting import PredictionSet
-from morn_plugin.apis.reporting import paper_table, vary_labels
+from morn_plugin.apis.reporting import image_sections, paper_table, vary_labels
 
 
 @pytest.fixture
@@ -51,3 +52,16 @@ def test_without_a_threshold_there_is_no_such_row(data):
 def test_the_shown_images_have_different_labels_while_there_are_any():
     true = np.array([[1, 1], [1, 0], [1, 1], [1, 1], [1, 0], [0, 1]], dtype=bool)
     assert vary_labels(np.array([3, 0, 1, 2, 5, 4]), true).tolist() == [3, 1, 5, 0, 2, 4]
+
+
+@pytest.mark.parametrize('has_steps', [False, True])
+def test_the_mark_of_a_step_is_explained_where_there_are_steps(data, has_steps):
+    if has_steps:
+        steps = dict(step_scores=data.scores[:, None], step_labels=data.scores.argmax(1)[:, None])
+        data = replace(data, **steps)
+    read = lambda path: np.random.default_rng(0).integers(0, 255, (40, 40, 3), dtype=np.uint8)
+    sections = image_sections(data, data.predicted, 2, read)
+    assert [title for title, _ in sections] == ['Best images', 'Worst images']
+    for _, content in sections:
+        assert ('max-pooling' in content) == has_steps
+        assert re.search(r'\. \d+ near-copies of these were skipped\.</p>', content)
