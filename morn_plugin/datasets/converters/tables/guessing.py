@@ -179,7 +179,11 @@ def _guess_split(table: Table, image: str) -> str:
         if found <= SIDE_OF.keys()
     }
     named = [column for column in sides if column.lower() in SPLIT_COLUMNS]
-    clear = [column for column, found in sides.items() if 'train' in found and len(found) > 1]
+    clear = [
+        column
+        for column, found in sides.items()
+        if 'train' in found and len(found) > 1 and column.lower() not in TAG_COLUMNS
+    ]
     return next(iter([*named, *clear]), '')
 
 

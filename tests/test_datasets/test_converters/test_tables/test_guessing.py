@@ -224,6 +224,11 @@ def test_encodings_are_named_for_people(tmp_path, put, index, encoding, name):
     assert f': semicolon-separated, {name} (--delimiter, --encoding).' in sentence
 
 
+def test_a_column_named_after_tags_has_no_sides(tmp_path, put, index):
+    table = read_table(put(tmp_path / 't.csv', 'image;tags\na.jpg;train\nb.jpg;test\n'))
+    assert guess_layout(table, index).layout == Layout('image', 'tags', ('tags',))
+
+
 def test_the_only_other_column_has_the_tags_even_if_they_are_numbers(tmp_path, put, index):
     table = read_table(put(tmp_path / 't.csv', 'image;code\na.jpg;3\nb.jpg;3,7\n'))
     assert guess_layout(table, index).layout == Layout('image', 'tags', ('code',), ',')
