@@ -1,8 +1,10 @@
 """Ways of predicting are timed in alternating rounds, and compared within each."""
 
+import subprocess
 import time
 from types import SimpleNamespace
 
+import pytest
 from tools_helpers import SLICE
 
 from morn_plugin.apis import MultiLabelInferencer
@@ -75,9 +77,20 @@ def test_a_start_is_timed_with_the_bytecode_of_an_earlier_one(tmp_path, monkeypa
     (tmp_path / 'part.py').write_text('')
     log = tmp_path / 'log'
     code = f"""
-import importlib.util, os, part
-found = os.path.exists(importlib.util.cache_from_source(part.__file__))
+import importlib.util, os
+found = os.path.exists(importlib.util.cache_from_source({str(tmp_path / 'part.py')!r}))
+import part
 open({str(log)!r}, 'a').write(str(int(found)))
 """
     assert len(time_start(['-c', code], 2)) == 2
-    assert log.read_text() == '111'
+    assert log.read_text() == '011'
+
+
+def test_a_start_ends_with_the_first_line():
+    (seconds,) = time_start(['-c', 'import time; print(); time.sleep(2); print()'], 1)
+    assert 0 < seconds < 2
+
+
+def test_a_program_that_fails_has_no_time():
+    with pytest.raises(subprocess.CalledProcessError):
+        time_start(['-c', 'raise SystemExit(3)'], 1)

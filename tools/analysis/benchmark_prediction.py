@@ -74,7 +74,7 @@ def main() -> None:
     programs = {
         Path(args.model).name: [tool, args.model, paths[0]],
         Path(args.exported).name: [tool, args.exported, paths[0]],
-        '`import torch` alone': ['-c', 'import torch'],
+        '`import torch` alone': ['-c', 'import torch; print()'],
     }
     rows = []
     for name, arguments in programs.items():
