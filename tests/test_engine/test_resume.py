@@ -52,6 +52,7 @@ def finished(data: Path) -> Path:
     return work_dir
 
 
+@pytest.mark.usefixtures('finished')  # the first run also starts the process that others fork from
 @pytest.mark.parametrize(
     ('extra', 'workers', 'processes'),
     [
