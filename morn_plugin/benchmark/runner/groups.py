@@ -4,16 +4,24 @@ from collections.abc import Callable, Sequence
 
 from ..results import Group
 from .joint import name_table
-from .methods import Method
+from .methods import LINEAR, Method
 
+#: The tiers of methods that a linear classifier on the same features is the control of.
+FROZEN_TIERS = ('features', 'maps')
 #: The second reference of methods that predict sequences of labels.
 MULTI_ORDER = 'morn'
+NOTE_ON_LINEAR = (
+    'The CNN is trained; then each method is, on its outputs. The linear classifier on its pooled '
+    'features is trained the second time as well, so that only the method differs.'
+)
 
 
 def list_groups(
     methods: Sequence[Method], reference: str, epochs: int, has_runs: Callable[[str], bool]
 ) -> list[Group]:
-    """List the tables: all methods; sequences; methods of several views, beside their control.
+    """List the tables: all methods, and those with a second reference.
+
+    These are sequences, methods on features and maps, and methods of several views.
 
     Args:
         methods: The methods of the benchmark.
@@ -26,6 +34,11 @@ def list_groups(
     if sequences and has_runs(MULTI_ORDER):
         title = 'Sequences, against the Multi-order RNN'
         groups.append(Group('sequences', title, MULTI_ORDER, sequences))
+
+    frozen = [method.name for method in methods if method.tier in FROZEN_TIERS]
+    if len(frozen) > 1 and reference != LINEAR and has_runs(LINEAR):
+        title = 'Features and maps, against a linear classifier'
+        groups.append(Group('features', title, LINEAR, frozen, NOTE_ON_LINEAR))
 
     controls = {method.views: method.control for method in methods if method.control}
     for views, control in sorted(controls.items()):

@@ -8,6 +8,8 @@ from morn_plugin.benchmark.runner.methods import Method
 PLAIN = Method('plain', Path('plain.py'), 'features', 'Plain')
 MORN = Method('morn', Path('morn.py'), 'scores', 'MORN', ('sequences',))
 JOINT = Method('joint', Path('joint.py'), 'joint', 'Joint')
+LINEAR = Method('cnn-linear', Path('linear.py'), 'features', 'Linear')
+MAPS = Method('maps', Path('maps.py'), 'maps', 'Maps')
 VIEWS = Method('views', Path('views.py'), 'joint', 'Views', views=4, control='control')
 
 
@@ -24,6 +26,15 @@ def test_sequences_are_compared_with_the_multi_order_rnn_too():
     assert len(list_all([PLAIN, MORN])) == 1, 'there is no run of it'
     _, group = list_all([PLAIN, MORN], 'morn')
     assert (group.reference, group.members) == ('morn', ['morn'])
+
+
+def test_features_and_maps_are_compared_with_a_linear_classifier_too():
+    assert len(list_all([LINEAR, MAPS])) == 1, 'there is no run of it'
+    assert len(list_all([LINEAR, MORN], 'cnn-linear')) == 1, 'nothing to compare'
+    _, group = list_all([LINEAR, PLAIN, MAPS, MORN], 'cnn-linear')
+    assert (group.reference, group.members) == ('cnn-linear', ['cnn-linear', 'plain', 'maps'])
+    on_frozen = list_groups([LINEAR, PLAIN], 'cnn-linear', 6, lambda name: True)
+    assert len(on_frozen) == 1, 'it is the reference of all methods'
 
 
 def test_a_row_of_one_view_has_the_passes_of_the_cnn():
