@@ -1,16 +1,18 @@
 """Draws the pictures of a benchmark from its figures alone."""
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import ScalarFormatter
+from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from .figures import CALIBRATED, NATIVE, Row
 
 MARKERS = 'osD^vP*X<>pd'
+LEGEND_COLUMNS = 3
 # Colour, marker and name of each drawn decision.
 STYLES = {
     NATIVE: ('#0072B2', 'o', 'their own decision'),
@@ -24,7 +26,7 @@ def draw_methods(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
     for axis, column in zip(figure.subplots(1, 2, sharey=True), ('F1_L', 'F1_I'), strict=True):
         _draw_column(axis, rows, column)
     figure.axes[0].set_yticks(range(len(rows)), [row.title for row in rows.values()], fontsize=8)
-    figure.axes[0].invert_yaxis()
+    figure.axes[0].set_ylim(len(rows) - 0.5, -0.5)  # the first method on top
     handles, labels = figure.axes[1].get_legend_handles_labels()
     figure.legend(handles, labels, loc='outside lower center', ncols=len(labels), fontsize=8)
     figure.suptitle(title, fontsize=10)
@@ -95,9 +97,10 @@ def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
 
     Rows of unknown cost are left out.
     """
-    figure = Figure(figsize=(8, 4.2), dpi=110, layout='constrained')
-    axis = figure.subplots()
     timed = [row for row in rows.values() if row.seconds > 0]
+    lines = math.ceil(len(timed) / LEGEND_COLUMNS)
+    figure = Figure(figsize=(8, 4 + 0.2 * lines), dpi=110, layout='constrained')
+    axis = figure.subplots()
     for place, row in enumerate(timed):
         decision = CALIBRATED if CALIBRATED in row.figures else NATIVE
         axis.plot(
@@ -109,8 +112,12 @@ def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
             label=row.title,
         )
     axis.set_xscale('log')
+    axis.xaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+    axis.xaxis.set_major_formatter('{x:g}')
+    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel('minutes a run')
     axis.set_ylabel('F1_I, percent')
     axis.set_title(title, fontsize=9)
-    axis.legend(fontsize=7, loc='center left', bbox_to_anchor=(1, 0.5))
+    if timed:
+        figure.legend(loc='outside lower center', ncols=LEGEND_COLUMNS, fontsize=7)
     figure.savefig(path)
