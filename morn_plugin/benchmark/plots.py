@@ -111,13 +111,13 @@ def draw_cost(rows: Mapping[str, Row], path: str | Path, title: str) -> None:
             linestyle='none',
             label=row.title,
         )
-    axis.set_xscale('log')
-    axis.xaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
-    axis.xaxis.set_major_formatter('{x:g}')
-    axis.xaxis.set_minor_formatter(NullFormatter())
     axis.set_xlabel('minutes a run')
     axis.set_ylabel('F1_I, percent')
     axis.set_title(title, fontsize=9)
     if timed:
+        axis.set_xscale('log')
+        axis.xaxis.set_major_locator(LogLocator(subs=[1, 2, 5]))
+        axis.xaxis.set_major_formatter('{x:g}')
+        axis.xaxis.set_minor_formatter(NullFormatter())
         figure.legend(loc='outside lower center', ncols=LEGEND_COLUMNS, fontsize=7)
     figure.savefig(path)
