@@ -22,11 +22,14 @@ def test_no_method_is_cut_off(tmp_path):
     for draw in (draw_cost, draw_methods):
         path = tmp_path / f'{draw.__name__}.png'
         draw(rows, path, 'Many')
-        pixels = np.asarray(Image.open(path).convert('L'))
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert('L'))
+
         edges = [pixels[0], pixels[-1], pixels[:, 0], pixels[:, -1]]
         assert all((edge == 255).all() for edge in edges), path.name
 
 
 def test_the_cost_of_no_method_is_an_empty_picture(tmp_path):
     draw_cost({}, tmp_path / 'cost.png', 'None')
-    assert Image.open(tmp_path / 'cost.png').size[0] > 100
+    with Image.open(tmp_path / 'cost.png') as picture:
+        assert picture.size[0] > 100
