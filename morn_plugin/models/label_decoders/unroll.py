@@ -159,7 +159,8 @@ def _step(
     Returns:
         Logits, h and c, and values for the backward pass: sigmoids, candidate, tanh_c, hidden.
     """
-    gates = _add_product(_input_gates(table, weights, rows), h, weights.weight_hh)  # (N, 4H)
+    gates = _product(h, weights.weight_hh)  # (N, 4H)
+    gates.add_(_input_gates(table, weights, rows))
     three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
     sigmoids = three.sigmoid()
     candidate = last.tanh()
@@ -172,28 +173,14 @@ def _step(
 
     # The output layer.
     if weights.hidden_weight is not None and weights.hidden_bias is not None:
-        hidden = _linear(h, weights.hidden_weight, weights.hidden_bias).tanh_()
-    logits = _linear(hidden, weights.output_weight, weights.output_bias)
+        hidden = _product(h, weights.hidden_weight).add_(weights.hidden_bias).tanh_()
+    logits = _product(hidden, weights.output_weight).add_(weights.output_bias)
     return logits, h, c, sigmoids, candidate, tanh_c, hidden
 
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
     """Multiply in the weight's precision, return in the input's: (N, I), (O, I) -> (N, O)."""
     return F.linear(x.to(weight.dtype), weight).to(x.dtype)
-
-
-def _linear(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """Add a bias (O,) to a product: x (N, I), weight (O, I) -> (N, O)."""
-    if weight.dtype == x.dtype:
-        return F.linear(x, weight, bias)
-    return _product(x, weight).add_(bias)
-
-
-def _add_product(total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-    """Add a product to ``total`` (N, O), in place: x (N, I), weight (O, I)."""
-    if weight.dtype == x.dtype:
-        return total.addmm_(x, weight.t())
-    return total.add_(_product(x, weight))
 
 
 def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
@@ -203,7 +190,7 @@ def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
     """
     if torch.compiler.is_compiling() or weights.embedding.shape[0] > num_lookups:
         return None
-    return _linear(weights.embedding, weights.weight_ih, weights.bias)
+    return _product(weights.embedding, weights.weight_ih) + weights.bias
 
 
 def _input_gates(
@@ -213,7 +200,7 @@ def _input_gates(
 ) -> Tensor:
     if table is not None:
         return F.embedding(rows, table)
-    return _linear(F.embedding(rows, weights.embedding), weights.weight_ih, weights.bias)
+    return _product(F.embedding(rows, weights.embedding), weights.weight_ih) + weights.bias
 
 
 class _UnrolledSteps(torch.autograd.Function):
@@ -330,7 +317,7 @@ def _cells_backward(
     """Backpropagate through the cells, from the last step to the first.
 
     Args:
-        grad_h_out: The gradients of the states from the output layer (T, N, H); overwritten.
+        grad_h_out: The gradients of the states from the output layer (T, N, H).
         saved: Values of the forward pass, by name.
         weights: The weights.
 
@@ -352,10 +339,11 @@ def _cells_backward(
             saved['c_before'][step],
             out=grad_gates[step],
         )
+        grad_h = _product(grad_gates[step], weights.weight_hh.t())
         if step:
-            grad_h = _add_product(grad_h_out[step - 1], grad_gates[step], weights.weight_hh.t())
+            grad_h += grad_h_out[step - 1]
 
-    return grad_gates, _product(grad_gates[0], weights.weight_hh.t()), grad_c
+    return grad_gates, grad_h, grad_c
 
 
 def _gate_gradients(
@@ -374,7 +362,7 @@ def _gate_gradients(
     """
     i, f, o = sigmoids.chunk(3, dim=1)
     grad_i, grad_f, grad_o, grad_candidate = out.chunk(4, dim=1)
-    grad_c.addcmul_(grad_h, tanh_backward(o, tanh_c))
+    grad_c += tanh_backward(grad_h * o, tanh_c)
 
     torch.mul(grad_c, candidate, out=grad_i)
     torch.mul(grad_c, c_before, out=grad_f)

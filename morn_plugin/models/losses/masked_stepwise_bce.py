@@ -137,10 +137,7 @@ class _StepwiseBCE(torch.autograd.Function):
         pos_weight: Tensor | None,
     ) -> Tensor:
         positive, either = _term_weights(target, pos_weight)  # (N, C)
-        terms = (
-            F.softplus(step).mul_(either).addcmul_(positive, step, value=-1)
-            for step in logits.unbind(1)
-        )
+        terms = (F.softplus(step).mul_(either).sub_(positive * step) for step in logits.unbind(1))
         per_step = torch.stack([term.sum(1) for term in terms], dim=1)  # (N, T)
 
         z = None
