@@ -146,6 +146,11 @@ def describe_command(argv: Sequence[str]) -> str:
     return 'python tools/benchmark/benchmark.py ' + shlex.join(arguments)
 
 
+def stop(*_: object) -> None:
+    """End the program at a signal, with the way to go on."""
+    sys.exit('Stopped. The same command goes on from here.')
+
+
 def main() -> None:
     args = parse_args()
     from morn_plugin.benchmark.runner.methods import describe_methods, find_methods
@@ -155,9 +160,8 @@ def main() -> None:
         print(describe_methods(find_methods()))
         return
 
-    signal.signal(
-        signal.SIGTERM, lambda *_: sys.exit('Stopped. The same command goes on from here.')
-    )
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
     force_weights_only()
     try:
         bench = make_bench(args)
