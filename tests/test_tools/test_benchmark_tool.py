@@ -23,6 +23,7 @@ def test_it_says_how_to_go_on_when_it_is_stopped(number, monkeypatch):
     before = {other: signal.getsignal(other) for other in (signal.SIGINT, signal.SIGTERM)}
     tool = load_tool(ROOT / 'tools' / 'benchmark' / 'benchmark.py')
     monkeypatch.setattr(tool, 'make_bench', lambda args: Running(number))
+    monkeypatch.setenv('TORCH_FORCE_WEIGHTS_ONLY_LOAD', '1')  # the tool sets it
     monkeypatch.setattr(sys, 'argv', ['benchmark.py', 'data/mine'])
     try:
         with pytest.raises(SystemExit, match='The same command goes on from here'):
