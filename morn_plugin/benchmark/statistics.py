@@ -6,7 +6,6 @@ p-values are corrected for the number of methods compared with one reference (Ho
 """
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -247,7 +246,7 @@ def _image_intervals(
         )
 
     num_images = len(next(iter(runs.values())).test.targets)
-    with ThreadPoolExecutor(os.cpu_count()) as pool:  # NumPy lets other threads run
+    with ThreadPoolExecutor() as pool:  # NumPy lets other threads run
         found = bootstrap_images(mean_differences, num_images, num_resamples)
     ends = zip(found.low.tolist(), found.high.tolist(), strict=True)
     return dict(zip(defined, ends, strict=True))

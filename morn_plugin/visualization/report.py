@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from ..evaluation.columns import METRIC_KEYS
 from .cards import CARD_STYLE
 from .panels import EXTRA, MISSED, RIGHT
 
 Cell = str | float | int | None
-F1_NAMES = {'per-label': 'F1_L', 'per-image': 'F1_I'}  # as in the paper's table
 MANY = 100  # images with a label; with so many, labels are spread by a logarithm
 
 STYLE = """
@@ -166,8 +166,8 @@ def draw_validations(log: Sequence[dict[str, Any]]) -> Figure:
     """
     figure, axes = _make_figure()
     for prefix, dashes in (('', '-'), ('cnn/', ':')):
-        _draw_validation(log, prefix, 'per-label', axes, RIGHT, 'o', dashes)
-        _draw_validation(log, prefix, 'per-image', axes, EXTRA, 's', dashes)
+        _draw_validation(log, prefix, 'F1_L', axes, RIGHT, 'o', dashes)
+        _draw_validation(log, prefix, 'F1_I', axes, EXTRA, 's', dashes)
 
     axes.set(xlabel='epoch', title='Validation, percent')
     _add_legend(axes)
@@ -199,16 +199,16 @@ def _draw_losses(log: Sequence[dict[str, Any]], axes: Axes) -> None:
 def _draw_validation(
     log: Sequence[dict[str, Any]],
     prefix: str,
-    kind: str,
+    column: str,
     axes: Axes,
     colour: str,
     mark: str,
     dashes: str,
 ) -> None:
-    name = f'{prefix}{kind}/f1-score'
-    points = _find_points([line for line in log if 'loss' not in line], name)
+    key = prefix + METRIC_KEYS[column]
+    points = _find_points([line for line in log if 'loss' not in line], key)
     if points:
-        label = f'CNN {F1_NAMES[kind]}' if prefix else F1_NAMES[kind]
+        label = f'CNN {column}' if prefix else column
         style: dict[str, Any] = dict(color=colour, marker=mark, linestyle=dashes)
         axes.plot(*zip(*points, strict=True), label=label, **style)
 

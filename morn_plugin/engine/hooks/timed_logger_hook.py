@@ -8,6 +8,7 @@ from mmengine.hooks import LoggerHook
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from mmpretrain.registry import HOOKS
 
+from ...evaluation.columns import METRIC_KEYS
 from ..screen import SCREEN_ONLY, kept_from_screen
 from .paper_table_hook import PaperTableHook
 
@@ -16,12 +17,7 @@ MINUTE = 60.0  # seconds
 #: million and copies all of them for each new one: a millisecond per iteration after 100,000.
 KEPT_NUMBERS = 10_000
 # Figures of a validation shown on the screen, for the model and its CNN; the log file has all.
-SHOWN = {
-    'F1_L': 'per-label/f1-score',
-    'F1_I': 'per-image/f1-score',
-    'mAP': 'multi-label/mAP',
-    'top-1': 'one-step/top-1',
-}
+SHOWN = {name: METRIC_KEYS[name] for name in ('F1_L', 'F1_I', 'mAP', 'top-1')}
 OWN, CNN = '', 'cnn/'  # prefixes of metrics
 
 
