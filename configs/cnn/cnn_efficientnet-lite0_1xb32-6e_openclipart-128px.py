@@ -7,7 +7,7 @@ _base_ = [
     '../_base_/default_runtime.py',
 ]
 
-model = dict(channels_last=True, head=dict(num_classes=72))
+model = dict(head=dict(num_classes=72))
 # The rate is the best of 2e-3, 4e-3 and 8e-3 on the validation side, where the last of the 6 epochs
 # no longer gain (configs/benchmark).
 optim_wrapper = dict(optimizer=dict(lr=4e-3))

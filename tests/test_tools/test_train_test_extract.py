@@ -9,7 +9,15 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmpretrain.registry import MODELS
-from tools_helpers import ROOT, SMALL_HEAD, read_scalars, run_tool, start_tool, write_config
+from tools_helpers import (
+    ROOT,
+    SMALL_HEAD,
+    read_scalars,
+    run_failing,
+    run_tool,
+    start_tool,
+    write_config,
+)
 
 from morn_plugin.apis.finding import find_model
 from morn_plugin.datasets.cached.file import load_scores
@@ -148,19 +156,40 @@ def cached(trained, folder):
     _, checkpoint, _ = trained
     cnn = write_config(folder / 'cnn.py', 'cnn')
 
-    for split in ('train', 'test'):
-        run_tool(
-            'extract_scores.py',
-            cnn,
-            checkpoint,
-            folder / f'scores_{split}.safetensors',
-            '--split',
-            split,
-            '--work-dir',
-            folder / 'extract',
-        )
-
+    run_tool(
+        'extract_scores.py',
+        cnn,
+        checkpoint,
+        folder / 'scores_{split}.safetensors',
+        '--split',
+        'train,test',
+        '--work-dir',
+        folder / 'extract',
+    )
     return cnn, checkpoint, write_scores_config(folder, 'morn', checkpoint)
+
+
+def test_one_start_writes_a_file_for_each_split(cached, folder):
+    sizes = {}
+    for split in ('train', 'test'):
+        file = load_scores(folder / f'scores_{split}.safetensors')
+        assert file.provenance['split'] == split
+        sizes[split] = len(file.scores)
+    assert sizes == dict(train=80, test=37)
+
+
+@pytest.mark.parametrize(
+    ('out', 'splits', 'expected'),
+    [
+        ('scores.safetensors', 'train,val', "several splits need '{split}' in OUT"),
+        ('scores_{split}.safetensors', 'train,vla', "but got 'train,vla'"),
+        ('scores.safetensors', '', 'expected train, val, test'),
+    ],
+)
+def test_splits_without_a_file_each_are_refused(out, splits, expected, tmp_path):
+    config = write_config(tmp_path / 'cnn.py', 'cnn')
+    output = run_failing('extract_scores.py', config, 'none.pth', out, '--split', splits)
+    assert expected in output
 
 
 def test_two_processes_extract_the_file_of_one(cached, folder):

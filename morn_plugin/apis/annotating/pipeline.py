@@ -242,18 +242,17 @@ class _Run:
         made = {side: self.scores / f'scores_{side}.safetensors' for side in sides}
 
         def work() -> None:
-            for side, path in made.items():
-                self.steps.run_tool(
-                    f'scores_{side}',
-                    'extract_scores.py',
-                    self.cnn_config,
-                    find_checkpoint(self.cnn_dir),
-                    path,
-                    '--split',
-                    side,
-                    '--work-dir',
-                    self.scores,
-                )
+            self.steps.run_tool(
+                'scores',
+                'extract_scores.py',
+                self.cnn_config,
+                find_checkpoint(self.cnn_dir),
+                self.scores / 'scores_{split}.safetensors',
+                '--split',
+                ','.join(sides),
+                '--work-dir',
+                self.scores,
+            )
 
         checkpoint = sha256(find_checkpoint(self.cnn_dir))
         self.steps.run(

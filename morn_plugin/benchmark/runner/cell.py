@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.runner import Runner
 
 from ...apis import check_config
@@ -188,7 +189,7 @@ def train(cfg: Config, cell: Cell) -> Any:
         content = torch.load(best, map_location='cpu', weights_only=True)
         model.load_state_dict(content['state_dict'])
     shutil.rmtree(work_dir)
-    return model.eval().cpu()
+    return model.eval()
 
 
 def settle_decision(head: Any, topk: int) -> None:
@@ -207,10 +208,10 @@ def settle_decision(head: Any, topk: int) -> None:
 
 @torch.inference_mode()
 def predict(head: Any, path: Path) -> Side:
-    """Predict a side from its cached file.
+    """Predict a side from its cached file, on the GPU if there is one.
 
     Args:
-        head: A :class:`DecisionHead`, in evaluation mode.
+        head: A :class:`DecisionHead`, in evaluation mode, where :func:`train` left it.
         path: The file.
     """
     file = load_scores(path)
@@ -239,7 +240,7 @@ def _read_rows(file: Any, names: tuple[str, ...], rows: slice) -> dict[str, Any]
 
 
 def _to_tensor(array: np.ndarray, rows: slice) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(array[rows], dtype=np.float32))
+    return torch.from_numpy(np.asarray(array[rows], dtype=np.float32)).to(get_device())
 
 
 def predict_batch(head: Any, inputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
@@ -275,7 +276,8 @@ def linear_logits(cell: Cell) -> dict[str, np.ndarray]:
     from mmpretrain.registry import MODELS
 
     model = MODELS.build(make_config(cell).model)
-    model.load_state_dict(torch.load(cell.folder / WEIGHTS, weights_only=True))
+    weights = torch.load(cell.folder / WEIGHTS, map_location='cpu', weights_only=True)
+    model.load_state_dict(weights)
     model.eval()
     logits = {}
     for side in ('train', 'val', 'test'):

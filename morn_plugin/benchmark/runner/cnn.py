@@ -208,17 +208,17 @@ def cache_inputs(
         return
     start = time.monotonic()
     path = write_config(cfg, folder / 'start')
-    for side in sides:
-        target = folder / f'scores_{side}.safetensors'
-        if target.is_file():
-            continue  # an existing file is complete
+    target = folder / 'scores_{split}.safetensors'
+    # an existing file is complete
+    missing = [side for side in sides if not (folder / f'scores_{side}.safetensors').is_file()]
+    if missing:
         call_tool(
             'extract_scores.py',
             path,
             checkpoint,
             target,
             '--split',
-            side,
+            ','.join(missing),
             *flags,
             '--work-dir',
             folder / 'log',  # the tool writes its changed copy of the config here
