@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from mmengine.utils.dl_utils import set_multi_processing
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ...utils.memory import keep_freed_memory
@@ -197,11 +198,13 @@ class Stages:
 def set_up_process(log: str, threads: int) -> None:
     """Limit the threads of a process and of the tools that it calls; write its output to a file.
 
-    The process keeps freed memory, as a tool does.
+    The process keeps freed memory, as a tool does. Its own processes, those of data loaders, are
+    forked as in a run: a spawned process would spawn them, and each would import everything again.
     """
     from ...engine.safe_loading import force_weights_only
 
     keep_freed_memory()
+    set_multi_processing()
     torch.set_num_threads(threads)
     os.environ['OMP_NUM_THREADS'] = str(threads)  # for the tools that it calls
     force_weights_only()

@@ -84,13 +84,30 @@ def test_an_empty_list_does_not_end_a_chain(tmp_path):
     assert (tmp_path / 'out').read_text() == 'a'
 
 
+WRITE_START_METHOD = """
+import multiprocessing, pathlib
+pathlib.Path({path!r}).write_text(multiprocessing.get_start_method())
+"""
+
+
+@pytest.mark.slow  # starts a process
+def test_data_loaders_of_a_process_fork_theirs(tmp_path):
+    """Else each worker would import everything, for every data loader."""
+    out = tmp_path / 'out'
+    code = WRITE_START_METHOD.format(path=str(out))
+    with Stages(1, 1.0, 1, tmp_path / 'log') as stages:
+        stages.do([Task('ask', exec, (code,))])
+    assert out.read_text() == 'fork'
+
+
 def test_a_process_keeps_freed_memory_as_a_tool_does(tmp_path, monkeypatch):
     calls = []
     monkeypatch.setattr(module, 'keep_freed_memory', lambda: calls.append('memory'))
+    monkeypatch.setattr(module, 'set_multi_processing', lambda: calls.append('fork'))
     monkeypatch.setattr(module.torch, 'set_num_threads', calls.append)
     monkeypatch.setattr(safe_loading, 'force_weights_only', lambda: calls.append('safe'))
     monkeypatch.setattr(module.os, 'dup2', lambda file, other: calls.append(other))
     monkeypatch.setenv('OMP_NUM_THREADS', '1')
     set_up_process(str(tmp_path / 'log'), 2)
-    assert calls == ['memory', 2, 'safe', 1, 2]
+    assert calls == ['memory', 'fork', 2, 'safe', 1, 2]
     assert os.environ['OMP_NUM_THREADS'] == '2'
