@@ -8,6 +8,7 @@ from mmpretrain.registry import OPTIMIZERS
 from torch import Tensor
 from torch.optim import Adam
 
+from ...utils.small_work import SmallWork
 from .state import check_state
 
 BIAS_GONE = 1e6  # Adam's step count from which alpha ** step is 0 in float32, up to MAX_ALPHA
@@ -96,7 +97,9 @@ class FusedRMSprop(Adam):
             for parameter in group['params']:
                 if parameter.grad is not None:
                     self._prepare(parameter, has_decay=group['weight_decay'] != 0)
-        return super().step(closure)
+        sizes = [p.numel() for group in self.param_groups for p in group['params']]
+        with SmallWork(sum(sizes) // len(sizes)):  # the kernel wakes threads for each parameter
+            return super().step(closure)
 
     def _prepare(self, parameter: Tensor, has_decay: bool) -> None:
         """Set up the statistics, and raise unless they have the memory layout of the kernel.

@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...utils.small_work import SmallWork
 from .picking import Picker, pick_argmax
 
 sigmoid_backward = torch.ops.aten.sigmoid_backward
@@ -160,16 +161,18 @@ def _step(
         Logits, h and c, and values for the backward pass: sigmoids, candidate, tanh_c, hidden.
     """
     gates = _product(h, weights.weight_hh)  # (N, 4H)
-    gates.add_(_input_gates(table, weights, rows))
-    three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
-    sigmoids = three.sigmoid()
-    candidate = last.tanh()
+    inputs = _input_gates(table, weights, rows)
+    with SmallWork(gates.numel()):
+        gates.add_(inputs)
+        three, last = gates.split([3 * h.shape[1], h.shape[1]], dim=1)
+        sigmoids = three.sigmoid()
+        candidate = last.tanh()
 
-    # The cell.
-    i, f, o = sigmoids.chunk(3, dim=1)
-    c = (f * c).addcmul_(i, candidate)
-    tanh_c = c.tanh()
-    h = hidden = o * tanh_c
+        # The cell.
+        i, f, o = sigmoids.chunk(3, dim=1)
+        c = (f * c).addcmul_(i, candidate)
+        tanh_c = c.tanh()
+        h = hidden = o * tanh_c
 
     # The output layer.
     if weights.hidden_weight is not None and weights.hidden_bias is not None:
@@ -199,7 +202,8 @@ def _input_gates(
     rows: Tensor,
 ) -> Tensor:
     if table is not None:
-        return F.embedding(rows, table)
+        with SmallWork(rows.shape[0] * table.shape[1]):
+            return F.embedding(rows, table)
     return _product(F.embedding(rows, weights.embedding), weights.weight_ih) + weights.bias
 
 
@@ -330,15 +334,16 @@ def _cells_backward(
     grad_c = torch.zeros_like(saved['tanh_c'][0])
 
     for step in reversed(range(num_steps)):
-        _gate_gradients(
-            grad_h,
-            grad_c,
-            saved['sigmoids'][step],
-            saved['candidates'][step],
-            saved['tanh_c'][step],
-            saved['c_before'][step],
-            out=grad_gates[step],
-        )
+        with SmallWork(grad_gates[step].numel()):
+            _gate_gradients(
+                grad_h,
+                grad_c,
+                saved['sigmoids'][step],
+                saved['candidates'][step],
+                saved['tanh_c'][step],
+                saved['c_before'][step],
+                out=grad_gates[step],
+            )
         grad_h = _product(grad_gates[step], weights.weight_hh.t())
         if step:
             grad_h += grad_h_out[step - 1]
