@@ -17,11 +17,13 @@ class SmallWork:
     """
 
     def __init__(self, numel: int) -> None:
-        self.is_small = numel <= LIMIT
+        self.numel = numel
 
     def __enter__(self) -> None:
         self.threads = 0
-        if self.is_small and not torch.compiler.is_compiling():
+        if torch.compiler.is_compiling():
+            return  # the number of elements is then a symbol, which a comparison would fix
+        if self.numel <= LIMIT:
             self.threads = torch.get_num_threads()
             torch.set_num_threads(1)
 

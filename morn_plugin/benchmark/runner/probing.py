@@ -102,6 +102,8 @@ def estimate_training(image: SeenImage, sizes: Mapping[str, int], epochs: int, v
 def probe_method(method: Method, image: SeenImage, train: Annotations, max_epochs: int) -> float:
     """Estimate the seconds of one run of a method from a few batches of noise.
 
+    They run where training would, on the GPU if there is one.
+
     Args:
         method: The method.
         image: The sizes of its inputs.
@@ -111,7 +113,7 @@ def probe_method(method: Method, image: SeenImage, train: Annotations, max_epoch
     cfg = read_own_config(str(method.config), None)
     fit_config(cfg, image.shapes(len(train.classes)), topk=1)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
-        model = MODELS.build(cfg.model)
+        model = MODELS.build(cfg.model).to(get_device())
     decoder: Any = model.head.decoder
 
     seconds = 0.0
@@ -135,9 +137,15 @@ def probe_method(method: Method, image: SeenImage, train: Annotations, max_epoch
 
 def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: int) -> float:
     """Time a training step on noise: forward, backward, optimiser."""
-    inputs = make_noise(model.head.inputs, batch_size, image, train)
+    device = get_device()
+    inputs = {
+        name: tuple(part.to(device) for part in value)
+        if isinstance(value, tuple)
+        else value.to(device)
+        for name, value in make_noise(model.head.inputs, batch_size, image, train).items()
+    }
     rows = [index % len(train) for index in range(batch_size)]
-    target = torch.from_numpy(train.targets()[rows]).float()
+    target = torch.from_numpy(train.targets()[rows]).float().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     model.train()
 
@@ -147,8 +155,10 @@ def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: in
             start = time.monotonic()
         optimizer.zero_grad()
         losses: dict[str, Tensor] = model.head.loss_from(inputs, target)
-        torch.stack([loss.sum() for loss in losses.values()]).sum().backward()
+        total = torch.stack([loss.sum() for loss in losses.values()]).sum()
+        total.backward()
         optimizer.step()
+        total.item()  # waits for the device
     return (time.monotonic() - start) / BATCHES
 
 
