@@ -175,7 +175,7 @@ def test_one_start_writes_a_file_for_each_split(cached, folder):
         file = load_scores(folder / f'scores_{split}.safetensors')
         assert file.provenance['split'] == split
         sizes[split] = len(file.scores)
-    assert sizes == dict(train=80, test=37)
+    assert sizes == dict(train=64, test=37)
 
 
 @pytest.mark.parametrize(
