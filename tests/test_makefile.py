@@ -104,7 +104,7 @@ def test_make_quick_leaves_out_what_is_slow(checkout):
 def test_make_demo_hands_each_checkpoint_on(checkout):
     calls = make(checkout, 'demo')
     steps = [call[1:] for call in calls if call[1].startswith('tools/')]
-    assert len(steps) == 7
+    assert len(steps) == 6
     assert 'work_dirs/demo/cnn/best_epoch_1.pth' in steps[2]
     assert steps[-1][0] == 'tools/test.py'
 

@@ -10,7 +10,7 @@ from .images import Images
 from .planning import Plan, add_reading
 from .timing import format_time, time_cnn, time_decoder
 
-TOOLS = 7  # that run after the estimate, each in a process of its own
+TOOLS = 6  # that run after the estimate, each in a process of its own
 
 
 @dataclass(frozen=True)
