@@ -10,11 +10,10 @@ import copy
 import sys
 from typing import Any
 
-from morn_plugin.utils.arguments import add_common_arguments, add_stream_arguments
+from morn_plugin.utils.arguments import SPLITS, add_common_arguments, add_stream_arguments
 from morn_plugin.utils.checks import at_least
 from morn_plugin.utils.limits import MAX_GB
 
-SPLITS = ('train', 'val', 'test')
 PLACE = '{split}'
 
 

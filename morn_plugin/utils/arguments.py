@@ -5,6 +5,8 @@ import argparse
 from ..deploy.shards import Shard, parse_shard
 from .layout import find_config_file
 
+SPLITS = ('train', 'val', 'test')
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the common flags of training and testing, with MMPretrain's names."""
@@ -58,7 +60,7 @@ def add_split_arguments(parser: argparse.ArgumentParser, purpose: str) -> None:
     add_model_arguments(parser)
     parser.add_argument(
         '--split',
-        choices=('train', 'val', 'test'),
+        choices=SPLITS,
         default='test',
         help=f'images to {purpose} (default: test)',
     )

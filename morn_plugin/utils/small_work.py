@@ -1,5 +1,7 @@
 """Computes with one thread where waking the others takes longer than the work."""
 
+import threading
+
 import torch
 
 #: Largest number of elements that an operator has for one thread.
@@ -12,6 +14,9 @@ class SmallWork:
     A thread that sleeps takes 50 microseconds to wake up, in which another computes some 100,000
     sigmoids. Matrix products are worth it, so they stay outside. On a GPU nothing changes.
 
+    Only the main thread does so: another thread that starts to compute meanwhile would take over
+    its number for good, and those of a server come and go.
+
     Args:
         numel: Number of elements of the largest tensor.
     """
@@ -23,7 +28,8 @@ class SmallWork:
         self.threads = 0
         if torch.compiler.is_compiling():
             return  # the number of elements is then a symbol, which a comparison would fix
-        if self.numel <= LIMIT:
+        is_main = threading.current_thread() is threading.main_thread()
+        if is_main and self.numel <= LIMIT:
             self.threads = torch.get_num_threads()
             torch.set_num_threads(1)
 

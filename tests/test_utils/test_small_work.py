@@ -1,5 +1,7 @@
 """Small elementwise work takes one thread, and leaves the number of threads as it was."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import torch
 
@@ -33,6 +35,17 @@ def test_work_within_work_stays_small(three_threads):
             pass
         assert torch.get_num_threads() == 1
     assert torch.get_num_threads() == 3
+
+
+def test_other_threads_keep_theirs(three_threads):
+    def count():
+        before = torch.get_num_threads()
+        with SmallWork(1):
+            return before, torch.get_num_threads()
+
+    with ThreadPoolExecutor(1) as pool:
+        before, inside = pool.submit(count).result()
+    assert inside == before
 
 
 def test_compiled_code_keeps_its_threads(three_threads, monkeypatch):

@@ -138,12 +138,8 @@ def probe_method(method: Method, image: SeenImage, train: Annotations, max_epoch
 def _time_batch(model: Any, image: SeenImage, train: Annotations, batch_size: int) -> float:
     """Time a training step on noise: forward, backward, optimiser."""
     device = get_device()
-    inputs = {
-        name: tuple(part.to(device) for part in value)
-        if isinstance(value, tuple)
-        else value.to(device)
-        for name, value in make_noise(model.head.inputs, batch_size, image, train).items()
-    }
+    with torch.device(device):
+        inputs = make_noise(model.head.inputs, batch_size, image, train)
     rows = [index % len(train) for index in range(batch_size)]
     target = torch.from_numpy(train.targets()[rows]).float().to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
