@@ -21,7 +21,7 @@ from .cell import WEIGHTS, Cell, Run, linear_logits, run_cell
 from .cnn import FINETUNED, FROZEN, Cnn, complete_config, find_rates, replace_scores
 from .groups import list_groups
 from .inputs import CNN, CachedFiles
-from .joint import JointRun, run_joint
+from .joint import JointRun, run_joint, share_epochs
 from .methods import (
     LINEAR,
     Method,
@@ -151,7 +151,8 @@ class Bench:
     def _training_seconds(self, views: int = 1) -> float:
         """Estimate the seconds of training the CNN once, with a number of views per image."""
         sizes = {side: len(self.source.annotations[side]) for side in SIDES}
-        return estimate_training(self.image, sizes, self.cnn_config.train_cfg.max_epochs, views)
+        epochs = share_epochs(self.cnn_config.train_cfg.max_epochs, views)
+        return estimate_training(self.image, sizes, epochs, views)
 
     def _leave_out_what_lacks_stages(self, image: SeenImage) -> None:
         """Leave out methods of several stages if the CNN returns only one."""

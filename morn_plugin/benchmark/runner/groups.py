@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from ..results import Group
-from .joint import name_table
+from .joint import name_table, share_epochs
 from .methods import LINEAR, Method
 
 #: The tiers of methods that a linear classifier on the same features is the control of.
@@ -60,8 +60,10 @@ def _note_on_passes(methods: Sequence[Method], epochs: int) -> str:
 
 
 def _note_on_views(views: int, epochs: int) -> str:
+    own = share_epochs(epochs, views)
     return (
-        f'Each step sees {views} views of an image: {epochs} epochs are {views * epochs} passes an '
-        'image, for the control as well, with which the others are compared. The CNN has '
-        f'{epochs} passes: against it the control shows what more views bring.'
+        f'Each step sees {views} views of an image, so these methods and their control train for '
+        f'{own} epochs, {own * views} passes an image, next to {epochs} of the CNN. The control, '
+        'with which the others are compared, has the same views without the idea of a method; '
+        'against the CNN it shows what several views bring.'
     )

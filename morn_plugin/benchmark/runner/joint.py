@@ -1,12 +1,13 @@
-"""Runs a method that trains the CNN itself: on images, for as many epochs as the CNN alone.
+"""Runs a method that trains the CNN itself: on images, with as many passes as the CNN alone.
 
 All such methods share with the benchmark's CNN: data, augmentation, backbone and its ImageNet
-weights, optimiser, schedule and epochs. The method's config sets the head, the classifier that
-makes several views of an image, losses, metrics, and the parts that learn at another rate.
+weights, optimiser, schedule and passes per image. The method's config sets the head, the classifier
+that makes several views of an image, losses, metrics, and the parts that learn at another rate.
 """
 
 import copy
 import hashlib
+import math
 import shutil
 import time
 from collections.abc import Mapping
@@ -113,6 +114,7 @@ def make_joint_config(run: JointRun) -> Config:
     """Return the config of a run, complete except for its output folder."""
     cfg = read_own_config(str(run.method.config), None)
     fit_joint(cfg, run.cnn, run.shapes, run.topk)
+    cfg.train_cfg.max_epochs = share_epochs(cfg.train_cfg.max_epochs, run.method.views)
     cfg.merge_from_dict({**run.settings, 'randomness.seed': run.seed})
     return cfg
 
@@ -157,6 +159,22 @@ def run_joint(run: JointRun) -> float:
     finish(run.folder, result.seconds, f1_image=found)
     shutil.rmtree(work)
     return found
+
+
+def share_epochs(epochs: int, views: int) -> int:
+    """Return the epochs that make as many passes of the CNN with several views of an image.
+
+    Args:
+        epochs: Those of one view.
+        views: Number of views of an image in a step.
+
+    Returns:
+        Whole epochs, rounded up.
+
+    >>> share_epochs(6, 1), share_epochs(6, 4)
+    (6, 2)
+    """
+    return math.ceil(epochs / views)
 
 
 def name_table(views: int) -> str:

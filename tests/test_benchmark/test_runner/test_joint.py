@@ -2,6 +2,7 @@
 
 import copy
 import json
+import math
 import shutil
 from dataclasses import replace
 
@@ -66,7 +67,9 @@ def check_method(method, cnn, tmp_path):
     assert cfg.model.data_preprocessor == cnn.model.data_preprocessor
     for side in SIDES:
         assert cfg[f'{side}_dataloader'] == cnn[f'{side}_dataloader']
-    assert cfg.train_cfg == cnn.train_cfg
+    # As many passes: with several views an epoch has several of an image.
+    epochs = math.ceil(cnn.train_cfg.max_epochs / method.views)
+    assert cfg.train_cfg == {**cnn.train_cfg, 'max_epochs': epochs}
     assert cfg.optim_wrapper.optimizer == {**cnn.optim_wrapper.optimizer, 'lr': RATE}
     rates = cfg.optim_wrapper.paramwise_cfg.custom_keys
     assert rates.pop('backbone') == dict(lr_mult=0.5)
