@@ -88,7 +88,9 @@ EXTRAS = {
     ],
 }
 EXTRAS['all'] = sorted({requirement for group in EXTRAS.values() for requirement in group})
-EXTRAS['ray'] = ['ray[data]>=2.51', 'pyarrow>=18']  # not in all of them: it is large
+# Not in all of them, because they are large.
+EXTRAS['ray'] = ['ray[data]>=2.51', 'pyarrow>=18']
+EXTRAS['tensorflow'] = ['tensorflow>=2.16']
 
 setup(
     name='morn-plugin',

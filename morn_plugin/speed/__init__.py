@@ -2,6 +2,7 @@
 
 - ``plain_decoder``: the decoder in plain PyTorch, the peer of every measurement.
 - ``steps``: training steps of the decoder and of its peers, at any size and on any device.
+- ``release_in_tensorflow``: the step of the authors' release, another peer.
 - ``timing``: measurements in turn, and tables of them.
 - ``machine``: what was measured on, and whether it was idle.
 - ``checks``: one check after the other within a time, and a report of all.
