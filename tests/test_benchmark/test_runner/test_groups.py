@@ -48,4 +48,4 @@ def test_rows_of_several_views_stand_beside_their_control():
     assert len(list_all([VIEWS])) == 1, 'there is no run of the control'
     _, group = list_all([VIEWS], 'control')
     assert (group.name, group.reference, group.members) == ('4 views', 'control', ['cnn'])
-    assert '6 epochs are 24 passes an image, for the control as well' in group.note
+    assert '2 epochs, 8 passes an image, next to 6 of the CNN' in group.note
