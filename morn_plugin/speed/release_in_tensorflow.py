@@ -19,7 +19,7 @@ from torch import Tensor
 from ..engine import TFRMSprop
 from ..models.label_decoders.release import PREFIX, decoder_from_release
 from ..utils.extras import require_extra
-from .steps import LR, Sizes, make_batch, make_ours, train_step
+from .steps import LR, Sizes, make_batch, make_ours, step_ratios, train_step
 from .timing import Table, ratio_range, time_in_turn
 
 #: Of the release's optimiser.
@@ -153,14 +153,8 @@ def compare_release(sizes: Sizes, rounds: int, threads: int) -> Table:
     names = ["the release's, in TensorFlow", 'ours, the same step', "ours, the paper's step"]
     steps = [lambda: theirs.train(*arrays), equal, make_ours(sizes).step]
     times = time_in_turn(dict(zip(names, steps, strict=True)), rounds)
-
-    rows = []
-    for name, values in times.items():
-        low, middle, high = ratio_range(times[names[0]], values)
-        rows.append([name, f'{np.median(values):.2f}', f'{middle:.2f}', f'{low:.2f}-{high:.2f}'])
-    N, C, H, M, T = sizes
-    title = f'One training step with optimiser, N = {N}, C = {C:,}, H = {H}, M = {M}, T = {T}'
-    return Table(title, ['', 'ms', 'times as fast', 'from-to'], rows)
+    ratios = {name: ratio_range(times[names[0]], values) for name, values in times.items()}
+    return step_ratios(sizes, times, ratios, 'times as fast')
 
 
 def _make_equal(

@@ -1,9 +1,10 @@
 """Training steps of the decoder and of its peers, each as one function without arguments."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -12,6 +13,7 @@ from torch.optim import Optimizer
 from ..engine import FusedRMSprop
 from ..models import MultiOrderLSTM, masked_stepwise_bce
 from .plain_decoder import PlainDecoder, plain_loss
+from .timing import Table
 
 Run = Callable[[], object]
 LR = 1e-4
@@ -26,6 +28,29 @@ class Sizes(NamedTuple):
     cells: int = 512
     width: int = 256
     steps: int = 5
+
+
+def step_ratios(
+    sizes: Sizes,
+    times: Mapping[str, Sequence[float]],
+    ratios: Mapping[str, tuple[float, float, float]],
+    head: str,
+) -> Table:
+    """Lay out the times of steps beside their ratios to one of them.
+
+    Args:
+        sizes: Of the step.
+        times: Name to milliseconds.
+        ratios: Name to the lowest, median and highest ratio.
+        head: Of the ratios' column.
+    """
+    rows = []
+    for name, values in times.items():
+        low, middle, high = ratios[name]
+        rows.append([name, f'{np.median(values):.2f}', f'{middle:.2f}', f'{low:.2f}-{high:.2f}'])
+    N, C, H, M, T = sizes
+    title = f'One training step with optimiser, N = {N}, C = {C:,}, H = {H}, M = {M}, T = {T}'
+    return Table(title, ['', 'ms', head, 'from-to'], rows)
 
 
 def make_batch(sizes: Sizes, device: str = 'cpu') -> tuple[Tensor, Tensor]:

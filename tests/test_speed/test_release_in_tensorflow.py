@@ -15,7 +15,6 @@ from morn_plugin.speed.release_in_tensorflow import (
 from morn_plugin.speed.steps import Sizes
 
 RUN = 'rmsprop_small_lr5e-2'
-NORM = 'cnn_rnn_att/init_prob_batch_norm'
 
 
 @pytest.fixture

@@ -23,7 +23,15 @@ from morn_plugin import registration  # noqa: F401  registers everything
 from morn_plugin.evaluation import PerImageF1, PerLabelF1
 from morn_plugin.speed.machine import start_measuring
 from morn_plugin.speed.score_runs import compare_loop, make_score_config, write_scores
-from morn_plugin.speed.steps import Run, Sizes, make_batch, make_ours, make_plain, make_products
+from morn_plugin.speed.steps import (
+    Run,
+    Sizes,
+    make_batch,
+    make_ours,
+    make_plain,
+    make_products,
+    step_ratios,
+)
 from morn_plugin.speed.timing import Table, medians, ratio_range, time_in_turn
 from morn_plugin.utils.layout import find_root
 
@@ -75,17 +83,8 @@ def step_table(rounds: int, sizes: Sizes) -> Table:
     times = time_in_turn(runs, rounds)
     base = times['the matrix products alone']
 
-    rows = []
-    for name, values in times.items():
-        low, middle, high = ratio_range(values, base)
-        rows.append([name, f'{np.median(values):.2f}', f'{middle:.2f}', f'{low:.2f}-{high:.2f}'])
-
-    N, C, H, M, T = sizes
-    return Table(
-        f'One training step with optimiser, N = {N}, C = {C:,}, H = {H}, M = {M}, T = {T}',
-        ['', 'ms', 'against the products', 'from-to'],
-        rows,
-    )
+    ratios = {name: ratio_range(values, base) for name, values in times.items()}
+    return step_ratios(sizes, times, ratios, 'against the products')
 
 
 def loop_tables(rounds: int, num_images: int = 3200) -> list[Table]:
