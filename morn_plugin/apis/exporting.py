@@ -1,17 +1,15 @@
 """A model as one function of images, for export."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 from mmengine.config import Config
-from mmpretrain.models.utils import ShiftWindowMSA
 from torch import Tensor, nn
 from torch._dynamo.exc import UserError
 
 from ..datasets.transforms import LoadCheckedImage
 from ..deploy.labels import Thr
+from ..models.shifted_windows import number_from_shapes
 from ..utils.fields import CHOSEN, CNN_SCORES, PREDICTION_FIELDS, SCORES, PredictionField
 from .inferencer import MultiLabelInferencer, find_pipeline
 from .own_decisions import plain_decision
@@ -199,33 +197,6 @@ def trace(module: nn.Module, images: Tensor) -> torch.export.ExportedProgram:
     number = torch.export.Dim('batch', min=1, max=MAX_BATCH)
     with number_from_shapes(), torch.no_grad():
         return torch.export.export(module, (images,), dynamic_shapes={'images': {0: number}})
-
-
-@contextmanager
-def number_from_shapes() -> Iterator[None]:
-    """Let MMPretrain's shifted windows infer the number of images from their shape.
-
-    They compute it by dividing Python numbers, which fixes it in a traced model.
-    """
-    original = ShiftWindowMSA.window_reverse
-    ShiftWindowMSA.window_reverse = staticmethod(_put_windows_together)
-    try:
-        yield
-    finally:
-        ShiftWindowMSA.window_reverse = staticmethod(original)
-
-
-def _put_windows_together(
-    windows: Tensor,
-    height: int,
-    width: int,
-    size: int,
-) -> Tensor:
-    """Undo the partition into windows: (N x H/size x W/size, size, size, D) to (N, H, W, D)."""
-    rows = height // size
-    columns = width // size
-    grid = windows.unflatten(0, (-1, rows, columns))  # (N, rows, columns, size, size, D)
-    return grid.transpose(2, 3).flatten(3, 4).flatten(1, 2)
 
 
 def _explain_failure(model: ExportModel, images: Tensor, error: Exception) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass
 from io import StringIO
+from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -16,7 +17,9 @@ from typing import Any
 import torch
 
 from ..apis.extracting_images import extract_images
+from ..apis.faster import with_backbone
 from ..deploy.image_streams import ImageStream
+from ..models.onnx_network import AFTER
 
 KEPT = ('logits', 'features')
 
@@ -65,7 +68,7 @@ def time_in_turn(ways: dict[str, Callable[[], Any]], rounds: int) -> list[Timing
 def compare_prediction(
     inferencer: Any, exported: Any, paths: Sequence[str], batch_size: int, rounds: int
 ) -> list[Timing]:
-    """Time a checkpoint as used, the same unfolded, and the exported file.
+    """Time a checkpoint as used for many images, its forms in PyTorch, and the exported file.
 
     Args:
         inferencer: A :class:`~morn_plugin.apis.MultiLabelInferencer` on a CPU.
@@ -76,17 +79,18 @@ def compare_prediction(
 
     Returns:
         Prediction from files by the checkpoint and by the exported file, then the network alone on
-        the same images in memory: folded, unfolded, and exported.
+        the same images in memory: as used, folded, as it is, and exported.
     """
     batches = list(inferencer.preprocess(paths, batch_size))
-    list(inferencer.predict(paths[:1]))
-    folded, plain = inferencer._find_network(batches[0]), inferencer.model
+    network, plain = _settle(inferencer, paths, batch_size), inferencer.model
+    folded = with_backbone(plain, network.backbone.faster)
     arrays = [plain.data_preprocessor(batch, False)['inputs'].numpy() for batch in batches]
 
     return time_in_turn(
         {
             'from files, checkpoint': lambda: list(inferencer.predict(paths, batch_size)),
             'from files, exported': lambda: list(exported.predict(paths, batch_size)),
+            'network, as used': lambda: _run(network, batches),
             'network, folded': lambda: _run(folded, batches),
             'network, as it is': lambda: _run(plain, batches),
             'network, exported': lambda: [exported.run(array) for array in arrays],
@@ -112,7 +116,7 @@ def compare_extraction(
     """
     inferencer.model.keep_inputs(KEPT)
     batches = list(inferencer.preprocess(paths, batch_size))
-    network = inferencer._find_network(batches[0])
+    network = _settle(inferencer, paths, batch_size)
 
     def extract() -> None:
         with TemporaryDirectory() as folder, redirect_stderr(StringIO()):
@@ -129,6 +133,13 @@ def compare_extraction(
         },
         rounds,
     )
+
+
+def _settle(inferencer: Any, paths: Sequence[str], batch_size: int) -> Any:
+    """Predict so many images that the network takes the form that it keeps, and return it."""
+    many = list(islice(cycle(paths), AFTER + batch_size))
+    list(inferencer.predict(many, batch_size))
+    return inferencer._network[1]
 
 
 @torch.inference_mode()

@@ -11,8 +11,9 @@ from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
 from morn_plugin.apis.checked_export import check_onnx_size, write_onnx
-from morn_plugin.apis.exporting import ExportModel, export_program, number_from_shapes
+from morn_plugin.apis.exporting import ExportModel, export_program
 from morn_plugin.deploy.onnx_model import OnnxModel
+from morn_plugin.models.shifted_windows import number_from_shapes
 
 pytestmark = pytest.mark.slow  # exports whole backbones
 

@@ -10,6 +10,7 @@ from torch import nn
 
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.apis.faster import find_faster
+from morn_plugin.models import onnx_network
 from morn_plugin.models.folding import FoldedConv
 
 IMAGES = [
@@ -75,6 +76,32 @@ def test_what_does_not_agree_is_not_used(inferencer, monkeypatch, fault):
     inferencer._network = None
     assert np.abs(scores(inferencer) - expected).max() <= 1e-5
     assert not used(inferencer)
+
+
+def test_many_images_go_through_onnx_runtime_and_get_the_same_records(inferencer, monkeypatch):
+    pytest.importorskip('onnx')
+    pytest.importorskip('onnxruntime')
+    expected = list(inferencer.predict(IMAGES, batch_size=3))
+    monkeypatch.setattr(onnx_network, 'AFTER', 5)
+    inferencer._network = None
+    found = list(inferencer.predict(IMAGES, batch_size=3))
+    assert inferencer._network[1].backbone._session is not None
+
+    for mine, theirs in zip(found, expected, strict=True):
+        assert mine['labels'] == theirs['labels']
+        assert mine['path'] == theirs['path']
+        assert np.abs(np.array(mine['scores']) - theirs['scores']).max() <= 1e-5
+
+    with monkeypatch.context() as patch:  # a network that differs is not taken
+        run = onnx_network.OnnxSession.run
+        patch.setattr(
+            onnx_network.OnnxSession,
+            'run',
+            lambda self, images: tuple(part * 1.01 for part in run(self, images)),
+        )
+        inferencer._network = None
+        list(inferencer.predict(IMAGES, batch_size=3))
+        assert inferencer._network[1].backbone._session is None
 
 
 def test_half_precision_and_models_without_a_backbone_stay_as_they_are(inferencer):

@@ -10,6 +10,7 @@ from tools_helpers import SLICE
 from morn_plugin.apis import MultiLabelInferencer
 from morn_plugin.datasets.cached import load_scores
 from morn_plugin.deploy.images import list_images
+from morn_plugin.models import onnx_network
 from morn_plugin.speed import prediction
 from morn_plugin.speed.prediction import (
     Timing,
@@ -34,7 +35,14 @@ def test_a_ratio_is_the_median_over_pairs():
     assert Timing('a', [2.0, 9.0, 4.0]).median == 4
 
 
-def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, tmp_path):
+@pytest.fixture
+def soon(monkeypatch):
+    """Let ONNX Runtime take over after a few images."""
+    for module in (prediction, onnx_network):
+        monkeypatch.setattr(module, 'AFTER', 4)
+
+
+def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, soon):
     inferencer = MultiLabelInferencer(work_dir, device='cpu')
     paths = list_images(SLICE / 'images')[:3]
     shapes = []
@@ -45,12 +53,13 @@ def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, tmp_p
     start = time.perf_counter()
     timings = compare_prediction(inferencer, exported, paths, 2, 1)
     assert shapes == 2 * [(2, 3, 32, 32), (1, 3, 32, 32)]
-    assert len(timings) == 5
+    assert len(timings) == 6
+    assert inferencer._network[1].backbone._session is not None
     assert all(timing.median > 0 for timing in timings)
     assert sum(timing.median for timing in timings) < time.perf_counter() - start
 
 
-def test_extraction_is_compared_with_its_parts(work_dir, monkeypatch):
+def test_extraction_is_compared_with_its_parts(work_dir, monkeypatch, soon):
     inferencer = MultiLabelInferencer(work_dir, device='cpu')
     paths = list_images(SLICE / 'images')[:3]
     files, extract = [], prediction.extract_images
