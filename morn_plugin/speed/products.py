@@ -14,6 +14,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.flop_counter import flop_registry
 
+from ..utils import onednn
+
 ATEN = torch.ops.aten
 #: Operations that are matrix products, or convolutions, which count as products.
 PRODUCTS = {
@@ -23,6 +25,7 @@ PRODUCTS = {
     ATEN.bmm,
     ATEN.baddbmm,
     ATEN.mv,
+    onednn.PRODUCT,
     ATEN.addmv,
     ATEN.convolution,
     ATEN.convolution_backward,

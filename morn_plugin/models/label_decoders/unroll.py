@@ -25,6 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from ...utils.onednn import linear
 from ...utils.small_work import SmallWork
 from .picking import Picker, pick_argmax
 
@@ -183,7 +184,7 @@ def _step(
 
 def _product(x: Tensor, weight: Tensor) -> Tensor:
     """Multiply in the weight's precision, return in the input's: (N, I), (O, I) -> (N, O)."""
-    return F.linear(x.to(weight.dtype), weight).to(x.dtype)
+    return linear(x.to(weight.dtype), weight).to(x.dtype)
 
 
 def _input_table(weights: LSTMWeights, num_lookups: int) -> Tensor | None:
