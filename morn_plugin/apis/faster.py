@@ -9,7 +9,7 @@ from mmengine.logging import print_log
 from mmpretrain.structures import DataSample
 from torch import Tensor, nn
 
-from ..models.folding import fold_batch_norm
+from ..models.folding import InParts, fold_batch_norm
 from ..models.onnx_network import OnnxLater
 from ..utils.fields import PREDICTION_FIELDS
 
@@ -48,7 +48,8 @@ def find_faster(model: Any, data: dict[str, Any]) -> Any:
         mine, theirs = (with_backbone(model, _Given(it)).predict(images) for it in (one, other))
         return _all_agree(mine, theirs)
 
-    return with_backbone(model, OnnxLater(model.backbone, folded, agree))
+    whole = folded.network if isinstance(folded, InParts) else folded
+    return with_backbone(model, OnnxLater(whole, folded, agree))
 
 
 def _runs_here(model: Any) -> bool:

@@ -177,14 +177,18 @@ class FoldedConv(nn.Module):
         self.pads_by_size = pads_by_size
         self._kept: dict[torch.Size, tuple[Tensor, list[int]] | None] = {}
 
+        self.activation: nn.Module = nn.Identity()
         self.attribute, self.scalars = 'none', []
         if behind and _as_attribute(behind[0]) is not None:
             self.attribute, self.scalars = _as_attribute(behind[0])  # type: ignore[misc]
-            behind = behind[1:]
+            self.activation, *behind = behind
         self.behind = nn.Sequential(*behind)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map (N, in, H, W) to (N, out, H', W')."""
+        if torch.jit.is_tracing():
+            return self._plainly(inputs)
+
         weight, padding = self._packed(inputs.shape)
         result = torch.ops.mkldnn._convolution_pointwise(
             inputs.contiguous(memory_format=torch.channels_last),
@@ -199,6 +203,21 @@ class FoldedConv(nn.Module):
             '',
         )
         return self.behind(result)
+
+    def _plainly(self, inputs: Tensor) -> Tensor:
+        """Do the same in operators that can be exported."""
+        settings = self.stride, self.dilation, self.groups
+        if self.pads_by_size:
+            totals = self._totals(torch.Size(map(int, inputs.shape)))
+            before = [total // 2 for total in totals]
+            after = [total - half for total, half in zip(totals, before, strict=True)]
+            result = _PaddedConv.apply(inputs, self.weight, self.bias, before + after, *settings)
+        else:
+            stride, dilation, groups = settings
+            result = F.conv2d(
+                inputs, self.weight, self.bias, stride, self.padding, dilation, groups
+            )
+        return self.behind(self.activation(result))
 
     def _packed(self, shape: torch.Size) -> tuple[Tensor, list[int]]:
         """Return the weights packed for images of a shape, and the padding.
@@ -225,15 +244,60 @@ class FoldedConv(nn.Module):
         if not self.pads_by_size:
             return self.weight, list(self.padding)  # type: ignore[arg-type]
 
-        totals = [
+        totals = self._totals(shape)
+        odd = [total % 2 for total in totals]
+        weight = F.pad(self.weight, (odd[1], 0, odd[0], 0)) if any(odd) else self.weight
+        return weight, [(total + 1) // 2 for total in totals]
+
+    def _totals(self, shape: torch.Size) -> list[int]:
+        """Return the pixels to add to the height and the width of images of a shape."""
+        return [
             same_padding(size, kernel, stride, dilation)
             for size, kernel, stride, dilation in zip(
                 shape[2:], self.weight.shape[2:], self.stride, self.dilation, strict=True
             )
         ]
-        odd = [total % 2 for total in totals]
-        weight = F.pad(self.weight, (odd[1], 0, odd[0], 0)) if any(odd) else self.weight
-        return weight, [(total + 1) // 2 for total in totals]
+
+
+class _PaddedConv(torch.autograd.Function):
+    """A convolution with a padding of its own on each side, which is one operator of ONNX."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        inputs: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        pads: list[int],
+        stride: list[int],
+        dilation: list[int],
+        groups: int,
+    ) -> Tensor:
+        top, left, bottom, right = pads
+        padded = F.pad(inputs, (left, right, top, bottom))
+        return F.conv2d(padded, weight, bias, stride, 0, dilation, groups)
+
+    @staticmethod
+    def symbolic(
+        g: Any,
+        inputs: Any,
+        weight: Any,
+        bias: Any,
+        pads: list[int],
+        stride: list[int],
+        dilation: list[int],
+        groups: int,
+    ) -> Any:
+        return g.op(
+            'Conv',
+            inputs,
+            weight,
+            bias,
+            pads_i=pads,
+            strides_i=stride,
+            dilations_i=dilation,
+            group_i=groups,
+        )
 
 
 def same_padding(size: int, kernel: int, stride: int, dilation: int) -> int:

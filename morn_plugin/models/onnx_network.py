@@ -95,7 +95,7 @@ class OnnxSession:
         options.intra_op_num_threads = torch.get_num_threads()
         options.log_severity_level = FATAL
         self._session = onnxruntime.InferenceSession(
-            _export(network, images), options, providers=['CPUExecutionProvider']
+            export_network(network, images), options, providers=['CPUExecutionProvider']
         )
         self._form: TreeSpec = tree_flatten(outputs)[1]
 
@@ -105,7 +105,7 @@ class OnnxSession:
         return tree_unflatten([torch.from_numpy(array) for array in arrays], self._form)
 
 
-def _export(network: nn.Module, images: Tensor) -> bytes:
+def export_network(network: nn.Module, images: Tensor) -> bytes:
     """Export a network for any number of images of this size.
 
     The older exporter takes half a second where that of ``torch.export`` takes ten; whether it
@@ -124,6 +124,7 @@ def _export(network: nn.Module, images: Tensor) -> bytes:
             (images.new_zeros(EXAMPLES, *images.shape[1:]),),
             content,  # type: ignore[arg-type]
             dynamo=False,
+            autograd_inlining=False,
             input_names=['images'],
             dynamic_axes={'images': {0: 'number'}},
         )

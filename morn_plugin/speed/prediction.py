@@ -111,8 +111,8 @@ def compare_extraction(
         rounds: Number of rounds.
 
     Returns:
-        Extraction from files into a file; reading and the network without a file; the network alone
-        on the same images in memory.
+        Extraction from files into a file; reading and the network without a file; then alone, on
+        the same images in memory, the network as used and the model's own forward.
     """
     inferencer.model.keep_inputs(KEPT)
     batches = list(inferencer.preprocess(paths, batch_size))
@@ -129,7 +129,8 @@ def compare_extraction(
             'reading and the network': lambda: _run(
                 network, inferencer.preprocess(paths, batch_size)
             ),
-            'the network alone': lambda: _run(network, batches),
+            'the network as used, alone': lambda: _run(network, batches),
+            "the model's forward, alone": lambda: _run(inferencer.model, batches),
         },
         rounds,
     )

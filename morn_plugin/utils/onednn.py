@@ -38,12 +38,12 @@ def _is_onednn_faster() -> bool:
 def _is_plain(x: Tensor, weight: Tensor) -> bool:
     """Whether two matrices are in float32 on the CPU, and nothing follows the operators."""
     return (
-        x.dtype == weight.dtype == torch.float32
+        not torch.compiler.is_compiling()
+        and not torch.jit.is_tracing()
+        and x.dtype == weight.dtype == torch.float32
         and x.device.type == weight.device.type == 'cpu'
         and x.numel() > 0
         and not (torch.is_grad_enabled() and (x.requires_grad or weight.requires_grad))
-        and not torch.compiler.is_compiling()
-        and not torch.jit.is_tracing()
     )
 
 

@@ -7,6 +7,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from morn_plugin.models import folding
 from morn_plugin.models.folding import FoldedConv, InParts, fold_batch_norm, fold_weights
+from morn_plugin.models.onnx_network import OnnxSession, export_network
 
 
 def train_statistics(model):
@@ -54,6 +55,25 @@ def test_convolutions_that_pad_by_size_see_the_same_pixels(size):
         for mine, theirs in zip(folded(images), model(images), strict=True):
             assert mine.shape == theirs.shape
             assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+
+@pytest.mark.parametrize('size', [(32, 32), (33, 38)])
+@torch.no_grad()
+def test_a_folded_network_is_exported_in_one_operator_a_convolution(size):
+    """ONNX pads each side by its own number."""
+    onnx = pytest.importorskip('onnx')
+    timm = pytest.importorskip('timm')
+    model = train_statistics(timm.create_model('tf_efficientnet_lite0', features_only=True))
+    images = torch.randn(3, 3, *size)
+    folded = fold(model, images).network
+    session = OnnxSession(folded, images, model(images))
+    for mine, theirs in zip(session.run(images[:1]), model(images[:1]), strict=True):
+        assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
+
+    graph = onnx.load_model_from_string(export_network(folded, images)).graph
+    kinds = [node.op_type for node in graph.node if node.op_type != 'Constant']
+    assert set(kinds) == {'Conv', 'Clip', 'Add'}
+    assert kinds.count('Conv') == 48
 
 
 @pytest.mark.parametrize(

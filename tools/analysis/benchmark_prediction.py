@@ -66,9 +66,11 @@ def main() -> None:
     rows = []
     for timing in timings:
         rate = len(paths) / timing.median
-        rows.append([timing.name, f'{rate:.1f}', f'{timing.ratio(timings[-1]):.2f}'])
+        ratios = [f'{timing.ratio(other):.2f}' for other in timings[-2:]]
+        rows.append([timing.name, f'{rate:.1f}', *ratios])
     print()
-    print(markdown_table(['scores and features', 'images/s', 'time / network'], rows), flush=True)
+    head = ['scores and features', 'images/s', 'time / network', 'time / forward']
+    print(markdown_table(head, rows), flush=True)
 
     tool = str(Path(__file__).resolve().parents[1] / 'predict.py')
     programs = {
