@@ -43,7 +43,7 @@ def loop_table(config: Path, rounds: int, num_images: int) -> Table:
 
     Args:
         config: The config of a method on cached features.
-        rounds: Epochs, and rounds of the bare step before them and after.
+        rounds: Number of epochs.
         num_images: Images per epoch.
     """
     cfg = Config.fromfile(config)
@@ -57,4 +57,4 @@ def loop_table(config: Path, rounds: int, num_images: int) -> Table:
         )
         train_only(cfg, Path(folder, 'run'), rounds)
         cfg.default_hooks.checkpoint = None
-        return compare_loop(Runner.from_cfg(cfg), make_step(config, BATCH).step, rounds, title)
+        return compare_loop(Runner.from_cfg(cfg), make_step(config, BATCH).step, title)

@@ -88,14 +88,14 @@ def step_table(rounds: int, sizes: Sizes) -> Table:
 
 
 def loop_tables(rounds: int, num_images: int = 3200) -> list[Table]:
-    """Compare epochs by ``Runner.train`` on a score file with the bare step, before and after."""
+    """Compare epochs by ``Runner.train`` on a score file with the bare step."""
     sizes = Sizes()
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, 'scores.safetensors')
         write_scores(path, num_images, sizes.labels)
         runner = Runner.from_cfg(make_score_config(path, Path(folder, 'run'), sizes, rounds))
         title = 'Training from a score file, batch 32'
-        return [compare_loop(runner, make_ours(sizes).step, rounds, title)]
+        return [compare_loop(runner, make_ours(sizes).step, title)]
 
 
 def metric_tables(rounds: int, num_images: int = 40_504) -> list[Table]:
