@@ -6,6 +6,7 @@ from typing import Any
 
 from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 from ..datasets.wrapping import innermost, with_pipeline
@@ -96,6 +97,17 @@ def score_item(model: Any) -> str:
     return 'cnn_score' if getattr(model.head, 'has_cnn', False) else 'pred_score'
 
 
+class FasterHook(Hook):
+    """Runs a test with the faster network, once the checkpoint is loaded."""
+
+    def before_test(self, runner: Runner) -> None:
+        """Replace the backbone."""
+        model, loader = unwrap(runner.model), runner.test_dataloader
+        if len(loader.dataset):
+            example = loader.collate_fn([loader.dataset[0]])
+            model.backbone = find_faster(model.eval(), example).backbone
+
+
 def extract(
     runner: Runner,
     inputs: tuple[str, ...],
@@ -108,12 +120,8 @@ def extract(
     (metric,) = runner.test_evaluator.metrics
     metric.provenance = origin
     metric.item = score_item(model)
-    loader = runner.test_dataloader
-    metric.read_dataset(loader.dataset)
-
-    if len(loader.dataset):
-        example = loader.collate_fn([loader.dataset[0]])
-        model.backbone = find_faster(model, example).backbone
+    metric.read_dataset(runner.test_dataloader.dataset)
+    runner.register_hook(FasterHook())
 
     try:
         return runner.test()['scores/images']

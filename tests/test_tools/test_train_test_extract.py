@@ -14,13 +14,17 @@ from tools_helpers import (
     SMALL_HEAD,
     read_scalars,
     run_failing,
+    run_in_process,
     run_tool,
     start_tool,
     write_config,
 )
 
+from morn_plugin.apis import extracting
+from morn_plugin.apis.faster import find_faster
 from morn_plugin.apis.finding import find_model
 from morn_plugin.datasets.cached.file import load_scores
+from morn_plugin.models.folding import FoldedConv
 
 pytestmark = pytest.mark.slow  # starts processes
 
@@ -211,6 +215,31 @@ def test_two_processes_extract_the_file_of_one(cached, folder):
     assert one.provenance == two.provenance
     assert len(one.scores) == 37
     assert abs(one.scores - two.scores).max() < 1e-6  # other batches, other rounding
+
+
+def test_the_faster_network_has_the_weights_of_the_checkpoint(cached, folder, monkeypatch, capfd):
+    """It is made once they are loaded, and runs from the first image on."""
+    cnn, checkpoint, _ = cached
+    made, out = [], folder / 'faster.safetensors'
+
+    def make(model, data):
+        weights = {name: value.clone() for name, value in model.backbone.state_dict().items()}
+        made.append((weights, find_faster(model, data)))
+        return made[0][1]
+
+    monkeypatch.setattr(extracting, 'find_faster', make)
+    run_in_process(
+        monkeypatch,
+        capfd,
+        'extract_scores.py',
+        *(cnn, checkpoint, out, '--split', 'test', '--work-dir', folder / 'extract'),
+    )
+    ((weights, faster),) = made
+    kept = torch.load(checkpoint, weights_only=True)['state_dict']
+    for name, value in weights.items():
+        assert torch.equal(value, kept[f'backbone.{name}'])
+    assert any(isinstance(module, FoldedConv) for module in faster.modules())
+    assert faster.backbone._seen == len(load_scores(out).scores)
 
 
 NAME_THREADS = """
