@@ -21,7 +21,7 @@ from .cell import WEIGHTS, Cell, Run, linear_logits, run_cell
 from .cnn import FINETUNED, FROZEN, Cnn, complete_config, find_rates, replace_scores
 from .groups import list_groups
 from .inputs import CNN, CachedFiles
-from .joint import JointRun, run_joint, share_epochs
+from .joint import JointRun, make_joint_config, run_joint
 from .methods import (
     LINEAR,
     Method,
@@ -30,7 +30,14 @@ from .methods import (
     search_as_the_cnn,
 )
 from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_plan
-from .probing import SeenImage, estimate_training, probe_cnn, probe_method
+from .probing import (
+    SeenImage,
+    estimate_training,
+    probe_cnn,
+    probe_joint,
+    probe_method,
+    threads_of_a_run,
+)
 from .records import RECORD, read_record
 from .search import Search, describe_settings, is_done, name_settings, shorten_keys
 from .source import SIDES, Source
@@ -136,23 +143,28 @@ class Bench:
     def probe(self) -> Costs:
         """Time the CNN and every method; measured times of finished runs take precedence."""
         self._leave_out_what_lacks_stages(self.image)
-        runs = {
-            method.name: self._measured(method) or self._probe(method) for method in self.methods
-        }
+        with threads_of_a_run(in_pool=self.options.workers > 0):
+            runs = {
+                method.name: self._measured(method) or self._probe(method)
+                for method in self.methods
+            }
         return Costs(runs, self._cnn_seconds(self.image), self._disk_bytes(self.image))
 
     def _probe(self, method: Method) -> float:
         """Estimate the seconds of one run of a method."""
-        if method.is_joint:
-            return self._training_seconds(method.views)
         train = self.source.annotations['train']
+        if method.is_joint:
+            run = self._cell(method, 0, {}, self.out)
+            assert isinstance(run, JointRun)
+            return probe_joint(
+                make_joint_config(run), self.image, train, len(self.source.annotations['val'])
+            )
         return probe_method(method, self.image, train, self.options.max_epochs)
 
-    def _training_seconds(self, views: int = 1) -> float:
-        """Estimate the seconds of training the CNN once, with a number of views per image."""
+    def _training_seconds(self) -> float:
+        """Estimate the seconds of training the CNN once."""
         sizes = {side: len(self.source.annotations[side]) for side in SIDES}
-        epochs = share_epochs(self.cnn_config.train_cfg.max_epochs, views)
-        return estimate_training(self.image, sizes, epochs, views)
+        return estimate_training(self.image, sizes, self.cnn_config.train_cfg.max_epochs)
 
     def _leave_out_what_lacks_stages(self, image: SeenImage) -> None:
         """Leave out methods of several stages if the CNN returns only one."""

@@ -3,25 +3,30 @@
 import copy
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.config import Config
+from mmengine.dataset import default_collate
 from mmengine.device import get_device
+from mmengine.optim import OptimWrapper
 from mmengine.registry import DefaultScope
 from mmpretrain.registry import DATASETS, MODELS
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from ...apis.finding import read_own_config
 from ...datasets.annotations import Annotations
+from ...engine.hooks.prepare_decoder_hook import asks_for_training_labels
 from .cell import Shapes, fit_config
 from .methods import Method
 
 BATCHES, WARM = 3, 1
+#: Batches of images through a network that trains; each takes about a second.
+IMAGE_BATCHES = 2
 #: A training step of a network costs about three times its forward pass.
 TRAINING = 3
 IMAGES = 8
@@ -86,17 +91,80 @@ def probe_cnn(cfg: Config) -> SeenImage:
     return SeenImage(seconds, tuple(tuple(part.shape[1:]) for part in maps))
 
 
-def estimate_training(image: SeenImage, sizes: Mapping[str, int], epochs: int, views: int) -> float:
-    """Estimate the seconds of training a network on images, with one validation per epoch.
+def estimate_training(image: SeenImage, sizes: Mapping[str, int], epochs: int) -> float:
+    """Estimate the seconds of training the CNN, with one validation per epoch.
 
     Args:
         image: The measured forward pass.
         sizes: Side to its number of images.
         epochs: Number of epochs.
-        views: Number of views of an image in a step.
     """
-    passes = epochs * (TRAINING * views * sizes['train'] + sizes['val'])
+    passes = epochs * (TRAINING * sizes['train'] + sizes['val'])
     return passes * image.seconds
+
+
+@contextmanager
+def threads_of_a_run(in_pool: bool) -> Iterator[None]:
+    """Compute as a run does: in a pool, each process has one thread.
+
+    Args:
+        in_pool: Whether runs are in processes of a pool.
+    """
+    before = torch.get_num_threads()
+    if in_pool:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def probe_joint(cfg: Config, image: SeenImage, train: Annotations, num_val: int) -> float:
+    """Estimate the seconds of a run that trains the CNN, from a few batches of training images.
+
+    Args:
+        cfg: The complete config of the run.
+        image: The CNN's forward pass.
+        train: The training annotations.
+        num_val: Number of validation images.
+    """
+    cfg = copy.deepcopy(cfg)  # building changes its argument
+    with DefaultScope.overwrite_default_scope('mmpretrain'):
+        dataset = DATASETS.build(cfg.train_dataloader.dataset)
+        model = MODELS.build(cfg.model).to(get_device())
+    seconds = sum(
+        _prepare(part, image, train) for part in (model.head.decoder, model.head.loss_cnn)
+    )
+
+    batch_size, epochs = cfg.train_dataloader.batch_size, cfg.train_cfg.max_epochs
+    wrapper = OptimWrapper(torch.optim.AdamW(model.parameters(), lr=1e-4))
+    model.train()
+    start = 0.0
+    for batch in range(WARM + IMAGE_BATCHES):
+        if batch == WARM:
+            start = time.monotonic()
+        first = batch * batch_size
+        rows = [dataset[index % len(dataset)] for index in range(first, first + batch_size)]
+        found = model.train_step(default_collate(rows), wrapper)
+        found['loss'].item()  # waits for the device
+    step = (time.monotonic() - start) / IMAGE_BATCHES
+
+    of_an_epoch = math.ceil(len(train) / batch_size) * step + num_val * image.seconds
+    return START + seconds + epochs * of_an_epoch
+
+
+def _prepare(part: Any, image: SeenImage, train: Annotations) -> float:
+    """Prepare a decoder or a loss (or None) as a run does, and return the seconds of it."""
+    if not asks_for_training_labels(part):
+        return 0.0
+    needed = getattr(part, 'prepares_from', ())
+    number = min(FITTED, len(train)) if needed else len(train)
+    arrays = {
+        name: value.numpy() for name, value in make_noise(needed, number, image, train).items()
+    }
+    start = time.monotonic()
+    part.prepare(train.classes, train.targets()[:number], **arrays)
+    return (time.monotonic() - start) * len(train) / number
 
 
 def probe_method(method: Method, image: SeenImage, train: Annotations, max_epochs: int) -> float:
@@ -114,18 +182,8 @@ def probe_method(method: Method, image: SeenImage, train: Annotations, max_epoch
     fit_config(cfg, image.shapes(len(train.classes)), topk=1)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         model = MODELS.build(cfg.model).to(get_device())
-    decoder: Any = model.head.decoder
 
-    seconds = 0.0
-    if decoder.needs_training_labels:
-        number = min(FITTED, len(train)) if decoder.prepares_from else len(train)
-        arrays = {
-            name: value.numpy()
-            for name, value in make_noise(decoder.prepares_from, number, image, train).items()
-        }
-        start = time.monotonic()
-        decoder.prepare(train.classes, train.targets()[:number], **arrays)
-        seconds = (time.monotonic() - start) * len(train) / number
+    seconds = _prepare(model.head.decoder, image, train)
     if cfg.train_cfg.get('type') is not None:  # no iterations
         return START + seconds
 

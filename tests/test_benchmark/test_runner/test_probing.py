@@ -1,0 +1,85 @@
+"""The probe computes as a run does, and its estimate is what it timed times the batches of a run."""
+
+import copy
+
+import pytest
+import torch
+from tools_helpers import ROOT, SLICE
+
+from morn_plugin.benchmark.runner import probing
+from morn_plugin.benchmark.runner.cell import Shapes
+from morn_plugin.benchmark.runner.cnn import Cnn, complete_config
+from morn_plugin.benchmark.runner.joint import JointRun, make_joint_config
+from morn_plugin.benchmark.runner.methods import find_methods
+from morn_plugin.benchmark.runner.probing import (
+    SeenImage,
+    estimate_training,
+    probe_joint,
+    threads_of_a_run,
+)
+from morn_plugin.benchmark.runner.source import read_source
+
+LITE0 = ROOT / 'configs/cnn/cnn_efficientnet-lite0-stages_1xb32-6e_openclipart-128px.py'
+IMAGE = SeenImage(0.5, ((112, 2, 2), (1280, 1, 1)))
+
+
+def test_a_run_in_a_pool_has_one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with threads_of_a_run(in_pool=True):
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 2
+        with pytest.raises(ValueError), threads_of_a_run(in_pool=True):
+            raise ValueError
+        assert torch.get_num_threads() == 2
+        with threads_of_a_run(in_pool=False):
+            assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_training_the_cnn_is_three_passes_an_image_and_a_validation():
+    assert estimate_training(IMAGE, dict(train=10, val=4), epochs=2) == 2 * (3 * 10 + 4) * 0.5
+
+
+@pytest.fixture(scope='module')
+def methods():
+    """Every method by name; to read them all takes seconds."""
+    return {method.name: method for method in find_methods()}
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """A clock that only a training step moves, by two seconds."""
+    now = [0.0]
+    monkeypatch.setattr(probing.time, 'monotonic', lambda: now[0])
+    step = torch.optim.AdamW.step
+
+    def slow_step(self, *args, **kwargs):
+        now[0] += 2
+        return step(self, *args, **kwargs)
+
+    monkeypatch.setattr(torch.optim.AdamW, 'step', slow_step)
+
+
+@pytest.mark.parametrize('name', ['csra-joint', 'four-views', 'ms-cnn-joint'])
+def test_a_method_that_trains_the_cnn_is_timed_by_its_own_steps(name, methods, tmp_path, clock):
+    source = read_source(str(SLICE))
+    options = {
+        'model.backbone.init_cfg': None,
+        'train_dataloader.batch_size': 4,
+        'train_cfg.max_epochs': 6,
+    }
+    cnn = complete_config(Cnn(LITE0, options=options), source)
+    method = methods[name]
+    shapes = Shapes(len(source.classes), 1280, (112, 1280))
+    cfg = make_joint_config(JointRun(method, 0, {}, tmp_path, cnn, shapes))
+    before = copy.deepcopy(cfg.to_dict())
+
+    train = source.annotations['train']
+    seconds = probe_joint(cfg, IMAGE, train, num_val=8)
+    batches = -(-len(train) // 4)
+    epochs = 2 if method.views == 4 else 6
+    assert seconds == pytest.approx(probing.START + epochs * (2 * batches + 8 * IMAGE.seconds))
+    assert cfg.to_dict() == before
