@@ -15,6 +15,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 Run = Callable[[nn.Module], Any]
 
@@ -51,7 +52,7 @@ class InParts(nn.Module):
     """Runs a network on a few images at a time.
 
     Args:
-        network: Maps images (N, channels, H, W) to a tensor (N, ...) or a tuple of tensors.
+        network: Maps images (N, channels, H, W) to a tensor (N, ...) or nested tuples of tensors.
     """
 
     def __init__(self, network: nn.Module) -> None:
@@ -62,12 +63,11 @@ class InParts(nn.Module):
         """Return the network's outputs for all images."""
         at_once = max(1, PIXELS_AT_ONCE // (images.shape[2] * images.shape[3]))
         results = [self.network(part) for part in images.split(at_once)]
-        first = results[0]
-        if len(results) == 1:
-            return first
-        if isinstance(first, Tensor):
-            return torch.cat(results)
-        return tuple(torch.cat(parts) for parts in zip(*results, strict=True))
+        return results[0] if len(results) == 1 else tree_map(_join, *results)
+
+
+def _join(*parts: Tensor) -> Tensor:
+    return torch.cat(parts)
 
 
 def _find_pairs(model: nn.Module, run: Run) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:

@@ -15,9 +15,11 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
 
+from .folding import InParts
 from .shifted_windows import number_from_shapes
 
 AFTER = 500  # images of one size
+LARGEST = 2**28  # weights: a session takes several times their memory, and ONNX no more than 2 GB
 EXAMPLES = 2  # images that the network is exported with
 NEEDED = ('onnx', 'onnxruntime')
 FATAL = 4  # of onnxruntime's log
@@ -28,8 +30,8 @@ class OnnxLater(nn.Module):
     """Runs a network in PyTorch and, after ``AFTER`` images of one size, in ONNX Runtime.
 
     From which image on depends only on the images, not on the time that either takes, so two runs
-    have the same results. PyTorch stays if onnx or onnxruntime is missing, if the network cannot be
-    exported, if the two disagree, and under ``torch.use_deterministic_algorithms``.
+    have the same results. PyTorch stays if onnx or onnxruntime is missing, if the network is very large or
+    cannot be exported, if the two disagree, and under ``torch.use_deterministic_algorithms``.
 
     Args:
         network: Maps images (N, channels, H, W) to a tensor or nested tuples of tensors, in
@@ -45,41 +47,42 @@ class OnnxLater(nn.Module):
         self._agree = agree
         self._size: torch.Size | None = None
         self._seen = 0
-        self._session: OnnxSession | None = None
+        #: The size of images and the network for it: one value, since a server has several threads.
+        self._found: tuple[torch.Size, nn.Module] | None = None
 
     def forward(self, images: Tensor) -> Any:
         """Return the network's outputs for the images."""
-        if images.shape[1:] != self._size:
-            self._size, self._seen, self._session = images.shape[1:], 0, None
-        if self._session is not None:
-            return self._session.run(images)
+        size, found = images.shape[1:], self._found
+        if found is not None and found[0] == size:
+            return found[1](images)
 
         outputs = self.faster(images)
-        before = self._seen
-        self._seen += len(images)
+        before = self._seen if size == self._size else 0
+        self._size, self._seen = size, before + len(images)
         if before < AFTER <= self._seen:
-            self._session = self._start(images, outputs)
+            self._found = self._start(images, outputs)
         return outputs
 
-    def _start(self, images: Tensor, outputs: Any) -> 'OnnxSession | None':
-        """Return a session that agrees on these images, or None."""
+    def _start(self, images: Tensor, outputs: Any) -> tuple[torch.Size, nn.Module] | None:
+        """Return a network that agrees on these images, with their size, or None."""
         is_there = all(find_spec(name) for name in NEEDED)
-        if not is_there or torch.are_deterministic_algorithms_enabled():
+        is_large = sum(value.numel() for value in self.network.parameters()) > LARGEST
+        if not is_there or is_large or torch.are_deterministic_algorithms_enabled():
             return None
 
         try:
-            session = OnnxSession(self.network, images, outputs)
+            network = InParts(OnnxNetwork(self.network, images, outputs))
             # A number of images other than that of the export: one that is fixed would show.
-            more = session.run(torch.cat([images, *EXAMPLES * [images[:1]]]))
+            more = network.network(torch.cat([images, *EXAMPLES * [images[:1]]]))
             theirs = tree_map(lambda part: part[: len(images)], more)
-            return session if self._agree(images, outputs, theirs) else None
+            return (images.shape[1:], network) if self._agree(images, outputs, theirs) else None
         except Exception as error:  # another author's backbone may fail in any way
             reason = f'{type(error).__name__}: {error}'
             print_log(f'The network stays in PyTorch: {reason}', 'current', 10)
             return None
 
 
-class OnnxSession:
+class OnnxNetwork(nn.Module):
     """A network in ONNX Runtime, with as many threads as PyTorch has.
 
     Args:
@@ -89,6 +92,7 @@ class OnnxSession:
     """
 
     def __init__(self, network: nn.Module, images: Tensor, outputs: Any) -> None:
+        super().__init__()
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -99,7 +103,7 @@ class OnnxSession:
         )
         self._form: TreeSpec = tree_flatten(outputs)[1]
 
-    def run(self, images: Tensor) -> Any:
+    def forward(self, images: Tensor) -> Any:
         """Return the network's outputs for the images (N, channels, H, W)."""
         arrays = self._session.run(None, {'images': images.contiguous().numpy()})
         return tree_unflatten([torch.from_numpy(array) for array in arrays], self._form)

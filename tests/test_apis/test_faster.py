@@ -85,7 +85,7 @@ def test_many_images_go_through_onnx_runtime_and_get_the_same_records(inferencer
     monkeypatch.setattr(onnx_network, 'AFTER', 5)
     inferencer._network = None
     found = list(inferencer.predict(IMAGES, batch_size=3))
-    assert inferencer._network[1].backbone._session is not None
+    assert inferencer._network[1].backbone._found is not None
 
     for mine, theirs in zip(found, expected, strict=True):
         assert mine['labels'] == theirs['labels']
@@ -93,15 +93,15 @@ def test_many_images_go_through_onnx_runtime_and_get_the_same_records(inferencer
         assert np.abs(np.array(mine['scores']) - theirs['scores']).max() <= 1e-5
 
     with monkeypatch.context() as patch:  # a network that differs is not taken
-        run = onnx_network.OnnxSession.run
+        forward = onnx_network.OnnxNetwork.forward
         patch.setattr(
-            onnx_network.OnnxSession,
-            'run',
-            lambda self, images: tuple(part * 1.01 for part in run(self, images)),
+            onnx_network.OnnxNetwork,
+            'forward',
+            lambda self, images: tuple(part * 1.01 for part in forward(self, images)),
         )
         inferencer._network = None
         list(inferencer.predict(IMAGES, batch_size=3))
-        assert inferencer._network[1].backbone._session is None
+        assert inferencer._network[1].backbone._found is None
 
 
 def test_half_precision_and_models_without_a_backbone_stay_as_they_are(inferencer):

@@ -7,7 +7,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from morn_plugin.models import folding
 from morn_plugin.models.folding import FoldedConv, InParts, fold_batch_norm, fold_weights
-from morn_plugin.models.onnx_network import OnnxSession, export_network
+from morn_plugin.models.onnx_network import OnnxNetwork, export_network
 
 
 def train_statistics(model):
@@ -66,8 +66,8 @@ def test_a_folded_network_is_exported_in_one_operator_a_convolution(size):
     model = train_statistics(timm.create_model('tf_efficientnet_lite0', features_only=True))
     images = torch.randn(3, 3, *size)
     folded = fold(model, images).network
-    session = OnnxSession(folded, images, model(images))
-    for mine, theirs in zip(session.run(images[:1]), model(images[:1]), strict=True):
+    in_onnx = OnnxNetwork(folded, images, model(images))
+    for mine, theirs in zip(in_onnx(images[:1]), model(images[:1]), strict=True):
         assert (mine - theirs).abs().max() <= 1e-4 * theirs.abs().max()
 
     graph = onnx.load_model_from_string(export_network(folded, images)).graph

@@ -9,8 +9,8 @@ import torch
 from mmpretrain.registry import MODELS
 from torch import Tensor, nn
 
-from morn_plugin.models import onnx_network
-from morn_plugin.models.onnx_network import OnnxLater
+from morn_plugin.models import folding, onnx_network
+from morn_plugin.models.onnx_network import OnnxLater, OnnxNetwork
 
 pytest.importorskip('onnx')
 pytest.importorskip('onnxruntime')
@@ -50,10 +50,11 @@ def run(network: nn.Module, numbers: tuple[int, ...], size: int = 56) -> list[bo
         images = torch.randn(number, 3, size, size)
         with torch.inference_mode():
             expected = plain(images)
-            through.append(network._session is not None)
-            found = network(images)
-        assert isinstance(found, type(expected))
-        assert are_close(images, expected, found)
+            found = network._found
+            through.append(found is not None and found[0] == images.shape[1:])
+            outputs = network(images)
+        assert isinstance(outputs, type(expected))
+        assert are_close(images, expected, outputs)
     return through
 
 
@@ -63,10 +64,27 @@ def test_it_takes_over_after_some_images_and_gives_the_same(config: dict[str, An
     assert run(network, (3, 2, 1, 5, 2)) == [False, False, True, True, True]
 
 
-def test_images_of_another_size_start_again_in_pytorch() -> None:
+def test_images_of_another_size_are_counted_on_their_own() -> None:
+    network = OnnxLater(build(RESNET), build(RESNET), are_close)
+    assert run(network, (4, 1)) == [False, True]
+    assert run(network, (3,), size=64) == [False]
+    assert run(network, (1,)) == [True]
+    assert run(network, (1, 1), size=64) == [False, True]
+
+
+def test_large_batches_go_through_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(folding, 'PIXELS_AT_ONCE', 2 * 56 * 56)
     network = OnnxLater(build(RESNET), build(RESNET), are_close)
     run(network, (4,))
-    assert run(network, (3, 3, 1), size=64) == [True, False, True]  # the first ends the session
+    seen, forward = [], OnnxNetwork.forward
+
+    def count(self: OnnxNetwork, images: Tensor) -> Any:
+        seen.append(len(images))
+        return forward(self, images)
+
+    monkeypatch.setattr(OnnxNetwork, 'forward', count)
+    run(network, (5,))
+    assert seen == [2, 2, 1]
 
 
 def test_outputs_may_be_a_tensor_or_nested() -> None:
@@ -80,7 +98,7 @@ def test_outputs_may_be_a_tensor_or_nested() -> None:
     nested = OnnxLater(Nested(), Nested(), agree)
     images = torch.randn(4, 3, 5, 6)
     first, second = nested(images), nested(images)
-    assert nested._session is not None
+    assert nested._found is not None
     for mine, theirs in zip([second[0], *second[1]], [first[0], *first[1]], strict=True):
         torch.testing.assert_close(mine, theirs)
 
@@ -105,7 +123,7 @@ def test_where_pytorch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         images = torch.randn(onnx_network.EXAMPLES, 3, 8, 8)
         for _ in range(3):
             later(images)
-        return later._session is None
+        return later._found is None
 
     conv = nn.Sequential(nn.Conv2d(3, 2, 3), nn.BatchNorm2d(2)).eval()
     assert not stays(conv, lambda *_: True)
@@ -118,6 +136,10 @@ def test_where_pytorch_stays(monkeypatch: pytest.MonkeyPatch) -> None:
         assert stays(conv, lambda *_: True)
     finally:
         torch.use_deterministic_algorithms(False)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(onnx_network, 'LARGEST', 59)
+        assert stays(conv, lambda *_: True)  # 3 x 3 x 3 x 2 weights, and 6 more
 
     for name in onnx_network.NEEDED:
         with monkeypatch.context() as patch:

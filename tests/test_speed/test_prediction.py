@@ -54,7 +54,7 @@ def test_a_checkpoint_is_compared_with_what_was_exported_from_it(work_dir, soon)
     timings = compare_prediction(inferencer, exported, paths, 2, 1)
     assert shapes == 2 * [(2, 3, 32, 32), (1, 3, 32, 32)]
     assert len(timings) == 6
-    assert inferencer._network[1].backbone._session is not None
+    assert inferencer._network[1].backbone._found is not None
     assert all(timing.median > 0 for timing in timings)
     assert sum(timing.median for timing in timings) < time.perf_counter() - start
 
