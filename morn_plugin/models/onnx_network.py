@@ -30,8 +30,9 @@ class OnnxLater(nn.Module):
     """Runs a network in PyTorch and, after ``AFTER`` images of one size, in ONNX Runtime.
 
     From which image on depends only on the images, not on the time that either takes, so two runs
-    have the same results. PyTorch stays if onnx or onnxruntime is missing, if the network is very large or
-    cannot be exported, if the two disagree, and under ``torch.use_deterministic_algorithms``.
+    have the same results. PyTorch stays if onnx or onnxruntime is missing, if the network is very
+    large or cannot be exported, if the two disagree, and under
+    ``torch.use_deterministic_algorithms``.
 
     Args:
         network: Maps images (N, channels, H, W) to a tensor or nested tuples of tensors, in
