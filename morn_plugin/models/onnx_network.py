@@ -72,15 +72,17 @@ class OnnxLater(nn.Module):
             return None
 
         try:
-            network = InParts(OnnxNetwork(self.network, images, outputs))
-            # A number of images other than that of the export: one that is fixed would show.
-            more = network.network(torch.cat([images, *EXAMPLES * [images[:1]]]))
-            theirs = tree_map(lambda part: part[: len(images)], more)
-            return (images.shape[1:], network) if self._agree(images, outputs, theirs) else None
+            network = OnnxNetwork(self.network, images, outputs)
+            in_parts = InParts(network)
+            agrees = self._agree(images, outputs, in_parts(images))
+            # One image, unlike in the export: a number that is fixed would show.
+            first = tree_map(lambda part: part[:1], outputs)
+            if agrees and self._agree(images[:1], first, network(images[:1])):
+                return images.shape[1:], in_parts
         except Exception as error:  # another author's backbone may fail in any way
             reason = f'{type(error).__name__}: {error}'
             print_log(f'The network stays in PyTorch: {reason}', 'current', 10)
-            return None
+        return None
 
 
 class OnnxNetwork(nn.Module):
