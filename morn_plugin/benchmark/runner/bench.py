@@ -1,7 +1,7 @@
 """Runs a whole benchmark: plan, CNN, searches, seeds, page. Finished steps are skipped."""
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
@@ -33,10 +33,10 @@ from .plan import Costs, Plan, describe_plan, estimate_seconds, fit_plan, make_p
 from .probing import (
     SeenImage,
     estimate_training,
+    probe_all,
     probe_cnn,
     probe_joint,
     probe_method,
-    threads_of_a_run,
 )
 from .records import RECORD, read_record
 from .search import Search, describe_settings, is_done, name_settings, shorten_keys
@@ -143,23 +143,21 @@ class Bench:
     def probe(self) -> Costs:
         """Time the CNN and every method; measured times of finished runs take precedence."""
         self._leave_out_what_lacks_stages(self.image)
-        with threads_of_a_run(in_pool=self.options.workers > 0):
-            runs = {
-                method.name: self._measured(method) or self._probe(method)
-                for method in self.methods
-            }
+        runs = {method.name: self._measured(method) for method in self.methods}
+        others = [method for method in self.methods if not runs[method.name]]
+        seconds = probe_all(list(map(self._probe_of, others)), self.options.workers)
+        runs |= {method.name: found for method, found in zip(others, seconds, strict=True)}
         return Costs(runs, self._cnn_seconds(self.image), self._disk_bytes(self.image))
 
-    def _probe(self, method: Method) -> float:
-        """Estimate the seconds of one run of a method."""
+    def _probe_of(self, method: Method) -> Callable[[], float]:
+        """Return what estimates the seconds of one run of a method."""
         train = self.source.annotations['train']
         if method.is_joint:
             run = self._cell(method, 0, {}, self.out)
             assert isinstance(run, JointRun)
-            return probe_joint(
-                make_joint_config(run), self.image, train, len(self.source.annotations['val'])
-            )
-        return probe_method(method, self.image, train, self.options.max_epochs)
+            num_val = len(self.source.annotations['val'])
+            return partial(probe_joint, make_joint_config(run), self.image, train, num_val)
+        return partial(probe_method, method, self.image, train, self.options.max_epochs)
 
     def _training_seconds(self) -> float:
         """Estimate the seconds of training the CNN once."""

@@ -2,10 +2,11 @@
 
 import copy
 import math
+import os
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from ...datasets.annotations import Annotations
 from ...engine.hooks.prepare_decoder_hook import asks_for_training_labels
 from .cell import Shapes, fit_config
 from .methods import Method
+from .stages import open_pool
 
 BATCHES, WARM = 3, 1
 #: Batches of images through a network that trains; each takes about a second.
@@ -103,20 +105,23 @@ def estimate_training(image: SeenImage, sizes: Mapping[str, int], epochs: int) -
     return passes * image.seconds
 
 
-@contextmanager
-def threads_of_a_run(in_pool: bool) -> Iterator[None]:
-    """Compute as a run does: in a pool, each process has one thread.
+def probe_all(probes: Sequence[Callable[[], float]], workers: int) -> list[float]:
+    """Probe as runs compute: as many at a time, with one thread each.
+
+    Processes that compute side by side share the memory and the largest cache.
 
     Args:
-        in_pool: Whether runs are in processes of a pool.
+        probes: Importable functions with their arguments.
+        workers: Number of processes; 0 for none, with all threads.
     """
-    before = torch.get_num_threads()
-    if in_pool:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+    if not probes or workers == 0:
+        return [probe() for probe in probes]
+    with open_pool(workers, 1, Path(os.devnull)) as pool:
+        return list(pool.map(_call, probes))
+
+
+def _call(probe: Callable[[], float]) -> float:
+    return probe()
 
 
 def probe_joint(cfg: Config, image: SeenImage, train: Annotations, num_val: int) -> float:

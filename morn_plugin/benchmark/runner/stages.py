@@ -82,7 +82,7 @@ class Stages:
             self.do(tasks)
         else:
             processes = min(self.workers, len(tasks))
-            with self._open_pool(processes, self.workers // processes) as pool:
+            with open_pool(processes, self.workers // processes, self.log) as pool:
                 self._do_in(pool, [iter([tasks])])
 
         failed = [task.title for task in tasks if task.title in self.failed]
@@ -129,11 +129,7 @@ class Stages:
     @cached_property
     def _pool(self) -> ProcessPoolExecutor:
         """The processes, which are kept from one list of tasks to the next."""
-        return self._open_pool(self.workers, 1)
-
-    def _open_pool(self, processes: int, threads: int) -> ProcessPoolExecutor:
-        spawn = multiprocessing.get_context('spawn')
-        return ProcessPoolExecutor(processes, spawn, set_up_process, (str(self.log), threads))
+        return open_pool(self.workers, 1, self.log)
 
     def __enter__(self) -> 'Stages':
         self.progress.start()
@@ -193,6 +189,12 @@ class Stages:
         if not self.progress.console.is_terminal and not self.progress.disable:
             state = self.progress.tasks[self._bar]
             print(f'{state.completed:.0f}/{state.total:.0f} {state.description}', flush=True)
+
+
+def open_pool(processes: int, threads: int, log: Path) -> ProcessPoolExecutor:
+    """Start processes that have a number of threads each and write their output to a file."""
+    spawn = multiprocessing.get_context('spawn')
+    return ProcessPoolExecutor(processes, spawn, set_up_process, (str(log), threads))
 
 
 def set_up_process(log: str, threads: int) -> None:

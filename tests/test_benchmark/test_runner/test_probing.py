@@ -1,6 +1,7 @@
 """The probe computes as a run does, and its estimate is what it timed times the batches of a run."""
 
 import copy
+import os
 
 import pytest
 import torch
@@ -14,8 +15,8 @@ from morn_plugin.benchmark.runner.methods import find_methods
 from morn_plugin.benchmark.runner.probing import (
     SeenImage,
     estimate_training,
+    probe_all,
     probe_joint,
-    threads_of_a_run,
 )
 from morn_plugin.benchmark.runner.source import read_source
 
@@ -23,20 +24,12 @@ LITE0 = ROOT / 'configs/cnn/cnn_efficientnet-lite0-stages_1xb32-6e_openclipart-1
 IMAGE = SeenImage(0.5, ((112, 2, 2), (1280, 1, 1)))
 
 
-def test_a_run_in_a_pool_has_one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    try:
-        with threads_of_a_run(in_pool=True):
-            assert torch.get_num_threads() == 1
-        assert torch.get_num_threads() == 2
-        with pytest.raises(ValueError), threads_of_a_run(in_pool=True):
-            raise ValueError
-        assert torch.get_num_threads() == 2
-        with threads_of_a_run(in_pool=False):
-            assert torch.get_num_threads() == 2
-    finally:
-        torch.set_num_threads(before)
+@pytest.mark.slow
+def test_probes_compute_side_by_side_with_one_thread_each():
+    *threads, process = probe_all([*2 * [torch.get_num_threads], os.getpid], workers=2)
+    assert threads == [1, 1]
+    assert process != os.getpid()
+    assert probe_all([os.getpid] * 2, workers=0) == 2 * [os.getpid()]
 
 
 def test_training_the_cnn_is_three_passes_an_image_and_a_validation():
