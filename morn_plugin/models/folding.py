@@ -206,17 +206,15 @@ class FoldedConv(nn.Module):
 
     def _plainly(self, inputs: Tensor) -> Tensor:
         """Do the same in operators that can be exported."""
-        settings = self.stride, self.dilation, self.groups
+        weights = self.weight, self.bias
+        others = self.dilation, self.groups
         if self.pads_by_size:
             totals = self._totals(torch.Size(map(int, inputs.shape)))
             before = [total // 2 for total in totals]
             after = [total - half for total, half in zip(totals, before, strict=True)]
-            result = _PaddedConv.apply(inputs, self.weight, self.bias, before + after, *settings)
+            result = _PaddedConv.apply(inputs, *weights, self.stride, before + after, *others)
         else:
-            stride, dilation, groups = settings
-            result = F.conv2d(
-                inputs, self.weight, self.bias, stride, self.padding, dilation, groups
-            )
+            result = F.conv2d(inputs, *weights, self.stride, self.padding, *others)
         return self.behind(self.activation(result))
 
     def _packed(self, shape: torch.Size) -> tuple[Tensor, list[int]]:
@@ -268,8 +266,8 @@ class _PaddedConv(torch.autograd.Function):
         inputs: Tensor,
         weight: Tensor,
         bias: Tensor,
-        pads: list[int],
         stride: list[int],
+        pads: list[int],
         dilation: list[int],
         groups: int,
     ) -> Tensor:
@@ -283,8 +281,8 @@ class _PaddedConv(torch.autograd.Function):
         inputs: Any,
         weight: Any,
         bias: Any,
-        pads: list[int],
         stride: list[int],
+        pads: list[int],
         dilation: list[int],
         groups: int,
     ) -> Any:

@@ -78,11 +78,6 @@ class ClockHook(Hook):
         """Record the time."""
         self.ends.append(time.perf_counter())
 
-    def iteration(self, epochs: int) -> float:
-        """Return the milliseconds of an iteration, the median over epochs."""
-        ends = np.array(self.ends).reshape(epochs, -1)  # (epochs, iterations)
-        return 1e3 * float(np.median((ends[:, -1] - ends[:, 0]) / (ends.shape[1] - 1)))
-
 
 class TurnsHook(Hook):
     """Times a run and another step in turn, so that both see the same machine.

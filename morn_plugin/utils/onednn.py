@@ -47,7 +47,7 @@ def _is_plain(x: Tensor, weight: Tensor) -> bool:
     )
 
 
-def _count_flops(x: Any, weight: Any, *_: Any, out_shape: Any = None, **__: Any) -> int:
+def _count_flops(x: Any, weight: Any, *_: Any, **__: Any) -> int:
     """Count the operations of a product, for torch's counter: shapes in place of tensors."""
     return mm_flop(x, weight[::-1])
 

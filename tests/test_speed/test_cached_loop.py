@@ -8,7 +8,7 @@ from tools_helpers import ROOT
 from morn_plugin.datasets.cached import ScoreDataset
 from morn_plugin.speed import score_runs
 from morn_plugin.speed.cached_loop import loop_table, write_features
-from morn_plugin.speed.score_runs import ClockHook, TurnsHook
+from morn_plugin.speed.score_runs import TurnsHook
 
 CONFIG = ROOT / 'configs/cnn/cnn-linear_features_1xb32-20e_openclipart.py'
 
@@ -52,9 +52,3 @@ def test_the_run_and_the_step_take_turns(monkeypatch):
     epoch = ['loop', 'loop', 'loop', 'bare', 'bare', 'loop', 'loop', 'bare', 'bare', 'loop']
     assert taken == 2 * epoch
     assert turns.times == dict(loop=pytest.approx([200] * 4), bare=pytest.approx([100] * 4))
-
-
-def test_an_iteration_is_the_mean_within_an_epoch():
-    clock = ClockHook()
-    clock.ends = [0.0, 0.1, 0.2, 9.0, 9.3, 9.6]
-    assert clock.iteration(2) == pytest.approx(200)  # 100 ms and 300 ms

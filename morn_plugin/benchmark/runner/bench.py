@@ -21,7 +21,7 @@ from .cell import WEIGHTS, Cell, Run, linear_logits, run_cell
 from .cnn import FINETUNED, FROZEN, Cnn, complete_config, find_rates, replace_scores
 from .groups import list_groups
 from .inputs import CNN, CachedFiles
-from .joint import JointRun, make_joint_config, run_joint
+from .joint import JointRun, run_joint
 from .methods import (
     LINEAR,
     Method,
@@ -156,7 +156,7 @@ class Bench:
             run = self._cell(method, 0, {}, self.out)
             assert isinstance(run, JointRun)
             num_val = len(self.source.annotations['val'])
-            return partial(probe_joint, make_joint_config(run), self.image, train, num_val)
+            return partial(probe_joint, run, self.image, train, num_val)
         return partial(probe_method, method, self.image, train, self.options.max_epochs)
 
     def _training_seconds(self) -> float:

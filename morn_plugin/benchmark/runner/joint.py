@@ -20,6 +20,7 @@ from mmengine.config import Config
 from mmengine.device import get_device
 from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
+from mmengine.utils import import_modules_from_strings
 from mmpretrain.registry import MODELS
 
 from ...apis.finding import read_own_config
@@ -111,9 +112,13 @@ def _set_num_classes(part: Any, num_classes: int) -> None:
 
 
 def make_joint_config(run: JointRun) -> Config:
-    """Return the config of a run, complete except for its output folder."""
+    """Return the config of a run, complete except for its output folder.
+
+    What it imports is imported: a process of a pool has read no other config.
+    """
     cfg = read_own_config(str(run.method.config), None)
     fit_joint(cfg, run.cnn, run.shapes, run.topk)
+    import_modules_from_strings(**cfg.custom_imports)
     cfg.train_cfg.max_epochs = share_epochs(cfg.train_cfg.max_epochs, run.method.views)
     cfg.merge_from_dict({**run.settings, 'randomness.seed': run.seed})
     return cfg

@@ -23,6 +23,7 @@ from ...apis.finding import read_own_config
 from ...datasets.annotations import Annotations
 from ...engine.hooks.prepare_decoder_hook import asks_for_training_labels
 from .cell import Shapes, fit_config
+from .joint import JointRun, make_joint_config
 from .methods import Method
 from .stages import open_pool
 
@@ -116,7 +117,7 @@ def probe_all(probes: Sequence[Callable[[], float]], workers: int) -> list[float
     """
     if not probes or workers == 0:
         return [probe() for probe in probes]
-    with open_pool(workers, 1, Path(os.devnull)) as pool:
+    with open_pool(min(workers, len(probes)), 1, Path(os.devnull)) as pool:
         return list(pool.map(_call, probes))
 
 
@@ -124,16 +125,16 @@ def _call(probe: Callable[[], float]) -> float:
     return probe()
 
 
-def probe_joint(cfg: Config, image: SeenImage, train: Annotations, num_val: int) -> float:
+def probe_joint(run: JointRun, image: SeenImage, train: Annotations, num_val: int) -> float:
     """Estimate the seconds of a run that trains the CNN, from a few batches of training images.
 
     Args:
-        cfg: The complete config of the run.
+        run: The run.
         image: The CNN's forward pass.
         train: The training annotations.
         num_val: Number of validation images.
     """
-    cfg = copy.deepcopy(cfg)  # building changes its argument
+    cfg = make_joint_config(run)
     with DefaultScope.overwrite_default_scope('mmpretrain'):
         dataset = DATASETS.build(cfg.train_dataloader.dataset)
         model = MODELS.build(cfg.model).to(get_device())

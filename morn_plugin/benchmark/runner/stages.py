@@ -4,6 +4,7 @@ import itertools
 import multiprocessing
 import os
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
@@ -206,7 +207,9 @@ def set_up_process(log: str, threads: int) -> None:
     from ...engine.safe_loading import force_weights_only
 
     keep_freed_memory()
-    set_multi_processing()
+    with warnings.catch_warnings():  # that a process which was spawned forks is meant so
+        warnings.simplefilter('ignore')
+        set_multi_processing()
     torch.set_num_threads(threads)
     os.environ['OMP_NUM_THREADS'] = str(threads)  # for the tools that it calls
     force_weights_only()

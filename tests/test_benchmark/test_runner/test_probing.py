@@ -10,7 +10,7 @@ from tools_helpers import ROOT, SLICE
 from morn_plugin.benchmark.runner import probing
 from morn_plugin.benchmark.runner.cell import Shapes
 from morn_plugin.benchmark.runner.cnn import Cnn, complete_config
-from morn_plugin.benchmark.runner.joint import JointRun, make_joint_config
+from morn_plugin.benchmark.runner.joint import JointRun
 from morn_plugin.benchmark.runner.methods import find_methods
 from morn_plugin.benchmark.runner.probing import (
     SeenImage,
@@ -67,12 +67,12 @@ def test_a_method_that_trains_the_cnn_is_timed_by_its_own_steps(name, methods, t
     cnn = complete_config(Cnn(LITE0, options=options), source)
     method = methods[name]
     shapes = Shapes(len(source.classes), 1280, (112, 1280))
-    cfg = make_joint_config(JointRun(method, 0, {}, tmp_path, cnn, shapes))
-    before = copy.deepcopy(cfg.to_dict())
+    run = JointRun(method, 0, {}, tmp_path, cnn, shapes)
+    before = copy.deepcopy(cnn.to_dict())
 
     train = source.annotations['train']
-    seconds = probe_joint(cfg, IMAGE, train, num_val=8)
+    seconds = probe_joint(run, IMAGE, train, num_val=8)
     batches = -(-len(train) // 4)
     epochs = 2 if method.views == 4 else 6
     assert seconds == pytest.approx(probing.START + epochs * (2 * batches + 8 * IMAGE.seconds))
-    assert cfg.to_dict() == before
+    assert cnn.to_dict() == before
