@@ -1,4 +1,4 @@
-# Query2Label behind ResNet-101; both train together.
+# Query2Label behind ResNet-101, with the sizes of the authors' release; both train together.
 _base_ = [
     '../_base_/models/resnet101_cnn.py',
     '../_base_/datasets/nuswide.py',
@@ -14,10 +14,12 @@ model = dict(
         decoder=dict(
             type='Query2Label',
             in_channels=2048,
+            feedforward_dims=8192,
+            self_attention=False,
             loss=dict(
                 type='TimmLoss',
                 name='AsymmetricLossMultiLabel',
-                gamma_neg=4,
+                gamma_neg=2,
                 gamma_pos=0,
                 disable_torch_grad_focal_loss=True,
             ),

@@ -30,6 +30,9 @@ class Query2Label(LogitDecoder):
         num_decoder_layers: Layers of label queries. Defaults to 2.
         feedforward_dims: Hidden width of the layers. Defaults to None, M.
         dropout: In the layers. Defaults to 0.1.
+        self_attention: Whether the queries of the labels attend to each other in every decoder
+            layer, as in the paper's equations. The authors' release leaves that out unless asked;
+            the cost of it grows with the square of C. Defaults to True.
         loss: See :class:`LogitDecoder`; the paper's is the asymmetric loss.
 
     Raises:
@@ -49,6 +52,7 @@ class Query2Label(LogitDecoder):
         num_decoder_layers: int = 2,
         feedforward_dims: int | None = None,
         dropout: float = 0.1,
+        self_attention: bool = True,
         loss: nn.Module | None = None,
     ) -> None:
         super().__init__(num_classes, loss)
@@ -75,7 +79,8 @@ class Query2Label(LogitDecoder):
             batch_first=True,
         )
         encoder_layer = nn.TransformerEncoderLayer(embed_dims, **options)
-        decoder_layer = nn.TransformerDecoderLayer(embed_dims, **options)
+        kind = nn.TransformerDecoderLayer if self_attention else CrossAttentionLayer
+        decoder_layer = kind(embed_dims, **options)
         self.encoder = nn.TransformerEncoder(
             encoder_layer, num_encoder_layers, enable_nested_tensor=False
         )
@@ -94,9 +99,26 @@ class Query2Label(LogitDecoder):
         places = places + sine_positions(places)
         memory = self.encoder(places.flatten(2).transpose(1, 2))  # (N, L, M)
 
-        queries = self.queries.weight.expand(memory.shape[0], -1, -1)  # (N, C, M)
-        answers = self.decoder(queries, memory)  # (N, C, M)
+        answers = self.queries.weight.expand(memory.shape[0], -1, -1)  # (N, C, M)
+        for layer in self.decoder.layers:  # torch's decoder asks for self-attention in each
+            answers = layer(answers, memory)
         return (answers * self.weight).sum(2) + self.bias
+
+
+class CrossAttentionLayer(nn.TransformerDecoderLayer):
+    """A decoder layer whose queries attend to the memory but not to each other.
+
+    Takes the arguments of torch's layer, which normalises after each part.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        del self.self_attn, self.norm1, self.dropout1
+
+    def forward(self, tgt: Tensor, memory: Tensor, *_: Any, **__: Any) -> Tensor:
+        """Map queries (N, C, M) and a memory (N, L, M) to (N, C, M)."""
+        tgt = self.norm2(tgt + self._mha_block(tgt, memory, None, None))
+        return self.norm3(tgt + self._ff_block(tgt))
 
 
 def sine_positions(places: Tensor) -> Tensor:

@@ -17,7 +17,11 @@ from morn_plugin.models.label_decoders.csra import CSRA
 from morn_plugin.models.label_decoders.distilled_classifier import DistilledClassifier
 from morn_plugin.models.label_decoders.ml_decoder import MLDecoder
 from morn_plugin.models.label_decoders.multi_scale_fusion import MultiScaleFusion
-from morn_plugin.models.label_decoders.query2label import Query2Label, sine_positions
+from morn_plugin.models.label_decoders.query2label import (
+    CrossAttentionLayer,
+    Query2Label,
+    sine_positions,
+)
 from morn_plugin.models.label_decoders.recurrent_attention import RecurrentAttention
 from morn_plugin.models.label_decoders.srn import SRN
 from morn_plugin.models.label_decoders.window_detector import WindowDetector
@@ -42,6 +46,7 @@ BUILDERS = dict(
     csra=lambda: CSRA(C, D, num_heads=2, lam=0.5),
     ml_decoder=lambda: MLDecoder(C, D, embed_dims=16),
     query2label=lambda: Query2Label(C, D, embed_dims=16, dropout=0.0),
+    query2label_cross=lambda: Query2Label(C, D, embed_dims=16, dropout=0.0, self_attention=False),
     glimpses=lambda: RecurrentAttention(C, D, embed_dims=16, hidden_dims=32),
     glimpses_sampled=lambda: RecurrentAttention(C, D, 'sampled', embed_dims=16, hidden_dims=32),
     windows=lambda: WindowDetector(C, D, embed_dims=16),
@@ -262,8 +267,33 @@ def test_sine_positions_are_distinct():
 
 
 @pytest.mark.slow
-def test_query2label_is_exported_for_any_batch():
-    decoder = BUILDERS['query2label']().eval()
+@pytest.mark.parametrize(
+    ('name', 'is_related'), [('query2label', True), ('query2label_cross', False)]
+)
+def test_query2label_relates_labels_by_self_attention_only(name, is_related):
+    torch.manual_seed(0)
+    decoder = BUILDERS[name]().eval()
+    logits = decoder.logits(torch.rand(2, D, 4, 4))
+    (gradient,) = torch.autograd.grad(logits[:, 0].sum(), decoder.queries.weight)
+    assert bool(gradient[0].any())
+    assert bool(gradient[1:].any()) is is_related
+
+
+def test_query2label_without_self_attention_is_torchs_layer_without_its_first_part():
+    torch.manual_seed(0)
+    layer = CrossAttentionLayer(16, 4, 32, 0.0, batch_first=True).eval()
+    whole = nn.TransformerDecoderLayer(16, 4, 32, 0.0, batch_first=True).eval()
+    whole.load_state_dict(layer.state_dict(), strict=False)
+    # Attention that returns zero, and a norm that changes nothing, leave the queries as they are.
+    nn.init.zeros_(whole.self_attn.out_proj.weight)
+    whole.norm1 = nn.Identity()
+    queries, memory = torch.randn(3, 5, 16), torch.randn(3, 7, 16)
+    torch.testing.assert_close(layer(queries, memory), whole(queries, memory))
+
+
+@pytest.mark.parametrize('name', ['query2label', 'query2label_cross'])
+def test_query2label_is_exported_for_any_batch(name):
+    decoder = BUILDERS[name]().eval()
     model = nn.Module()
     model.decoder = decoder
     model.forward = lambda maps: decoder.logits(maps)

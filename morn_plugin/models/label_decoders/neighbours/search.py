@@ -34,7 +34,7 @@ def nearest(
     squares = sum_squares(memory)
     distances, rows = [], []
 
-    for some in _blocks(queries.shape[0], BLOCK // max(memory.shape[0], 1)):
+    for some in blocks(queries.shape[0], BLOCK // max(memory.shape[0], 1)):
         block = queries[some]
         ranks = rank_candidates(block, memory, squares)  # (B, N)
         if exclude is not None:
@@ -77,7 +77,7 @@ def distances_to(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     # the differences of all queries, (B, K, D), would be larger than the memory.
     size = CACHED // max(rows.shape[1] * memory.shape[1], 1)
     distances = queries.new_empty(rows.shape)
-    for some in _blocks(len(queries), size):
+    for some in blocks(len(queries), size):
         distances[some] = _distances(queries[some], memory, rows[some])
     return distances
 
@@ -89,7 +89,7 @@ def sum_squares(memory: Tensor) -> Tensor:
     # Results are written into one tensor. Many small ones would lie between the freed parts and
     # prevent the reuse of their memory.
     squares = memory.new_empty(len(memory))
-    for some in _blocks(len(memory), CACHED // max(memory.shape[1], 1)):
+    for some in blocks(len(memory), CACHED // max(memory.shape[1], 1)):
         squares[some] = memory[some].square().sum(1)
     return squares
 
@@ -98,7 +98,7 @@ def _distances(queries: Tensor, memory: Tensor, rows: Tensor) -> Tensor:
     return (memory[rows] - queries.unsqueeze(1)).norm(dim=2)
 
 
-def _blocks(number: int, size: int) -> Iterator[slice]:
+def blocks(number: int, size: int) -> Iterator[slice]:
     """Cut rows into blocks of one or more; an exported model takes any number of them at once."""
     if torch.compiler.is_exporting():
         yield slice(None)

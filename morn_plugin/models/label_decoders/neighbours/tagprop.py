@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ....utils.checks import check_choice
 from .memory import NeighbourDecoder
-from .search import nearest
+from .search import BLOCK, blocks, nearest
 
 WEIGHTS = ('distance', 'rank')
 EPSILON = 5e-4  # from the release; no label is ever impossible or certain
@@ -52,7 +52,48 @@ def propagate(weights: Tensor, presence: Tensor) -> Tensor:
     Returns:
         (Q, C), within (0, 1).
     """
-    share = torch.einsum('qk,qkc->qc', weights, presence)
+    return _bound(torch.einsum('qk,qkc->qc', weights, presence))
+
+
+def list_votes(presence: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+    """List every label of every neighbour: few of the (Q, K, C) possible ones.
+
+    Args:
+        presence: Labels of the memory (N, C) in {0, 1}.
+        rows: The rows of the neighbours in the memory (Q, K).
+
+    Returns:
+        The neighbour of each vote, an index into the flattened (Q, K), and its image and label, an
+        index into the flattened (Q, C).
+    """
+    width, num_classes = rows.shape[1], presence.shape[1]
+    neighbours, entries = [], []
+    for some in blocks(len(rows), BLOCK // max(width * num_classes, 1)):
+        image, neighbour, label = presence[rows[some]].nonzero(as_tuple=True)
+        image = image + some.start
+        neighbours.append(image * width + neighbour)
+        entries.append(image * num_classes + label)
+    return torch.cat(neighbours), torch.cat(entries)
+
+
+def propagate_votes(weights: Tensor, votes: tuple[Tensor, Tensor], num_classes: int) -> Tensor:
+    """Compute what :func:`propagate` does, from the votes of :func:`list_votes`.
+
+    Args:
+        weights: (Q, K).
+        votes: The neighbour, and the image and label, of each vote.
+        num_classes: C.
+
+    Returns:
+        (Q, C), within (0, 1).
+    """
+    neighbours, entries = votes
+    share = weights.new_zeros(len(weights) * num_classes)
+    share = share.index_add(0, entries, weights.flatten().index_select(0, neighbours))
+    return _bound(share.view(-1, num_classes))
+
+
+def _bound(share: Tensor) -> Tensor:
     return EPSILON + (1 - 2 * EPSILON) * share
 
 
@@ -159,7 +200,7 @@ class TagProp(NeighbourDecoder):
 
         targets = self.memory_targets
         weights = entry_weights(targets)
-        presence = self.presence.double()[rows]  # (N, K, C)
+        votes = list_votes(self.presence, rows)
         distances = distances.double()
 
         # One vector holds all parameters, in the order of their names.
@@ -169,7 +210,7 @@ class TagProp(NeighbourDecoder):
         def evaluate(point: np.ndarray) -> tuple[float, np.ndarray]:
             vector = torch.tensor(point, device=distances.device, requires_grad=True)
             values = dict(zip(parameters, vector.split(sizes), strict=True))
-            nll = self._nll(distances, presence, targets, weights, values)
+            nll = self._nll(distances, votes, targets, weights, values)
             nll.backward()
             assert vector.grad is not None
             return nll.detach().item(), vector.grad.cpu().numpy()
@@ -197,13 +238,14 @@ class TagProp(NeighbourDecoder):
     def _nll(
         self,
         distances: Tensor,
-        presence: Tensor,
+        votes: tuple[Tensor, Tensor],
         targets: Tensor,
         weights: Tensor,
         values: dict[str, Tensor],
     ) -> Tensor:
         decay = values['decay'][0] if self.weights == 'distance' else values['decay']
-        share = propagate(neighbour_weights(distances, decay, self.weights), presence)
+        shares = neighbour_weights(distances, decay, self.weights)
+        share = propagate_votes(shares, votes, self.num_classes)
         if self.sigmoids:
             share = (values['scale'] * share + values['offset']).sigmoid()
         return weighted_nll(share, targets, weights)

@@ -5,11 +5,13 @@ import pytest
 import torch
 from helpers import load_golden
 
-from morn_plugin.models.label_decoders.neighbours import TagProp, nearest
+from morn_plugin.models.label_decoders.neighbours import TagProp, nearest, tagprop
 from morn_plugin.models.label_decoders.neighbours.tagprop import (
     entry_weights,
+    list_votes,
     neighbour_weights,
     propagate,
+    propagate_votes,
     weighted_nll,
 )
 
@@ -68,6 +70,30 @@ def test_rank_weights(golden):
     (gradient,) = torch.autograd.grad(nll, decay)
     torch.testing.assert_close(nll, golden['rank_linear_nll'], rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(gradient, golden['rank_linear_grad'], rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize('block', [1, 500, 2**25])
+def test_votes_propagate_the_same(golden, monkeypatch, block):
+    monkeypatch.setattr(tagprop, 'BLOCK', block)
+    labels = golden['train_labels'].double()
+    labels[3] = 0  # an image without labels
+    rows = golden['train_neighbours']
+    shares = golden['train_neighbour_distances'].softmax(1).requires_grad_()
+
+    expected = propagate(shares, labels[rows])
+    found = propagate_votes(shares, list_votes(labels, rows), 7)
+    torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-15)
+
+    (wanted,) = torch.autograd.grad(expected.log().sum(), shares)
+    (gradient,) = torch.autograd.grad(found.log().sum(), shares)
+    torch.testing.assert_close(gradient, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_no_votes():
+    rows = torch.tensor([[0, 1], [1, 0]])
+    votes = list_votes(torch.zeros(2, 3), rows)
+    found = propagate_votes(torch.full((2, 2), 0.5), votes, 3)
+    assert torch.equal(found, propagate(torch.full((2, 2), 0.5), torch.zeros(2, 2, 3)))
 
 
 @pytest.mark.parametrize(
