@@ -9,17 +9,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.flop_counter import mm_flop, register_flop_formula
 
-OTHER_VENDOR = 'AuthenticAMD'  # as Linux names it
+OTHER_VENDOR, WIDE, NARROW = 'AuthenticAMD', 'avx512f', 'avx2'  # as Linux names them
 INFO = Path('/proc/cpuinfo')
 #: The operator, or None in a build of PyTorch without oneDNN.
 PRODUCT: Any = getattr(torch.ops.mkldnn, '_linear_pointwise', None)
 
 
 def linear(x: Tensor, weight: Tensor) -> Tensor:
-    """Multiply (N, I) and (O, I) to (N, O), on AMD's processors by oneDNN.
+    """Multiply (N, I) and (O, I) to (N, O), on AMD's processors with AVX-512 by oneDNN.
 
     On a Zen 4 with two threads, (32, 512) by (2048, 512) takes 0.5 ms instead of 0.8
-    (docs/speed.md). Where gradients, a compiler or an export follow the operators, it is PyTorch's
+    (docs/speed.md). On a Zen 3, which has AVX2 only, nothing is gained. Where gradients, a compiler or an export follow the operators, it is PyTorch's
     own ``linear``. The results differ in rounding only.
     """
     if _is_onednn_faster() and _is_plain(x, weight):
@@ -29,10 +29,11 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
 
 @cache
 def _is_onednn_faster() -> bool:
-    """Whether this is a processor for which MKL has no kernels of its own, and oneDNN is there."""
+    """Whether this processor has wider instructions than MKL uses there, and oneDNN is there."""
     if PRODUCT is None or not torch.backends.mkl.is_available() or not INFO.exists():
         return False
-    return OTHER_VENDOR in INFO.read_text()
+    info = INFO.read_text()
+    return OTHER_VENDOR in info and (WIDE in info or NARROW not in info)
 
 
 def _is_plain(x: Tensor, weight: Tensor) -> bool:

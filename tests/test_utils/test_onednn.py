@@ -94,3 +94,18 @@ def test_the_vendor_decides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(onednn, 'INFO', tmp_path / 'none')
     assert found == {'AuthenticAMD': True, 'GenuineIntel': False}
     assert not onednn._is_onednn_faster.__wrapped__()
+
+
+@pytest.mark.parametrize(
+    ('flags', 'is_faster'), [('fma avx2', False), ('fma avx2 avx512f avx512_bf16', True)]
+)
+def test_an_amd_processor_without_avx512_keeps_mkl(
+    flags: str, is_faster: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    if not torch.backends.mkl.is_available():
+        pytest.skip('PyTorch was built without MKL')
+    info = tmp_path / 'cpuinfo'
+    info.write_text(f'vendor_id\t: AuthenticAMD\nflags\t\t: fpu {flags} aes\n')
+    monkeypatch.setattr(onednn, 'INFO', info)
+    assert onednn._is_onednn_faster.__wrapped__() is is_faster
