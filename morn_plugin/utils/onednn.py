@@ -19,8 +19,9 @@ def linear(x: Tensor, weight: Tensor) -> Tensor:
     """Multiply (N, I) and (O, I) to (N, O), on AMD's processors with AVX-512 by oneDNN.
 
     On a Zen 4 with two threads, (32, 512) by (2048, 512) takes 0.5 ms instead of 0.8
-    (docs/speed.md). On a Zen 3, which has AVX2 only, nothing is gained. Where gradients, a compiler or an export follow the operators, it is PyTorch's
-    own ``linear``. The results differ in rounding only.
+    (docs/speed.md). On a Zen 3, which has AVX2 only, nothing is gained. Where gradients, a compiler
+    or an export follow the operators, it is PyTorch's own ``linear``. The results differ in
+    rounding only.
     """
     if _is_onednn_faster() and _is_plain(x, weight):
         return PRODUCT(x, weight, None, 'none', [], '')

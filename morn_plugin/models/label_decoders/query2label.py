@@ -30,10 +30,10 @@ class Query2Label(LogitDecoder):
         num_decoder_layers: Layers of label queries. Defaults to 2.
         feedforward_dims: Hidden width of the layers. Defaults to None, M.
         dropout: In the layers. Defaults to 0.1.
+        loss: See :class:`LogitDecoder`; the paper's is the asymmetric loss.
         self_attention: Whether the queries of the labels attend to each other in every decoder
             layer, as in the paper's equations. The authors' release leaves that out unless asked;
             the cost of it grows with the square of C. Defaults to True.
-        loss: See :class:`LogitDecoder`; the paper's is the asymmetric loss.
 
     Raises:
         ValueError: If a size is not positive, or the width does not fit the heads.
@@ -52,8 +52,8 @@ class Query2Label(LogitDecoder):
         num_decoder_layers: int = 2,
         feedforward_dims: int | None = None,
         dropout: float = 0.1,
-        self_attention: bool = True,
         loss: nn.Module | None = None,
+        self_attention: bool = True,
     ) -> None:
         super().__init__(num_classes, loss)
         check_positive(

@@ -244,8 +244,8 @@ class TagProp(NeighbourDecoder):
         values: dict[str, Tensor],
     ) -> Tensor:
         decay = values['decay'][0] if self.weights == 'distance' else values['decay']
-        shares = neighbour_weights(distances, decay, self.weights)
-        share = propagate_votes(shares, votes, self.num_classes)
+        of_neighbours = neighbour_weights(distances, decay, self.weights)
+        share = propagate_votes(of_neighbours, votes, self.num_classes)
         if self.sigmoids:
             share = (values['scale'] * share + values['offset']).sigmoid()
         return weighted_nll(share, targets, weights)
