@@ -266,7 +266,6 @@ def test_sine_positions_are_distinct():
     assert len(torch.unique(positions, dim=0)) == 15
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ('name', 'is_related'), [('query2label', True), ('query2label_cross', False)]
 )
@@ -291,6 +290,7 @@ def test_query2label_without_self_attention_is_torchs_layer_without_its_first_pa
     torch.testing.assert_close(layer(queries, memory), whole(queries, memory))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', ['query2label', 'query2label_cross'])
 def test_query2label_is_exported_for_any_batch(name):
     decoder = BUILDERS[name]().eval()

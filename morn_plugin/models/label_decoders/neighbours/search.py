@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-#: Elements of one block of distances: 128 MiB of float32.
+#: Elements of one block, of distances or of labels: 128 MiB of float32.
 BLOCK = 2**25
 #: Elements of the differences computed at once: 4 MiB of float32, which fit in a cache.
 CACHED = 2**20
